@@ -1,0 +1,126 @@
+"""The table of options as text: for ``--help``, and as Markdown for the README."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from sftpfs.cli.option import Option, Section
+from sftpfs.cli.options import OPTIONS
+from sftpfs.errors import Failure
+from sftpfs.process import DATA_LOST_STATUS, INTERNAL_STATUS, INTERRUPTED_STATUS
+
+WIDTH = 88
+INDENT = 31
+
+SYNOPSIS = """\
+usage: sftpfs [user@]host:[directory] mountpoint [options]
+       sftpfs sftp://[user@]host[:port]/directory mountpoint [options]
+
+Mounts a directory of an SFTP server. Unmount with fusermount3 -u or umount.
+"""
+
+SSH_NOTE = (
+    "Any ssh_config(5) keyword may be given as -o Name=value: IdentityFile, ProxyJump, "
+    "ServerAliveInterval, StrictHostKeyChecking, User and so on. It wins over the file."
+)
+
+EXIT_STATUSES: dict[int, str] = {
+    0: "mounted (in the foreground: unmounted again, everything is on the server)",
+    Failure.USAGE.value: "the command line is wrong",
+    Failure.NAME_NOT_FOUND.value: "the host name is not known",
+    Failure.REFUSED.value: "the connection was refused",
+    Failure.TIMED_OUT.value: "the server did not answer in time",
+    Failure.UNREACHABLE.value: "the network or host cannot be reached",
+    Failure.HOST_KEY_UNKNOWN.value: "the host key is unknown and was not accepted",
+    Failure.HOST_KEY_CHANGED.value: "the host key is not the one known",
+    Failure.AUTHENTICATION.value: "the server did not let us in",
+    Failure.NO_SFTP.value: "the server offers no SFTP",
+    Failure.REMOTE_DIRECTORY.value: "the remote directory is missing, no directory, or not readable",
+    Failure.MOUNTPOINT.value: "the mountpoint is missing, no directory, dead, or in use",
+    Failure.FUSE.value: "FUSE is missing or does not allow the mount",
+    Failure.PROTOCOL.value: "the server does not keep to the protocol",
+    Failure.CONFIGURATION.value: "a configuration or key file cannot be used",
+    Failure.TRANSPORT.value: "the transport failed otherwise",
+    INTERNAL_STATUS: "an error in sftpfs itself",
+    DATA_LOST_STATUS: "in the foreground: unmounted, but some data could not be written to the server",
+    INTERRUPTED_STATUS: "interrupted",
+}
+
+
+def _describe(option: Option) -> str:
+    return f"{option.help} (default {option.default})" if option.default else option.help
+
+
+def _rows(section: Section) -> Iterator[tuple[str, str]]:
+    """(labels, description); neighbours with the same description share a row."""
+    shared: list[str] = []
+    previous = ""
+    terse = section in (Section.FSTAB, Section.MOOT, Section.REFUSED)
+    for option in OPTIONS:
+        if option.section is not section:
+            continue
+        label = (option.name or option.flags[0]) if terse else option.label
+        description = option.why if terse else _describe(option)
+        if shared and description != previous:
+            yield ", ".join(shared), previous
+            shared = []
+        shared.append(label)
+        previous = description
+    if shared:
+        yield ", ".join(shared), previous
+
+
+def help_text() -> str:
+    """What ``sftpfs --help`` prints."""
+    lines = [SYNOPSIS]
+    for section in Section:
+        lines.append(f"{section.value}:")
+        for label, description in _rows(section):
+            lines += _help_row(label, description)
+        if section is Section.CONNECTION:
+            lines += ["", *textwrap.wrap(SSH_NOTE, WIDTH, initial_indent="    ", subsequent_indent="    ")]
+        if section is Section.FSTAB:
+            lines += _help_row("x-*, X-*", "for others")
+        lines.append("")
+    lines.append("Exit status:")
+    lines += [f"    {status:<3} {meaning}" for status, meaning in EXIT_STATUSES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _help_row(label: str, description: str) -> list[str]:
+    blank = " " * INDENT
+    body = textwrap.wrap(description, WIDTH, initial_indent=blank, subsequent_indent=blank)
+    if len(label) + 4 < INDENT:
+        return [f"    {label}".ljust(INDENT) + body[0].strip(), *body[1:]]
+    head = textwrap.wrap(
+        label, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
+    )
+    return [*head, *body]
+
+
+def readme_options() -> str:
+    """The option tables of the README."""
+    lines: list[str] = []
+    for section in Section:
+        lines += [f"### {section.value}", "", "| option | meaning |", "|---|---|"]
+        for label, description in _rows(section):
+            labels = ", ".join(f"`{word}`" for word in label.split(", "))
+            lines.append(f"| {labels} | {description} |".replace("yes|no", r"yes\|no"))
+        lines.append("")
+        if section is Section.CONNECTION:
+            lines += [SSH_NOTE, ""]
+    return _escape_choices("\n".join(lines))
+
+
+def _escape_choices(text: str) -> str:
+    """A bar inside a cell would end it."""
+    for choice in ("none|user|file", "error|ignore"):
+        text = text.replace(choice, choice.replace("|", r"\|"))
+    return text
+
+
+def readme_statuses() -> str:
+    """The table of exit statuses of the README."""
+    rows = [f"| {status} | {meaning} |" for status, meaning in EXIT_STATUSES.items()]
+    return "\n".join(["| status | meaning |", "|---|---|", *rows]) + "\n"

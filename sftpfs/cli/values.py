@@ -1,0 +1,169 @@
+"""Parsers for option values: text in, a value of the configuration out.
+
+Each raises ``ValueError`` whose text completes "expected ...". They touch no file
+but the user and group databases, and know nothing of options.
+"""
+
+from __future__ import annotations
+
+import grp
+import math
+import os
+import pwd
+import shlex
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+MAX_ID = 2**32 - 2
+"""The largest uid or gid; the next number means "leave it" to chown(2)."""
+
+WORKAROUNDS = ("rename", "renamexdev", "truncate", "buflimit", "fstat", "createmode", "nodelaysrv")
+
+TRUE_WORDS = ("yes", "true", "on", "1")
+FALSE_WORDS = ("no", "false", "off", "0")
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A parser of decimal numbers from ``low`` to ``high``."""
+    expected = f"a number from {low} to {high}"
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not low <= int(text[:20]) <= high:
+            raise ValueError(expected)
+        return int(text)
+
+    return parse
+
+
+port = integer(1, 65535)
+
+
+def seconds(text: str) -> float:
+    """Seconds, zero or more, a fraction allowed."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise ValueError("seconds, zero or more")
+    return value
+
+
+def positive_seconds(text: str) -> float:
+    """Seconds, more than zero."""
+    value = seconds(text)
+    if not value:
+        raise ValueError("seconds, more than zero")
+    return value
+
+
+def boolean(text: str) -> bool:
+    """yes or no, as ssh_config and sshfs write it."""
+    word = text.lower()
+    if word in TRUE_WORDS:
+        return True
+    if word in FALSE_WORDS:
+        return False
+    raise ValueError("yes or no")
+
+
+def octal(text: str) -> int:
+    """Permission bits in octal."""
+    try:
+        value = int(text, 8)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0o777 or not text.isdigit():
+        raise ValueError("permission bits in octal, for example 022")
+    return value
+
+
+def text(value: str) -> str:
+    """Any text but the empty one."""
+    if not value:
+        raise ValueError("a value")
+    return value
+
+
+def path(value: str) -> str:
+    """A file's path, made absolute: the daemon leaves the directory it was started in."""
+    return os.path.abspath(os.path.expanduser(text(value)))
+
+
+def path_or_none(value: str) -> str:
+    """A path, or the word none."""
+    return value if value == "none" else path(value)
+
+
+def user(value: str) -> int:
+    """A uid, as a number or a name."""
+    if value.isascii() and value.isdigit():
+        return integer(0, MAX_ID)(value)
+    try:
+        return pwd.getpwnam(value).pw_uid
+    except (KeyError, ValueError):
+        raise ValueError("a uid or the name of a local user") from None
+
+
+def group(value: str) -> int:
+    """A gid, as a number or a name."""
+    if value.isascii() and value.isdigit():
+        return integer(0, MAX_ID)(value)
+    try:
+        return grp.getgrnam(value).gr_gid
+    except (KeyError, ValueError):
+        raise ValueError("a gid or the name of a local group") from None
+
+
+def choice(table: dict[str, T]) -> Callable[[str], T]:
+    """A parser of the words that are the keys of ``table``."""
+    expected = " or ".join(table)
+
+    def parse(value: str) -> T:
+        if value not in table:
+            raise ValueError(expected)
+        return table[value]
+
+    return parse
+
+
+def command(value: str) -> tuple[str, ...]:
+    """A command line, split as a shell splits it; a relative program path made absolute."""
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"a command line with its quotes closed ({error})") from None
+    if not words:
+        raise ValueError("a command line")
+    program = words[0]
+    if "/" in program:
+        program = path(program)
+    return (program, *words[1:])
+
+
+def vsock_address(value: str) -> tuple[int, int]:
+    """``CID:PORT``."""
+    context, _, number = value.partition(":")
+    try:
+        return integer(0, 2**32 - 1)(context), integer(0, 2**32 - 1)(number)
+    except ValueError:
+        raise ValueError("CID:PORT, two numbers") from None
+
+
+def workarounds(value: str) -> frozenset[str]:
+    """sshfs's colon separated list; ``none`` empties it, ``all`` fills it, ``noX`` removes X."""
+    chosen: set[str] = set()
+    for word in value.split(":"):
+        if word == "none":
+            chosen.clear()
+        elif word == "all":
+            chosen.update(WORKAROUNDS)
+        elif word in WORKAROUNDS:
+            chosen.add(word)
+        elif word.startswith("no") and word[2:] in WORKAROUNDS:
+            chosen.discard(word[2:])
+        else:
+            raise ValueError("a colon separated list of none, all, " + ", ".join(WORKAROUNDS))
+    return frozenset(chosen)

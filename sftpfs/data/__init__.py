@@ -1,0 +1,7 @@
+"""File content: chunks, read-ahead, dirty extents and write-back."""
+
+from sftpfs.data.content import Contents, FileContent
+from sftpfs.data.handle import FileHandle
+from sftpfs.data.state import ContentObserver
+
+__all__ = ["ContentObserver", "Contents", "FileContent", "FileHandle"]

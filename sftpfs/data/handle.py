@@ -1,0 +1,128 @@
+"""One open of a file: what the kernel's requests on it come to.
+
+Thin: checks what the handle may do, reports failed writes to it once, and leaves the
+rest to the reader and the writer of the content.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from sftpfs.data.state import HandleState
+from sftpfs.errors import error
+from sftpfs.types import AttributeChange, Attributes, Buffer
+
+if TYPE_CHECKING:
+    from sftpfs.data.content import FileContent
+    from sftpfs.remote.api import RemoteFile
+
+
+class FileHandle(HandleState):
+    """See the module. Made by ``FileContent.attach``; of no use after ``release``."""
+
+    __slots__ = ("content",)
+
+    def __init__(
+        self,
+        content: FileContent,
+        remote: RemoteFile,
+        *,
+        readable: bool,
+        writable: bool,
+        append: bool,
+        synchronous: bool,
+        direct: bool,
+    ) -> None:
+        super().__init__(
+            remote,
+            readable=readable,
+            writable=writable,
+            append=append,
+            synchronous=synchronous or direct,
+            direct=direct,
+        )
+        self.content = content
+
+    def read_nowait(self, offset: int, size: int) -> Buffer | None:
+        """The bytes where they are in memory, read-ahead sent on the way; None where ``read`` must wait."""
+        return self.content.reader.hit(self, offset, size) if self.readable else None
+
+    async def read(self, offset: int, size: int) -> Buffer:
+        """``size`` bytes at ``offset``, fewer only at the end of file. EBADF on a write-only handle."""
+        if not self.readable:
+            raise error(errno.EBADF)
+        return await self.content.reader.read(self, offset, size) if size > 0 else b""
+
+    def write_nowait(self, offset: int, data: bytes) -> bool:
+        """Absorb ``data`` now; False where ``write`` must wait or has something to raise."""
+        if self.error is not None or self.synchronous or not self.writable or not data:
+            return False
+        return self.content.writer.write_nowait(self, offset, data)
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """Absorb ``data``; where the handle is synchronous, wait until the server has it.
+
+        Raises the first write of the file that failed since this handle was last told.
+        """
+        if not self.writable:
+            raise error(errno.EBADF)
+        self.raise_error()
+        if not data:
+            return
+        writer = self.content.writer
+        await writer.write(self, offset, data)
+        if self.synchronous:
+            await writer.push(self, fsync=self.fsync_writes)
+            self.raise_error()
+
+    async def flush(self) -> None:
+        """close(2): every write of the file is acknowledged. Raises the first this handle was not told of."""
+        if self.writable:
+            await self.content.writer.flush(self)
+            self.raise_error()
+
+    async def fsync(self) -> None:
+        """As ``flush``, and the server was asked to bring the file to its disk."""
+        await self.content.writer.flush(self, fsync=True)
+        self.raise_error()
+
+    async def fstat(self) -> Attributes:
+        """The server's attributes of the open file."""
+        return await self.remote.start_fstat().wait()
+
+    async def setattr(self, change: AttributeChange) -> Attributes:
+        """FSETSTAT and FSTAT together.
+
+        Where size or mtime are to change, our writes go first: the server would set
+        its own mtime with each that came later.
+        """
+        content = self.content
+        if change.size is not None or change.mtime is not None:
+            await content.settle()
+        attributes = await self._set_and_stat(change)
+        content.changed(attributes, resized=change.size is not None)
+        return attributes
+
+    async def _set_and_stat(self, change: AttributeChange) -> Attributes:
+        remote = self.remote
+        ordered = remote.ordered
+        changed = remote.start_setattr(change)
+        if not ordered:
+            await changed.wait()
+        told = remote.start_fstat()
+        await changed.wait()
+        return await told.wait()
+
+    async def release(self) -> None:
+        """The last use: what is dirty goes to the server, then CLOSE, for which nobody waits.
+
+        Failures are in the log; ``flush`` has reported those it knew of.
+        """
+        content = self.content
+        try:
+            if self.writable and content.dirty:
+                await content.writer.flush(self)
+        finally:
+            content.detach(self)
+            self.remote.close()

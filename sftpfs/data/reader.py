@@ -1,0 +1,358 @@
+"""Reading one file: from chunks, from requests under way, from the server, under dirty data.
+
+Owns the requests under way and which chunks of the file are cached. A read is
+answered from one version: where the content is found to be another while it
+waits, it starts again.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sftpfs.aio import Slot
+from sftpfs.data.chunks import CHUNK_BYTES, CHUNK_MASK, CHUNK_SHIFT
+from sftpfs.data.extents import DirtyExtents, covers, overlay
+from sftpfs.data.state import ContentState, HandleState, MountContent
+from sftpfs.types import Attributes, Buffer
+
+
+class Fetch:
+    """One chunk under way; ``slot`` gives its bytes.
+
+    ``stale``: a write or another version came in between; nobody may use the result.
+    """
+
+    __slots__ = ("ahead", "generation", "handle", "index", "length", "reader", "sent", "slot", "stale")
+
+    def __init__(
+        self,
+        reader: ContentReader,
+        handle: HandleState,
+        index: int,
+        length: int,
+        generation: int,
+        ahead: bool,
+    ) -> None:
+        self.reader = reader
+        self.handle = handle
+        self.index = index
+        self.length = length
+        self.generation = generation
+        self.ahead = ahead
+        self.stale = False
+        self.sent = time.monotonic()
+        self.slot: Slot[Buffer] = handle.remote.start_read(index << CHUNK_SHIFT, length)
+
+    def completed(self, _: Slot[Buffer]) -> None:
+        """Slot callback."""
+        self.reader.fetched(self)
+
+
+class Verification:
+    """FSTAT sent along with a fetch; ``checked`` is filled once its answer was taken in, never fails."""
+
+    __slots__ = ("checked", "epoch", "reader", "slot")
+
+    def __init__(self, reader: ContentReader, handle: HandleState, epoch: int) -> None:
+        self.reader = reader
+        self.epoch = epoch
+        self.checked: Slot[None] = Slot()
+        self.slot: Slot[Attributes] = handle.remote.start_fstat()
+
+    def completed(self, _: Slot[Attributes]) -> None:
+        """Slot callback."""
+        self.reader.verified(self)
+
+
+class ContentReader:
+    """Everything read from one file.
+
+    INVARIANT: no cached chunk and no pending fetch overlaps a dirty extent.
+    INVARIANT: a cached chunk shorter than CHUNK_BYTES ends at the size of the known version.
+    """
+
+    __slots__ = ("_cached", "_extents", "_mount", "_pending", "_state", "_verification")
+
+    def __init__(self, state: ContentState, mount: MountContent, extents: DirtyExtents[HandleState]) -> None:
+        self._state = state
+        self._mount = mount
+        self._extents = extents
+        self._cached: set[int] = set()
+        self._pending: dict[int, Fetch] = {}
+        self._verification: Verification | None = None
+
+    # Lookups that never wait.
+
+    def hit(self, handle: HandleState, offset: int, size: int) -> Buffer | None:
+        """The bytes where one cached chunk has them all; reads ahead on the way."""
+        index = offset >> CHUNK_SHIFT
+        if index not in self._cached or handle.direct:
+            return None
+        start = offset & CHUNK_MASK
+        stop = start + size
+        data = self._mount.chunks.find(self._state.number, index).data
+        length = len(data)
+        if stop > length:
+            if length == CHUNK_BYTES or self._state.dirty:
+                return None
+            size = max(0, length - start)  # the chunk ends where the file does
+        self._mount.chunks.hits += 1
+        window = handle.window
+        window.observe(offset, size)
+        if window.size and window.front + window.size >= window.requested + CHUNK_BYTES:
+            self._read_ahead(handle)
+        return data if size == length else data[start:stop]
+
+    async def read(self, handle: HandleState, offset: int, size: int) -> Buffer:
+        """``size`` bytes at ``offset``, fewer only at the end of file."""
+        sequential = handle.window.observe(offset, size)
+        counted = False
+        while True:
+            state = self._state
+            generation = state.generation
+            end = offset + size if handle.direct else self._clamp(offset, offset + size)
+            if end <= offset:
+                return b""
+            check = None if handle.direct else self._verify(handle)
+            parts = None if handle.direct else self._collect(handle, offset, end, sequential)
+            if parts is None:
+                data = await self._read_range(handle, offset, end, check)
+                if data is not None:
+                    return data
+                continue
+            if not counted:
+                self._count(handle, parts, sequential)
+                counted = True
+            if sequential:
+                self._read_ahead(handle)
+            if check is not None:
+                await check.wait()
+            if await self._arrived(handle, parts) and state.generation == generation:
+                return self._assemble(parts, offset, end)
+
+    def _clamp(self, offset: int, end: int) -> int:
+        """``end``, or the end of file as known: to ask past it would cost another round trip."""
+        state = self._state
+        if state.dirty:
+            return min(end, state.shown_size)
+        if offset < state.server_size:
+            return min(end, state.server_size)
+        state.verify = True  # somebody believes the file longer than we do
+        return end
+
+    def _count(self, handle: HandleState, parts: list[Fetch | memoryview], sequential: bool) -> None:
+        """Count a read as hit or miss; a sequential one that has to wait widens the window."""
+        for part in parts:
+            if isinstance(part, Fetch) and not part.slot.done:
+                self._mount.chunks.misses += 1
+                if sequential:
+                    handle.window.waited(self._mount.link.window)
+                return
+        self._mount.chunks.hits += 1
+
+    async def _arrived(self, handle: HandleState, parts: list[Fetch | memoryview]) -> bool:
+        """Wait for all ``parts``; False where one may not be used and the read starts again."""
+        usable = True
+        for part in parts:
+            if isinstance(part, Fetch):
+                try:
+                    await part.slot.wait()
+                except OSError:
+                    if part.handle is handle and not part.ahead:
+                        raise
+                    usable = False  # asked for by others or ahead: ask for ourselves
+                usable = usable and not part.stale
+        return usable
+
+    def _collect(
+        self, handle: HandleState, offset: int, end: int, sequential: bool
+    ) -> list[Fetch | memoryview] | None:
+        """Chunks, cached or under way, that hold [offset, end); None where only the bytes are asked for."""
+        first, last = offset >> CHUNK_SHIFT, (end - 1) >> CHUNK_SHIFT
+        size = self._state.server_size
+        if not self._chunkable(first, last) or end > size:
+            return None
+        indices = range(first, last + 1)
+        missing = [index for index in indices if index not in self._cached and index not in self._pending]
+        if len(missing) == len(indices) and not sequential and size > CHUNK_BYTES:
+            whole = min((last + 1) << CHUNK_SHIFT, size) - (first << CHUNK_SHIFT)
+            if 2 * (end - offset) < whole:
+                return None
+        return [self._part(handle, index) for index in indices]
+
+    def _part(self, handle: HandleState, index: int) -> Fetch | memoryview:
+        """One chunk: cached, or under way, now if not before."""
+        if index in self._cached:
+            return self._mount.chunks.find(self._state.number, index).data
+        fetch = self._pending.get(index)
+        if fetch is None:
+            return self._fetch(handle, index, ahead=False)
+        if fetch.ahead:
+            fetch.ahead = False
+            self._mount.budget.use(fetch.length)
+        return fetch
+
+    def _chunkable(self, first: int, last: int) -> bool:
+        """May these chunks be fetched whole? While dirty only where the server has all, unwritten."""
+        if not self._state.dirty:
+            return True
+        start, stop = first << CHUNK_SHIFT, (last + 1) << CHUNK_SHIFT
+        return stop <= self._state.server_size and not self._extents.overlaps(start, stop)
+
+    @staticmethod
+    def _assemble(parts: list[Fetch | memoryview], offset: int, end: int) -> Buffer:
+        """The bytes of [offset, end) out of consecutive chunks, up to the first that is short of them."""
+        pieces: list[memoryview] = []
+        position = offset
+        for part in parts:
+            data = memoryview(part.slot.result()) if isinstance(part, Fetch) else part
+            start = position & CHUNK_MASK
+            wanted = min(CHUNK_BYTES - start, end - position)
+            piece = data[start : start + wanted]
+            pieces.append(piece)
+            position += len(piece)
+            if len(piece) < wanted:
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _read_range(
+        self, handle: HandleState, offset: int, end: int, check: Slot[None] | None
+    ) -> Buffer | None:
+        """Exactly these bytes from the server, not cached, with what is dirty laid over them.
+
+        What was dirty when the request left may be acknowledged before the reply is
+        here and be in it or not: it is kept and laid over as well. None where the
+        content was found to be another meanwhile.
+        """
+        state, extents = self._state, self._extents
+        generation = state.generation
+        dirty_end = extents.end
+        pieces = extents.snapshot(offset, end)
+        base: Buffer = b""
+        if len(pieces) == 1 and covers(pieces, offset, end):
+            return pieces[0][1]
+        if not covers(pieces, offset, end):
+            state.fetching()
+            slot = handle.remote.start_read(offset, end - offset)
+            if check is not None:
+                await check.wait()
+            base = await slot.wait()
+            if state.generation != generation:
+                return None
+            if len(base) < end - offset and not state.dirty:
+                state.verify = True
+            pieces += extents.snapshot(offset, end)
+            dirty_end = max(dirty_end, extents.end)
+        # Zeros only beneath our own dirty data past the server's end: the hole it will be.
+        length = max(len(base), min(end, dirty_end) - offset)
+        return overlay(base, offset, length, pieces) if pieces or length > len(base) else base
+
+    # Requests.
+
+    def _fetch(self, handle: HandleState, index: int, ahead: bool) -> Fetch:
+        state = self._state
+        length = min(CHUNK_BYTES, state.server_size - (index << CHUNK_SHIFT))
+        state.fetching()
+        fetch = Fetch(self, handle, index, length, state.generation, ahead)
+        self._pending[index] = fetch
+        if fetch.slot.done:
+            fetch.completed(fetch.slot)
+        else:
+            fetch.slot.callback = fetch.completed
+        return fetch
+
+    def fetched(self, fetch: Fetch) -> None:
+        """The reply to ``fetch`` is here: cache it where it is still true."""
+        mount = self._mount
+        if self._pending.get(fetch.index) is fetch:
+            del self._pending[fetch.index]
+        if fetch.slot.error is not None:
+            if fetch.ahead:
+                mount.budget.waste(fetch.length)
+            return
+        data = fetch.slot.result()
+        mount.link.arrived(len(data), fetch.sent, time.monotonic())
+        if fetch.stale or fetch.generation != self._state.generation or len(data) != fetch.length:
+            if len(data) < fetch.length:
+                self._state.verify = True  # shorter than the version we know
+            if fetch.ahead:
+                mount.budget.waste(fetch.length)
+            return
+        mount.chunks.install(self._state.number, self._cached, fetch.index, data, fetch.ahead)
+
+    def _read_ahead(self, handle: HandleState) -> None:
+        """Ask for what the handle's window wants and is neither here nor under way."""
+        mount, state, window = self._mount, self._state, handle.window
+        if not mount.config.read_ahead:
+            return
+        window.pressed(mount.budget.pressure)
+        size = state.server_size
+        target = min(window.target, size)
+        index = max(window.front, window.requested) + CHUNK_MASK >> CHUNK_SHIFT
+        while index << CHUNK_SHIFT < target:
+            if index not in self._cached and index not in self._pending:
+                if not self._chunkable(index, index):
+                    return
+                if not mount.budget.take(min(CHUNK_BYTES, size - (index << CHUNK_SHIFT))):
+                    return
+                self._fetch(handle, index, ahead=True)
+            index += 1
+            window.requested = index << CHUNK_SHIFT
+
+    def _verify(self, handle: HandleState) -> Slot[None] | None:
+        """With the first fetch since an open ask what version it is; reads wait until that is known."""
+        state = self._state
+        if state.verify and not state.dirty and self._verification is None:
+            state.verify = False
+            verification = Verification(self, handle, state.epoch)
+            self._verification = verification
+            if verification.slot.done:
+                verification.completed(verification.slot)
+            else:
+                verification.slot.callback = verification.completed
+        return self._verification.checked if self._verification is not None else None
+
+    def verified(self, verification: Verification) -> None:
+        """FSTAT is here: another version than known drops what is held."""
+        state = self._state
+        self._verification = None
+        if verification.slot.error is not None:
+            state.verify = True
+        elif not state.dirty and verification.epoch == state.epoch:
+            attributes = verification.slot.result()
+            if not state.same_version(attributes):
+                self.drop()
+                state.attributes = attributes
+        verification.checked.set(None)
+
+    # What others do to the content.
+
+    def drop(self) -> None:
+        """The content is another: forget all chunks; reads under way start again."""
+        self._state.outdated()
+        self._state.pages_stale = True
+        self.drop_from(0)
+
+    def drop_from(self, index: int) -> None:
+        """Forget the chunks from ``index`` on, cached or under way."""
+        for cached in [cached for cached in self._cached if cached >= index]:
+            self._mount.chunks.drop(self._state.number, self._cached, cached)
+        for pending in [pending for pending in self._pending if pending >= index]:
+            self._pending.pop(pending).stale = True
+
+    def overwritten(self, offset: int, end: int) -> None:
+        """[offset, end) is written: no chunk that overlaps it stays, and none under way is used."""
+        if not self._cached and not self._pending:
+            return
+        size = self._state.shown_size
+        if end > size:
+            # The last chunk ends where the file did; with the file longer it would not be whole.
+            self._discard(size >> CHUNK_SHIFT)
+        for index in range(offset >> CHUNK_SHIFT, (end - 1 >> CHUNK_SHIFT) + 1):
+            self._discard(index)
+
+    def _discard(self, index: int) -> None:
+        if index in self._cached:
+            self._mount.chunks.drop(self._state.number, self._cached, index)
+        elif index in self._pending:
+            self._pending.pop(index).stale = True

@@ -1,0 +1,198 @@
+"""What is known of one file's content, and what belongs to the mount as a whole.
+
+Pure transitions between clean (the server's version rules) and dirty (ours rules).
+Shared by the reader and the writer of a file; changed nowhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from sftpfs.aio import ByteGate
+from sftpfs.config import DataConfig
+from sftpfs.data.chunks import ChunkStore, ReadAheadBudget
+from sftpfs.data.read_ahead import LinkEstimate, ReadAheadWindow
+from sftpfs.remote.api import RemoteFile
+from sftpfs.types import Attributes
+
+if TYPE_CHECKING:
+    from sftpfs.data.writer import ContentWriter
+
+MTIME_GRAIN = 3.0
+"""Seconds after an mtime within which the file may have changed again without showing it: one
+since SFTP v3 tells whole seconds, two for clocks that differ by so little that nobody can tell."""
+
+
+class ContentObserver(Protocol):
+    """Who is told when a file's writes are on the server."""
+
+    def content_settled(self, number: int, attributes: Attributes) -> None:
+        """``attributes`` are the server's own, after all our writes to inode ``number``."""
+
+
+class MountContent:
+    """What all files of the mount share: memory, its bounds, and who has something to send."""
+
+    __slots__ = ("budget", "chunks", "config", "dirty", "failed", "gate", "link", "observer")
+
+    def __init__(self, config: DataConfig, observer: ContentObserver) -> None:
+        self.config = config
+        self.observer = observer
+        self.gate = ByteGate(config.dirty_bytes)
+        self.budget = ReadAheadBudget(min(config.read_ahead_bytes, config.cache_bytes // 2))
+        self.chunks = ChunkStore(config.cache_bytes, self.budget)
+        self.link = LinkEstimate()
+        # INVARIANT: exactly the writers whose file is dirty, oldest first.
+        self.dirty: dict[ContentWriter, None] = {}
+        self.failed: dict[int, OSError] = {}
+        """By inode number the first write that failed and was reported to nobody; taken by ``drain``."""
+
+    def unreported(self, number: int, failure: OSError) -> None:
+        """A write of inode ``number`` failed and no handle is left to be told."""
+        self.failed.setdefault(number, failure)
+
+    def send_all(self) -> None:
+        """Send what is dirty of every file, so that the gate opens."""
+        for writer in list(self.dirty):
+            writer.send_all()
+
+
+class HandleState:
+    """What reader and writer know of one open file."""
+
+    __slots__ = (
+        "append",
+        "direct",
+        "error",
+        "fsync_writes",
+        "readable",
+        "remote",
+        "synchronous",
+        "window",
+        "writable",
+    )
+
+    def __init__(
+        self,
+        remote: RemoteFile,
+        *,
+        readable: bool,
+        writable: bool,
+        append: bool,
+        synchronous: bool,
+        direct: bool,
+    ) -> None:
+        self.remote = remote
+        self.readable = readable
+        self.writable = writable
+        self.append = append
+        self.direct = direct
+        self.synchronous = synchronous
+        """Every write waits for the server."""
+        self.fsync_writes = False
+        """And for the server's disk (O_SYNC)."""
+        self.error: OSError | None = None
+        """The first failed write this handle was not told of."""
+        self.window = ReadAheadWindow()
+
+    def raise_error(self) -> None:
+        """Report the first unreported failed write, once."""
+        error = self.error
+        if error is not None:
+            self.error = None
+            raise OSError(error.errno, error.strerror)
+
+
+class ContentState:
+    """Version, size and trust of one file.
+
+    INVARIANT: ``dirty`` False implies no dirty extent and ``size`` and ``mtime_ns`` None.
+    INVARIANT: every cached chunk and every fetch of the current generation was asked for
+    after ``attributes`` were told, so its bytes are of that version or newer, never older.
+    """
+
+    __slots__ = (
+        "attributes",
+        "dirty",
+        "epoch",
+        "generation",
+        "mtime_ns",
+        "number",
+        "pages_stale",
+        "size",
+        "trusted",
+        "verify",
+        "witnessed",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.epoch = 0
+        self.generation = 0
+        """Counts the times the content was found or made another; a read across such a point is repeated."""
+        self.attributes: Attributes | None = None
+        """The server's, last told while clean. None: not known."""
+        self.dirty = False
+        self.size: int | None = None
+        self.mtime_ns: int | None = None
+        self.witnessed: float | None = None
+        """Wall-clock time of the earliest fetch of bytes that we or the kernel may still hold."""
+        self.trusted = True
+        """False once we changed the file ourselves: its new times hide a change by others."""
+        self.pages_stale = False
+        """The kernel may hold pages of a version we dropped."""
+        self.verify = False
+        """The next fetch is to bring FSTAT along."""
+
+    @property
+    def server_size(self) -> int:
+        """Size on the server when last known, bytes."""
+        return self.attributes.size if self.attributes is not None else 0
+
+    @property
+    def shown_size(self) -> int:
+        """The size that rules: ours while dirty, else the server's."""
+        return self.size if self.size is not None else self.server_size
+
+    def same_version(self, attributes: Attributes) -> bool:
+        """True where ``attributes`` tell the size and mtime we know."""
+        known = self.attributes
+        return known is not None and known.size == attributes.size and known.mtime == attributes.mtime
+
+    def unchanged(self, attributes: Attributes, clock_lag: float) -> bool:
+        """True only where ``attributes`` prove that what was fetched is what the server holds.
+
+        Bytes fetched within the grain of the file's mtime may have changed since
+        without a trace in it. ``clock_lag``: seconds the server's clock is behind ours.
+        """
+        if not self.same_version(attributes) or not self.trusted or self.pages_stale:
+            return False
+        return self.witnessed is None or attributes.mtime + MTIME_GRAIN + clock_lag < self.witnessed
+
+    def fetching(self) -> None:
+        """Bytes are being asked for now."""
+        now = time.time()
+        if self.witnessed is None or now < self.witnessed:
+            self.witnessed = now
+
+    def outdated(self) -> None:
+        """What is held is of another version; the caller drops it from the caches and the kernel's."""
+        self.generation += 1
+        self.witnessed = None
+        self.trusted = True
+
+    def touch(self) -> None:
+        """First write since clean: from now on our size and mtime rule."""
+        self.dirty = True
+        self.trusted = False
+        self.size = self.server_size
+
+    def settled(self, attributes: Attributes) -> None:
+        """Everything is on the server, which tells ``attributes``."""
+        self.dirty = False
+        self.size = None
+        self.mtime_ns = None
+        self.trusted = False
+        self.epoch += 1
+        self.attributes = attributes

@@ -1,0 +1,96 @@
+"""Errors: the only table from SFTP status to errno, and errors a person reads.
+
+Inside sftpfs an operation fails with a plain ``OSError`` whose ``errno`` is what
+the kernel will be told. ``MountError`` is for people: it ends a command with one
+line. Every room may import this module; it imports nothing of sftpfs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from enum import Enum, IntEnum
+
+
+class Status(IntEnum):
+    """SSH_FXP_STATUS codes (draft-ietf-secsh-filexfer-02 §7)."""
+
+    OK = 0
+    EOF = 1
+    NO_SUCH_FILE = 2
+    PERMISSION_DENIED = 3
+    FAILURE = 4
+    BAD_MESSAGE = 5
+    NO_CONNECTION = 6
+    CONNECTION_LOST = 7
+    OP_UNSUPPORTED = 8
+
+
+STATUS_TO_ERRNO: dict[int, int] = {
+    Status.EOF: errno.EIO,  # where EOF is an answer (READ, READDIR) the caller takes it first
+    Status.NO_SUCH_FILE: errno.ENOENT,  # OpenSSH says it for ENOTDIR and ELOOP too
+    Status.PERMISSION_DENIED: errno.EACCES,
+    Status.FAILURE: errno.EIO,  # one code for ENOSPC, EEXIST, ENOTEMPTY, EXDEV: remote/diagnose looks
+    Status.BAD_MESSAGE: errno.EINVAL,  # OpenSSH says it for ENAMETOOLONG and EINVAL
+    Status.NO_CONNECTION: errno.EIO,
+    Status.CONNECTION_LOST: errno.EIO,
+    Status.OP_UNSUPPORTED: errno.EOPNOTSUPP,
+}
+
+
+class StatusError(OSError):
+    """The server answered a request with a status other than OK.
+
+    ``status`` is the SFTP code, ``errno`` what the table makes of it.
+    """
+
+    def __init__(self, status: int, message: str = "") -> None:
+        number = STATUS_TO_ERRNO.get(status, errno.EIO)
+        super().__init__(number, message or os.strerror(number))
+        self.status = status
+
+
+class SessionLostError(OSError):
+    """The SFTP session a request belonged to is gone; whether it was carried out is unknown."""
+
+    def __init__(self, reason: str, number: int = errno.EIO) -> None:
+        super().__init__(number, reason)
+
+
+class ProtocolError(Exception):
+    """The server sent what SFTP v3 does not allow; the session cannot go on."""
+
+
+def error(number: int, detail: str = "") -> OSError:
+    """The ``OSError`` for ``number``, its message from the system unless ``detail`` is given."""
+    return OSError(number, detail or os.strerror(number))
+
+
+class Failure(Enum):
+    """Why a mount could not be made; each has its own exit status and words."""
+
+    USAGE = 1
+    NAME_NOT_FOUND = 2
+    REFUSED = 3
+    TIMED_OUT = 4
+    UNREACHABLE = 5
+    HOST_KEY_UNKNOWN = 6
+    HOST_KEY_CHANGED = 7
+    AUTHENTICATION = 8
+    NO_SFTP = 9
+    REMOTE_DIRECTORY = 10
+    MOUNTPOINT = 11
+    FUSE = 12
+    PROTOCOL = 13
+    INTERRUPTED = 14
+    CONFIGURATION = 15
+    TRANSPORT = 16
+
+
+class MountError(Exception):
+    """A failure a person has to read: what failed, on what, and what to do, in one line."""
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.message = message

@@ -1,0 +1,145 @@
+"""One kernel mount: its options, its life from mount(2) to the last byte on the server.
+
+The only owner of pyfuse3's session, which is one per process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from contextlib import suppress
+
+import pyfuse3
+import trio
+
+from sftpfs.config import MountConfig
+from sftpfs.errors import Failure, MountError
+from sftpfs.fuse.operations import Operations
+from sftpfs.fuse.reply import Replies
+from sftpfs.remote.api import Remote
+from sftpfs.types import Attributes
+from sftpfs.vfs.filesystem import Filesystem
+
+log = logging.getLogger(__name__)
+
+UNMOUNT_PATIENCE = 5.0
+"""Seconds a regular unmount gets before a busy mount is detached from the tree."""
+
+
+class FuseMount:
+    """Mounts a ``Filesystem`` at ``config.mountpoint``.
+
+    Life: ``mount`` → ``prime`` → ``run`` (until unmounted or ``terminate``) → ``drain`` → ``close``.
+    """
+
+    def __init__(self, config: MountConfig, remote: Remote, root: bytes, attributes: Attributes) -> None:
+        self._config = config
+        self.filesystem = Filesystem(config, remote, root, attributes)
+        self._mounted = False
+
+    def mount(self) -> None:
+        """Attach to the kernel. Raises MountError with what the system said."""
+        operations = Operations(self.filesystem, Replies(self.filesystem, self._config.cache))
+        try:
+            pyfuse3.init(operations, self._config.mountpoint, mount_options(self._config))
+        except RuntimeError as problem:
+            raise MountError(
+                Failure.FUSE,
+                f"the kernel refused to mount {self._config.mountpoint} ({problem}): "
+                "check the options given with -o and that /dev/fuse may be used",
+            ) from None
+        self._mounted = True
+
+    async def prime(self) -> None:
+        """Read the root once, so that the mount is known to work before it is announced.
+
+        Raises MountError where the root cannot be listed for another reason than permission.
+        """
+        await self.filesystem.learn_owner()
+        try:
+            await self.filesystem.resolver.listing(self.filesystem.tree.root)
+        except PermissionError:
+            return  # a directory that may be entered but not listed is still worth mounting
+        except OSError as problem:
+            raise MountError(
+                Failure.REMOTE_DIRECTORY,
+                f"{self._config.endpoint} cannot be read: {problem.strerror or problem}",
+            ) from None
+
+    async def run(self) -> None:
+        """Serve the kernel until unmounted or terminated."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.filesystem.contents.run)
+            await pyfuse3.main()
+            nursery.cancel_scope.cancel()
+
+    async def unmount(self) -> None:
+        """Unmount as umount(8) would, so that the kernel hands over what it still holds;
+        where the mount is busy detach it. ``run`` returns once the last user is gone."""
+        await _unmount_command(self._config.mountpoint, lazy=False)
+        if _is_mounted(self._config.mountpoint):
+            await _unmount_command(self._config.mountpoint, lazy=True)
+
+    def terminate(self) -> None:
+        """Make ``run`` return although the mount may be busy."""
+        pyfuse3.terminate()
+
+    async def drain(self) -> list[str]:
+        """All dirty data to the server; a line for each file that failed."""
+        return await self.filesystem.drain()
+
+    def close(self) -> None:
+        """Detach from the kernel; idempotent."""
+        if self._mounted:
+            self._mounted = False
+            pyfuse3.close(unmount=True)
+
+    def statistics(self) -> dict[str, int]:
+        """Counters of the tree and of content."""
+        return {**self.filesystem.tree.statistics(), **self.filesystem.contents.statistics()}
+
+
+async def _unmount_command(mountpoint: str, lazy: bool) -> None:
+    if os.geteuid() == 0:
+        command = ["umount", "-i", *(["-l"] if lazy else []), mountpoint]
+    else:
+        command = ["fusermount3", "-u", *(["-z"] if lazy else []), mountpoint]
+    with trio.move_on_after(UNMOUNT_PATIENCE), suppress(OSError):
+        await trio.run_process(
+            command,
+            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+        )
+
+
+def _is_mounted(mountpoint: str) -> bool:
+    target = os.path.realpath(os.path.dirname(os.path.abspath(mountpoint)))
+    name = os.path.join(target, os.path.basename(os.path.abspath(mountpoint)))
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        return any(line.split(" ")[4].encode().decode("unicode_escape") == name for line in lines)
+
+
+def mount_options(config: MountConfig) -> set[str]:
+    """What libfuse and the kernel are told."""
+    fuse = config.fuse
+    name = fuse.filesystem_name if fuse.filesystem_name is not None else str(config.endpoint)
+    options = {f"fsname={_escaped(name)}", f"subtype={fuse.subtype}", *fuse.passthrough}
+    shared = fuse.allow_other or fuse.allow_root
+    if fuse.allow_other:
+        options.add("allow_other")
+    if fuse.allow_root:
+        options.add("allow_root")
+    if fuse.default_permissions if fuse.default_permissions is not None else shared:
+        options.add("default_permissions")
+    if fuse.read_only:
+        options.add("ro")
+    return options
+
+
+def _escaped(name: str) -> str:
+    """libfuse splits options at commas and takes a backslash as the way out."""
+    ascii_name = name.encode("ascii", "backslashreplace").decode()
+    return ascii_name.replace("\\", "\\\\").replace(",", "\\,")

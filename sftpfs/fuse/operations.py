@@ -1,0 +1,313 @@
+"""FUSE requests: decode, call vfs, encode. No policy, no state but the handle tables."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections.abc import Sequence
+
+import pyfuse3
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FileNameT,
+    FlagT,
+    FUSEError,
+    InodeT,
+    ModeT,
+    ReaddirToken,
+    RequestContext,
+    SetattrFields,
+    StatvfsData,
+    XAttrNameT,
+)
+
+from sftpfs.fuse.guard import guarded
+from sftpfs.fuse.reply import Replies, statvfs_reply
+from sftpfs.types import Buffer
+from sftpfs.vfs.attributes import RequestedChange
+from sftpfs.vfs.files import OpenFile
+from sftpfs.vfs.filesystem import Filesystem
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.namespace import Caller
+
+FIRST_CHILD = 2
+"""readdir offsets: 0 is ``.``, 1 is ``..``, names follow."""
+
+
+class OpenDirectory:
+    """One open directory of the kernel's; the snapshot keeps offsets meaning the same name."""
+
+    __slots__ = ("inode", "snapshot")
+
+    def __init__(self, inode: Inode) -> None:
+        self.inode = inode
+        self.snapshot: list[tuple[bytes, Inode]] | None = None
+
+
+def caller(ctx: RequestContext) -> Caller:
+    return Caller(ctx.uid, ctx.gid)
+
+
+class Operations(pyfuse3.Operations):
+    """pyfuse3's request handlers over a ``Filesystem``."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False  # the kernel would trust its own size and mtime for ever
+
+    def __init__(self, filesystem: Filesystem, replies: Replies) -> None:
+        super().__init__()
+        self._filesystem = filesystem
+        self._tree = filesystem.tree
+        self._replies = replies
+        self._keep_pages = filesystem.config.data.kernel_cache
+        self._direct_io = filesystem.config.data.direct_io
+        self._handles = itertools.count(1)
+        self._files: dict[int, OpenFile] = {}
+        self._directories: dict[int, OpenDirectory] = {}
+
+    def _pinned(self, inode: Inode) -> EntryAttributes:
+        reply = self._replies.entry(inode)
+        self._tree.pin(inode)
+        return reply
+
+    # -- names ---------------------------------------------------------------------
+
+    @guarded
+    async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        parent = self._tree.get(parent_inode)
+        inode = await self._filesystem.resolver.lookup(parent, name)
+        if inode is not None:
+            return self._pinned(inode)
+        return self._replies.missing(self._tree.missing_until(parent, name))
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        for number, count in inode_list:
+            self._tree.forget(number, count)
+
+    @guarded
+    async def mkdir(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
+    ) -> EntryAttributes:
+        parent = self._tree.get(parent_inode)
+        return self._pinned(await self._filesystem.namespace.mkdir(parent, name, mode, caller(ctx)))
+
+    @guarded
+    async def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        parent = self._tree.get(parent_inode)
+        return self._pinned(await self._filesystem.namespace.mknod(parent, name, mode, caller(ctx)))
+
+    @guarded
+    async def symlink(
+        self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        parent = self._tree.get(parent_inode)
+        return self._pinned(await self._filesystem.namespace.symlink(parent, name, target, caller(ctx)))
+
+    @guarded
+    async def link(
+        self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        existing, parent = self._tree.get(inode), self._tree.get(new_parent_inode)
+        return self._pinned(await self._filesystem.namespace.link(existing, parent, new_name))
+
+    @guarded
+    async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        await self._filesystem.namespace.unlink(self._tree.get(parent_inode), name)
+
+    @guarded
+    async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        await self._filesystem.namespace.rmdir(self._tree.get(parent_inode), name)
+
+    @guarded
+    async def rename(
+        self,
+        parent_inode_old: InodeT,
+        name_old: FileNameT,
+        parent_inode_new: InodeT,
+        name_new: FileNameT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> None:
+        if flags & ~pyfuse3.RENAME_NOREPLACE:
+            raise FUSEError(errno.EINVAL)  # RENAME_EXCHANGE: no server offers it
+        old, new = self._tree.get(parent_inode_old), self._tree.get(parent_inode_new)
+        await self._filesystem.namespace.rename(old, name_old, new, name_new, replace=not flags)
+
+    @guarded
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        return FileNameT(await self._filesystem.resolver.readlink(self._tree.get(inode)))
+
+    # -- attributes ----------------------------------------------------------------
+
+    @guarded
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        found = self._tree.get(inode)
+        await self._filesystem.resolver.revalidate(found)
+        return self._replies.entry(found)
+
+    @guarded
+    async def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: FileHandleT | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        found = self._tree.get(inode)
+        requested = RequestedChange(
+            size=attr.st_size if fields.update_size else None,
+            mode=attr.st_mode if fields.update_mode else None,
+            uid=attr.st_uid if fields.update_uid else None,
+            gid=attr.st_gid if fields.update_gid else None,
+            atime_ns=attr.st_atime_ns if fields.update_atime else None,
+            mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+        )
+        file = self._files.get(fh) if fh is not None else None
+        handle = file.handle if file is not None else None
+        await self._filesystem.attributes.change(found, requested, handle)
+        return self._replies.entry(found)
+
+    @guarded
+    async def access(self, inode: InodeT, mode: ModeT, ctx: RequestContext) -> bool:
+        found = self._tree.get(inode)
+        await self._filesystem.resolver.revalidate(found)
+        return self._filesystem.access(found, mode)
+
+    @guarded
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        return statvfs_reply(await self._filesystem.statfs())
+
+    async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
+        raise FUSEError(errno.ENOSYS)  # asked once a mount: the kernel answers EOPNOTSUPP from then on
+
+    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        raise FUSEError(errno.ENOSYS)
+
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+        raise FUSEError(errno.ENOSYS)
+
+    async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
+        raise FUSEError(errno.ENOSYS)
+
+    # -- files ---------------------------------------------------------------------
+
+    def _file_info(self, file: OpenFile, keep_cache: bool) -> FileInfo:
+        number = FileHandleT(next(self._handles))
+        self._files[number] = file
+        return FileInfo(
+            fh=number,
+            direct_io=self._direct_io,
+            keep_cache=keep_cache or self._keep_pages,
+        )
+
+    @guarded
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        found = self._tree.get(inode)
+        file, keep_cache, outdated = await self._filesystem.files.open(found, flags)
+        if outdated:
+            _outdate_attributes(inode)
+        return self._file_info(file, keep_cache)
+
+    @guarded
+    async def create(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        parent = self._tree.get(parent_inode)
+        inode, file, keep_cache = await self._filesystem.files.create(parent, name, mode, flags, caller(ctx))
+        return self._file_info(file, keep_cache), self._pinned(inode)
+
+    @guarded
+    async def read(self, fh: FileHandleT, off: int, size: int) -> Buffer:  # type: ignore[override]
+        handle = self._files[fh].handle
+        data = handle.read_nowait(off, size)
+        return data if data is not None else await handle.read(off, size)
+
+    @guarded
+    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        handle = self._files[fh].handle
+        if not handle.write_nowait(off, buf):
+            await handle.write(off, buf)
+        return len(buf)
+
+    @guarded
+    async def flush(self, fh: FileHandleT) -> None:
+        await self._files[fh].handle.flush()
+
+    @guarded
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+        await self._files[fh].handle.fsync()
+
+    @guarded
+    async def release(self, fh: FileHandleT) -> None:
+        await self._filesystem.files.release(self._files.pop(fh))
+
+    # -- directories ---------------------------------------------------------------
+
+    @guarded
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        found = self._tree.get(inode)
+        if found.directory is None:
+            raise FUSEError(errno.ENOTDIR)
+        number = FileHandleT(next(self._handles))
+        self._directories[number] = OpenDirectory(found)
+        found.directory.open_handles += 1
+        return number
+
+    @guarded
+    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        opened = self._directories[fh]
+        if opened.snapshot is None or start_id == 0:
+            opened.snapshot = await self._filesystem.resolver.listing(opened.inode)
+        if self._add_dots(opened.inode, start_id, token):
+            self._add_names(opened.snapshot, max(start_id - FIRST_CHILD, 0), token)
+
+    def _add_dots(self, inode: Inode, start_id: int, token: ReaddirToken) -> bool:
+        """``.`` and ``..``, which the kernel does not count as looked up; False where full."""
+        for offset, name, target in ((0, b".", inode), (1, b"..", inode.parent or inode)):
+            if start_id <= offset and not pyfuse3.readdir_reply(
+                token, FileNameT(name), self._replies.entry(target), offset + 1
+            ):
+                return False
+        return True
+
+    def _add_names(self, snapshot: list[tuple[bytes, Inode]], start: int, token: ReaddirToken) -> None:
+        entry, reply, pin = self._replies.entry, pyfuse3.readdir_reply, self._tree.pin
+        for index in range(start, len(snapshot)):
+            name, inode = snapshot[index]
+            if not inode.linked:
+                continue  # removed since the snapshot
+            try:
+                encoded = entry(inode)
+            except OSError:
+                if index == start:
+                    raise
+                return  # what was added goes out, counted; the next call meets the error first
+            if not reply(token, FileNameT(name), encoded, index + FIRST_CHILD + 1):
+                return
+            pin(inode)
+
+    @guarded
+    async def releasedir(self, fh: FileHandleT) -> None:
+        inode = self._directories.pop(fh).inode
+        assert inode.directory is not None
+        inode.directory.open_handles -= 1
+        if not inode.directory.open_handles:
+            self._tree.listing_unused(inode)
+
+    @guarded
+    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
+        """SFTP cannot sync a directory; every change was waited for when it was made."""
+
+
+def _outdate_attributes(inode: InodeT) -> None:
+    """Make the kernel ask again. Attributes only: pages may be locked by a read we serve."""
+    try:
+        pyfuse3.invalidate_inode(inode, attr_only=True)
+    except OSError as problem:
+        if problem.errno not in (errno.ENOENT, errno.ENOSYS):
+            raise

@@ -1,0 +1,80 @@
+"""Encoding: what vfs shows of an inode as pyfuse3's structures."""
+
+from __future__ import annotations
+
+import time
+
+from pyfuse3 import EntryAttributes, InodeT, ModeT, StatvfsData
+
+from sftpfs.config import CacheConfig
+from sftpfs.types import FilesystemStatistics
+from sftpfs.vfs.filesystem import Filesystem
+from sftpfs.vfs.inodes import Inode
+
+BLOCK_SIZE = 512
+"""The unit of st_blocks, whatever the file system (stat(2))."""
+
+PREFERRED_SIZE = 1 << 20
+"""st_blksize, bytes: cp and friends then write 1 MiB at a time, which travels as one request."""
+
+NAME_MAX = 255
+
+
+class Replies:
+    """Builds replies; kernel timeouts follow the leases, within what the user set."""
+
+    __slots__ = ("_attribute_limit", "_entry_limit", "_filesystem")
+
+    def __init__(self, filesystem: Filesystem, config: CacheConfig) -> None:
+        self._filesystem = filesystem
+        self._entry_limit = config.entry_timeout
+        self._attribute_limit = config.attribute_timeout
+
+    def entry(self, inode: Inode) -> EntryAttributes:
+        """The attributes of ``inode``, valid in the kernel as long as its lease."""
+        seen = self._filesystem.appearance(inode)
+        reply = EntryAttributes()
+        reply.st_ino = InodeT(inode.number)
+        remaining = max(0.0, inode.expires - time.monotonic())
+        limit = self._entry_limit
+        reply.entry_timeout = remaining if limit is None else min(remaining, limit)
+        limit = self._attribute_limit
+        reply.attr_timeout = remaining if limit is None else min(remaining, limit)
+        reply.st_mode = ModeT(seen.mode)
+        reply.st_nlink = seen.nlink
+        reply.st_uid = seen.uid
+        reply.st_gid = seen.gid
+        reply.st_size = seen.size
+        reply.st_blksize = PREFERRED_SIZE
+        reply.st_blocks = (seen.size + BLOCK_SIZE - 1) // BLOCK_SIZE
+        reply.st_atime_ns = seen.atime_ns
+        reply.st_mtime_ns = seen.mtime_ns
+        reply.st_ctime_ns = seen.ctime_ns
+        return reply
+
+    def missing(self, until: float) -> EntryAttributes:
+        """A negative entry the kernel keeps until ``until`` (monotonic seconds)."""
+        reply = EntryAttributes()
+        reply.st_ino = InodeT(0)
+        remaining = max(0.0, until - time.monotonic())
+        limit = self._entry_limit
+        reply.entry_timeout = remaining if limit is None else min(remaining, limit)
+        return reply
+
+
+def statvfs_reply(figures: FilesystemStatistics | None) -> StatvfsData:
+    """statvfs(3); all sizes 0 where the server cannot tell, so that df shows none."""
+    reply = StatvfsData()
+    reply.f_bsize = reply.f_frsize = BLOCK_SIZE
+    reply.f_namemax = NAME_MAX
+    if figures is not None:
+        reply.f_bsize = figures.bsize
+        reply.f_frsize = figures.frsize
+        reply.f_blocks = figures.blocks
+        reply.f_bfree = figures.bfree
+        reply.f_bavail = figures.bavail
+        reply.f_files = figures.files
+        reply.f_ffree = figures.ffree
+        reply.f_favail = figures.favail
+        reply.f_namemax = figures.namemax or NAME_MAX
+    return reply

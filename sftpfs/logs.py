@@ -1,0 +1,139 @@
+"""Where log lines go: stderr, a file, or syslog; never in the way of the mount.
+
+Owns the handlers of the root logger. The composition root starts it; every room
+just uses ``logging``. A full disk, a closed terminal or a missing syslog loses
+lines and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+
+from sftpfs.errors import Failure, MountError
+
+SYSLOG = "/dev/log"
+FACILITY_DAEMON = 3 << 3
+"""syslog(3)'s LOG_DAEMON."""
+MAX_DATAGRAM = 8192
+"""syslog daemons cut longer lines; rsyslog's default limit."""
+
+SEVERITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+
+def printable(text: str) -> str:
+    """``text`` on one line and without control characters: parts of it come from servers."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class LineFormatter(logging.Formatter):
+    """One record, one line; a traceback follows only where ``traceback`` is set (``-d``)."""
+
+    def __init__(self, layout: str, traceback: bool) -> None:
+        super().__init__(layout)
+        self._traceback = traceback
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        record.message = printable(record.getMessage())
+        if self.usesTime():
+            record.asctime = self.formatTime(record)
+        line = self.formatMessage(record)
+        if record.exc_info and self._traceback:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class SyslogHandler(logging.Handler):
+    """Sends to the local syslog without ever waiting for it.
+
+    ``logging.handlers.SysLogHandler`` blocks while the daemon's queue is full, which
+    would freeze the mount.
+    """
+
+    def __init__(self, path: str = SYSLOG) -> None:
+        super().__init__()
+        self._path = path
+        self._socket: socket.socket | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record, or drop it."""
+        severity = next((code for level, code in SEVERITIES if record.levelno >= level), 7)
+        line = f"<{FACILITY_DAEMON | severity}>sftpfs[{os.getpid()}]: {self.format(record)}"
+        data = line.encode(errors="backslashreplace")[:MAX_DATAGRAM]
+        for _ in range(2):  # a restarted syslog needs a new connection
+            try:
+                self._connected().send(data)
+                return
+            except BlockingIOError:
+                return
+            except OSError:
+                self._disconnect()
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            connection.setblocking(False)
+            try:
+                connection.connect(self._path)
+            except OSError:
+                connection.close()
+                raise
+            self._socket = connection
+        return self._socket
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._disconnect()
+        super().close()
+
+
+def start(log_file: str | None, verbose: bool, debug: bool) -> None:
+    """Log to ``log_file`` or stderr. Raises MountError(CONFIGURATION) if the file cannot be opened."""
+    logging.raiseExceptions = False
+    handler: logging.Handler
+    if log_file is None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(LineFormatter("sftpfs: %(message)s", debug))
+    else:
+        handler = _file_handler(log_file, debug)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO if debug else logging.WARNING)
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    logging.getLogger("sftpfs").setLevel(level)
+
+
+def _file_handler(path: str, debug: bool) -> logging.Handler:
+    try:
+        handler = logging.FileHandler(path, errors="backslashreplace")
+    except OSError as error:
+        raise MountError(
+            Failure.CONFIGURATION, f"cannot open the log file {path}: {error.strerror}"
+        ) from None
+    layout = "%(asctime)s sftpfs[%(process)d] %(levelname)s: %(message)s"
+    handler.setFormatter(LineFormatter(layout, debug))
+    return handler
+
+
+def mounted() -> None:
+    """Tell more from now on: before, all a person waits for is the one line of a failure."""
+    logger = logging.getLogger("sftpfs")
+    logger.setLevel(min(logger.level, logging.INFO))
+
+
+def leave_terminal(debug: bool) -> None:
+    """Move from stderr to syslog; a log file stays."""
+    root = logging.getLogger()
+    if any(isinstance(handler, logging.FileHandler) for handler in root.handlers):
+        return
+    syslog = SyslogHandler()
+    syslog.setFormatter(LineFormatter("%(message)s", debug))
+    root.handlers[:] = [syslog]

@@ -1,0 +1,222 @@
+"""The composition root: builds the rooms, mounts, serves until unmounted, takes all down.
+
+Owns the order of things and the signals. The only module that knows every room.
+
+Life: check → connect → find the root → mount → read the root → tell that it is
+ready → serve → drain → close. Until ready, a signal cancels and nothing is left
+mounted; afterwards it unmounts, with all data on the server.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+
+import trio
+
+from sftpfs import logs, mountpoint
+from sftpfs.config import MountConfig, SymlinkPolicy, TransportKind
+from sftpfs.errors import Failure, MountError
+from sftpfs.fuse.mount import FuseMount
+from sftpfs.process import DATA_LOST_STATUS, guarded, run_as_daemon, to_stderr
+from sftpfs.remote.pool import Pool
+from sftpfs.remote.server import Server
+from sftpfs.root import find_root
+from sftpfs.transport.api import Prompter
+from sftpfs.transport.connector import make_connector
+from sftpfs.transport.prompter import TerminalPrompter
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+LEAVE_LIMIT = 1.0
+"""Seconds the kernel has to end a session after the unmount; longer means somebody still is inside."""
+
+CLOSE_LIMIT = 5.0
+"""Seconds for connections and their processes to end; then they are left to notice it themselves."""
+
+log = logging.getLogger("sftpfs.mount")
+
+
+def run(config: MountConfig, notes: list[str]) -> int:
+    """Mount as ``config`` says; returns the exit status. In a daemon's child: at the end of the mount.
+
+    ``notes`` are lines about options without effect, told with ``-v``. Raises MountError.
+    """
+    logs.start(config.log_file, config.verbose, config.debug)
+    for note in notes:
+        log.info("%s", note)
+    check(config)
+
+    def serve_in_loop(ready: Callable[[], None]) -> int:
+        terminal = TerminalPrompter()
+
+        def announce() -> None:
+            terminal.detach()  # a person is asked before the mount is there, never out of the blue
+            ready()
+
+        return trio.run(serve, config, terminal, announce)
+
+    if config.foreground:
+        return guarded(lambda: serve_in_loop(lambda: None), to_stderr, config.debug)
+    return run_as_daemon(
+        serve_in_loop,
+        clean_up=lambda: mountpoint.detach_dead(config.mountpoint),
+        keep_stdio=config.transport.kind is TransportKind.PASSIVE,
+        debug=config.debug,
+    )
+
+
+def check(config: MountConfig) -> None:
+    """What can be known to fail before the server is asked. Raises MountError."""
+    mountpoint.check_fuse()
+    for option, given in (("allow_other", config.fuse.allow_other), ("allow_root", config.fuse.allow_root)):
+        if given:
+            mountpoint.check_allowed(option)
+    mountpoint.check_mountpoint(config.mountpoint, source_name(config), config.fuse.subtype)
+
+
+def source_name(config: MountConfig) -> str:
+    """The source as mountinfo shows it."""
+    name = config.fuse.filesystem_name
+    return (str(config.endpoint) if name is None else name).encode("ascii", "backslashreplace").decode()
+
+
+async def serve(config: MountConfig, prompter: Prompter, report_ready: Callable[[], None]) -> int:
+    """Connect, mount, call ``report_ready``, and serve until unmounted.
+
+    Returns 0, or DATA_LOST_STATUS where data could not be written. Raises MountError,
+    in an exception group.
+    """
+    service = _Service(config, prompter, report_ready)
+    with trio.open_signal_receiver(*STOP_SIGNALS, signal.SIGUSR1) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service.watch_signals, signals, nursery)
+            status = await service.run(nursery)
+            nursery.cancel_scope.cancel()
+    return status
+
+
+class _Service:
+    """One mount's life in the trio loop.
+
+    INVARIANT: ``_fuse_mount`` is set from ready to the end, and only then.
+    """
+
+    __slots__ = (
+        "_config",
+        "_drain_scope",
+        "_fuse_mount",
+        "_pool",
+        "_prompter",
+        "_ready",
+        "_start_scope",
+        "_stops",
+    )
+
+    def __init__(self, config: MountConfig, prompter: Prompter, report_ready: Callable[[], None]) -> None:
+        self._config = config
+        self._prompter = prompter
+        self._ready = report_ready
+        self._pool: Pool | None = None
+        self._fuse_mount: FuseMount | None = None
+        self._start_scope = trio.CancelScope()
+        self._drain_scope = trio.CancelScope(shield=True)
+        self._stops = 0
+
+    async def run(self, nursery: trio.Nursery) -> int:
+        """The whole life; see ``serve``."""
+        config = self._config
+        connector = make_connector(config.transport, config.endpoint, self._prompter, nursery)
+        self._pool = pool = Pool(connector, config.pool, nursery)
+        try:
+            with self._start_scope:
+                fuse_mount = await self._start(pool)
+            if self._start_scope.cancelled_caught:
+                raise MountError(Failure.INTERRUPTED, "interrupted")
+            return await self._serve_kernel(fuse_mount)
+        finally:
+            with trio.move_on_after(CLOSE_LIMIT, shield=True):
+                await pool.aclose()
+                await connector.aclose()
+
+    async def _start(self, pool: Pool) -> FuseMount:
+        config = self._config
+        if not config.delay_connect:
+            await pool.start(interactive=self._prompter.available)
+        remote = Server(pool, follow_symlinks=config.symlinks is SymlinkPolicy.FOLLOW)
+        root = await find_root(remote, config)
+        fuse_mount = FuseMount(config, remote, root.path, root.attributes)
+        fuse_mount.mount()
+        try:
+            if not config.delay_connect:
+                await fuse_mount.prime()
+            # No await between these and run: a signal finds either no mount or one that serves.
+            self._fuse_mount = fuse_mount
+            self._ready()
+            logs.mounted()
+            log.info("mounted %s on %s", config.endpoint, config.mountpoint)
+        except BaseException:
+            fuse_mount.close()
+            raise
+        return fuse_mount
+
+    async def _serve_kernel(self, fuse_mount: FuseMount) -> int:
+        mounted = mountpoint.mounted_at(self._config.mountpoint)
+        served = False
+        try:
+            await fuse_mount.run()
+            served = True
+        finally:
+            if not served:
+                # Something broke; what it broke may be what drain waits for.
+                self._drain_scope.deadline = trio.current_time() + self._config.pool.timeout
+            status = await self._drain(fuse_mount)
+            fuse_mount.close()
+            if mounted is not None:
+                mountpoint.detach(self._config.mountpoint, mounted.device)
+        log.info("unmounted %s", self._config.mountpoint)
+        return status
+
+    async def _drain(self, fuse_mount: FuseMount) -> int:
+        failures: list[str] = []
+        with self._drain_scope:
+            failures = await fuse_mount.drain()
+        if self._drain_scope.cancelled_caught:
+            failures = ["not all data could be written before the end"]
+        for failure in failures:
+            log.error("data lost: %s", failure)
+        return DATA_LOST_STATUS if failures else 0
+
+    async def watch_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        """Turn signals into what they mean now."""
+        async for number in signals:
+            if number == signal.SIGUSR1:
+                self._log_statistics()
+                continue
+            self._stops += 1
+            if self._fuse_mount is None:
+                self._start_scope.cancel()
+            elif self._stops == 1:
+                log.info("unmounting after %s", signal.Signals(number).name)
+                nursery.start_soon(self._leave, self._fuse_mount)
+            elif self._stops == 2:
+                self._fuse_mount.terminate()
+            else:
+                # Whoever asks three times does not want to wait for the server.
+                self._drain_scope.cancel()
+
+    async def _leave(self, fuse_mount: FuseMount) -> None:
+        """Unmount; where somebody stays inside, end without them."""
+        await fuse_mount.unmount()
+        await trio.sleep(LEAVE_LIMIT)
+        fuse_mount.terminate()
+
+    def _log_statistics(self) -> None:
+        statistics: dict[str, object] = {}
+        if self._pool is not None:
+            statistics["pool"] = self._pool.statistics()
+        if self._fuse_mount is not None:
+            statistics["mount"] = self._fuse_mount.statistics()
+        log.info("statistics %s", json.dumps(statistics, default=str))

@@ -1,0 +1,152 @@
+"""The server as vfs and data see it: paths, open files, and nothing of packets.
+
+Every path is absolute bytes on the server. Every method ends within the mount's
+deadline. Failures are ``OSError`` with the errno the kernel shall see, already
+diagnosed (``remote/diagnose``): EEXIST, ENOTEMPTY, ENOSPC, ... rather than the
+one FAILURE of SFTP v3. ``SessionLostError`` where the connection went.
+
+Each coroutine costs one dependent wait (one round trip) unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, Flag, auto
+from typing import Protocol
+
+from sftpfs.aio import Slot
+from sftpfs.types import (
+    AttributeChange,
+    Attributes,
+    Buffer,
+    DirectoryEntry,
+    FilesystemStatistics,
+    ServerCapabilities,
+)
+
+
+class OpenFlags(Flag):
+    """How a file is opened (draft-ietf-secsh-filexfer-02 §6.3)."""
+
+    READ = auto()
+    WRITE = auto()
+    APPEND = auto()
+    CREATE = auto()
+    TRUNCATE = auto()
+    EXCLUSIVE = auto()
+
+
+class RemoteFile(Protocol):
+    """One open file on the server; may use several connections underneath.
+
+    The ``start_`` methods send at once and return the slot of the result, so that
+    many go out together and a batch costs one round trip. Requests that share a
+    connection are carried out in the order sent; ``ordered`` tells whether all of
+    this file's are.
+    """
+
+    flags: OpenFlags
+
+    @property
+    def ordered(self) -> bool:
+        """True while every request of this file travels on one connection."""
+
+    def start_read(self, offset: int, length: int) -> Slot[Buffer]:
+        """Read ``length`` bytes at ``offset``; a shorter result means end of file, never less.
+
+        ``length`` may exceed the server's read limit: it is split and short replies
+        are asked again.
+        """
+
+    def start_write(self, offset: int, data: Buffer) -> Slot[None]:
+        """Write all of ``data`` at ``offset`` (at the end, in order, where opened with APPEND).
+
+        ``data`` must not change until the slot is filled.
+        """
+
+    def start_fstat(self) -> Slot[Attributes]:
+        """The attributes of the open file."""
+
+    def start_setattr(self, change: AttributeChange) -> Slot[None]:
+        """FSETSTAT."""
+
+    def start_fsync(self) -> Slot[None]:
+        """fsync@openssh.com on the first connection's handle; filled at once where the server has none.
+
+        Data written through other connections is covered: fsync is per file, not per handle.
+        """
+
+    def close(self) -> None:
+        """Send CLOSE for every handle underneath; nobody waits. Idempotent."""
+
+
+class LinkTarget(Enum):
+    """Whether an operation takes a symbolic link or what it points to."""
+
+    LINK = auto()
+    TARGET = auto()
+
+
+class Remote(Protocol):
+    """Operations by path. One object a mount."""
+
+    @property
+    def capabilities(self) -> ServerCapabilities:
+        """What the server of the current session offers."""
+
+    async def lstat(self, path: bytes) -> Attributes:
+        """Attributes, of the link itself where ``path`` is one."""
+
+    async def stat(self, path: bytes) -> Attributes:
+        """Attributes, links followed by the server."""
+
+    async def readlink(self, path: bytes) -> bytes:
+        """The target of a symbolic link, as the server keeps it."""
+
+    async def realpath(self, path: bytes) -> bytes:
+        """The canonical absolute path."""
+
+    async def list_directory(self, path: bytes) -> list[DirectoryEntry]:
+        """All entries but ``.`` and ``..``, names checked (no slash, no NUL, not empty).
+
+        Two round trips where the listing fits what is asked for in parallel, else
+        bandwidth. The directory handle is closed without waiting.
+        """
+
+    async def open(
+        self, path: bytes, flags: OpenFlags, mode: int, current_path: Callable[[], bytes | None]
+    ) -> tuple[RemoteFile, Attributes]:
+        """OPEN and LSTAT of ``path`` together.
+
+        ``mode`` is the permission bits for a file created. ``current_path`` tells
+        where the file is later (None: nowhere), for opening it on another connection.
+        """
+
+    async def setattr(
+        self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET
+    ) -> Attributes:
+        """SETSTAT and LSTAT together. ``LINK`` needs lsetstat@openssh.com, else EOPNOTSUPP."""
+
+    async def mkdir(self, path: bytes, mode: int) -> Attributes:
+        """MKDIR and LSTAT together. EEXIST where the name is taken."""
+
+    async def symlink(self, target: bytes, path: bytes) -> Attributes:
+        """SYMLINK (OpenSSH's argument order) and LSTAT together."""
+
+    async def link(self, existing: bytes, path: bytes) -> Attributes:
+        """hardlink@openssh.com and LSTAT of the new name together; EOPNOTSUPP without the extension."""
+
+    async def remove(self, path: bytes) -> None:
+        """Unlink a name that is not a directory."""
+
+    async def rmdir(self, path: bytes) -> None:
+        """Remove an empty directory; ENOTEMPTY otherwise."""
+
+    async def rename(self, old: bytes, new: bytes, replace: bool) -> None:
+        """Rename. ``replace``: over an existing name, atomically by posix-rename@openssh.com;
+        without the extension the old file is moved aside, and back if the rename fails.
+        Not ``replace``: EEXIST where ``new`` is taken (v3's own RENAME).
+        """
+
+    async def statvfs(self, path: bytes) -> FilesystemStatistics | None:
+        """The server's figures, or None where it cannot tell."""

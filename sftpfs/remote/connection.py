@@ -1,0 +1,98 @@
+"""One live SFTP session of the pool, and the transport under it.
+
+Owned by ``remote.pool``; ``remote.file`` and ``remote.server`` send on its session
+and account for the bytes they have outstanding.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import trio
+
+from sftpfs.config import PoolConfig
+from sftpfs.sftp.session import Session
+from sftpfs.transport.api import Transport
+
+
+class Role(Enum):
+    """What a connection of the pool is for."""
+
+    METADATA = "metadata"
+    BULK = "bulk"
+
+
+class Connection:
+    """A session, its transport, and what is under way on it.
+
+    INVARIANT: ``outstanding`` is the sum of the bytes of reads and writes sent and not answered.
+    """
+
+    __slots__ = ("ended", "opened_at", "outstanding", "role", "session", "transport")
+
+    def __init__(self, session: Session, transport: Transport, role: Role) -> None:
+        self.session = session
+        self.transport = transport
+        self.role = role
+        self.outstanding = 0
+        self.opened_at = trio.current_time()
+        self.ended = trio.Event()
+
+    @property
+    def live(self) -> bool:
+        """True while requests may be sent."""
+        return self.session.closed_error is None
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters of the session, with the role, the age in seconds and the bytes outstanding."""
+        counted = self.session.statistics
+        return {
+            "requests": dict(counted.requests),
+            "waits": counted.waits,
+            "bytes_sent": counted.bytes_sent,
+            "bytes_received": counted.bytes_received,
+            "minimum_latency": counted.minimum_latency,
+            "generation": self.session.generation,
+            "kind": self.role.value,
+            "outstanding": self.outstanding,
+            "age": trio.current_time() - self.opened_at,
+        }
+
+
+class Handle:
+    """A handle of the server, and the connection it belongs to; it dies with it."""
+
+    __slots__ = ("connection", "identifier")
+
+    def __init__(self, connection: Connection, identifier: bytes) -> None:
+        self.connection = connection
+        self.identifier = identifier
+
+    @property
+    def session(self) -> Session:
+        """The session the handle belongs to."""
+        return self.connection.session
+
+
+async def open_connection(
+    transport: Transport, role: Role, generation: int, config: PoolConfig
+) -> Connection:
+    """Open a channel on ``transport`` and start SFTP on it.
+
+    Raises MountError; the transport is left open then, the channel is not.
+    """
+    stream = await transport.open_channel()
+    session = Session(
+        stream,
+        timeout=config.timeout,
+        generation=generation,
+        max_read=config.max_read,
+        max_write=config.max_write,
+    )
+    try:
+        await session.start()
+    except BaseException:
+        session.close("the session could not be started")
+        raise
+    return Connection(session, transport, role)

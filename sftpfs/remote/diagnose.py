@@ -1,0 +1,230 @@
+"""What a failed request really failed of: from a v3 status and what was seen to an errno.
+
+SFTP v3 has one FAILURE for all but a handful of errors. OpenSSH's sftp-server
+folds ENOENT, ENOTDIR, ELOOP and EBADF into NO_SUCH_FILE, EPERM and EACCES into
+PERMISSION_DENIED, EINVAL and ENAMETOOLONG into BAD_MESSAGE, and the rest into
+FAILURE. Here are the pure decisions; ``remote.explain`` does the looking. What was
+seen is what the server said just after the failure, hence a best guess: where
+nothing seen explains the failure the answer is the plain one of ``errors``.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import NamedTuple
+
+from sftpfs.errors import STATUS_TO_ERRNO, Status
+from sftpfs.types import AttributeChange, Attributes, FilesystemStatistics
+
+SHORTEST_NAME_LIMIT = 143
+"""Bytes; eCryptfs takes the shortest names in common use."""
+
+
+class Place(NamedTuple):
+    """Where a name is: its directory's attributes and file system figures, None where not told."""
+
+    parent: Attributes | None = None
+    statistics: FilesystemStatistics | None = None
+
+
+def is_directory(seen: Attributes | None) -> bool:
+    """True where something was seen and it is a directory."""
+    return seen is not None and stat.S_ISDIR(seen.mode)
+
+
+def no_room(statistics: FilesystemStatistics | None, length: int = 1) -> bool:
+    """True where ``length`` bytes or one more file do not fit for an ordinary user."""
+    if statistics is None:
+        return False
+    # Less left than was to be written: the server wrote a part and called it FAILURE.
+    if statistics.bavail * statistics.frsize < length:
+        return True
+    # File systems without a fixed table of inodes (btrfs) say 0 of 0.
+    return statistics.files > 0 and statistics.favail == 0
+
+
+def same_filesystem(one: FilesystemStatistics, other: FilesystemStatistics) -> bool:
+    """False where the figures cannot be of one file system (the extension's fsid is not reliable)."""
+    return (one.frsize, one.blocks, one.files, one.namemax) == (
+        other.frsize,
+        other.blocks,
+        other.files,
+        other.namemax,
+    )
+
+
+def by_place(status: int, place: Place, name: bytes) -> int:
+    """What the directory explains of a failure that concerns ``name`` in it."""
+    parent, statistics = place
+    if status == Status.NO_SUCH_FILE and parent is not None and not stat.S_ISDIR(parent.mode):
+        # A link as parent was followed by the server, and so is not to blame.
+        return errno.ENOENT if stat.S_ISLNK(parent.mode) else errno.ENOTDIR
+    if status == Status.BAD_MESSAGE:
+        limit = statistics.namemax if statistics is not None else SHORTEST_NAME_LIMIT
+        return errno.ENAMETOOLONG if len(name) > limit > 0 else errno.EINVAL
+    if status == Status.FAILURE and statistics is not None and statistics.read_only:
+        return errno.EROFS
+    return STATUS_TO_ERRNO.get(status, errno.EIO)
+
+
+def creation(status: int, there: Attributes | None, place: Place, name: bytes) -> int:
+    """mkdir, symlink, exclusive create: ``there`` is what has the name."""
+    if status == Status.FAILURE and there is not None:
+        return errno.EEXIST  # nothing else fails with the name taken
+    number = by_place(status, place, name)
+    if number == errno.EIO and status == Status.FAILURE and no_room(place.statistics):
+        return errno.ENOSPC  # the name needs a directory entry and an inode
+    return number
+
+
+def opening(
+    status: int,
+    exclusive: bool,
+    create: bool,
+    write: bool,
+    there: Attributes | None,
+    place: Place,
+    name: bytes,
+) -> int:
+    """OPEN: ``there`` is what has the name."""
+    if there is None:
+        return creation(status, None, place, name) if create else by_place(status, place, name)
+    if status == Status.FAILURE:
+        if exclusive:
+            return errno.EEXIST
+        if write and stat.S_ISDIR(there.mode):
+            return errno.EISDIR
+        if stat.S_ISSOCK(there.mode):
+            return errno.ENXIO  # open(2) of a socket
+        if not write:
+            return errno.EIO  # neither a full nor a read-only file system hinders reading
+    return by_place(status, place, name)
+
+
+def removal(status: int, there: Attributes | None, place: Place, name: bytes) -> int:
+    """REMOVE of what must not be a directory."""
+    if is_directory(there) and status in (Status.FAILURE, Status.PERMISSION_DENIED):
+        return errno.EISDIR  # Linux says EISDIR (FAILURE), POSIX and the BSDs EPERM
+    if status == Status.PERMISSION_DENIED:
+        return denied_in(place)
+    return by_place(status, place, name)
+
+
+def directory_removal(
+    status: int, there: Attributes | None, empty: bool | None, place: Place, name: bytes
+) -> int:
+    """RMDIR. ``empty`` is None where the directory could not be listed."""
+    if there is not None and not stat.S_ISDIR(there.mode):
+        return errno.ENOTDIR  # OpenSSH: NO_SUCH_FILE
+    if status == Status.FAILURE and empty is False:
+        return errno.ENOTEMPTY
+    if status == Status.PERMISSION_DENIED:
+        return denied_in(place)
+    number = by_place(status, place, name)
+    if number == errno.EIO and empty:
+        return errno.EBUSY  # empty, writable, and still refused: a mount point or a root
+    return number
+
+
+def denied_in(place: Place) -> int:
+    """A name may not leave its directory: EPERM by the sticky bit (unlink(2)), else EACCES."""
+    parent = place.parent
+    return errno.EPERM if parent is not None and parent.mode & stat.S_ISVTX else errno.EACCES
+
+
+class RenameSeen(NamedTuple):
+    """What was seen after a failed rename or link."""
+
+    old: Attributes | None
+    new: Attributes | None
+    new_empty: bool | None
+    """None where ``new`` is not a directory or could not be listed."""
+    old_place: Place
+    new_place: Place
+
+
+def renaming(status: int, seen: RenameSeen, replace: bool, name: bytes) -> int:
+    """RENAME or posix-rename to ``name`` (rename(2))."""
+    old, new = seen.old, seen.new
+    if old is None and status == Status.NO_SUCH_FILE:
+        return errno.ENOENT
+    if status == Status.FAILURE and new is not None and not replace:
+        return errno.EEXIST
+    if old is not None and new is not None and status != Status.PERMISSION_DENIED:
+        if is_directory(old) and not is_directory(new):
+            return errno.ENOTDIR  # OpenSSH: NO_SUCH_FILE
+        if not is_directory(old) and is_directory(new):
+            return errno.EISDIR
+        if status == Status.FAILURE and seen.new_empty is False:
+            return errno.ENOTEMPTY
+    if status == Status.PERMISSION_DENIED:
+        return (
+            errno.EPERM if errno.EPERM in map(denied_in, (seen.old_place, seen.new_place)) else errno.EACCES
+        )
+    return across(status, seen, name)
+
+
+def linking(status: int, seen: RenameSeen, name: bytes) -> int:
+    """hardlink@openssh.com of ``old`` as ``name`` (link(2))."""
+    if status == Status.FAILURE and seen.new is not None:
+        return errno.EEXIST
+    if is_directory(seen.old):
+        return errno.EPERM  # link(2) refuses directories
+    return across(status, seen, name)
+
+
+def across(status: int, seen: RenameSeen, name: bytes) -> int:
+    """What two directories explain: read-only, another file system, no room, in this order.
+
+    Another file system goes before no room: a full one elsewhere is moved to by
+    copying, and the copy will then say so.
+    """
+    number = by_place(status, seen.new_place, name)
+    if number != errno.EIO or status != Status.FAILURE:
+        return number
+    one, other = seen.old_place.statistics, seen.new_place.statistics
+    if one is not None and one.read_only:
+        return errno.EROFS
+    if one is not None and other is not None and same_filesystem(one, other) and no_room(other):
+        return errno.ENOSPC
+    # Bind mounts of one file system have the same figures, so that nothing seen
+    # disproves EXDEV; it also is the one answer after which mv goes on by copying.
+    return errno.EXDEV
+
+
+def changing(status: int, change: AttributeChange, there: Attributes | None, place: Place) -> int:
+    """SETSTAT of what ``there`` tells (chmod(2), chown(2), utimensat(2), truncate(2))."""
+    if status == Status.BAD_MESSAGE:
+        return errno.EINVAL
+    if status == Status.FAILURE and place.statistics is not None and place.statistics.read_only:
+        return errno.EROFS
+    if (
+        change.mode is not None
+        and status == Status.FAILURE
+        and there is not None
+        and stat.S_ISLNK(there.mode)
+    ):
+        return errno.EOPNOTSUPP  # Linux has no mode for links (fchmodat(2))
+    if change.size is not None and status == Status.FAILURE:
+        if is_directory(there):
+            return errno.EISDIR
+        if there is not None and change.size > there.size:
+            # Growing makes a hole and takes no room, so that the size is to blame.
+            return errno.ENOSPC if no_room(place.statistics) else errno.EFBIG
+        return errno.EIO
+    if status in (Status.PERMISSION_DENIED, Status.FAILURE) and there is not None:
+        # Only the owner may, and the path was reachable. truncate(2) checks permission: EACCES.
+        owners = change.mode is not None or change.uid is not None or change.mtime is not None
+        return errno.EPERM if owners else errno.EACCES
+    return STATUS_TO_ERRNO.get(status, errno.EIO)
+
+
+def writing(status: int, length: int, statistics: FilesystemStatistics | None) -> int:
+    """WRITE of ``length`` bytes, or fsync with ``length`` 1."""
+    if status == Status.FAILURE and statistics is not None:
+        if statistics.read_only:
+            return errno.EROFS  # remounted read-only under an open file
+        if no_room(statistics, length):
+            return errno.ENOSPC
+    return STATUS_TO_ERRNO.get(status, errno.EIO)

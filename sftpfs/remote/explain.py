@@ -1,0 +1,193 @@
+"""The looking behind ``remote.diagnose``: after a failure, one batch of requests, then the errno.
+
+Every function gives the ``OSError`` to raise, and never raises: where the looking
+fails as well, the first error stands. Costs one dependent wait on the error path,
+a few more only where a directory has to be listed.
+"""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+import stat
+
+from sftpfs.aio import Slot
+from sftpfs.errors import Status, StatusError, error
+from sftpfs.remote import diagnose
+from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.diagnose import Place, RenameSeen
+from sftpfs.remote.paths import name_of, parent_of, valid_name
+from sftpfs.remote.waiting import opened, value_or_none
+from sftpfs.sftp.session import Session
+from sftpfs.types import AttributeChange, Attributes, FilesystemStatistics
+
+STATVFS = "statvfs@openssh.com"
+
+LONGEST_LINK_CHAIN = 40
+"""Links Linux follows before it says ELOOP (path_resolution(7))."""
+
+READDIRS_TO_JUDGE = 4
+"""READDIR replies looked at to see whether a directory is empty: ``.`` and ``..`` may come alone."""
+
+
+def code(failed: StatusError) -> int:
+    """The status; one that v3 does not have (some servers use those of later versions) as FAILURE."""
+    return failed.status if failed.status <= Status.OP_UNSUPPORTED else Status.FAILURE
+
+
+class _Look:
+    """The requests about one directory, sent at once."""
+
+    def __init__(self, session: Session, directory: bytes) -> None:
+        self._parent = session.start_lstat(directory)
+        self._statistics: Slot[FilesystemStatistics] | None = None
+        if session.capabilities.has(STATVFS):
+            self._statistics = session.start_statvfs(directory)
+
+    async def wait(self) -> Place:
+        parent = await value_or_none(self._parent)
+        if self._statistics is None:
+            return Place(parent)
+        statistics = await value_or_none(self._statistics)
+        return Place(parent, statistics)
+
+
+async def _empty(session: Session, path: bytes) -> bool | None:
+    """Whether a directory is empty, None where it cannot be listed."""
+    try:
+        handle = await opened(session, session.start_opendir(path))
+    except StatusError:
+        return None
+    try:
+        for _ in range(READDIRS_TO_JUDGE):
+            entries = await session.start_readdir(handle).wait()
+            if entries is None:
+                return True
+            if any(valid_name(entry.name) for entry in entries):
+                return False
+    except StatusError:
+        pass
+    finally:
+        session.start_close(handle)
+    return None
+
+
+async def creation(session: Session, failed: StatusError, path: bytes, there: Slot[Attributes]) -> OSError:
+    """mkdir and symlink; ``there`` is the LSTAT that went with the request."""
+    try:
+        seen = await value_or_none(there)
+        taken = seen is not None and code(failed) == Status.FAILURE
+        place = Place() if taken else await _Look(session, parent_of(path)).wait()
+        return error(diagnose.creation(code(failed), seen, place, name_of(path)))
+    except OSError:
+        return failed
+
+
+async def opening(
+    session: Session, failed: StatusError, path: bytes, flags: OpenFlags, there: Slot[Attributes]
+) -> OSError:
+    """OPEN; ``there`` is the LSTAT that went with it."""
+    try:
+        seen = await value_or_none(there)
+        create, write = OpenFlags.CREATE in flags, OpenFlags.WRITE in flags
+        plain = not create and code(failed) in (Status.NO_SUCH_FILE, Status.PERMISSION_DENIED)
+        place = Place() if plain else await _Look(session, parent_of(path)).wait()
+        exclusive = OpenFlags.EXCLUSIVE in flags
+        return error(diagnose.opening(code(failed), exclusive, create, write, seen, place, name_of(path)))
+    except OSError:
+        return failed
+
+
+async def removal(session: Session, failed: StatusError, path: bytes) -> OSError:
+    """REMOVE."""
+    if code(failed) == Status.NO_SUCH_FILE:
+        return failed
+    try:
+        there = session.start_lstat(path)
+        place = await _Look(session, parent_of(path)).wait()
+        seen = await value_or_none(there)
+        return error(diagnose.removal(code(failed), seen, place, name_of(path)))
+    except OSError:
+        return failed
+
+
+async def directory_removal(session: Session, failed: StatusError, path: bytes) -> OSError:
+    """RMDIR."""
+    try:
+        there = session.start_lstat(path)
+        place = await _Look(session, parent_of(path)).wait()
+        seen = await value_or_none(there)
+        empty = await _empty(session, path) if diagnose.is_directory(seen) else None
+        return error(diagnose.directory_removal(code(failed), seen, empty, place, name_of(path)))
+    except OSError:
+        return failed
+
+
+async def see_rename(session: Session, old: bytes, new: bytes) -> RenameSeen:
+    """Both names and both directories in one batch; a third wait where ``new`` is a directory."""
+    old_slot, new_slot = session.start_lstat(old), session.start_lstat(new)
+    old_look, new_look = _Look(session, parent_of(old)), _Look(session, parent_of(new))
+    seen_old, seen_new = await value_or_none(old_slot), await value_or_none(new_slot)
+    empty = None
+    if diagnose.is_directory(seen_old) and diagnose.is_directory(seen_new):
+        empty = await _empty(session, new)
+    return RenameSeen(seen_old, seen_new, empty, await old_look.wait(), await new_look.wait())
+
+
+async def renaming(session: Session, failed: StatusError, old: bytes, new: bytes, replace: bool) -> OSError:
+    """RENAME and posix-rename."""
+    try:
+        seen = await see_rename(session, old, new)
+        return error(diagnose.renaming(code(failed), seen, replace, name_of(new)))
+    except OSError:
+        return failed
+
+
+async def linking(session: Session, failed: StatusError, existing: bytes, path: bytes) -> OSError:
+    """hardlink@openssh.com."""
+    try:
+        seen = await see_rename(session, existing, path)
+        return error(diagnose.linking(code(failed), seen, name_of(path)))
+    except OSError:
+        return failed
+
+
+async def changing(
+    session: Session, failed: StatusError, path: bytes, change: AttributeChange, there: Slot[Attributes]
+) -> OSError:
+    """SETSTAT and lsetstat; ``there`` is the LSTAT that went with it."""
+    try:
+        seen = await value_or_none(there)
+        place = Place()
+        if code(failed) == Status.FAILURE:
+            place = await _Look(session, parent_of(path)).wait()
+        return error(diagnose.changing(code(failed), change, seen, place))
+    except OSError:
+        return failed
+
+
+async def following(session: Session, failed: StatusError, path: bytes) -> OSError:
+    """STAT, which follows links: tells a loop from a link to nothing."""
+    if code(failed) != Status.NO_SUCH_FILE:
+        return failed
+    seen: set[bytes] = set()
+    try:
+        while path not in seen and len(seen) < LONGEST_LINK_CHAIN:
+            seen.add(path)
+            target = await session.start_readlink(path).wait()
+            path = posixpath.normpath(posixpath.join(parent_of(path), target))
+    except OSError:
+        return failed
+    return error(errno.ELOOP)
+
+
+async def listing(session: Session, failed: StatusError, path: bytes) -> OSError:
+    """OPENDIR and READDIR: tells what is not a directory."""
+    if code(failed) not in (Status.NO_SUCH_FILE, Status.FAILURE):
+        return failed
+    try:
+        there = await value_or_none(session.start_lstat(path))
+    except OSError:
+        return failed
+    wrong = there is not None and stat.S_IFMT(there.mode) not in (stat.S_IFDIR, stat.S_IFLNK)
+    return error(errno.ENOTDIR) if wrong else failed

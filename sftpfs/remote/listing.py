@@ -1,0 +1,72 @@
+"""Listing a directory: many READDIR in flight, everything the server says checked.
+
+Used by ``remote.server`` only.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+
+from sftpfs.aio import Slot
+from sftpfs.errors import SessionLostError, error
+from sftpfs.remote.paths import NAME_MAX, valid_name
+from sftpfs.remote.waiting import opened
+from sftpfs.sftp.session import Session
+from sftpfs.types import DirectoryEntry
+
+FIRST_WINDOW = 4
+"""READDIR requests sent at first: three replies of OpenSSH (100 names each) and the end."""
+
+LARGEST_WINDOW = 16
+"""READDIR requests in flight for a long listing: 1,600 names a round trip."""
+
+MOST_ENTRIES = 10_000_000
+MOST_BARREN_REPLIES = 64
+"""A server that goes on past these, many names or many replies without a new one, will
+not come to an end; EIO rather than memory without bound."""
+
+
+class _Names:
+    """What a listing has brought so far."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, DirectoryEntry] = {}
+        self._barren = 0
+
+    def add(self, reply: list[DirectoryEntry]) -> None:
+        """Take the valid names of a reply; a name that comes again is the same file."""
+        before = len(self.entries)
+        for entry in reply:
+            name = entry.name
+            if valid_name(name) and len(name) <= NAME_MAX:
+                self.entries[name] = entry
+        self._barren = 0 if len(self.entries) > before else self._barren + 1
+        if self._barren > MOST_BARREN_REPLIES or len(self.entries) > MOST_ENTRIES:
+            raise error(errno.EIO, "the server's listing does not end")
+
+
+async def list_entries(session: Session, path: bytes) -> list[DirectoryEntry]:
+    """All entries of a directory but ``.`` and ``..``. Raises StatusError, SessionLostError, EIO."""
+    handle = await opened(session, session.start_opendir(path))
+    names = _Names()
+    window = FIRST_WINDOW
+    flying: deque[Slot[list[DirectoryEntry] | None]] = deque()
+    try:
+        while True:
+            while len(flying) < window:
+                flying.append(session.start_readdir(handle))
+            await flying[0].wait()
+            # All that came is looked at before more is asked for: it may be the end.
+            while flying and flying[0].done:
+                reply = flying.popleft().result()
+                if reply is None:
+                    return list(names.entries.values())
+                names.add(reply)
+                window = min(window + 1, LARGEST_WINDOW)
+    except SessionLostError:
+        handle = b""
+        raise
+    finally:
+        if handle:
+            session.start_close(handle)

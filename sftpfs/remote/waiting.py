@@ -1,0 +1,43 @@
+"""Small helpers around slots that the files of ``remote`` share. No policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sftpfs.aio import Slot
+from sftpfs.errors import StatusError
+from sftpfs.sftp.session import Session
+
+T = TypeVar("T")
+
+
+def when_done(slot: Slot[T], callback: Callable[[Slot[T]], None]) -> None:
+    """Run ``callback`` as ``slot`` is filled, at once if it is already."""
+    if slot.done:
+        callback(slot)
+    else:
+        assert slot.callback is None
+        slot.callback = callback
+
+
+async def value_or_none(slot: Slot[T]) -> T | None:
+    """The slot's value, or None where the server refused. Raises SessionLostError."""
+    try:
+        return await slot.wait()
+    except StatusError:
+        return None
+
+
+async def opened(session: Session, slot: Slot[bytes]) -> bytes:
+    """The handle of an OPEN or OPENDIR; one nobody waits for any more is closed as it comes."""
+    try:
+        return await slot.wait()
+    finally:
+        if not slot.done:
+
+            def close(late: Slot[bytes]) -> None:
+                if late.error is None:
+                    session.start_close(late.result())
+
+            when_done(slot, close)

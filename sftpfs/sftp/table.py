@@ -1,0 +1,401 @@
+"""The request table of one SFTP session: sends packets, matches replies, keeps the deadline.
+
+Owns the byte stream, the outstanding requests and the counters; knows nothing of
+what the requests mean beyond their ``Kind``. ``Session`` puts SFTP on top of it.
+All state changes in synchronous code; only the three loops await.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from sftpfs.aio import ByteStream, Slot
+from sftpfs.errors import ProtocolError, SessionLostError, Status, StatusError
+from sftpfs.sftp import packets
+from sftpfs.sftp.packets import Decoder
+from sftpfs.sftp.replies import decode_data, decode_listing, decode_status
+from sftpfs.types import Buffer, DirectoryEntry
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_BUFFERS_PER_WRITE = 1024
+"""Buffers in one writev: Linux's IOV_MAX."""
+
+_REAPER_INTERVAL = 1.0
+"""Seconds between looks at the oldest request: short beside any deadline, rare enough to cost nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind(Generic[T]):
+    """What one kind of request expects."""
+
+    name: str
+    type: int
+    """Packet type of the request."""
+    expected: int
+    """Packet type of a successful reply; STATUS where success is SSH_FX_OK."""
+    decode: Callable[[memoryview], T] | None = None
+    """The reply's payload to the result; None where the reply carries none, and for DATA and listings."""
+    ends: bool = False
+    """Whether the status EOF is an answer (None) rather than an error."""
+    extension: str = ""
+    """The extension it belongs to, if any."""
+
+
+class Request(Slot[T]):
+    """One request and the slot of its result."""
+
+    __slots__ = ("detail", "kind", "sent")
+
+    kind: Kind[T]
+    detail: Any
+    """READ: the length asked for."""
+    sent: float
+    """When it was handed over for sending, on the monotonic clock."""
+
+
+class SessionStatistics:
+    """What went over one session. Read by anybody, written by the session."""
+
+    __slots__ = (
+        "bytes_received",
+        "bytes_sent",
+        "hostile_names",
+        "last_latency",
+        "minimum_latency",
+        "replies",
+        "requests",
+        "waits",
+    )
+
+    def __init__(self) -> None:
+        self.requests: dict[str, int] = {}
+        """Requests sent, by the kind's name."""
+        self.replies = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.waits = 0
+        """Requests sent while none was outstanding: for a single-threaded user, dependent round trips."""
+        self.last_latency = 0.0
+        """Seconds from the latest answered request to its reply."""
+        self.minimum_latency = float("inf")
+        """The least of all latencies: an estimate of the round trip."""
+        self.hostile_names = 0
+        """Names dropped from listings because no file can have them."""
+
+
+class RequestTable:
+    """Requests outstanding on one byte stream.
+
+    INVARIANT: a request is in ``_requests`` from its sending until its slot is
+    filled; the dict's order is the order of sending. Once ``closed_error`` is set
+    the dict and the queue are empty and stay so, and the stream is closed.
+    INVARIANT: ``queued_bytes`` is the sum of the lengths in ``_queue``.
+    """
+
+    def __init__(self, stream: ByteStream, *, timeout: float, generation: int) -> None:
+        self.generation = generation
+        self.closed_error: SessionLostError | None = None
+        self.statistics = SessionStatistics()
+        self.queued_bytes = 0
+        self._stream = stream
+        self._timeout = timeout
+        self._decoder = Decoder()
+        self._requests: dict[int, Request[Any]] = {}
+        self._last_id = 0
+        self._queue: deque[Buffer] = deque()
+        self._write_error: OSError | None = None
+        self._wake_writer = trio.Event()
+        self._ended = trio.Event()
+        self._last_reply = 0.0
+        self._oldest: tuple[int, float] = (-1, 0.0)
+
+    @property
+    def outstanding(self) -> int:
+        """Requests sent and not yet answered."""
+        return len(self._requests)
+
+    # -- life ---------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read, write and watch the deadline until the session is closed, by whomever.
+
+        Never raises for anything the other side does; ``closed_error`` tells why it ended.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read_loop)
+                nursery.start_soon(self._write_loop)
+                nursery.start_soon(self._reap_loop)
+                await self._ended.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.close("the SFTP session was ended")
+
+    def close(self, reason: str, number: int = errno.EIO) -> None:
+        """End the session: close the stream and fail every request with SessionLostError. Idempotent."""
+        if self.closed_error is not None:
+            return
+        self.closed_error = SessionLostError(reason, number)
+        self._stream.close()
+        self._queue.clear()
+        self.queued_bytes = 0
+        self._ended.set()
+        lost = list(self._requests.values())
+        self._requests.clear()
+        for request in lost:
+            # One error each: raised in several tasks at once, a shared one would mix their tracebacks.
+            request.fail(SessionLostError(reason, number))
+
+    # -- sending ------------------------------------------------------------
+
+    def _next_id(self) -> int:
+        self._last_id = identifier = (self._last_id + 1) & 0xFFFFFFFF
+        return identifier
+
+    def _start(
+        self, kind: Kind[T], identifier: int, packet: bytes, detail: object = None, data: Buffer | None = None
+    ) -> Slot[T]:
+        """Send ``packet``, followed by ``data``, and note the request under ``identifier``.
+
+        Fills no other request's slot, whatever happens: a failed write is dealt with
+        by the writer task.
+        """
+        request: Request[T] = Request()
+        if self.closed_error is not None:
+            request.fail(
+                SessionLostError(str(self.closed_error.strerror), self.closed_error.errno or errno.EIO)
+            )
+            return request
+        request.kind = kind
+        request.detail = detail
+        request.sent = monotonic()
+        requests = self._requests
+        statistics = self.statistics
+        if not requests:
+            statistics.waits += 1
+        requests[identifier] = request
+        name = kind.name
+        counts = statistics.requests
+        counts[name] = counts.get(name, 0) + 1
+        self._send((packet,) if data is None else (packet, data))
+        return request
+
+    def _send(self, buffers: tuple[Buffer, ...]) -> None:
+        """Write ``buffers`` now if nothing waits before them; the writer task sends what is left."""
+        if not self._queue and self._write_error is None:
+            try:
+                sent = os.writev(self._stream.write_fd, buffers)
+            except BlockingIOError:
+                sent = 0
+            except OSError as failure:
+                self._write_error = failure
+                self._wake_writer.set()
+                return
+            self.statistics.bytes_sent += sent
+            if sent == sum(map(len, buffers)):
+                return
+            buffers = _after(buffers, sent)
+        self._queue.extend(buffers)
+        self.queued_bytes += sum(map(len, buffers))
+        self._wake_writer.set()
+
+    async def _write_loop(self) -> None:
+        try:
+            while self.closed_error is None:
+                if self._write_error is not None:
+                    self._end_after_write_error(self._write_error)
+                elif self._queue:
+                    await trio.lowlevel.wait_writable(self._stream.write_fd)
+                    self._write_queued()
+                else:
+                    self._wake_writer = trio.Event()
+                    await self._wake_writer.wait()
+        except trio.ClosedResourceError:
+            self.close("the SFTP stream was closed")
+
+    def _write_queued(self) -> None:
+        """Write as much of the queue as the stream takes at once."""
+        if self.closed_error is not None:
+            return
+        queue = self._queue
+        head = list(islice(queue, _BUFFERS_PER_WRITE))
+        try:
+            sent = os.writev(self._stream.write_fd, head)
+        except BlockingIOError:
+            return
+        except OSError as failure:
+            self._write_error = failure
+            return
+        self.statistics.bytes_sent += sent
+        self.queued_bytes -= sent
+        while sent:
+            first = queue.popleft()
+            if len(first) > sent:
+                queue.appendleft(memoryview(first)[sent:])
+                return
+            sent -= len(first)
+
+    def _end_after_write_error(self, failure: OSError) -> None:
+        """The other side takes nothing more; what it answered before is still worth reading."""
+        while self._receive():
+            pass
+        self.close(f"writing to the SFTP stream failed: {failure.strerror}")
+
+    # -- receiving ----------------------------------------------------------
+
+    async def _read_loop(self) -> None:
+        try:
+            while self.closed_error is None:
+                await trio.lowlevel.wait_readable(self._stream.read_fd)
+                self._receive()
+        except trio.ClosedResourceError:
+            self.close("the SFTP stream was closed")
+
+    def _receive(self) -> bool:
+        """Read once and answer every request whose reply is complete.
+
+        False where there was nothing to read, or the session is closed.
+        """
+        if not self._fill():
+            return False
+        try:
+            self._answer(monotonic())
+        except ProtocolError as violation:
+            logger.warning("SFTP session %d closed: the server sent %s", self.generation, violation)
+            self.close(f"the server broke the SFTP protocol: {violation}")
+        return self.closed_error is None
+
+    def _fill(self) -> bool:
+        """Read once into the decoder; False where nothing came. Closes the session at the stream's end."""
+        if self.closed_error is not None:
+            return False
+        try:
+            count = os.readv(self._stream.read_fd, (self._decoder.space(),))
+        except BlockingIOError:
+            return False
+        except OSError as failure:
+            self.close(f"reading from the SFTP stream failed: {failure.strerror}")
+            return False
+        if not count:
+            self.close("the server ended the SFTP session")
+            return False
+        self._decoder.received(count)
+        self.statistics.bytes_received += count
+        return True
+
+    def _answer(self, now: float) -> None:
+        """Fill the slots of all replies the decoder holds. Raises ProtocolError."""
+        next_packet = self._decoder.next_packet
+        requests = self._requests
+        while (packet := next_packet()) is not None:
+            packet_type, identifier, payload = packet
+            request = requests.get(identifier)
+            if request is None:
+                raise ProtocolError(f"a reply to request {identifier}, which is not outstanding")
+            try:
+                value = self._result(request, packet_type, payload)
+            except OSError as failure:
+                del requests[identifier]
+                self._count_reply(request, now)
+                request.fail(failure)
+            else:
+                del requests[identifier]
+                self._count_reply(request, now)
+                request.set(value)
+            if self.closed_error is not None:
+                return
+
+    def _count_reply(self, request: Request[Any], now: float) -> None:
+        statistics = self.statistics
+        statistics.replies += 1
+        statistics.last_latency = latency = now - request.sent
+        if latency < statistics.minimum_latency:
+            statistics.minimum_latency = latency
+        self._last_reply = now
+
+    def _result(self, request: Request[Any], packet_type: int, payload: memoryview) -> Any:
+        """The result in a reply; OSError where the request failed, ProtocolError where the session did."""
+        kind = request.kind
+        if packet_type == kind.expected:
+            if kind.decode is not None:
+                return kind.decode(payload)
+            if packet_type == packets.DATA:
+                return decode_data(payload, request.detail)
+            if packet_type == packets.NAME:
+                return self._listing(payload)
+        if packet_type != packets.STATUS:
+            raise ProtocolError(f"a packet of type {packet_type} in answer to {kind.name}")
+        code, message = decode_status(payload)
+        if code == Status.OK:
+            if kind.expected != packets.STATUS:
+                raise ProtocolError(f"the status OK where {kind.name} needs a result")
+            return None
+        if code == Status.EOF and kind.ends:
+            return None
+        raise StatusError(code, message)
+
+    def _listing(self, payload: memoryview) -> list[DirectoryEntry] | None:
+        entries, dropped = decode_listing(payload)
+        if dropped:
+            if not self.statistics.hostile_names:
+                logger.warning("the server listed names that no file can have; they are not shown")
+            self.statistics.hostile_names += dropped
+        return entries
+
+    # -- deadline -----------------------------------------------------------
+
+    async def _reap_loop(self) -> None:
+        while (pause := self._check_deadline(monotonic())) > 0:
+            with trio.move_on_after(pause):
+                await self._ended.wait()
+
+    def _check_deadline(self, now: float) -> float:
+        """Seconds until the next look; 0 once the oldest request waited too long and the session is closed.
+
+        Servers answer one session's requests in order, so every reply restarts the
+        clock: it runs from when the oldest request was sent or became the oldest.
+        """
+        left = self._seconds_left(now)
+        if left <= 0:
+            # Replies may have come while this process was not run.
+            self._receive()
+            left = self._seconds_left(now)
+            if left <= 0:
+                self.close(f"the server did not answer within {self._timeout:g} s", errno.ETIMEDOUT)
+                return 0.0
+        return min(left, _REAPER_INTERVAL)
+
+    def _seconds_left(self, now: float) -> float:
+        if not self._requests:
+            return self._timeout
+        identifier, request = next(iter(self._requests.items()))
+        if identifier != self._oldest[0]:
+            self._oldest = (identifier, max(request.sent, self._last_reply))
+        return self._oldest[1] + self._timeout - now
+
+
+def _after(buffers: tuple[Buffer, ...], sent: int) -> tuple[Buffer, ...]:
+    """What is left of ``buffers`` once their first ``sent`` bytes are gone."""
+    if not sent:
+        return buffers
+    rest: list[Buffer] = []
+    for buffer in buffers:
+        if sent >= len(buffer):
+            sent -= len(buffer)
+        else:
+            rest.append(memoryview(buffer)[sent:] if sent else buffer)
+            sent = 0
+    return tuple(rest)

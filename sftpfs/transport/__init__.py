@@ -1,0 +1,1 @@
+"""Processes and sockets that bring a byte stream to the server."""

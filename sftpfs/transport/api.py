@@ -1,0 +1,76 @@
+"""What remote may see of transports: something that connects and yields byte streams.
+
+A transport is one connection to the server, held by a process of its own (or a
+plain socket). It carries raw SFTP packets and knows nothing of them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Protocol
+
+import trio
+
+from sftpfs.aio import ByteStream
+
+
+class PromptKind(Enum):
+    """What a person is asked for. Answers of the first two kinds may be used again."""
+
+    PASSWORD = auto()
+    PASSPHRASE = auto()
+    ONE_TIME = auto()
+    """A keyboard-interactive question: a code may not be valid twice."""
+    CONFIRM = auto()
+    """yes or no (an unknown host key)."""
+
+
+class Prompter(Protocol):
+    """Asks a person; the mount gives one that has the terminal, or one that refuses."""
+
+    @property
+    def available(self) -> bool:
+        """False where nobody can be asked (no terminal, or the daemon left it)."""
+
+    async def ask(self, kind: PromptKind, text: str, echo: bool) -> str | None:
+        """The answer to ``text``, or None where nobody can be asked or they gave up."""
+
+
+class Transport(Protocol):
+    """One connection to the server.
+
+    ``closed`` is set when it is gone, whoever ended it; ``reason`` then says why in
+    one line.
+    """
+
+    closed: trio.Event
+    reason: str
+
+    async def open_channel(self) -> ByteStream:
+        """A further SFTP byte stream over this connection.
+
+        Raises MountError(NO_SFTP) where the server refuses the subsystem,
+        MountError(TRANSPORT) where this kind of transport has one stream only or the
+        server refuses more channels.
+        """
+
+    def close(self) -> None:
+        """End the connection and its process; returns at once, idempotent."""
+
+
+class Connector(Protocol):
+    """Makes transports to the one server of the mount."""
+
+    @property
+    def single(self) -> bool:
+        """True where there can be one transport only (passive)."""
+
+    async def connect(self, *, interactive: bool) -> Transport:
+        """Connect and authenticate within ``connect_timeout`` (time spent at prompts not counted).
+
+        Not ``interactive``: nobody is asked; remembered passwords may be used.
+        Raises MountError with the Failure and the words a person needs.
+        """
+
+    async def aclose(self) -> None:
+        """End what serves all connections (the fork server) and wait for it, at most 2 s."""

@@ -1,0 +1,447 @@
+"""The front's side of asyncssh connections: the fork server, and a transport per worker.
+
+Runs on trio. Owns the processes: nothing it started outlives ``aclose`` or the front.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import site
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import trio
+
+import sftpfs
+from sftpfs.aio import ByteStream, Slot
+from sftpfs.config import Endpoint, TransportConfig
+from sftpfs.errors import Failure, MountError
+from sftpfs.transport import control
+from sftpfs.transport.api import Prompter, PromptKind
+from sftpfs.transport.memory import LASTING, AnswerMemory
+
+log = logging.getLogger(__name__)
+
+SOCKET_BUFFER = 2 << 20
+"""Bytes asked for in each direction of a data socketpair: fewer wake-ups a megabyte."""
+START_LIMIT = 30.0
+"""Seconds for the fork server to import its libraries, on a slow machine from a cold disk."""
+STOP_LIMIT = 2.0
+EXIT_REPORT_LIMIT = 0.5
+"""Seconds to wait for the fork server to say how a worker died."""
+_SENSELESS = (ValueError, KeyError, TypeError, AttributeError)
+
+
+def python_path() -> str | None:
+    """PYTHONPATH for the fork server, where the package is not among the installed ones."""
+    root = str(Path(sftpfs.__file__).resolve().parent.parent)
+    if root in [str(Path(path).resolve()) for path in (*site.getsitepackages(), site.getusersitepackages())]:
+        return os.environ.get("PYTHONPATH")
+    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def close_socket(sock: socket.socket) -> None:
+    """Close, and wake the task that waits on it. Idempotent."""
+    if sock.fileno() >= 0:
+        trio.lowlevel.notify_closing(sock)
+        sock.close()
+
+
+async def read_messages(sock: socket.socket, handle: Any) -> None:
+    """Call ``handle(message)`` for each until the peer is gone or ``sock`` is closed."""
+    while True:
+        try:
+            await trio.lowlevel.wait_readable(sock)
+            received = control.receive(sock)
+        except BlockingIOError:
+            continue
+        except (OSError, trio.ClosedResourceError):
+            return
+        if received is None:
+            return
+        message, fd = received
+        if fd is not None:
+            os.close(fd)
+        handle(message)
+
+
+class ForkServer:
+    """The fork server's process.
+
+    INVARIANT: ``alive`` is False once its control socket ended; then it forks no more.
+    """
+
+    def __init__(self, nursery: trio.Nursery, debug: bool) -> None:
+        self.alive = True
+        self._nursery = nursery
+        self._ready: Slot[None] = Slot()
+        self._forking = trio.Lock()
+        self._forked: Slot[int] | None = None
+        self._exits: dict[int, Slot[int]] = {}
+        ours, theirs = control.socketpair()
+        with theirs:
+            environment = dict(os.environ)
+            path = python_path()
+            if path is not None:
+                environment["PYTHONPATH"] = path
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "sftpfs.transport.forkserver", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=None if debug else subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                env=environment,
+                cwd="/",
+            )
+        ours.setblocking(False)
+        self._control = ours
+        nursery.start_soon(self._serve)
+
+    async def _serve(self) -> None:
+        try:
+            await read_messages(self._control, self._handle)
+        finally:
+            self.alive = False
+            close_socket(self._control)
+            gone = MountError(Failure.TRANSPORT, "the transport's fork server ended unexpectedly")
+            for slot in (self._ready, self._forked, *self._exits.values()):
+                if slot is not None and not slot.done:
+                    slot.fail(gone)
+            self._process.poll()
+
+    def _handle(self, message: control.Message) -> None:
+        kind = message["type"]
+        if kind == "ready":
+            self._ready.set(None)
+        elif kind == "unusable":
+            text = f"the SSH library cannot be loaded: {message['message']}"
+            self._ready.fail(MountError(Failure.CONFIGURATION, text))
+        elif kind == "forked" and self._forked is not None:
+            self._exits[message["pid"]] = Slot()
+            self._forked.set(message["pid"])
+        elif kind == "fork-failed" and self._forked is not None:
+            text = f"cannot start a transport process: {message['message']}"
+            self._forked.fail(MountError(Failure.TRANSPORT, text))
+        elif kind == "exited":
+            slot = self._exits.pop(message["pid"], None)
+            if slot is not None:
+                slot.set(message["status"])
+
+    async def fork(self) -> tuple[int, socket.socket, Slot[int]]:
+        """A new worker: its pid, its control socket, and the slot of its exit status. Raises MountError."""
+        with trio.move_on_after(START_LIMIT):
+            await self._ready.wait()
+            async with self._forking:
+                return await self._fork()
+        raise MountError(
+            Failure.TRANSPORT, f"the transport's fork server did not start within {START_LIMIT:g} s"
+        )
+
+    async def _fork(self) -> tuple[int, socket.socket, Slot[int]]:
+        ours, theirs = control.socketpair()
+        ours.setblocking(False)
+        self._forked = Slot()
+        try:
+            with theirs:
+                try:
+                    control.send(self._control, {"type": "fork"}, [theirs.fileno()])
+                except OSError:
+                    message = "the transport's fork server is gone"
+                    raise MountError(Failure.TRANSPORT, message) from None
+            with trio.CancelScope(
+                shield=True
+            ):  # the reply is a fork away; left unread it would be the next one's
+                pid = await self._forked.wait()
+        except BaseException:
+            ours.close()
+            raise
+        return pid, ours, self._exits[pid]
+
+    async def aclose(self) -> None:
+        """End it and its workers, and wait at most ``STOP_LIMIT`` seconds."""
+        with trio.CancelScope(shield=True):
+            self.alive = False
+            close_socket(self._control)
+            if not await self._gone(STOP_LIMIT):
+                self._process.kill()
+                await self._gone(STOP_LIMIT)
+
+    async def _gone(self, limit: float) -> bool:
+        process = self._process
+
+        def wait() -> bool:
+            try:
+                process.wait(limit)
+            except subprocess.TimeoutExpired:
+                return False
+            return True
+
+        return await trio.to_thread.run_sync(wait)
+
+
+class WorkerTransport:
+    """One SSH connection, as the front sees it.
+
+    INVARIANT: after ``closed`` is set no slot waits for the worker.
+    """
+
+    def __init__(self, owner: AsyncsshConnector, worker: tuple[int, socket.socket, Slot[int]]) -> None:
+        self.closed = trio.Event()
+        self.reason = ""
+        self.pid, self._control, self._exit = worker
+        self.server = ""
+        """The server's version string, once connected."""
+        self.cipher = ""
+        self._owner = owner
+        self._connected: Slot[None] = Slot()
+        self._channels: dict[int, Slot[None]] = {}
+        self._next_channel = 0
+        self._answers: dict[str, str] = {}
+        self._prompts: set[trio.CancelScope] = set()
+        self._interactive = False
+
+    async def connect(self, request: control.Message) -> None:
+        """Have the worker connect. Raises MountError; the transport is closed then."""
+        self._interactive = bool(request["interactive"])
+        self._owner.nursery.start_soon(self._serve)
+        try:
+            self._tell(request)
+            await self._connected.wait()
+        except BaseException:
+            self.close()
+            raise
+
+    async def open_channel(self) -> ByteStream:
+        """A further SFTP stream. Raises MountError."""
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+        number = self._next_channel
+        self._next_channel += 1
+        slot: Slot[None] = Slot()
+        self._channels[number] = slot
+        limit = self._owner.config.connect_timeout
+        with ours:
+            with theirs:
+                self._tell({"type": "open", "id": number}, [theirs.fileno()])
+            try:
+                with trio.move_on_after(limit):
+                    await slot.wait()
+                    fd = ours.detach()
+                    return ByteStream(fd, fd)
+            finally:
+                self._channels.pop(number, None)
+        message = f"the server did not open an SFTP session within {limit:g} s"
+        raise MountError(Failure.TIMED_OUT, message)
+
+    def close(self) -> None:
+        """Let the worker go: it ends at the end of file."""
+        self._finish("closed")
+
+    def _tell(self, message: control.Message, fds: list[int] | None = None) -> None:
+        try:
+            control.send(self._control, message, fds or ())
+        except OSError:
+            self._finish("the transport process is gone")
+        if self.closed.is_set():
+            raise MountError(Failure.TRANSPORT, self.reason)
+
+    async def _serve(self) -> None:
+        try:
+            await read_messages(self._control, self._handle)
+            if not self.closed.is_set():
+                self._finish(await self._death())
+        except _SENSELESS as error:
+            self._finish(f"the transport process sent nonsense: {error!r}")
+        finally:
+            self._finish("the mount ended")
+
+    async def _death(self) -> str:
+        with trio.move_on_after(EXIT_REPORT_LIMIT):
+            try:
+                status = await self._exit.wait()
+            except MountError as error:
+                return error.message
+            if status < 0:
+                return f"the transport process was killed by {signal.Signals(-status).name}"
+            return f"the transport process ended with status {status}"
+        return "the transport process ended"
+
+    def _finish(self, reason: str) -> None:
+        if self.closed.is_set():
+            return
+        self.reason = reason
+        self.closed.set()
+        close_socket(self._control)
+        for scope in self._prompts:
+            scope.cancel()
+        error = MountError(Failure.TRANSPORT, reason)
+        for slot in (self._connected, *self._channels.values()):
+            if not slot.done:
+                slot.fail(error)
+
+    def _handle(self, message: control.Message) -> None:
+        kind = message["type"]
+        if kind == "log":
+            self._owner.say(message["text"])
+        elif kind == "prompt":
+            self._owner.nursery.start_soon(self._answer, message)
+        elif kind == "connected":
+            self.server, self.cipher = message["server"], message["cipher"]
+            self._owner.memory.keep(self._answers)
+            if not self._connected.done:
+                self._connected.set(None)
+        elif kind == "opened":
+            self._settle(message["id"], None)
+        elif kind == "failed":
+            error = MountError(Failure[message["failure"]], message["message"])
+            self._settle(message["id"], error)
+        elif kind == "ended":
+            log.debug("channel %d: %s", message["id"], message["reason"])
+            self.reason = message["reason"]
+        elif kind == "closed":
+            self._finish(message["reason"])
+
+    def _settle(self, number: int | None, error: MountError | None) -> None:
+        slot = self._connected if number is None else self._channels.get(number)
+        if slot is None or slot.done:
+            return
+        if error is None:
+            slot.set(None)
+        else:
+            slot.fail(error)
+
+    async def _answer(self, message: control.Message) -> None:
+        kind = PromptKind[message["kind"]]
+        key: str = message["key"]
+        text: str | None = None
+        with trio.CancelScope() as scope:
+            self._prompts.add(scope)
+            text = await self._owner.answer(
+                kind,
+                message["text"],
+                bool(message["echo"]),
+                key,
+                int(message["attempt"]),
+                target=bool(message["target"]),
+                interactive=self._interactive,
+            )
+        self._prompts.discard(scope)
+        if text is not None and kind in LASTING:
+            self._answers[key] = text
+        if not self.closed.is_set():
+            try:
+                self._tell({"type": "answer", "id": message["id"], "text": text})
+            except MountError:
+                pass  # the worker went; whoever waits for the connection hears of it
+
+
+class AsyncsshConnector:
+    """Connections by asyncssh, each in a worker of its own."""
+
+    def __init__(
+        self, config: TransportConfig, endpoint: Endpoint, prompter: Prompter, nursery: trio.Nursery
+    ) -> None:
+        self.config = config
+        self.nursery = nursery
+        self.memory = AnswerMemory()
+        self._endpoint = endpoint
+        self._prompter = prompter
+        self._asking = trio.Lock()
+        self._starting = trio.Lock()
+        self._server: ForkServer | None = None
+        self._password: str | None = None
+        self._password_read = False
+
+    @property
+    def single(self) -> bool:
+        """There can be any number of connections."""
+        return False
+
+    async def connect(self, *, interactive: bool) -> WorkerTransport:
+        """A new connection, in a new worker. Raises MountError."""
+        async with self._starting:
+            if self._server is None or not self._server.alive:
+                if self._server is not None:
+                    await self._server.aclose()
+                self._server = ForkServer(self.nursery, self.config.debug)
+            server = self._server
+        transport = WorkerTransport(self, await server.fork())
+        await transport.connect(self._request(interactive))
+        return transport
+
+    async def aclose(self) -> None:
+        """End the fork server, and with it every worker."""
+        if self._server is not None:
+            await self._server.aclose()
+
+    def say(self, text: str) -> None:
+        """A line from a worker, for the log."""
+        for line in text.splitlines():
+            log.info("%s", line)
+
+    def _request(self, interactive: bool) -> control.Message:
+        config = self.config
+        return {
+            "type": "connect",
+            "host": self._endpoint.host,
+            "user": self._endpoint.user,
+            "port": self._endpoint.port,
+            "config_file": config.ssh_config_file,
+            "options": config.ssh_options,
+            "sftp_server": config.sftp_server,
+            "compression": config.compression,
+            "connect_timeout": config.connect_timeout,
+            "keepalive_interval": config.keepalive_interval,
+            "keepalive_count": config.keepalive_count,
+            "interactive": interactive and self._prompter.available,
+            "debug": config.debug,
+        }
+
+    async def answer(
+        self,
+        kind: PromptKind,
+        text: str,
+        echo: bool,
+        key: str,
+        attempt: int,
+        *,
+        target: bool,
+        interactive: bool,
+    ) -> str | None:
+        """The answer to a worker's question: from memory, from stdin, or from the person."""
+        remembered = self.memory.recall(kind, key, attempt)
+        if remembered is not None:
+            return remembered
+        if self.config.password_stdin and kind is PromptKind.PASSWORD and target:
+            return await self._stdin_password() if attempt == 0 else None
+        if not interactive:
+            return None
+        async with self._asking:
+            return await self._prompter.ask(kind, text, echo)
+
+    async def _stdin_password(self) -> str | None:
+        """The first line of stdin, read once (``password_stdin``)."""
+        if not self._password_read:
+            self._password_read = True
+            line = await trio.to_thread.run_sync(read_line, abandon_on_cancel=True)
+            self._password = line.rstrip("\r\n") if line else None
+        return self._password
+
+
+def read_line() -> str:
+    """One line of stdin, not a byte further: the rest is not ours."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode(errors="surrogateescape")

@@ -1,0 +1,205 @@
+"""``ssh_command``: OpenSSH's client, or any program, as the transport.
+
+The program gets a socket as stdin and stdout. It stays in our session so that it can
+ask on the terminal; its stderr is passed on until the mount is up, and its last line
+is kept for the words of a failure.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import trio
+
+from sftpfs.aio import ByteStream
+from sftpfs.config import Endpoint, TransportConfig
+from sftpfs.errors import Failure, MountError
+from sftpfs.transport.api import Prompter
+from sftpfs.transport.client import SOCKET_BUFFER
+from sftpfs.transport.control import one_line
+from sftpfs.transport.sockets import SocketTransport
+
+log = logging.getLogger(__name__)
+
+STOP_LIMIT = 2.0
+"""Seconds the program has to end by itself."""
+SSH_DEFAULTS = ("-x", "-a", "-oClearAllForwardings=yes")
+"""Nothing is to be forwarded through a file system's connection; as sshfs does."""
+
+
+def ssh_arguments(config: TransportConfig, endpoint: Endpoint, batch: bool) -> list[str]:
+    """argv of the program. ``batch``: it must ask nobody anything."""
+    argv = [*config.ssh_command, *SSH_DEFAULTS]
+    if endpoint.port is not None:
+        argv += ["-p", str(endpoint.port)]
+    if config.ssh_config_file is not None:
+        argv += ["-F", config.ssh_config_file]
+    if config.compression:
+        argv.append("-C")
+    given = {keyword.lower() for keyword, _ in config.ssh_options}
+    if batch and "batchmode" not in given:
+        argv.append("-oBatchMode=yes")
+    argv += [f"-o{keyword}={value}" for keyword, value in config.ssh_options]
+    if "serveraliveinterval" not in given:
+        argv.append(f"-oServerAliveInterval={config.keepalive_interval:.0f}")
+    if "serveralivecountmax" not in given:
+        argv.append(f"-oServerAliveCountMax={config.keepalive_count}")
+    if "connecttimeout" not in given:
+        argv.append(f"-oConnectTimeout={max(1, round(config.connect_timeout))}")
+    if endpoint.user is not None:
+        argv += ["-l", endpoint.user]
+    argv += ["-s", endpoint.host, config.sftp_server]
+    if "/" in config.sftp_server:
+        argv.remove("-s")
+    return argv
+
+
+class CommandTransport(SocketTransport):
+    """A running program and its one stream."""
+
+    def __init__(self, stream: ByteStream, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(stream)
+        self.process = process
+        self.last_words = ""
+
+    def close(self) -> None:
+        """End the program; its watcher reaps it."""
+        if not self.closed.is_set():
+            super().close()
+        if self.process.poll() is None:
+            self.process.terminate()
+
+
+class CommandConnector:
+    """Starts the program, once a connection."""
+
+    def __init__(
+        self, config: TransportConfig, endpoint: Endpoint, prompter: Prompter, nursery: trio.Nursery
+    ) -> None:
+        self._config = config
+        self._endpoint = endpoint
+        self._prompter = prompter
+        self._nursery = nursery
+        self._running: set[CommandTransport] = set()
+
+    @property
+    def single(self) -> bool:
+        """The program can be started again."""
+        return False
+
+    async def connect(self, *, interactive: bool) -> CommandTransport:
+        """Start the program. What keeps it from connecting shows as the end of its stream,
+        ``closed`` and ``reason``. Raises MountError(CONFIGURATION) where it cannot be started.
+        """
+        await trio.lowlevel.checkpoint()
+        batch = not (interactive and self._prompter.available)
+        argv = ssh_arguments(self._config, self._endpoint, batch)
+        ours, theirs = socket.socketpair()
+        for sock in (ours, theirs):
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+        words_read, words_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            with theirs:
+                process = start(argv, theirs, words_write)
+        except OSError as error:
+            ours.close()
+            os.close(words_read)
+            message = f"cannot run '{argv[0]}': {error.strerror}"
+            raise MountError(Failure.CONFIGURATION, message) from None
+        finally:
+            os.close(words_write)
+        fd = ours.detach()
+        transport = CommandTransport(ByteStream(fd, fd), process)
+        self._running.add(transport)
+        self._nursery.start_soon(self._watch, transport, words_read)
+        return transport
+
+    async def _watch(self, transport: CommandTransport, words_fd: int) -> None:
+        try:
+            async with trio.lowlevel.FdStream(words_fd) as words:
+                await self._pass_on(words, transport)
+            await wait_exit(transport.process)
+        finally:
+            self._running.discard(transport)
+            reap(transport.process)
+            if not transport.closed.is_set():
+                transport.reason = self._words_for(transport)
+                transport.close()
+
+    async def _pass_on(self, words: trio.lowlevel.FdStream, transport: CommandTransport) -> None:
+        """Pass stderr on, keeping its last line. Ends with the program, whose children may keep stderr."""
+        async with trio.open_nursery() as nursery:
+
+            async def until_exit() -> None:
+                await wait_exit(transport.process)
+                with trio.move_on_after(0.2):  # what it said last may still be in the pipe
+                    await trio.sleep_forever()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until_exit)
+            async for chunk in words:
+                self._show(chunk)
+                for line in chunk.decode(errors="replace").splitlines():
+                    transport.last_words = one_line(line) or transport.last_words
+            nursery.cancel_scope.cancel()
+
+    def _show(self, chunk: bytes | bytearray) -> None:
+        if self._prompter.available:
+            sys.stderr.write(chunk.decode(errors="replace"))
+            sys.stderr.flush()
+        else:
+            log.info("%s: %s", self._config.ssh_command[0], one_line(chunk.decode(errors="replace")))
+
+    def _words_for(self, transport: CommandTransport) -> str:
+        status = transport.process.returncode
+        name = self._config.ssh_command[0]
+        how = f"ended with status {status}"
+        if status is not None and status < 0:
+            how = f"was killed by {signal.Signals(-status).name}"
+        said = transport.last_words or "it said nothing"
+        return f"'{name}' to {self._endpoint.host} {how}: {said}"
+
+    async def aclose(self) -> None:
+        """End every program started, and wait at most ``STOP_LIMIT`` seconds."""
+        running = list(self._running)
+        for transport in running:
+            transport.close()
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(STOP_LIMIT):
+                for transport in running:
+                    await wait_exit(transport.process)
+            for transport in running:
+                reap(transport.process)
+
+
+def start(argv: list[str], stdio: socket.socket, stderr: int) -> subprocess.Popen[bytes]:
+    """Start the program in our session and process group. Raises OSError."""
+    return subprocess.Popen(argv, stdin=stdio.fileno(), stdout=stdio.fileno(), stderr=stderr)
+
+
+async def wait_exit(process: subprocess.Popen[bytes]) -> None:
+    """Wait for ``process`` to end."""
+    if process.poll() is not None:
+        return
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        await trio.lowlevel.wait_readable(fd)
+    finally:
+        os.close(fd)
+    process.poll()
+
+
+def reap(process: subprocess.Popen[bytes]) -> None:
+    """Make sure ``process`` is gone."""
+    if process.poll() is None:
+        process.kill()
+        process.wait()

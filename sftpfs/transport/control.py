@@ -1,0 +1,80 @@
+"""Messages between the front, its fork server and the workers: one JSON line a packet.
+
+The control sockets are AF_UNIX SOCK_SEQPACKET: the kernel keeps messages apart, a
+descriptor can travel with one (SCM_RIGHTS), and end of file means the peer is gone,
+however it died. Only the processes of one mount ever hold an end.
+
+Front to fork server: ``fork`` (with the worker's control socket). Back: ``forked``
+(pid), ``exited`` (pid, status), ``fork-failed`` (message).
+
+Front to worker: ``connect`` (first, once), ``open`` (id, with one end of the data
+socketpair), ``answer`` (id, text or null), ``close``. Back: ``prompt`` (id, kind, text,
+echo, key, attempt), ``connected``, ``opened`` (id), ``ended`` (id, reason), ``failed``
+(id or absent, failure, message), ``closed`` (reason), ``log`` (level, text).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+Message = dict[str, Any]
+
+MESSAGE_LIMIT = 128 * 1024
+"""Bytes of one message; below the kernel's default for one packet (net.core.wmem_default, 208 KiB)."""
+
+TEXT_LIMIT = 4096
+"""Characters kept of any text a server had us show."""
+
+
+def socketpair() -> tuple[socket.socket, socket.socket]:
+    """Two connected control sockets, both closed on exec."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def encode(message: Message) -> bytes:
+    """The packet for ``message``."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def send(control: socket.socket, message: Message, fds: Iterable[int] = ()) -> None:
+    """Send one message, with descriptors; the caller keeps its own copies of them.
+
+    Raises OSError where the peer is gone.
+    """
+    descriptors = list(fds)
+    if descriptors:
+        socket.send_fds(control, [encode(message)], descriptors)
+    else:
+        control.send(encode(message))
+
+
+def receive(control: socket.socket) -> tuple[Message, int | None] | None:
+    """The next message and the descriptor that came with it; None at end of file.
+
+    Raises BlockingIOError on a non-blocking socket with nothing to read.
+    """
+    try:
+        data, descriptors, _, _ = socket.recv_fds(control, MESSAGE_LIMIT, 1)
+    except ConnectionResetError:
+        return None
+    fd = descriptors[0] if descriptors else None
+    if fd is not None:
+        os.set_inheritable(fd, False)
+    if not data:
+        return None
+    return json.loads(data), fd
+
+
+def shown(text: str) -> str:
+    """``text`` from a server, made fit for a terminal: no control characters, bounded."""
+    kept = "".join(c for c in text[:TEXT_LIMIT] if c.isprintable() or c in "\n\t")
+    return kept.replace("\t", " ")
+
+
+def one_line(text: str) -> str:
+    """``text`` as one line, fit for a terminal."""
+    return " ".join(shown(text).split())

@@ -1,0 +1,42 @@
+"""The words for connections that cannot be made; shared by front and workers, so no event loop here."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+
+from sftpfs.errors import Failure, MountError
+from sftpfs.transport.control import one_line
+
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+
+
+def name_failure(host: str, error: Exception) -> MountError:
+    """The words for a name that is not found."""
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+        message = f"cannot look up '{host}' just now: the name service does not answer; is the network up?"
+        return MountError(Failure.NAME_NOT_FOUND, message)
+    return MountError(Failure.NAME_NOT_FOUND, f"host name '{host}' not found; check its spelling")
+
+
+def connect_failure(where: str, failures: Sequence[BaseException], timeout: float) -> MountError:
+    """The words for addresses none of which let us in; a refusal says most, silence least."""
+    numbers = [error.errno for error in failures if isinstance(error, OSError)]
+    if errno.ECONNREFUSED in numbers:
+        return MountError(Failure.REFUSED, f"{where} refused the connection; is the server running there?")
+    if any(number in UNREACHABLE for number in numbers):
+        return MountError(Failure.UNREACHABLE, f"no route to {where}; is the network up?")
+    if not failures or any(isinstance(error, TimeoutError) for error in failures):
+        return timeout_failure(where, timeout, "connecting")
+    return MountError(Failure.UNREACHABLE, f"cannot connect to {where}: {one_line(str(failures[-1]))}")
+
+
+def timeout_failure(where: str, timeout: float, stage: str) -> MountError:
+    """The words for a server that keeps us waiting."""
+    if stage == "connecting":
+        cure = "is it up, and does a firewall let us through?"
+        message = f"connecting to {where} timed out after {timeout:g} s; {cure}"
+    else:
+        message = f"{where} accepted the connection, then did not answer for {timeout:g} s"
+    return MountError(Failure.TIMED_OUT, message)

@@ -1,0 +1,118 @@
+"""The fork server: imports the SSH library once, then a process for each connection is a fork away.
+
+Started by the front as ``python -m sftpfs.transport.forkserver FD``. It has no event
+loop and no thread, so that forking is safe, and shares the library's memory with every
+worker. At the end of its control socket (the front is gone, however it went) it kills
+the workers and exits.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+
+from sftpfs.transport import control
+
+
+class ForkServer:
+    """INVARIANT: ``_children`` are the pids forked and not yet reaped."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._control = sock
+        self._children: set[int] = set()
+
+    def serve(self) -> socket.socket | None:
+        """Fork and reap until the front is gone: None. In a forked child: its control socket."""
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(wake_read, select.POLLIN)
+        poll.register(self._control, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if wake_read in ready:
+                os.read(wake_read, 4096)
+                self._reap()
+            if self._control.fileno() not in ready:
+                continue
+            received = control.receive(self._control)
+            if received is None:
+                self._kill()
+                return None
+            worker = self._fork(received[1])
+            if worker is not None:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for fd in (wake_read, wake_write):
+                    os.close(fd)
+                self._control.close()
+                return worker
+
+    def _fork(self, fd: int | None) -> socket.socket | None:
+        if fd is None:
+            return None
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell({"type": "fork-failed", "message": error.strerror})
+            os.close(fd)
+            return None
+        if pid == 0:
+            return socket.socket(fileno=fd)
+        os.close(fd)
+        self._children.add(pid)
+        self._tell({"type": "forked", "pid": pid})
+        return None
+
+    def _reap(self) -> None:
+        for pid in list(self._children):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                self._children.discard(pid)
+                self._tell({"type": "exited", "pid": pid, "status": os.waitstatus_to_exitcode(status)})
+
+    def _kill(self) -> None:
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._children:
+            os.waitpid(pid, 0)
+
+    def _tell(self, message: control.Message) -> None:
+        try:
+            control.send(self._control, message)
+        except OSError:
+            pass  # the front is gone: the end of file says so next
+
+
+def main() -> None:
+    """Entry of the fork server's process; workers leave through it as well."""
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    sock.set_inheritable(False)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)  # the terminal's signals are the front's to handle
+    try:
+        from sftpfs.transport import worker
+    except ImportError as error:
+        control.send(sock, {"type": "unusable", "message": str(error)})
+        return
+    gc.collect()
+    gc.freeze()  # the collector would write to every page shared with the workers
+    control.send(sock, {"type": "ready"})
+    mine = ForkServer(sock).serve()
+    if mine is None:
+        return
+    status = 1
+    try:
+        worker.run(mine)
+        status = 0
+    finally:
+        os._exit(status)  # nothing of the fork server's may run in a child
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Asking a person on the terminal, and not asking where there is none."""
+
+from __future__ import annotations
+
+import os
+import select
+import termios
+from contextlib import suppress
+
+import trio
+
+from sftpfs.transport.api import PromptKind
+
+TERMINAL = "/dev/tty"
+ANSWER_LIMIT = 4096
+"""Bytes of one answer."""
+
+
+class NoPrompter:
+    """Nobody can be asked."""
+
+    @property
+    def available(self) -> bool:
+        """Never."""
+        return False
+
+    async def ask(self, kind: PromptKind, text: str, echo: bool) -> str | None:
+        """No answer."""
+        await trio.lowlevel.checkpoint()
+        return None
+
+
+class TerminalPrompter:
+    """Asks on /dev/tty, whatever stdin and stdout are.
+
+    INVARIANT: while no question is open the terminal is as it was found.
+    """
+
+    def __init__(self, terminal: str = TERMINAL) -> None:
+        self._terminal = terminal
+        self._detached = False
+
+    @property
+    def available(self) -> bool:
+        """True while there is a terminal and ``detach`` was not called."""
+        if self._detached:
+            return False
+        try:
+            fd = os.open(self._terminal, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        os.close(fd)
+        return True
+
+    def detach(self) -> None:
+        """From now on nobody can be asked: the daemon leaves its terminal."""
+        self._detached = True
+
+    async def ask(self, kind: PromptKind, text: str, echo: bool) -> str | None:
+        """The line typed, None at end of file. Cancelled, it puts the terminal back before it returns."""
+        if self._detached:
+            return None
+        try:
+            fd = os.open(self._terminal, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        stop_read, stop_write = os.pipe2(os.O_CLOEXEC)
+        # the thread owns the descriptors but stop_write: closing that ends it, and it is waited for
+        # no longer than that takes, so that the terminal is put back before anybody else writes to it
+        done = trio.Event()
+        token = trio.lowlevel.current_trio_token()
+        answer: list[str | None] = [None]
+
+        def question() -> None:
+            try:
+                answer[0] = read_answer(fd, stop_read, text, echo)
+            finally:
+                os.close(fd)
+                os.close(stop_read)
+                with suppress(trio.RunFinishedError):
+                    token.run_sync_soon(done.set)
+
+        trio.lowlevel.start_thread_soon(question, lambda outcome: outcome)
+        try:
+            await done.wait()
+        finally:
+            os.close(stop_write)
+            with trio.CancelScope(shield=True):
+                await done.wait()
+        return answer[0]
+
+
+def read_answer(fd: int, stop: int, text: str, echo: bool) -> str | None:
+    """Ask on the terminal ``fd`` until a line, end of file, or ``stop`` becomes readable."""
+    before = termios.tcgetattr(fd)
+    quiet = list(before)
+    if not echo:
+        quiet[3] &= ~(termios.ECHO | termios.ECHOE | termios.ECHOK)
+        quiet[3] |= termios.ECHONL
+    try:
+        termios.tcsetattr(fd, termios.TCSADRAIN if echo else termios.TCSAFLUSH, quiet)
+        os.write(fd, text.encode(errors="replace"))
+        return read_line(fd, stop)
+    except OSError:
+        return None
+    finally:
+        with suppress(termios.error):
+            termios.tcsetattr(fd, termios.TCSANOW, before)
+
+
+def read_line(fd: int, stop: int) -> str | None:
+    """One line; None at end of file or where ``stop`` says to give up."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < ANSWER_LIMIT:
+        ready, _, _ = select.select([fd, stop], [], [])
+        if stop in ready:
+            return None
+        chunk = os.read(fd, ANSWER_LIMIT)
+        if not chunk:
+            return None
+        line += chunk
+    return line.decode(errors="surrogateescape").rstrip("\r\n")

@@ -1,0 +1,114 @@
+"""Plain sockets as transports: TCP, UNIX and vsock.
+
+Owns nothing but the socket: one connection a transport, one stream a connection.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import trio
+
+from sftpfs.aio import ByteStream
+from sftpfs.config import Endpoint, TransportConfig, TransportKind
+from sftpfs.errors import Failure, MountError
+from sftpfs.transport.failures import connect_failure, name_failure, timeout_failure
+
+
+class SocketTransport:
+    """One connected socket, or one pair of descriptors; its one stream is handed out once."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self.closed = trio.Event()
+        self.reason = ""
+        self._stream = stream
+        self._taken = False
+
+    async def open_channel(self) -> ByteStream:
+        """The stream, the first time. Raises MountError(TRANSPORT) after that."""
+        await trio.lowlevel.checkpoint()
+        if self._taken or self.closed.is_set():
+            raise MountError(Failure.TRANSPORT, "this kind of connection carries one SFTP session only")
+        self._taken = True
+        return self._stream
+
+    def close(self) -> None:
+        """Close the socket."""
+        if not self.closed.is_set():
+            self.reason = self.reason or "closed"
+            self.closed.set()
+            self._stream.close()
+
+
+class SocketConnector:
+    """Connects plain sockets (``directport``, a UNIX path, ``vsock``)."""
+
+    def __init__(self, config: TransportConfig, endpoint: Endpoint) -> None:
+        self._config = config
+        self._endpoint = endpoint
+
+    @property
+    def single(self) -> bool:
+        """Every connection is a socket of its own."""
+        return False
+
+    async def connect(self, *, interactive: bool) -> SocketTransport:
+        """Connect within ``connect_timeout``. Raises MountError."""
+        with trio.move_on_after(self._config.connect_timeout):
+            return SocketTransport(await self._open())
+        raise timeout_failure(self._where, self._config.connect_timeout, "connecting")
+
+    async def aclose(self) -> None:
+        """Nothing is shared between connections."""
+        await trio.lowlevel.checkpoint()
+
+    @property
+    def _where(self) -> str:
+        config = self._config
+        if config.kind is TransportKind.UNIX:
+            return f"socket '{config.unix_path}'"
+        if config.kind is TransportKind.VSOCK and config.vsock is not None:
+            return f"vsock {config.vsock[0]}:{config.vsock[1]}"
+        return f"{self._endpoint.host} port {config.direct_port}"
+
+    async def _open(self) -> ByteStream:
+        if self._config.kind is TransportKind.TCP:
+            return await self._open_tcp()
+        if self._config.kind is TransportKind.UNIX:
+            return await self._connect(socket.AF_UNIX, self._config.unix_path)
+        return await self._connect(socket.AF_VSOCK, self._config.vsock)
+
+    async def _open_tcp(self) -> ByteStream:
+        host = self._endpoint.host
+        try:
+            addresses = await trio.socket.getaddrinfo(host, self._config.direct_port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise name_failure(host, error) from None
+        failures: list[BaseException] = []
+        for family, _, _, _, address in addresses:
+            with trio.move_on_after(self._config.connect_timeout / len(addresses)) as scope:
+                try:
+                    return await self._attempt(family, address)
+                except OSError as error:
+                    failures.append(error)
+            if scope.cancelled_caught:
+                failures.append(TimeoutError())
+        raise connect_failure(self._where, failures, self._config.connect_timeout)
+
+    async def _connect(self, family: int, address: object) -> ByteStream:
+        try:
+            return await self._attempt(family, address)
+        except FileNotFoundError:
+            message = f"{self._where} does not exist; is the server running?"
+            raise MountError(Failure.NAME_NOT_FOUND, message) from None
+        except OSError as error:
+            raise connect_failure(self._where, [error], self._config.connect_timeout) from None
+
+    async def _attempt(self, family: int, address: object) -> ByteStream:
+        with trio.socket.socket(family, socket.SOCK_STREAM) as sock:
+            await sock.connect(address)
+            if family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            fd = sock.detach()
+            return ByteStream(fd, fd)

@@ -1,0 +1,391 @@
+"""ssh_config(5): the keywords that hold for one host, from options and files.
+
+Pure but for reading the files named, ``Match exec`` and the environment; knows no
+SSH library. As ssh does it: the first value obtained for a keyword is used, options
+come before ~/.ssh/config, that before /etc/ssh/ssh_config.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import getpass
+import glob
+import hashlib
+import os
+import re
+import shlex
+import socket
+import subprocess
+from collections.abc import Iterable, Sequence
+
+from sftpfs.errors import Failure, MountError
+
+USER_FILE = "~/.ssh/config"
+SYSTEM_FILE = "/etc/ssh/ssh_config"
+INCLUDE_DEPTH = 16
+"""As OpenSSH's SSHCONF_MAX_DEPTH."""
+EXEC_LIMIT = 10.0
+"""Seconds a ``Match exec`` command may take."""
+
+_HANDLED = """addressfamily batchmode bindaddress bindinterface casignaturealgorithms certificatefile
+    challengeresponseauthentication ciphers compression connectionattempts connecttimeout
+    globalknownhostsfile gssapiauthentication gssapidelegatecredentials gssapikeyexchange
+    hashknownhosts hostkeyalgorithms hostkeyalias hostname identitiesonly identityagent
+    identityfile kbdinteractiveauthentication kexalgorithms loglevel macs
+    numberofpasswordprompts passwordauthentication port preferredauthentications proxycommand
+    proxyjump pubkeyacceptedalgorithms pubkeyacceptedkeytypes pubkeyauthentication rekeylimit
+    serveralivecountmax serveraliveinterval setenv sendenv stricthostkeychecking tag
+    tcpkeepalive user userknownhostsfile"""
+HANDLED = frozenset(_HANDLED.split())
+"""Keywords with a meaning here."""
+
+_IGNORED = """addkeystoagent afstokenpassing canonicaldomains canonicalizefallbacklocal
+    canonicalizehostname canonicalizemaxdots canonicalizepermittedcnames channeltimeout
+    checkhostip cipher clearallforwardings compressionlevel controlmaster controlpath
+    controlpersist dsaauthentication dynamicforward enableescapecommandline enablesshkeysign
+    escapechar exitonforwardfailure fallbacktorsh fingerprinthash forkafterauthentication
+    forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports globalknownhostsfile2
+    gssapiclientidentity gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns
+    hostbasedacceptedalgorithms hostbasedauthentication hostbasedkeytypes ignoreunknown include
+    ipqos kbdinteractivedevices keychainintegration knownhostscommand localcommand localforward
+    logverbose nohostauthenticationforlocalhost obscurekeystroketiming permitlocalcommand
+    permitremoteopen pkcs11provider protocol proxyusefdpass refuseconnection remotecommand
+    remoteforward requesttty requiredrsasize revokedhostkeys rhostsrsaauthentication
+    rsaauthentication securitykeyprovider sessiontype skeyauthentication smartcarddevice
+    stdinnull streamlocalbindmask streamlocalbindunlink syslogfacility tisauthentication tunnel
+    tunneldevice updatehostkeys useblacklistedkeys usekeychain useprivilegedport user2
+    userknownhostsfile2 usersh verifyhostkeydns versionaddendum visualhostkey warnweakcrypto
+    xauthlocation"""
+IGNORED = frozenset(_IGNORED.split())
+"""Keywords OpenSSH knows that have nothing to act on here."""
+
+ACCUMULATING = frozenset({"identityfile", "certificatefile", "sendenv"})
+
+
+def home_directory() -> str:
+    """Where ``~`` points to."""
+    return os.path.expanduser("~")
+
+
+class HostConfig:
+    """What the options and files say for one host.
+
+    INVARIANT: a keyword's first values are never replaced; only those of
+    ``ACCUMULATING`` grow.
+    """
+
+    def __init__(self, original_host: str, user: str | None = None, port: int | None = None) -> None:
+        self.original_host = original_host
+        self.unused: list[str] = []
+        """Keywords met in files that mean nothing here, for the debug log."""
+        self._values: dict[str, list[str]] = {}
+        self._final = False
+        self._wants_final = False
+        if user is not None:
+            self._values["user"] = [user]
+        if port is not None:
+            self._values["port"] = [str(port)]
+
+    def add_options(self, options: Iterable[tuple[str, str]]) -> None:
+        """Take ``-o`` options. Raises MountError(USAGE) for an unknown keyword."""
+        for keyword, value in options:
+            name = keyword.lower()
+            if name in IGNORED:
+                self.unused.append(keyword)
+            elif name not in HANDLED:
+                raise MountError(Failure.USAGE, f"unknown ssh option '{keyword}'")
+            else:
+                self._set(name, value, f"option {keyword}")
+
+    def add_files(self, config_file: str | None) -> None:
+        """Take the files: ``config_file`` alone, or ssh's two; "none" means none at all.
+
+        Raises MountError(CONFIGURATION) where a file named cannot be read or parsed.
+        """
+        if config_file is not None and config_file.lower() == "none":
+            return
+        self._read_files(config_file)
+        if self._wants_final:
+            self._final = True
+            self._read_files(config_file)
+
+    def _read_files(self, config_file: str | None) -> None:
+        if config_file is not None:
+            self._read(os.path.expanduser(config_file), 0, required=True)
+            return
+        self._read(os.path.expanduser(USER_FILE), 0, required=False)
+        self._read(SYSTEM_FILE, 0, required=False)
+
+    # --- reading
+
+    def _read(self, path: str, depth: int, required: bool) -> None:
+        if depth > INCLUDE_DEPTH:
+            raise MountError(Failure.CONFIGURATION, f"{path}: too many nested Include lines")
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                lines = file.read().splitlines()
+        except OSError as error:
+            if not required and isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
+                return
+            message = f"cannot read ssh configuration file '{path}': {error.strerror}"
+            raise MountError(Failure.CONFIGURATION, message) from None
+        active = True
+        for number, line in enumerate(lines, 1):
+            text = line.strip()
+            if not text or text.startswith("#"):
+                continue
+            active = self._take_line(text, f"{path} line {number}", active, path, depth)
+
+    def _take_line(self, text: str, where: str, active: bool, path: str, depth: int) -> bool:
+        keyword, value = split_keyword(text)
+        name = keyword.lower()
+        if name == "host":
+            return match_patterns(split_words(value, where), self.original_host)
+        if name == "match":
+            return self._match(split_words(value, where), where)
+        if not active:
+            return False
+        if name == "include":
+            for pattern in split_words(value, where):
+                self._include(pattern, path, depth)
+        elif name in HANDLED:
+            self._set(name, value, where)
+        else:
+            self.unused.append(keyword)
+        return True
+
+    def _include(self, pattern: str, path: str, depth: int) -> None:
+        pattern = os.path.expanduser(pattern)
+        if not os.path.isabs(pattern):
+            base = "/etc/ssh" if path.startswith("/etc/ssh/") else os.path.join(home_directory(), ".ssh")
+            pattern = os.path.join(base, pattern)
+        for found in sorted(glob.glob(pattern)):
+            self._read(found, depth + 1, required=False)
+
+    def _set(self, name: str, value: str, where: str) -> None:
+        # these take the rest of the line as it stands: the shell or the login name may need the quotes
+        words = [value] if name == "proxycommand" else split_words(value, where)
+        if not words or words == [""]:
+            raise MountError(Failure.CONFIGURATION, f"{where}: missing value")
+        if name in ACCUMULATING:
+            self._values.setdefault(name, []).extend(words)
+        else:
+            self._values.setdefault(name, words)
+
+    # --- Match
+
+    def _match(self, words: list[str], where: str) -> bool:
+        result = True
+        position = 0
+        while position < len(words):
+            criterion = words[position].lower()
+            position += 1
+            argument = ""
+            negated = criterion.startswith("!")
+            criterion = criterion.removeprefix("!")
+            if "=" in criterion:
+                criterion, _, argument = words[position - 1].removeprefix("!").partition("=")
+                criterion = criterion.lower()
+            elif criterion not in ("all", "canonical", "final"):
+                if position == len(words):
+                    raise MountError(Failure.CONFIGURATION, f"{where}: Match {criterion} needs a pattern")
+                argument = words[position]
+                position += 1
+            if result and self._criterion(criterion, argument, where) == negated:
+                result = False
+        return result
+
+    def _criterion(self, criterion: str, argument: str, where: str) -> bool:
+        if criterion == "all":
+            return True
+        if criterion in ("final", "canonical"):
+            self._wants_final = self._wants_final or criterion == "final"
+            return self._final
+        if criterion == "exec":
+            return run_condition(self.expand(argument, where))
+        subjects = {
+            "host": self.host,
+            "originalhost": self.original_host,
+            "user": self.user,
+            "localuser": local_user(),
+            "tagged": self.text("tag") or "",
+        }
+        if criterion not in subjects:
+            return False  # localnetwork, version, sessiontype, command: nothing here can match them
+        return match_patterns(argument.split(","), subjects[criterion])
+
+    # --- asking
+
+    def has(self, keyword: str) -> bool:
+        """True where some source gave ``keyword``."""
+        return keyword in self._values
+
+    def text(self, keyword: str) -> str | None:
+        """The first word given for ``keyword``, or None."""
+        values = self._values.get(keyword)
+        return values[0] if values else None
+
+    def words(self, keyword: str) -> list[str]:
+        """Every word given for ``keyword``."""
+        return list(self._values.get(keyword, ()))
+
+    def flag(self, keyword: str, default: bool) -> bool:
+        """``keyword`` as yes or no. Raises MountError(CONFIGURATION)."""
+        value = self.text(keyword)
+        if value is None:
+            return default
+        if value.lower() in ("yes", "true"):
+            return True
+        if value.lower() in ("no", "false"):
+            return False
+        raise MountError(Failure.CONFIGURATION, f"ssh option {keyword}: '{value}' is neither yes nor no")
+
+    def number(self, keyword: str, default: int) -> int:
+        """``keyword`` as a whole number, not negative. Raises MountError(CONFIGURATION)."""
+        value = self.text(keyword)
+        if value is None:
+            return default
+        if not value.isascii() or not value.isdigit() or len(value) > 9:
+            raise MountError(Failure.CONFIGURATION, f"ssh option {keyword}: '{value}' is not a number")
+        return int(value)
+
+    def seconds(self, keyword: str, default: float) -> float:
+        """``keyword`` as a time (sshd_config(5) TIME FORMATS), in seconds; "none" is 0."""
+        value = self.text(keyword)
+        if value is None:
+            return default
+        if value.lower() == "none":
+            return 0.0
+        parts = re.findall(r"(\d{1,9})([smhdw]?)", value.lower())
+        if not parts or "".join(a + b for a, b in parts) != value.lower():
+            raise MountError(Failure.CONFIGURATION, f"ssh option {keyword}: '{value}' is not a time")
+        unit = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+        return float(sum(int(a) * unit[b] for a, b in parts))
+
+    @property
+    def host(self) -> str:
+        """The host to connect to (``HostName``)."""
+        name = self.text("hostname")
+        if name is None:
+            return self.original_host
+        return name.replace("%h", self.original_host).replace("%%", "%")
+
+    @property
+    def user(self) -> str:
+        """The login name on the server."""
+        return self.text("user") or local_user()
+
+    @property
+    def port(self) -> int:
+        """The port to connect to. Raises MountError(CONFIGURATION)."""
+        port = self.number("port", 22)
+        if not 1 <= port <= 65535:
+            raise MountError(Failure.CONFIGURATION, f"port {port} is not between 1 and 65535")
+        return port
+
+    # --- tokens
+
+    def expand(self, text: str, where: str) -> str:
+        """``text`` with its % tokens replaced (ssh_config(5) TOKENS). Raises MountError(CONFIGURATION)."""
+        if "%" not in text:
+            return text
+        host, port, user = self.host, str(self.port), self.user
+        local = socket.gethostname()
+        jump = self.text("proxyjump") or ""
+        identity = f"{local}{host}{port}{user}{jump}".encode(errors="surrogateescape")
+        tokens = {
+            "%": "%",
+            "h": host,
+            "n": self.original_host,
+            "p": port,
+            "r": user,
+            "u": local_user(),
+            "d": home_directory(),
+            "i": str(os.getuid()),
+            "l": local,
+            "L": local.partition(".")[0],
+            "j": jump,
+            "k": self.text("hostkeyalias") or self.original_host,
+            "C": hashlib.sha1(identity, usedforsecurity=False).hexdigest(),
+        }
+
+        def replace(match: re.Match[str]) -> str:
+            try:
+                return tokens[match[1]]
+            except KeyError:
+                raise MountError(Failure.CONFIGURATION, f"{where}: unknown token '{match[0]}'") from None
+
+        return re.sub(r"%(.?)", replace, text)
+
+    def path(self, text: str, where: str) -> str:
+        """A file name with ``~``, % tokens and ${VARIABLES} replaced. Raises MountError(CONFIGURATION)."""
+
+        def variable(match: re.Match[str]) -> str:
+            value = os.environ.get(match[1])
+            if value is None:
+                message = f"{where}: environment variable {match[1]} is not set"
+                raise MountError(Failure.CONFIGURATION, message)
+            return value
+
+        return os.path.expanduser(re.sub(r"\$\{(\w+)\}", variable, self.expand(text, where)))
+
+
+def local_user() -> str:
+    """The name of the user we run as; the number where the system knows no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def split_keyword(text: str) -> tuple[str, str]:
+    """``Keyword value`` or ``Keyword=value`` taken apart."""
+    match = re.match(r"""["]?([A-Za-z0-9]+)["]?(?:\s*=\s*|\s+|$)(.*)""", text, re.DOTALL)
+    if not match:
+        return text, ""
+    return match[1], match[2].strip()
+
+
+def split_words(value: str, where: str) -> list[str]:
+    """The words of a line, quotes taken off, a trailing comment dropped. Raises MountError(CONFIGURATION)."""
+    lexer = shlex.shlex(value, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    lexer.escape = ""  # a Windows login is DOMAIN\user
+    try:
+        words = list(lexer)
+    except ValueError:
+        raise MountError(Failure.CONFIGURATION, f"{where}: a quote is not closed") from None
+    for index, word in enumerate(words):
+        if word.startswith("#") and index:
+            return words[:index]
+    return words
+
+
+def match_patterns(patterns: Sequence[str], subject: str) -> bool:
+    """True where one pattern (``*`` and ``?``) matches and none negated by ``!`` does."""
+    found = False
+    for pattern in patterns:
+        if match_pattern(pattern.removeprefix("!"), subject):
+            if pattern.startswith("!"):
+                return False
+            found = True
+    return found
+
+
+def match_pattern(pattern: str, subject: str) -> bool:
+    """ssh's wildcards: ``*`` and ``?`` only; case does not count."""
+    literal = pattern.lower().replace("[", "[[]")
+    return fnmatch.fnmatchcase(subject.lower(), literal)
+
+
+def run_condition(command: str) -> bool:
+    """True where the shell command of a ``Match exec`` succeeds in time."""
+    quiet = subprocess.DEVNULL
+    try:
+        done = subprocess.run(
+            command, shell=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=EXEC_LIMIT
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

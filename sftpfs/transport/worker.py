@@ -1,0 +1,327 @@
+"""A transport worker: one SSH connection, and the channels on it.
+
+A child of the fork server, on asyncio and uvloop, steered through its control socket
+(see ``control``). It holds keys and ciphers and nothing of SFTP. It ends when the
+connection does, or when the control socket does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import signal
+import socket
+from collections import deque
+from typing import Any
+
+import asyncssh
+import uvloop
+
+from sftpfs.errors import Failure, MountError
+from sftpfs.transport import control
+from sftpfs.transport.connecting import Attempt, Clock, connect_hop, proxy_words
+from sftpfs.transport.control import Message, one_line
+from sftpfs.transport.failures import timeout_failure
+from sftpfs.transport.pump import Congestion, Pump
+from sftpfs.transport.settings import Defaults, Settings, settings_for
+from sftpfs.transport.ssh_config import HostConfig
+
+WINDOW = 16 << 20
+"""Receive window of a channel: bytes per round trip one reader can get (160 MB/s at 100 ms)."""
+MAX_PACKET = 128 * 1024
+"""Bytes of one channel packet from the server; larger than the usual 32 KiB costs less CPU a byte."""
+HOP_LIMIT = 8
+"""Jump hosts behind each other."""
+CLOSE_LIMIT = 0.5
+"""Seconds for saying goodbye to the server."""
+LOG_LIMIT = 100
+"""Log lines kept for a front that does not read."""
+_PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """The worker's state; lives on one event loop.
+
+    INVARIANT: ``_outgoing`` not empty exactly while a writer is registered.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._control = sock
+        self._control.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._done = self._loop.create_future()
+        self._outgoing: deque[bytes] = deque()
+        self._answers: dict[int, asyncio.Future[str | None]] = {}
+        self._next_prompt = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: list[asyncssh.SSHClientConnection] = []
+        self._congestion = Congestion()
+        self._attempt: Attempt | None = None
+        self._clock: Clock | None = None
+        self._settings: Settings | None = None
+        self._subsystem = "sftp"
+
+    async def run(self) -> None:
+        """Serve the control socket until the connection or the front is gone."""
+        self._loop.add_reader(self._control.fileno(), self._readable)
+        reason = await self._done
+        self._loop.remove_reader(self._control.fileno())
+        for task in self._tasks:
+            task.cancel()
+        for connection in reversed(self._connections):
+            connection.close()
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT):
+                for connection in reversed(self._connections):
+                    await connection.wait_closed()
+        except (TimeoutError, OSError, asyncssh.Error):
+            pass
+        if self._attempt is not None:
+            self._attempt.end_processes()
+        self._send({"type": "closed", "reason": reason})
+
+    # --- control socket
+
+    def _readable(self) -> None:
+        while not self._done.done():
+            try:
+                received = control.receive(self._control)
+            except BlockingIOError:
+                return
+            except OSError:
+                received = None
+            if received is None:
+                self._finish("the mount ended")
+                return
+            self._dispatch(*received)
+
+    def _dispatch(self, message: Message, fd: int | None) -> None:
+        kind = message["type"]
+        if kind == "connect":
+            self._spawn(self._connect(message))
+        elif kind == "open" and fd is not None:
+            self._spawn(self._open(message["id"], socket.socket(fileno=fd)))
+        elif kind == "answer":
+            waiting = self._answers.pop(message["id"], None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message["text"])
+        elif kind == "close":
+            self._finish("closed")
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _finish(self, reason: str) -> None:
+        if not self._done.done():
+            self._done.set_result(reason)
+
+    def _send(self, message: Message) -> None:
+        data = control.encode(message)
+        if self._outgoing:
+            self._outgoing.append(data)
+            return
+        try:
+            self._control.send(data)
+        except BlockingIOError:
+            self._outgoing.append(data)
+            self._loop.add_writer(self._control.fileno(), self._flush)
+        except OSError:
+            self._finish("the mount ended")
+
+    def _flush(self) -> None:
+        try:
+            while self._outgoing:
+                self._control.send(self._outgoing[0])
+                self._outgoing.popleft()
+        except BlockingIOError:
+            return
+        except OSError:
+            self._outgoing.clear()
+            self._finish("the mount ended")
+        self._loop.remove_writer(self._control.fileno())
+
+    def _log(self, text: str) -> None:
+        if text and len(self._outgoing) < LOG_LIMIT:
+            self._send({"type": "log", "text": control.shown(text)})
+
+    def _fail(self, error: MountError, request: int | None = None) -> None:
+        message = one_line(error.message)
+        self._send({"type": "failed", "id": request, "failure": error.failure.name, "message": message})
+
+    async def _ask(self, kind: str, text: str, echo: bool, key: str, attempt: int) -> str | None:
+        number = self._next_prompt
+        self._next_prompt += 1
+        waiting: asyncio.Future[str | None] = self._loop.create_future()
+        self._answers[number] = waiting
+        question = {"type": "prompt", "id": number, "kind": kind, "text": text, "echo": echo}
+        self._send({**question, "key": key, "attempt": attempt, "target": self._settings is not None})
+        assert self._clock is not None
+        return await self._clock.outside(waiting)
+
+    # --- connecting
+
+    async def _connect(self, message: Message) -> None:
+        where = message["host"]
+        try:
+            settings = self._resolve(message, message["host"], message["user"], message["port"], True)
+            where = str(settings)
+            await self._connect_all(message, settings)
+        except MountError as error:
+            self._fail(error)
+            self._finish(error.message)
+        except TimeoutError:
+            stage = self._attempt.stage if self._attempt is not None else "connecting"
+            failure = timeout_failure(where, settings.connect_timeout, stage)
+            self._fail(failure)
+            self._finish(failure.message)
+        except Exception as error:  # whatever else goes wrong must reach the person as one line
+            text = one_line(f"cannot connect to {where}: {type(error).__name__}: {error}")
+            self._fail(MountError(Failure.TRANSPORT, text))
+            self._finish(text)
+
+    async def _connect_all(self, message: Message, settings: Settings) -> None:
+        self._subsystem = message["sftp_server"]
+        self._attempt = Attempt(self._ask, self._log, message["interactive"])
+        async with asyncio.timeout(settings.connect_timeout) as timeout:
+            self._clock = Clock(timeout)
+            hops = self._hops(message, settings, 0)
+            for hop in hops:
+                if hop is settings:
+                    self._settings = settings
+                await self._connect_hop(hop, last=hop is settings)
+        self._clock = None
+        connection = self._connections[-1]
+        connection.pause_writing = self._congestion.pause_writing  # type: ignore[method-assign]
+        connection.resume_writing = self._congestion.resume_writing  # type: ignore[method-assign]
+        if connection.is_closed():
+            raise MountError(Failure.TRANSPORT, f"{settings} closed the connection after login")
+        self._send(
+            {
+                "type": "connected",
+                "server": one_line(str(connection.get_extra_info("server_version"))),
+                "cipher": str(connection.get_extra_info("recv_cipher")),
+                "user": settings.user,
+            }
+        )
+
+    async def _connect_hop(self, hop: Settings, last: bool) -> None:
+        assert self._attempt is not None
+        tunnel = self._connections[-1] if self._connections else None
+        try:
+            connection = await connect_hop(hop, tunnel, self._attempt, self._lost)
+        except MountError as error:
+            if hop.proxy_command and error.failure is Failure.TRANSPORT:
+                said = await proxy_words(self._attempt)
+                message = f"the proxy command for {hop} failed" + (f": {said}" if said else "")
+                raise MountError(Failure.UNREACHABLE, message) from None
+            if not last:
+                raise MountError(error.failure, f"jump host: {error.message}") from None
+            raise
+        self._connections.append(connection)
+
+    def _resolve(
+        self, message: Message, host: str, user: str | None, port: int | None, target: bool
+    ) -> Settings:
+        """The settings for one hop; ``-o`` options are the target's alone, as in ssh."""
+        config = HostConfig(host, user, port)
+        if target:
+            config.add_options((name, value) for name, value in message["options"])
+        config.add_files(message["config_file"])
+        if message["debug"] and config.unused:
+            self._log(f"ssh options without a meaning here: {', '.join(sorted(set(config.unused)))}")
+        defaults = Defaults(
+            message["connect_timeout"],
+            message["keepalive_interval"],
+            message["keepalive_count"],
+            message["compression"],
+        )
+        return settings_for(config, defaults)
+
+    def _hops(self, message: Message, settings: Settings, depth: int) -> list[Settings]:
+        """``settings`` preceded by its jump hosts; the first of those may have its own."""
+        if depth > HOP_LIMIT:
+            raise MountError(Failure.CONFIGURATION, "ProxyJump: too many jump hosts behind each other")
+        hops = []
+        for index, text in enumerate(settings.proxy_jump):
+            user, host, port = split_jump(text)
+            hop = self._resolve(message, host, user, port, False)
+            hops += self._hops(message, hop, depth + 1) if index == 0 else [hop]
+        return [*hops, settings]
+
+    def _lost(self, error: Exception | None) -> None:
+        text = one_line(str(error)) if error is not None else "the server closed the connection"
+        self._finish(text or "connection lost")
+
+    # --- channels
+
+    async def _open(self, request: int, front: socket.socket) -> None:
+        front.setblocking(False)
+
+        def ended(reason: str) -> None:
+            self._send({"type": "ended", "id": request, "reason": reason})
+
+        pump = Pump(front, self._congestion, ended)
+        try:
+            await self._create_session(pump)
+        except asyncssh.ChannelOpenError as error:
+            front.close()
+            self._fail(self._channel_failure(error), request)
+        except (asyncssh.Error, OSError) as error:
+            front.close()
+            self._fail(MountError(Failure.TRANSPORT, f"cannot open a channel: {error}"), request)
+        else:
+            self._send({"type": "opened", "id": request})
+
+    async def _create_session(self, pump: Pump) -> None:
+        settings = self._settings
+        assert settings is not None
+        program = self._subsystem
+        is_path = "/" in program
+        await self._connections[-1].create_session(
+            lambda: pump,
+            command=program if is_path else None,
+            subsystem=None if is_path else program,
+            encoding=None,
+            window=WINDOW,
+            max_pktsize=MAX_PACKET,
+            env=dict(settings.environment) or None,
+        )
+
+    def _channel_failure(self, error: asyncssh.ChannelOpenError) -> MountError:
+        text = one_line(error.reason)
+        if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
+            message = (
+                f"{self._settings} offers no SFTP subsystem '{self._subsystem}': "
+                "its sshd_config needs a line 'Subsystem sftp internal-sftp', or give sftp_server=PATH"
+            )
+            return MountError(Failure.NO_SFTP, message)
+        return MountError(Failure.TRANSPORT, f"{self._settings} refuses another channel: {text}")
+
+
+def split_jump(text: str) -> tuple[str | None, str, int | None]:
+    """``[ssh://][user@]host[:port]`` taken apart. Raises MountError(CONFIGURATION)."""
+    user, _, rest = text.removeprefix("ssh://").rstrip("/").rpartition("@")
+    host, port = rest, ""
+    if rest.startswith("["):
+        host, _, tail = rest[1:].partition("]")
+        port = tail.removeprefix(":")
+    elif rest.count(":") == 1:
+        host, _, port = rest.partition(":")
+    if not host or (port and not port.isdigit()):
+        raise MountError(Failure.CONFIGURATION, f"ProxyJump '{text}': use [user@]host[:port]")
+    return user or None, host, int(port) if port else None
+
+
+def run(sock: socket.socket) -> None:
+    """The life of a worker process; returns when it is to exit."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    asyncssh.set_log_level(100)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(sock))
+
+
+async def _main(sock: socket.socket) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    await Worker(sock).run()

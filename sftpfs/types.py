@@ -1,0 +1,103 @@
+"""Plain values that cross rooms: attributes, directory entries, limits.
+
+Owns no behaviour beyond construction. Every room may import it; it imports
+nothing of sftpfs.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+Buffer = bytes | bytearray | memoryview
+
+UNKNOWN_ID = -1
+"""A uid, gid or nlink the server did not tell."""
+
+
+class Attributes(NamedTuple):
+    """What the server says of one file (draft-ietf-secsh-filexfer-02 §5).
+
+    Complete by construction: ``mode`` carries the file type, ``size`` is bytes,
+    times are whole seconds since 1970. The decoder raises rather than invent a
+    type or a size; ids it was not told are ``UNKNOWN_ID``, times 0.
+    """
+
+    mode: int
+    size: int
+    uid: int
+    gid: int
+    atime: int
+    mtime: int
+    nlink: int = UNKNOWN_ID
+
+    @property
+    def kind(self) -> int:
+        """The file type bits of ``mode`` (``stat.S_IFMT``)."""
+        return stat.S_IFMT(self.mode)
+
+
+class DirectoryEntry(NamedTuple):
+    """One name of a listing. ``attributes`` is None where the server told too little of it."""
+
+    name: bytes
+    attributes: Attributes | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeChange:
+    """What a SETSTAT is to change; None leaves a thing as it is.
+
+    SFTP v3 carries uid with gid and atime with mtime: whoever sets one fills in
+    the other from what it knows (the caller's duty, not the encoder's).
+    """
+
+    size: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mode: int | None = None
+    atime: int | None = None
+    mtime: int | None = None
+
+
+class FilesystemStatistics(NamedTuple):
+    """statvfs(3) as the server's statvfs@openssh.com tells it; sizes in units of ``frsize`` bytes."""
+
+    bsize: int
+    frsize: int
+    blocks: int
+    bfree: int
+    bavail: int
+    files: int
+    ffree: int
+    favail: int
+    namemax: int
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may carry (limits@openssh.com, or what every server takes).
+
+    Without the extension 32 KiB is the size every v3 server must accept
+    (draft-ietf-secsh-filexfer-02 §6.4).
+    """
+
+    read_size: int = 32768
+    write_size: int = 32768
+    packet_size: int = 34000
+    open_handles: int = 0
+    """0: the server sets none, or does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCapabilities:
+    """What the server offers beyond SFTP v3, and the limits in force."""
+
+    extensions: frozenset[str] = frozenset()
+    limits: Limits = field(default_factory=Limits)
+
+    def has(self, extension: str) -> bool:
+        """True where the server advertised ``extension`` in a version we speak."""
+        return extension in self.extensions

@@ -1,0 +1,125 @@
+"""Changing attributes: chmod, chown, utimens, truncate.
+
+SFTP v3 carries uid with gid and atime with mtime (draft-ietf-secsh-filexfer-02 §5);
+what the caller leaves alone is filled in from what the lease says.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from dataclasses import dataclass, replace
+
+from sftpfs.data import FileHandle
+from sftpfs.errors import error
+from sftpfs.remote.api import LinkTarget, Remote
+from sftpfs.types import AttributeChange, Attributes
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.ownership import OwnerMap
+from sftpfs.vfs.resolver import Resolver
+from sftpfs.vfs.tree import Tree
+
+LATEST_TIME = 2**32 - 1
+"""Times travel as 32-bit unsigned seconds: 1970 to 2106."""
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedChange:
+    """What setattr(2)'s family asked for, in local ids and nanoseconds; None: leave alone."""
+
+    size: int | None = None
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+
+
+class AttributeWriter:
+    """Carries out changes of attributes and installs what the server made of them."""
+
+    def __init__(self, tree: Tree, remote: Remote, resolver: Resolver, owners: OwnerMap) -> None:
+        self._tree = tree
+        self._remote = remote
+        self._resolver = resolver
+        self._owners = owners
+
+    async def change(self, inode: Inode, requested: RequestedChange, handle: FileHandle | None) -> None:
+        """Apply ``requested``; ``inode.attributes`` then show the server's answer. One round trip,
+        one more where dirty data has to go first."""
+        if requested.size is not None:
+            await self._resize(inode, requested.size, handle)
+        change = await self._translate(inode, requested)
+        if change is None:
+            return
+        if stat.S_ISLNK(inode.attributes.mode):
+            attributes = await self._remote.setattr(self._resolver.path(inode), change, LinkTarget.LINK)
+        else:
+            attributes = await self._apply(inode, change, handle)
+        self._tree.own_change(inode, attributes)
+
+    async def _apply(self, inode: Inode, change: AttributeChange, handle: FileHandle | None) -> Attributes:
+        content = inode.content
+        if handle is None and inode.handles and (not inode.linked or self._tree.path(inode) is None):
+            handle = inode.handles[0]
+        if handle is not None:
+            return await handle.setattr(change)
+        if content is not None and content.dirty and change.mtime is not None:
+            await content.settle()  # data arriving later would move the time again
+        return await self._remote.setattr(self._resolver.path(inode), change)
+
+    async def _resize(self, inode: Inode, size: int, handle: FileHandle | None) -> None:
+        if stat.S_ISDIR(inode.attributes.mode):
+            raise error(errno.EISDIR)
+        if not 0 <= size < 2**63:
+            raise error(errno.EFBIG)
+        content = inode.content
+        if handle is None or not handle.writable:
+            handle = next((other for other in inode.handles or () if other.writable), None)
+        if content is not None and handle is not None:
+            self._tree.own_change(inode, await content.truncate(handle, size))
+            return
+        if content is not None and content.dirty:
+            await content.settle()
+        attributes = await self._remote.setattr(self._resolver.path(inode), AttributeChange(size=size))
+        if content is not None:
+            content.truncated(attributes)
+        self._tree.own_change(inode, attributes)
+
+    async def _translate(self, inode: Inode, requested: RequestedChange) -> AttributeChange | None:
+        change = AttributeChange()
+        if requested.mode is not None:
+            change = replace(change, mode=stat.S_IMODE(requested.mode))
+        partial = (requested.uid is None) != (requested.gid is None) or (
+            (requested.atime_ns is None) != (requested.mtime_ns is None)
+        )
+        if partial:
+            await self._resolver.revalidate(inode)  # the other half goes back as the server has it
+        known = inode.attributes
+        if requested.uid is not None or requested.gid is not None:
+            uid = known.uid if requested.uid is None else self._owners.remote_uid(requested.uid)
+            gid = known.gid if requested.gid is None else self._owners.remote_gid(requested.gid)
+            change = replace(change, uid=uid, gid=gid)
+        if requested.atime_ns is not None or requested.mtime_ns is not None:
+            atime = known.atime if requested.atime_ns is None else _seconds(requested.atime_ns)
+            if requested.mtime_ns is not None:
+                mtime = _seconds(requested.mtime_ns)
+            else:
+                mtime = await self._settled_mtime(inode)
+            change = replace(change, atime=atime, mtime=mtime)
+        return None if change == AttributeChange() else change
+
+    async def _settled_mtime(self, inode: Inode) -> int:
+        """The server's mtime, with our own writes in it, to send back unchanged."""
+        if inode.content is not None and inode.content.dirty:
+            settled = await inode.content.settle()
+            if settled is not None:
+                return settled.mtime
+        return inode.attributes.mtime
+
+
+def _seconds(nanoseconds: int) -> int:
+    """Whole seconds that SFTP v3 can carry: others are clamped, as ext4 clamps its range."""
+    return min(max(nanoseconds // NANOSECONDS, 0), LATEST_TIME)

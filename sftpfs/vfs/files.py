@@ -1,0 +1,179 @@
+"""Open files: open, create, and what becomes of a handle until its release.
+
+Close-to-open: every open asks the server for the version and drops what was cached of
+another one. Content itself is ``data``'s.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from functools import partial
+
+from sftpfs.data import Contents, FileHandle
+from sftpfs.errors import error
+from sftpfs.remote.api import OpenFlags, Remote, RemoteFile
+from sftpfs.types import Attributes
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.namespace import Caller, Namespace
+from sftpfs.vfs.resolver import Resolver
+from sftpfs.vfs.tree import Tree
+
+O_SYNC_BITS = os.O_SYNC | os.O_DSYNC
+
+CREATE_ATTEMPTS = 3
+"""A name that appears and disappears between our exclusive create and our open."""
+
+
+class OpenFile:
+    """One open file of the kernel's: its inode and the handle on its content."""
+
+    __slots__ = ("handle", "inode")
+
+    def __init__(self, inode: Inode, handle: FileHandle) -> None:
+        self.inode = inode
+        self.handle = handle
+
+
+class Files:
+    """Opens, creates and releases."""
+
+    def __init__(
+        self, tree: Tree, remote: Remote, resolver: Resolver, namespace: Namespace, contents: Contents
+    ) -> None:
+        self._tree = tree
+        self._remote = remote
+        self._resolver = resolver
+        self._namespace = namespace
+        self._contents = contents
+
+    async def open(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
+        """Open for ``flags`` (open(2)'s). One round trip.
+
+        Returns the file, whether the kernel may keep its pages, and whether the
+        attributes the kernel holds are outdated. ESTALE where the name leads to
+        something other than a regular file now.
+        """
+        if not stat.S_ISREG(inode.attributes.mode):
+            raise error(errno.EISDIR if inode.directory is not None else errno.EPERM)
+        path = self._resolver.path(inode)
+        content = inode.content
+        if flags & os.O_TRUNC and content is not None and content.dirty:
+            await content.settle()  # what was written before must not land after the truncation
+        mark = inode.change_mark
+        remote, attributes = await self._remote.open(
+            path, remote_flags(flags), 0o600, partial(self._tree.path, inode)
+        )
+        if not stat.S_ISREG(attributes.mode):
+            remote.close()
+            inode.expires = 0.0
+            raise error(errno.ESTALE)
+        before = inode.attributes
+        if flags & os.O_TRUNC:
+            if inode.content is not None:
+                inode.content.truncated(attributes)
+            self._tree.own_change(inode, attributes)
+        elif inode.change_mark == mark:
+            self._tree.refresh(inode, attributes)
+            self._shorten_if_hot(inode)
+        outdated = _as_the_kernel_knows(before) != _as_the_kernel_knows(inode.attributes)
+        file, keep_cache = self._attach(inode, remote, flags, attributes)
+        return file, keep_cache, outdated
+
+    def _shorten_if_hot(self, inode: Inode) -> None:
+        """A file that changed a moment ago, and not by us, may be growing: look often."""
+        server_time = self._tree.clock.server_time(time.time())
+        if inode.ctime_ns == 0 and self._tree.policy.is_hot(inode.attributes, server_time):
+            inode.lease = self._tree.policy.shortest
+            inode.expires = min(inode.expires, time.monotonic() + inode.lease)
+
+    async def create(
+        self, parent: Inode, name: bytes, mode: int, flags: int, caller: Caller
+    ) -> tuple[Inode, OpenFile, bool]:
+        """Create and open. The server is asked to create exclusively, so that it is known
+        whose file it is and its mode can be made exactly ``mode``; where the name has
+        appeared meanwhile and O_EXCL was not asked for, that file is opened."""
+        for _ in range(CREATE_ATTEMPTS):
+            path = self._resolver.child_path(parent, name)
+            wanted = (remote_flags(flags) | OpenFlags.CREATE | OpenFlags.EXCLUSIVE) & ~OpenFlags.TRUNCATE
+            holder: list[Inode] = []
+            try:
+                remote, attributes = await self._remote.open(
+                    path, wanted, stat.S_IMODE(mode), partial(self._path_of_new, holder)
+                )
+            except OSError as problem:
+                if problem.errno != errno.EEXIST or flags & os.O_EXCL:
+                    raise
+                self._tree.negatives.discard(parent.number, name)
+                existing = await self._existing(parent, name)
+                if existing is None:
+                    continue
+                file, keep_cache, _ = await self.open(existing, flags)
+                return existing, file, keep_cache
+            attributes = await self._namespace.own(parent, path, attributes, caller)
+            inode = self._tree.created(parent, name, attributes)
+            holder.append(inode)
+            file, keep_cache = self._attach(inode, remote, flags, attributes)
+            return inode, file, keep_cache
+        raise error(errno.EEXIST)
+
+    def _path_of_new(self, holder: list[Inode]) -> bytes | None:
+        return self._tree.path(holder[0]) if holder else None
+
+    async def _existing(self, parent: Inode, name: bytes) -> Inode | None:
+        assert parent.directory is not None
+        parent.directory.complete_until = 0.0  # it claimed the name was free
+        return await self._resolver.lookup(parent, name)
+
+    def _attach(
+        self, inode: Inode, remote: RemoteFile, flags: int, attributes: Attributes
+    ) -> tuple[OpenFile, bool]:
+        if inode.content is None:
+            inode.content = self._contents.create(inode.number)
+        access = flags & os.O_ACCMODE
+        handle, keep_cache = inode.content.attach(
+            remote,
+            readable=access != os.O_WRONLY,
+            writable=access != os.O_RDONLY,
+            append=bool(flags & os.O_APPEND),
+            synchronous=bool(flags & O_SYNC_BITS),
+            direct=bool(flags & os.O_DIRECT),
+            known=attributes,
+            fetched=self._tree.clock.server_time(time.time()),
+        )
+        if inode.handles is None:
+            inode.handles = []
+        inode.handles.append(handle)
+        return OpenFile(inode, handle), keep_cache
+
+    async def release(self, file: OpenFile) -> None:
+        """The last reference of the kernel's is gone. Errors were reported by flush."""
+        inode = file.inode
+        try:
+            await file.handle.release()
+        finally:
+            if inode.handles is not None:
+                inode.handles.remove(file.handle)
+            self._tree.handle_closed(inode)
+
+
+def _as_the_kernel_knows(attributes: Attributes) -> tuple[int, int, int, int, int]:
+    """What a stale kernel attribute would be noticed by; atime moves with every read."""
+    return attributes.mode, attributes.size, attributes.uid, attributes.gid, attributes.mtime
+
+
+def remote_flags(flags: int) -> OpenFlags:
+    """open(2)'s flags as the server is asked; creation is decided apart."""
+    access = flags & os.O_ACCMODE
+    wanted = OpenFlags.READ
+    if access == os.O_WRONLY:
+        wanted = OpenFlags.WRITE
+    elif access == os.O_RDWR:
+        wanted = OpenFlags.READ | OpenFlags.WRITE
+    if flags & os.O_APPEND and access != os.O_RDONLY:
+        wanted |= OpenFlags.APPEND
+    if flags & os.O_TRUNC:
+        wanted |= OpenFlags.TRUNCATE
+    return wanted

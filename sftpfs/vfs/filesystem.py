@@ -1,0 +1,120 @@
+"""The mount's file system: one tree and everything that works on it.
+
+Composes the rooms of vfs for ``fuse`` and answers what needs several of them: what an
+inode looks like, settled content, statistics.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from typing import NamedTuple
+
+from sftpfs.config import MountConfig
+from sftpfs.data import Contents
+from sftpfs.remote.api import Remote
+from sftpfs.types import Attributes, FilesystemStatistics
+from sftpfs.vfs.attributes import NANOSECONDS, AttributeWriter
+from sftpfs.vfs.files import Files
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.namespace import Namespace
+from sftpfs.vfs.ownership import OwnerMap
+from sftpfs.vfs.resolver import Resolver
+from sftpfs.vfs.tree import Tree
+
+STATISTICS_LEASE = 1.0
+"""Seconds statfs figures are believed: df and file managers ask several times at once."""
+
+
+class Appearance(NamedTuple):
+    """What stat(2) shows of an inode, local truth included; times in nanoseconds."""
+
+    mode: int
+    nlink: int
+    uid: int
+    gid: int
+    size: int
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Filesystem:
+    """Everything ``fuse`` needs, and the observer of settled content."""
+
+    def __init__(self, config: MountConfig, remote: Remote, root: bytes, root_attributes: Attributes) -> None:
+        self.config = config
+        self._remote = remote
+        self.owners = OwnerMap(config.ownership, (os.getuid(), os.getgid()))
+        self.tree = Tree(root, root_attributes, config.cache)
+        self.contents = Contents(config.data, self)
+        self.resolver = Resolver(self.tree, remote, config.symlinks)
+        self.namespace = Namespace(self.tree, remote, self.resolver, self.owners, config.hard_links)
+        self.files = Files(self.tree, remote, self.resolver, self.namespace, self.contents)
+        self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners)
+        self._statistics: FilesystemStatistics | None = None
+        self._statistics_expire = 0.0
+
+    async def learn_owner(self) -> None:
+        """Find out who we are on the server: the owner of the login's home. One round trip."""
+        try:
+            self.owners.learn_session(await self._remote.stat(b"."))
+        except OSError:
+            return  # then ids are shown as the server has them
+
+    def appearance(self, inode: Inode) -> Appearance:
+        """What stat shows now, from memory. EPERM for unmapped ids with nomap=error."""
+        attributes = inode.attributes
+        mode, uid, gid = self.owners.show(attributes)
+        size = attributes.size
+        mtime_ns = attributes.mtime * NANOSECONDS
+        content = inode.content
+        if content is not None and content.dirty:
+            if content.size is not None:
+                size = content.size
+            if content.mtime_ns is not None:
+                mtime_ns = content.mtime_ns
+        nlink = max(attributes.nlink, 1) if inode.linked else 0
+        return Appearance(
+            mode,
+            nlink,
+            uid,
+            gid,
+            size,
+            attributes.atime * NANOSECONDS,
+            mtime_ns,
+            max(mtime_ns, inode.ctime_ns),
+        )
+
+    def access(self, inode: Inode, mask: int) -> bool:
+        """access(2), as far as mode bits tell; the server has the last word anyway."""
+        if mask & os.W_OK and self.config.fuse.read_only:
+            return False
+        return self.owners.permits(inode.attributes, mask)
+
+    async def statfs(self) -> FilesystemStatistics | None:
+        """The server's figures for the root, a second old at most; None where it has none."""
+        now = time.monotonic()
+        if self._statistics_expire <= now:
+            self._statistics = await self._remote.statvfs(self.tree.root_path)
+            self._statistics_expire = now + STATISTICS_LEASE
+        return self._statistics
+
+    def content_settled(self, number: int, attributes: Attributes) -> None:
+        """All our writes to inode ``number`` are on the server, which says ``attributes``."""
+        inode = self.tree.find(number)
+        if inode is None or not stat.S_ISREG(attributes.mode):
+            return
+        self.tree.own_change(inode, attributes)
+        self.tree.clock.learn(attributes.mtime, time.time())
+
+    async def drain(self) -> list[str]:
+        """Everything dirty to the server; one line for each file that could not be written."""
+        failures = []
+        for number, problem in await self.contents.drain():
+            inode = self.tree.find(number)
+            path = self.tree.path(inode) if inode is not None else None
+            name = os.fsdecode(path) if path is not None else f"inode {number}"
+            failures.append(f"{name}: {problem.strerror or problem}")
+        return failures

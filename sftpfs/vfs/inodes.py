@@ -1,0 +1,132 @@
+"""Inodes and directories: what is known of each file, and where it hangs in the tree.
+
+Owns identity: a number is given once and never again; a path is read off parent
+pointers, so renaming a directory moves everything below it at no cost. Only
+``vfs.tree`` changes what is written here.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from sftpfs.aio import Slot
+from sftpfs.types import Attributes
+
+if TYPE_CHECKING:
+    from sftpfs.data import FileContent, FileHandle
+
+
+class PendingLookup:
+    """An LSTAT under way for one name; ``stale`` once we changed that name ourselves."""
+
+    __slots__ = ("slot", "stale")
+
+    def __init__(self) -> None:
+        self.slot: Slot[Inode | None] = Slot()
+        self.stale = False
+
+
+class PendingListing:
+    """A listing under way; ``changed`` holds the names we changed since it began."""
+
+    __slots__ = ("changed", "slot")
+
+    def __init__(self) -> None:
+        self.slot: Slot[None] = Slot()
+        self.changed: set[bytes] = set()
+
+
+class Directory:
+    """What is known of a directory's names.
+
+    INVARIANT: while ``complete_until`` lies ahead, a name not in ``children`` does not exist.
+    INVARIANT: a child in ``children`` under a name has this directory and name as its own,
+    or among its aliases.
+    """
+
+    __slots__ = ("children", "complete_until", "listing", "open_handles", "pending")
+
+    def __init__(self) -> None:
+        self.children: dict[bytes, Inode] = {}
+        self.complete_until = 0.0
+        self.listing: PendingListing | None = None
+        self.open_handles = 0
+        self.pending: dict[bytes, PendingLookup] = {}
+
+
+class Inode:
+    """One file as the mount knows it.
+
+    ``expires`` (monotonic seconds) ends the lease on ``attributes``; ``lease`` is how
+    long the next one will be. ``epoch`` counts our own changes of attributes: a reply
+    asked for under an older epoch is not installed.
+
+    INVARIANT: ``lookups`` is what the kernel holds and has not yet forgotten.
+    INVARIANT: ``linked`` is False once no name known to us leads here; then ``path_of`` is None.
+    """
+
+    __slots__ = (
+        "aliases",
+        "attributes",
+        "content",
+        "ctime_ns",
+        "directory",
+        "epoch",
+        "expires",
+        "handles",
+        "lease",
+        "linked",
+        "lookups",
+        "name",
+        "number",
+        "parent",
+        "target",
+        "target_expires",
+    )
+
+    def __init__(self, number: int, parent: Inode | None, name: bytes, attributes: Attributes) -> None:
+        self.number = number
+        self.parent = parent
+        self.name = name
+        self.aliases: list[tuple[Inode, bytes]] | None = None
+        self.attributes = attributes
+        self.expires = 0.0
+        self.lease = 0.0
+        self.epoch = 0
+        self.ctime_ns = 0
+        self.lookups = 0
+        self.linked = True
+        self.directory = Directory() if stat.S_ISDIR(attributes.mode) else None
+        self.content: FileContent | None = None
+        self.handles: list[FileHandle] | None = None
+        self.target: bytes | None = None
+        self.target_expires = 0.0
+
+    @property
+    def change_mark(self) -> tuple[int, int]:
+        """Changes with every local change of attributes or content."""
+        content = self.content
+        return (self.epoch, content.epoch if content is not None else 0)
+
+    def names(self) -> list[tuple[Inode, bytes]]:
+        """Every (directory, name) known to lead here."""
+        if not self.linked or self.parent is None:
+            return []
+        return [(self.parent, self.name), *(self.aliases or ())]
+
+
+def path_of(inode: Inode, root: bytes) -> bytes | None:
+    """The absolute path on the server, or None where a component has no name any more."""
+    parts: list[bytes] = []
+    node = inode
+    while node.parent is not None:
+        if not node.linked:
+            return None
+        parts.append(node.name)
+        node = node.parent
+    if not parts:
+        return root
+    parts.append(b"" if root == b"/" else root)
+    parts.reverse()
+    return b"/".join(parts)

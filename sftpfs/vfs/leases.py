@@ -1,0 +1,102 @@
+"""Leases: how long what the server said is believed, and the server's clock.
+
+Pure policy; time is a parameter (monotonic seconds) but for ``ServerClock``, which
+relates the server's wall clock to ours.
+"""
+
+from __future__ import annotations
+
+from cachetools import LRUCache
+
+from sftpfs.config import CacheConfig
+from sftpfs.types import Attributes
+
+SHORTEST_LEASE = 1.0
+"""Seconds. A file seen changing on the server is asked about this often at most:
+what ``tail -f`` itself polls at, and NFS's acregmin is of the same order."""
+
+LISTED_ENTRIES_MINIMUM = 1000
+"""Below this a bound on cached names would disable the cache rather than bound it."""
+
+
+class ServerClock:
+    """The server's wall clock, learned from times it gave to files we had just changed.
+
+    SFTP has no way to ask the time. Until something was learned the clocks are taken
+    to agree.
+    """
+
+    __slots__ = ("offset",)
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def learn(self, mtime: int, now: float) -> None:
+        """A change of ours got ``mtime`` (server, whole seconds) at ``now`` (our wall clock)."""
+        offset = mtime + 0.5 - now
+        # Within the rounding and a round trip the clocks agree: do not jitter.
+        self.offset = 0.0 if abs(offset) < 2.0 else offset
+
+    def server_time(self, now: float) -> float:
+        """The server's wall clock in seconds when ours shows ``now``."""
+        return now + self.offset
+
+
+class LeasePolicy:
+    """How long attributes, listings, link targets and missing names are believed.
+
+    A file's lease starts at the configured time. Seen changed by somebody else it
+    drops to ``SHORTEST_LEASE`` and doubles with every look that finds it unchanged
+    (NFS's adaptive attribute timeouts, RFC 1813 implementations' acregmin/acregmax).
+    """
+
+    __slots__ = ("attribute", "directory", "link", "negative", "shortest")
+
+    def __init__(self, config: CacheConfig) -> None:
+        enabled = config.enabled
+        self.attribute = config.stat_timeout if enabled else 0.0
+        self.directory = config.directory_timeout if enabled else 0.0
+        self.link = config.link_timeout if enabled else 0.0
+        self.negative = config.negative_timeout if enabled else 0.0
+        self.shortest = min(SHORTEST_LEASE, self.attribute)
+
+    def next_lease(self, previous: float, changed: bool) -> float:
+        """The lease after a look; ``previous`` 0 for the first one. Seconds."""
+        if previous == 0.0:
+            return self.attribute
+        if changed:
+            return self.shortest
+        return min(self.attribute, previous * 2)
+
+    def is_hot(self, attributes: Attributes, server_time: float) -> bool:
+        """True for a file whose last change is younger than its lease: it may be growing."""
+        return server_time - attributes.mtime < self.attribute
+
+
+def version_changed(old: Attributes, new: Attributes) -> bool:
+    """True where size or mtime differ: other content, as far as SFTP v3 can tell."""
+    return old.mtime != new.mtime or old.size != new.size
+
+
+class NegativeLeases:
+    """Names known to be missing, bounded; key (directory's inode number, name).
+
+    INVARIANT: holds no name we created since it was found missing.
+    """
+
+    __slots__ = ("_cache",)
+
+    def __init__(self, limit: int) -> None:
+        self._cache: LRUCache[tuple[int, bytes], float] = LRUCache(max(limit, LISTED_ENTRIES_MINIMUM))
+
+    def expires(self, directory: int, name: bytes) -> float:
+        """When the lease on the absence of ``name`` ends; 0 where there is none."""
+        return self._cache.get((directory, name), 0.0)
+
+    def add(self, directory: int, name: bytes, expires: float) -> None:
+        """``name`` was found missing; believe it until ``expires``."""
+        self._cache[(directory, name)] = expires
+
+    def discard(self, directory: int, name: bytes) -> None:
+        """``name`` may exist again."""
+        self._cache.pop((directory, name), None)

@@ -1,0 +1,167 @@
+"""Changing names: mkdir, mknod, symlink, link, unlink, rmdir, rename.
+
+Each is sent to the server, waited for, and then amended in ``vfs.tree``: what was
+cached stays, corrected. The kernel serialises changes of one directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sftpfs.errors import error
+from sftpfs.remote.api import LinkTarget, OpenFlags, Remote
+from sftpfs.types import UNKNOWN_ID, AttributeChange, Attributes
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.ownership import OwnerMap
+from sftpfs.vfs.resolver import Resolver
+from sftpfs.vfs.tree import Tree
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: local uid and gid."""
+
+    uid: int
+    gid: int
+
+
+class Namespace:
+    """Operations that change which names there are."""
+
+    def __init__(
+        self, tree: Tree, remote: Remote, resolver: Resolver, owners: OwnerMap, hard_links: bool
+    ) -> None:
+        self._tree = tree
+        self._remote = remote
+        self._resolver = resolver
+        self._owners = owners
+        self._hard_links = hard_links
+
+    async def mkdir(self, parent: Inode, name: bytes, mode: int, caller: Caller) -> Inode:
+        """A new directory. EEXIST where the name is taken. One round trip."""
+        path = self._resolver.child_path(parent, name)
+        attributes = await self._made(parent, name, self._remote.mkdir(path, stat.S_IMODE(mode)))
+        return self._tree.created(parent, name, await self.own(parent, path, attributes, caller))
+
+    async def mknod(self, parent: Inode, name: bytes, mode: int, caller: Caller) -> Inode:
+        """A new regular file; EPERM for what SFTP cannot make (devices, sockets, pipes)."""
+        if not stat.S_ISREG(mode):
+            raise error(errno.EPERM, "SFTP makes regular files only")
+        path = self._resolver.child_path(parent, name)
+        flags = OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.EXCLUSIVE
+        opening = self._remote.open(path, flags, stat.S_IMODE(mode), lambda: None)
+        file, attributes = await self._made(parent, name, opening)
+        file.close()
+        return self._tree.created(parent, name, await self.own(parent, path, attributes, caller))
+
+    async def symlink(self, parent: Inode, name: bytes, target: bytes, caller: Caller) -> Inode:
+        """A new symbolic link whose target the server keeps as given."""
+        path = self._resolver.child_path(parent, name)
+        attributes = await self._made(parent, name, self._remote.symlink(target, path))
+        return self._tree.created(
+            parent, name, await self.own(parent, path, attributes, caller, LinkTarget.LINK)
+        )
+
+    async def link(self, inode: Inode, parent: Inode, name: bytes) -> Inode:
+        """Another name for ``inode``: both names share it from now on."""
+        if not self._hard_links:
+            raise error(errno.EPERM, "hard links are turned off")
+        path = self._resolver.child_path(parent, name)
+        try:
+            attributes = await self._made(parent, name, self._remote.link(self._resolver.path(inode), path))
+        except OSError as problem:
+            if problem.errno == errno.EOPNOTSUPP:
+                raise error(errno.EPERM, "the server makes no hard links") from None  # as link(2) has it
+            raise
+        links = inode.attributes.nlink
+        known = links + 1 if links > 0 else 2 if attributes.nlink == UNKNOWN_ID else attributes.nlink
+        self._tree.own_change(inode, attributes._replace(nlink=known))
+        self._tree.linked(inode, parent, name)
+        return inode
+
+    async def unlink(self, parent: Inode, name: bytes) -> None:
+        """Remove a name. Open handles go on working: the server keeps the file for them."""
+        await self._removed(parent, name, self._remote.remove(self._resolver.child_path(parent, name)))
+
+    async def rmdir(self, parent: Inode, name: bytes) -> None:
+        """Remove an empty directory; ENOTEMPTY otherwise."""
+        await self._removed(parent, name, self._remote.rmdir(self._resolver.child_path(parent, name)))
+
+    async def rename(
+        self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes, replace: bool
+    ) -> None:
+        """Rename; ``replace`` over an existing name atomically, else EEXIST."""
+        old = self._resolver.child_path(old_parent, old_name)
+        new = self._resolver.child_path(new_parent, new_name)
+        source = old_parent.directory.children.get(old_name) if old_parent.directory else None
+        target = new_parent.directory.children.get(new_name) if new_parent.directory else None
+        if source is not None and source is target:
+            return  # two names of one file: rename(2) does nothing
+        if source is not None and source.directory is not None:
+            self._tree.rename_epoch += 1  # lookups below, already on their way, may find nothing
+        try:
+            await self._remote.rename(old, new, replace)
+        except OSError as problem:
+            if problem.errno == errno.ENOENT:
+                self._distrust(old_parent, old_name)
+            elif problem.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
+                self._distrust(new_parent, new_name)
+            raise
+        self._tree.renamed(old_parent, old_name, new_parent, new_name)
+
+    async def own(
+        self,
+        parent: Inode,
+        path: bytes,
+        attributes: Attributes,
+        caller: Caller,
+        target: LinkTarget = LinkTarget.TARGET,
+    ) -> Attributes:
+        """Give a new file to the caller where the session is root and another user asked."""
+        if self._owners.session_uid != 0:
+            return attributes
+        uid = self._owners.remote_uid(caller.uid)
+        if uid == attributes.uid:
+            return attributes
+        inherits = parent.attributes.mode & stat.S_ISGID  # the directory's group is the file's
+        gid = attributes.gid if inherits else self._owners.remote_gid(caller.gid)
+        try:
+            return await self._remote.setattr(path, AttributeChange(uid=uid, gid=gid), target)
+        except OSError:
+            return attributes
+
+    async def _made(self, parent: Inode, name: bytes, request: Awaitable[T]) -> T:
+        try:
+            return await request
+        except OSError as problem:
+            if problem.errno == errno.EEXIST:
+                self._distrust(parent, name)
+            raise
+
+    async def _removed(self, parent: Inode, name: bytes, request: Awaitable[None]) -> None:
+        try:
+            await request
+        except OSError as problem:
+            if problem.errno == errno.ENOENT:
+                self._tree.missing(parent, name)
+            elif problem.errno in (errno.EISDIR, errno.ENOTDIR):
+                self._distrust(parent, name)
+            raise
+        self._tree.removed(parent, name)
+
+    def _distrust(self, parent: Inode, name: bytes) -> None:
+        """The server contradicted what we knew of ``name``: ask again next time."""
+        directory = parent.directory
+        assert directory is not None
+        self._tree.negatives.discard(parent.number, name)
+        child = directory.children.get(name)
+        if child is not None:
+            child.expires = 0.0
+        else:
+            directory.complete_until = 0.0

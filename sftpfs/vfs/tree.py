@@ -1,0 +1,345 @@
+"""The cached tree: inodes by number, names under directories, what we know and for how long.
+
+Synchronous: every method runs between two awaits, so none is ever seen half done.
+Owns all changes of ``Inode`` and ``Directory``; waits for nothing and sends nothing.
+
+INVARIANT: ``_by_number`` holds every inode the kernel knows (lookups > 0), and the root.
+"""
+
+from __future__ import annotations
+
+import itertools
+import stat
+import time
+from collections.abc import Callable, Iterable
+
+from cachetools import LRUCache
+
+from sftpfs.config import CacheConfig
+from sftpfs.types import UNKNOWN_ID, Attributes, DirectoryEntry
+from sftpfs.vfs.inodes import Directory, Inode, path_of
+from sftpfs.vfs.leases import (
+    LISTED_ENTRIES_MINIMUM,
+    LeasePolicy,
+    NegativeLeases,
+    ServerClock,
+    version_changed,
+)
+
+ROOT_NUMBER = 1
+"""FUSE_ROOT_ID."""
+
+
+class _Listings(LRUCache[int, Inode]):
+    """Directories whose complete listing is kept, by inode number; weighs one per child."""
+
+    def __init__(self, limit: int, evicted: Callable[[Inode], None]) -> None:
+        super().__init__(max(limit, LISTED_ENTRIES_MINIMUM), getsizeof=_listing_size)
+        self._evicted = evicted
+
+    def popitem(self) -> tuple[int, Inode]:
+        number, inode = super().popitem()
+        self._evicted(inode)
+        return number, inode
+
+
+def _listing_size(inode: Inode) -> int:
+    directory = inode.directory
+    return 1 + len(directory.children) if directory is not None else 1
+
+
+class Tree:
+    """All that is known of the server's names and attributes."""
+
+    def __init__(self, root: bytes, attributes: Attributes, config: CacheConfig) -> None:
+        self.root_path = root
+        self.policy = LeasePolicy(config)
+        self.clock = ServerClock()
+        self.negatives = NegativeLeases(config.max_entries)
+        self.rename_epoch = 0
+        """Counts directory renames: a path computed before one may name nothing after it."""
+        self._listings = _Listings(config.max_entries, self._listing_evicted)
+        self._numbers = itertools.count(ROOT_NUMBER)
+        self.root = Inode(next(self._numbers), None, b"", attributes)
+        self.root.lookups = 1
+        self._by_number: dict[int, Inode] = {ROOT_NUMBER: self.root}
+        self._grant(self.root, changed=False)
+
+    # -- reading ---------------------------------------------------------------
+
+    def find(self, number: int) -> Inode | None:
+        """The inode with ``number``, or None once the kernel has forgotten it."""
+        return self._by_number.get(number)
+
+    def get(self, number: int) -> Inode:
+        """The inode the kernel means. KeyError never happens for a number it was given."""
+        return self._by_number[number]
+
+    def path(self, inode: Inode) -> bytes | None:
+        """Absolute path on the server, None once it has no name."""
+        return path_of(inode, self.root_path)
+
+    def child(self, parent: Directory, number: int, name: bytes, now: float) -> Inode | bool:
+        """What memory says of ``name`` in directory ``number``: the inode with a valid lease,
+        False (known missing), or True (ask the server)."""
+        found = parent.children.get(name)
+        if found is not None:
+            return found if found.expires > now else True
+        return not (parent.complete_until > now or self.negatives.expires(number, name) > now)
+
+    def missing_until(self, parent: Inode, name: bytes) -> float:
+        """When the lease on the absence of ``name`` ends (monotonic seconds); 0 where it exists."""
+        directory = parent.directory
+        if directory is None or name in directory.children:
+            return 0.0
+        return max(directory.complete_until, self.negatives.expires(parent.number, name))
+
+    def statistics(self) -> dict[str, int]:
+        """Counts for whoever looks in."""
+        return {"inodes": len(self._by_number), "listings": len(self._listings)}
+
+    # -- what the server said --------------------------------------------------
+
+    def install(self, parent: Inode, name: bytes, attributes: Attributes) -> Inode:
+        """The server says ``name`` in ``parent`` has ``attributes``, now."""
+        directory = parent.directory
+        assert directory is not None
+        inode = directory.children.get(name)
+        if inode is not None and inode.attributes.kind != attributes.kind:
+            self.unlink(parent, name)
+            inode = None
+        if inode is None:
+            self.negatives.discard(parent.number, name)
+            inode = Inode(next(self._numbers), parent, name, attributes)
+            directory.children[name] = inode
+            self._grant(inode, changed=False)
+            return inode
+        self.refresh(inode, attributes)
+        return inode
+
+    def refresh(self, inode: Inode, attributes: Attributes) -> bool:
+        """The server says ``inode`` has ``attributes`` now; True where its content changed."""
+        changed = version_changed(inode.attributes, attributes)
+        if attributes.nlink == UNKNOWN_ID and not changed:
+            attributes = attributes._replace(nlink=inode.attributes.nlink)
+        content = inode.content
+        if content is not None:
+            if content.dirty:
+                changed = False
+            else:
+                content.revalidated(attributes, self.clock.server_time(time.time()))
+        inode.attributes = attributes
+        self._grant(inode, changed)
+        return changed
+
+    def own_change(self, inode: Inode, attributes: Attributes) -> None:
+        """As ``refresh``, but the change is ours: the lease is a full one, ctime is now."""
+        if attributes.nlink == UNKNOWN_ID:
+            attributes = attributes._replace(nlink=inode.attributes.nlink)
+        inode.attributes = attributes
+        inode.epoch += 1
+        inode.ctime_ns = time.time_ns()
+        inode.lease = self.policy.attribute
+        inode.expires = time.monotonic() + inode.lease
+
+    def missing(self, parent: Inode, name: bytes) -> None:
+        """The server says there is no ``name`` in ``parent``."""
+        directory = parent.directory
+        assert directory is not None
+        if name in directory.children:
+            self.unlink(parent, name)
+        self.negatives.add(parent.number, name, time.monotonic() + self.policy.negative)
+
+    def install_listing(self, parent: Inode, entries: Iterable[DirectoryEntry], changed: set[bytes]) -> None:
+        """A whole listing of ``parent``; names in ``changed`` were changed by us meanwhile.
+
+        Entries without attributes are for the caller to look up first.
+        """
+        directory = parent.directory
+        assert directory is not None
+        seen: set[bytes] = set()
+        for name, attributes in entries:
+            seen.add(name)
+            if attributes is not None and name not in changed:
+                self._install_listed(parent, name, attributes)
+        for name in [name for name in directory.children if name not in seen and name not in changed]:
+            self.unlink(parent, name)
+        self._complete(parent, directory)
+
+    def _install_listed(self, parent: Inode, name: bytes, attributes: Attributes) -> None:
+        inode = parent.directory.children.get(name)  # type: ignore[union-attr]
+        if inode is None or inode.attributes.kind != attributes.kind:
+            self.install(parent, name, attributes)
+        elif inode.expires <= time.monotonic() or (inode.content is None and inode.ctime_ns == 0):
+            self.refresh(inode, attributes)
+        elif inode.attributes.nlink == UNKNOWN_ID:
+            inode.attributes = inode.attributes._replace(nlink=attributes.nlink)
+
+    def _complete(self, parent: Inode, directory: Directory) -> None:
+        directory.complete_until = time.monotonic() + self.policy.directory
+        try:
+            self._listings[parent.number] = parent
+        except ValueError:
+            # Larger than all that may be kept: good for this reading only.
+            directory.complete_until = 0.0
+
+    def _grant(self, inode: Inode, changed: bool) -> None:
+        inode.lease = self.policy.next_lease(inode.lease, changed)
+        inode.expires = time.monotonic() + inode.lease
+
+    # -- what we did -----------------------------------------------------------
+
+    def created(self, parent: Inode, name: bytes, attributes: Attributes) -> Inode:
+        """We made ``name`` in ``parent``; a directory we made is known to be empty."""
+        self._name_changed(parent, name)
+        directory = parent.directory
+        assert directory is not None
+        if name in directory.children:
+            self.unlink(parent, name)
+        inode = self.install(parent, name, attributes)
+        inode.ctime_ns = time.time_ns()
+        self.clock.learn(attributes.mtime, time.time())
+        if inode.directory is not None:
+            self._complete(inode, inode.directory)
+        self.directory_changed(parent)
+        return inode
+
+    def linked(self, inode: Inode, parent: Inode, name: bytes) -> None:
+        """``name`` in ``parent`` is now another name of ``inode``."""
+        self._name_changed(parent, name)
+        directory = parent.directory
+        assert directory is not None
+        directory.children[name] = inode
+        if inode.linked:
+            inode.aliases = [*(inode.aliases or ()), (parent, name)]
+        else:
+            inode.parent, inode.name, inode.linked = parent, name, True
+        self.directory_changed(parent)
+
+    def removed(self, parent: Inode, name: bytes) -> None:
+        """We removed ``name`` from ``parent``."""
+        self._name_changed(parent, name)
+        self.missing(parent, name)
+        self.directory_changed(parent)
+
+    def renamed(self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes) -> None:
+        """We renamed; what stood at the new name is gone."""
+        self._name_changed(old_parent, old_name)
+        self._name_changed(new_parent, new_name)
+        assert old_parent.directory is not None and new_parent.directory is not None
+        inode = old_parent.directory.children.get(old_name)
+        replaced = new_parent.directory.children.get(new_name)
+        if replaced is not None and replaced is not inode:
+            self.unlink(new_parent, new_name)
+        if inode is not None:
+            if inode.directory is not None:
+                self.rename_epoch += 1
+            del old_parent.directory.children[old_name]
+            new_parent.directory.children[new_name] = inode
+            if inode.parent is old_parent and inode.name == old_name:
+                inode.parent, inode.name = new_parent, new_name
+            else:
+                aliases = [alias for alias in inode.aliases or () if alias != (old_parent, old_name)]
+                inode.aliases = [*aliases, (new_parent, new_name)]
+            inode.ctime_ns = time.time_ns()
+            inode.target = None  # a rewritten relative target depends on where the link stands
+        self.negatives.add(old_parent.number, old_name, time.monotonic() + self.policy.negative)
+        self.directory_changed(old_parent)
+        self.directory_changed(new_parent)
+
+    def directory_changed(self, parent: Inode) -> None:
+        """Names in ``parent`` changed by our doing: its times move, its lease stays."""
+        now = int(self.clock.server_time(time.time()))
+        parent.attributes = parent.attributes._replace(mtime=max(now, parent.attributes.mtime))
+        parent.epoch += 1
+        parent.ctime_ns = time.time_ns()
+
+    def _name_changed(self, parent: Inode, name: bytes) -> None:
+        """Replies about ``name`` that left the server before our change must not be believed."""
+        directory = parent.directory
+        assert directory is not None
+        self.negatives.discard(parent.number, name)
+        pending = directory.pending.get(name)
+        if pending is not None:
+            pending.stale = True
+        if directory.listing is not None:
+            directory.listing.changed.add(name)
+
+    def unlink(self, parent: Inode, name: bytes) -> None:
+        """Take ``name`` off the tree; the inode lives on while the kernel or a handle holds it."""
+        directory = parent.directory
+        assert directory is not None
+        inode = directory.children.pop(name, None)
+        if inode is None:
+            return
+        if inode.parent is parent and inode.name == name:
+            if inode.aliases:
+                inode.parent, inode.name = inode.aliases.pop(0)
+            else:
+                inode.linked = False
+        elif inode.aliases:
+            inode.aliases = [alias for alias in inode.aliases if alias != (parent, name)]
+        attributes = inode.attributes
+        if attributes.nlink > 0 and not stat.S_ISDIR(attributes.mode):
+            inode.attributes = attributes._replace(nlink=attributes.nlink - 1)
+        inode.epoch += 1
+        inode.ctime_ns = time.time_ns()
+        if not inode.linked:
+            self._release_if_unused(inode)
+
+    # -- the kernel's references ----------------------------------------------
+
+    def pin(self, inode: Inode) -> None:
+        """The kernel is told of ``inode`` once more."""
+        if inode.lookups == 0:
+            self._by_number[inode.number] = inode
+        inode.lookups += 1
+
+    def forget(self, number: int, count: int) -> None:
+        """The kernel drops ``count`` references. Never raises."""
+        inode = self._by_number.get(number)
+        if inode is None or inode is self.root:
+            return
+        inode.lookups = max(0, inode.lookups - count)
+        if inode.lookups == 0:
+            del self._by_number[number]
+            parent = inode.parent
+            if inode.linked and parent is not None and parent.number not in self._listings:
+                self._drop_unused_child(inode)
+            self._release_if_unused(inode)
+
+    def handle_closed(self, inode: Inode) -> None:
+        """A handle on ``inode`` went; free its content where nothing else needs it."""
+        self._release_if_unused(inode)
+
+    def listing_unused(self, inode: Inode) -> None:
+        """No handle reads the directory any more: a listing too large to keep is let go."""
+        if inode.number not in self._listings:
+            self._listing_evicted(inode)
+
+    def _release_if_unused(self, inode: Inode) -> None:
+        content = inode.content
+        if content is None or inode.lookups or inode.handles or content.dirty:
+            return
+        content.forget()
+        inode.content = None
+
+    def _drop_unused_child(self, inode: Inode) -> None:
+        if inode.lookups or inode.handles or inode.aliases:
+            return
+        if inode.directory is not None and (inode.directory.children or inode.directory.open_handles):
+            return
+        parent = inode.parent
+        if parent is None or parent.directory is None:
+            return
+        if parent.directory.children.get(inode.name) is inode:
+            del parent.directory.children[inode.name]
+        self._listings.pop(inode.number, None)
+
+    def _listing_evicted(self, inode: Inode) -> None:
+        directory = inode.directory
+        assert directory is not None
+        directory.complete_until = 0.0
+        for child in list(directory.children.values()):
+            if child.lookups == 0:
+                self._drop_unused_child(child)

@@ -1,0 +1,155 @@
+"""The pool over real sftp-server processes: loss, return, and deadlines."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+
+from sftpfs.errors import Failure, MountError, SessionLostError
+from tests.component.sftp_servers import ServerConnector, encoded, run, serving, until
+
+TIMEOUT = 2.0
+
+
+def test_next_request_reconnects(tmp_path: Path) -> None:
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with serving(connector) as (server, pool):
+            await server.mkdir(encoded(tmp_path / "a"), 0o755)
+            connector.processes[0].kill()
+            await until(lambda: pool.metadata_nowait() is None)
+            assert (await server.lstat(encoded(tmp_path / "a"))).kind
+            figures = pool.statistics()
+            assert figures["reconnects"] == 1
+            assert [one["generation"] for one in figures["connections"]] == [2]
+            # the transport outlived its session: no new authentication was needed
+            assert connector.attempts == 1
+
+    run(test)
+
+
+def test_many_waiters_share_one_reconnect(tmp_path: Path) -> None:
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with serving(connector) as (server, pool):
+            connector.transports[0].close()
+            await until(lambda: pool.metadata_nowait() is None)
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(server.lstat, encoded(tmp_path))
+            assert connector.attempts == 2
+
+    run(test)
+
+
+def test_stopped_server_gives_an_errno_within_the_deadline(tmp_path: Path) -> None:
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with serving(connector, timeout=TIMEOUT) as (server, _):
+            connector.processes[0].send_signal(signal.SIGSTOP)
+            with trio.fail_after(TIMEOUT + 5), pytest.raises(SessionLostError) as raised:
+                await server.lstat(encoded(tmp_path))
+            assert raised.value.errno == errno.ETIMEDOUT
+            assert connector.transports[0].closed.is_set() is False
+            assert (await server.lstat(encoded(tmp_path))).kind
+            assert connector.transports[0].closed.is_set(), "a transport that timed out was kept"
+
+    run(test)
+
+
+@pytest.mark.parametrize("how", ["refused", "blackhole"])
+def test_gone_server_fails_within_the_deadline_then_at_once(tmp_path: Path, how: str) -> None:
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with serving(connector, timeout=TIMEOUT) as (server, pool):
+            connector.refusal = Failure.REFUSED
+            connector.blackhole = how == "blackhole"
+            connector.transports[0].close()
+            await until(lambda: pool.metadata_nowait() is None)
+            with trio.fail_after(TIMEOUT + 5), pytest.raises(SessionLostError) as raised:
+                await server.lstat(encoded(tmp_path))
+            assert raised.value.errno == errno.ETIMEDOUT
+            with trio.fail_after(5):
+                for _ in range(3):
+                    with pytest.raises(SessionLostError):
+                        await server.lstat(encoded(tmp_path))
+            if how == "blackhole":
+                return
+            connector.refusal = None
+            while True:  # the server is back: seen within a back-off
+                try:
+                    assert (await server.lstat(encoded(tmp_path))).kind
+                    return
+                except SessionLostError:
+                    await trio.sleep(0.05)
+
+    run(test)
+
+
+def test_short_outage_is_waited_out(tmp_path: Path) -> None:
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with serving(connector) as (server, pool):
+            connector.refusal = Failure.REFUSED
+            connector.transports[0].close()
+            await until(lambda: pool.metadata_nowait() is None)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.lstat, encoded(tmp_path))
+                await until(lambda: connector.attempts >= 3)
+                connector.refusal = None
+
+    run(test)
+
+
+def test_first_connection_fails_with_the_reason() -> None:
+    connector = ServerConnector()
+    connector.refusal = Failure.HOST_KEY_CHANGED
+
+    async def test() -> None:
+        with pytest.raises(MountError) as raised:
+            async with serving(connector):
+                raise AssertionError("connected")
+        assert raised.value.failure is Failure.HOST_KEY_CHANGED
+
+    run(test)
+
+
+def test_a_program_that_is_no_sftp_server() -> None:
+    connector = ServerConnector("-Q", "requests")  # prints text and ends
+
+    async def test() -> None:
+        with pytest.raises(MountError):
+            async with serving(connector, timeout=TIMEOUT):
+                raise AssertionError("connected")
+
+    run(test)
+
+
+def test_unmounting_ends_waiting_requests(tmp_path: Path) -> None:
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with serving(connector) as (server, pool):
+            connector.refusal = Failure.REFUSED
+            connector.transports[0].close()
+            await until(lambda: pool.metadata_nowait() is None)
+
+            async def ask() -> None:
+                with pytest.raises(SessionLostError):
+                    await server.lstat(encoded(tmp_path))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                await until(lambda: connector.attempts >= 2)
+                await pool.aclose()
+
+    run(test)

@@ -1,0 +1,444 @@
+"""Every request of a session against OpenSSH's own sftp-server."""
+
+# Looking at the local directory blocks, and may: nothing else runs in these loops.
+# ruff: noqa: ASYNC220, ASYNC240
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from sftpfs.aio import ByteStream
+from sftpfs.errors import SessionLostError, StatusError
+from sftpfs.sftp import extensions, packets
+from sftpfs.sftp.session import Session
+from sftpfs.types import UNKNOWN_ID, AttributeChange, DirectoryEntry
+
+SFTP_SERVER = "/usr/lib/openssh/sftp-server"
+LIMIT = 30.0
+
+Body = Callable[[Session, Path], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(directory: Path, *options: str) -> AsyncIterator[Session]:
+    """A session with an sftp-server of its own, gone afterwards."""
+    ours, theirs = socket.socketpair()
+    server = subprocess.Popen([SFTP_SERVER, *options], stdin=theirs, stdout=theirs, cwd=directory)
+    theirs.close()
+    descriptor = ours.detach()
+    session = Session(ByteStream(descriptor, descriptor), timeout=LIMIT, generation=1)
+    try:
+        await session.start()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.run)
+            yield session
+            session.close("the test is over")
+    finally:
+        session.close("the test is over")
+        server.terminate()
+        server.wait(LIMIT)
+
+
+def against_server(directory: Path, body: Body, *options: str) -> None:
+    """Run ``body`` on a fresh session."""
+
+    async def main() -> None:
+        with trio.fail_after(LIMIT):
+            async with serving(directory, *options) as session:
+                await body(session, directory)
+                assert session.closed_error is None
+                assert session.outstanding == 0
+                assert session.queued_bytes == 0
+
+    trio.run(main)
+
+
+async def listing(session: Session, path: bytes) -> list[DirectoryEntry]:
+    handle = await session.start_opendir(path).wait()
+    entries: list[DirectoryEntry] = []
+    while (more := await session.start_readdir(handle).wait()) is not None:
+        entries += more
+    await session.start_close(handle).wait()
+    return entries
+
+
+def test_the_greeting_learns_extensions_and_limits(tmp_path: Path) -> None:
+    async def body(session: Session, _directory: Path) -> None:
+        assert session.capabilities.extensions == set(extensions.VERSIONS)
+        assert session.capabilities.limits.read_size == 261120
+        assert session.capabilities.limits.write_size == 261120
+        assert session.capabilities.limits.open_handles > 0
+
+    against_server(tmp_path, body)
+
+
+def test_attributes_three_ways(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"12345")
+    os.chown(file, 1234, 5678)
+    file.chmod(0o640)
+    os.utime(file, (1000, 2000))
+    (tmp_path / "link").symlink_to("file")
+
+    async def body(session: Session, directory: Path) -> None:
+        path = bytes(directory / "file")
+        handle = await session.start_open(path, packets.OPEN_READ).wait()
+        expected = (stat.S_IFREG | 0o640, 5, 1234, 5678, 1000, 2000, UNKNOWN_ID)
+        link = bytes(directory / "link")
+        for slot in (session.start_lstat(path), session.start_stat(link), session.start_fstat(handle)):
+            assert await slot.wait() == expected
+        assert stat.S_ISLNK((await session.start_lstat(link).wait()).mode)
+        await session.start_close(handle).wait()
+
+    against_server(tmp_path, body)
+
+
+def test_errors_carry_status_and_errno(tmp_path: Path) -> None:
+    async def body(session: Session, directory: Path) -> None:
+        missing = bytes(directory / "missing")
+        for slot in (
+            session.start_lstat(missing),
+            session.start_stat(missing),
+            session.start_open(missing, packets.OPEN_READ),
+            session.start_opendir(missing),
+            session.start_remove(missing),
+            session.start_readlink(missing),
+            session.start_statvfs(missing),
+        ):
+            with pytest.raises(StatusError) as caught:
+                await slot.wait()
+            assert (caught.value.status, caught.value.errno) == (2, errno.ENOENT)
+        with pytest.raises(StatusError) as caught:
+            await session.start_close(b"no handle").wait()
+        assert caught.value.status == 2  # what OpenSSH says of a handle it does not know
+
+    against_server(tmp_path, body)
+
+
+def test_write_read_and_end_of_file(tmp_path: Path) -> None:
+    content = os.urandom(700_000)
+
+    async def body(session: Session, directory: Path) -> None:
+        path = bytes(directory / "file")
+        flags = packets.OPEN_READ | packets.OPEN_WRITE | packets.OPEN_CREATE | packets.OPEN_EXCLUSIVE
+        handle = await session.start_open(path, flags, 0o600).wait()
+        size = session.capabilities.limits.write_size
+        view = memoryview(content)
+        offsets = range(0, len(content), size)
+        for slot in [session.start_write(handle, at, view[at : at + size]) for at in offsets]:
+            await slot.wait()
+        await session.start_fsync(handle).wait()
+        file = directory / "file"
+        assert file.read_bytes() == content
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        reads = [session.start_read(handle, at, size) for at in offsets]
+        assert b"".join([await slot.wait() or b"" for slot in reads]) == content
+        assert await session.start_read(handle, len(content), 10).wait() is None
+        assert await session.start_read(handle, len(content) - 3, 10).wait() == content[-3:]
+        await session.start_close(handle).wait()
+        with pytest.raises(StatusError):
+            await session.start_open(path, flags, 0o600).wait()
+
+    against_server(tmp_path, body)
+
+
+def test_open_flags_and_the_servers_mode(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+
+    async def body(session: Session, directory: Path) -> None:
+        path = bytes(directory / "file")
+        handle = await session.start_open(path, packets.OPEN_WRITE | packets.OPEN_APPEND).wait()
+        await session.start_write(handle, 0, b"+new").wait()
+        await session.start_close(handle).wait()
+        assert (directory / "file").read_bytes() == b"old+new"
+        flags = packets.OPEN_WRITE | packets.OPEN_CREATE | packets.OPEN_TRUNCATE
+        handle = await session.start_open(path, flags).wait()
+        await session.start_write(handle, 2, bytearray(b"x")).wait()
+        await session.start_close(handle).wait()
+        assert (directory / "file").read_bytes() == b"\0\0x"
+
+    against_server(tmp_path, body)
+
+
+def test_setting_attributes(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("file")
+
+    async def body(session: Session, directory: Path) -> None:
+        path, link = bytes(directory / "file"), bytes(directory / "link")
+        await session.start_setstat(path, AttributeChange(mode=0o604)).wait()
+        await session.start_setstat(path, AttributeChange(uid=11, gid=22)).wait()
+        await session.start_setstat(link, AttributeChange(size=3)).wait()
+        await session.start_setstat(path, AttributeChange(atime=100, mtime=200)).wait()
+        found = file.stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_size) == (0o604, 11, 22, 3)
+        assert (found.st_atime, found.st_mtime) == (100, 200)
+        handle = await session.start_open(path, packets.OPEN_WRITE).wait()
+        await session.start_fsetstat(handle, AttributeChange(size=9, mode=0o600)).wait()
+        await session.start_close(handle).wait()
+        assert (file.stat().st_size, stat.S_IMODE(file.stat().st_mode)) == (9, 0o600)
+        await session.start_lsetstat(link, AttributeChange(uid=33, gid=44, atime=1, mtime=2)).wait()
+        found = os.lstat(link)
+        assert (found.st_uid, found.st_gid, found.st_atime, found.st_mtime) == (33, 44, 1, 2)
+        assert file.stat().st_uid == 11
+
+    against_server(tmp_path, body)
+
+
+def test_listing_with_attributes_and_link_counts(tmp_path: Path) -> None:
+    names = [b"n%d" % number for number in range(250)] + [
+        b"new\nline",
+        b"\xff\xfe",
+        b" spaces  in it ",
+        b"x" * 255,
+    ]
+    for name in names:
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_bytes(name)
+    os.link(tmp_path / "n1", tmp_path / "second")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("n1")
+
+    async def body(session: Session, directory: Path) -> None:
+        found = {entry.name: entry.attributes for entry in await listing(session, bytes(directory))}
+        assert set(found) == {*names, b"second", b"directory", b"link"}
+        for name, attributes in found.items():
+            there = os.lstat(bytes(directory) + b"/" + name)
+            assert attributes is not None
+            assert (attributes.mode, attributes.size, attributes.nlink) == (
+                there.st_mode,
+                there.st_size,
+                there.st_nlink,
+            )
+        assert session.statistics.hostile_names == 0
+
+    against_server(tmp_path, body)
+
+
+def test_directories_and_names(tmp_path: Path) -> None:
+    async def body(session: Session, directory: Path) -> None:
+        def path(name: str) -> bytes:
+            return bytes(directory / name)
+
+        await session.start_mkdir(path("d"), 0o750).wait()
+        assert stat.S_IMODE((directory / "d").stat().st_mode) == 0o750
+        await session.start_rename(path("d"), path("e")).wait()
+        await session.start_rmdir(path("e")).wait()
+        assert not list(directory.iterdir())
+        (directory / "a").write_text("a")
+        (directory / "b").write_text("b")
+        with pytest.raises(StatusError) as caught:
+            await session.start_rename(path("a"), path("b")).wait()
+        assert caught.value.status == 4
+        await session.start_posix_rename(path("a"), path("b")).wait()
+        assert (directory / "b").read_text() == "a"
+        await session.start_hardlink(path("b"), path("c")).wait()
+        assert (directory / "c").stat().st_nlink == 2
+        await session.start_remove(path("c")).wait()
+        assert [one.name for one in directory.iterdir()] == ["b"]
+
+    against_server(tmp_path, body)
+
+
+def test_links_and_paths(tmp_path: Path) -> None:
+    async def body(session: Session, directory: Path) -> None:
+        link = bytes(directory / "link")
+        await session.start_symlink(b"../any\xfftarget", link).wait()
+        assert os.readlink(link) == b"../any\xfftarget"
+        assert await session.start_readlink(link).wait() == b"../any\xfftarget"
+        here = bytes(directory.resolve())
+        assert await session.start_realpath(b".").wait() == here
+        assert await session.start_realpath(here + b"/.//.").wait() == here
+        assert await session.start_expand_path(b"~root").wait() == os.path.expanduser(b"~root")
+        assert await session.start_home_directory(b"root").wait() == os.path.expanduser(b"~root")
+
+    against_server(tmp_path, body)
+
+
+def test_filesystem_statistics_equal_the_backing_ones(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    async def body(session: Session, directory: Path) -> None:
+        handle = await session.start_open(bytes(directory / "file"), packets.OPEN_READ).wait()
+        for slot in (session.start_statvfs(bytes(directory)), session.start_fstatvfs(handle)):
+            found = await slot.wait()
+            there = os.statvfs(directory)
+            assert (found.bsize, found.frsize, found.blocks, found.files, found.namemax) == (
+                there.f_bsize,
+                there.f_frsize,
+                there.f_blocks,
+                there.f_files,
+                there.f_namemax,
+            )
+            assert found.read_only == bool(there.f_flag & os.ST_RDONLY)
+        await session.start_close(handle).wait()
+
+    against_server(tmp_path, body)
+
+
+def test_names_of_ids(tmp_path: Path) -> None:
+    async def body(session: Session, _directory: Path) -> None:
+        found = await session.start_users_groups_by_id([0, 54321], [54321, 0]).wait()
+        assert found == ([b"root", b""], [b"", b"root"])
+
+    against_server(tmp_path, body)
+
+
+def test_copying_on_the_server(tmp_path: Path) -> None:
+    (tmp_path / "from").write_bytes(b"0123456789")
+
+    async def body(session: Session, directory: Path) -> None:
+        source = await session.start_open(bytes(directory / "from"), packets.OPEN_READ).wait()
+        flags = packets.OPEN_WRITE | packets.OPEN_CREATE
+        destination = await session.start_open(bytes(directory / "to"), flags, 0o600).wait()
+        await session.start_copy_data(source, 2, 5, destination, 1).wait()
+        assert (directory / "to").read_bytes() == b"\0" + b"23456"
+        await session.start_close(source).wait()
+        await session.start_close(destination).wait()
+
+    against_server(tmp_path, body)
+
+
+def test_permission_denied_by_a_read_only_server(tmp_path: Path) -> None:
+    async def body(session: Session, directory: Path) -> None:
+        with pytest.raises(StatusError) as caught:
+            await session.start_mkdir(bytes(directory / "d"), 0o700).wait()
+        assert caught.value.errno == errno.EACCES
+
+    against_server(tmp_path, body, "-R")
+
+
+def test_an_extension_the_server_lacks_is_not_sent(tmp_path: Path) -> None:
+    async def body(session: Session, _directory: Path) -> None:
+        assert not session.capabilities.has(extensions.FSYNC)
+        sent = session.statistics.bytes_sent
+        slot = session.start_fsync(b"handle")
+        assert slot.done
+        with pytest.raises(StatusError) as caught:
+            slot.result()
+        assert caught.value.errno == errno.EOPNOTSUPP
+        assert session.statistics.bytes_sent == sent
+
+    against_server(tmp_path, body, "-P", "fsync,limits")
+
+
+def test_without_limits_requests_are_32_kib(tmp_path: Path) -> None:
+    async def body(session: Session, _directory: Path) -> None:
+        limits = session.capabilities.limits
+        assert (limits.read_size, limits.write_size) == (32768, 32768)
+
+    against_server(tmp_path, body, "-P", "limits")
+
+
+def test_counters(tmp_path: Path) -> None:
+    async def body(session: Session, directory: Path) -> None:
+        statistics = session.statistics
+        waits, replies = statistics.waits, statistics.replies
+        slots = [session.start_lstat(bytes(directory)) for _ in range(50)]
+        assert session.outstanding == 50
+        for slot in slots:
+            await slot.wait()
+        await session.start_stat(bytes(directory)).wait()
+        assert (statistics.requests["lstat"], statistics.requests["stat"]) == (50, 1)
+        assert statistics.replies - replies == 51
+        assert statistics.waits - waits == 2
+        assert 0 < statistics.minimum_latency <= statistics.last_latency < LIMIT
+
+    against_server(tmp_path, body)
+
+
+def test_more_than_the_socket_takes_is_queued_and_sent(tmp_path: Path) -> None:
+    size = 200_000
+    count = 40
+    blocks = [bytes([number]) * size for number in range(count)]
+
+    async def body(session: Session, directory: Path) -> None:
+        flags = packets.OPEN_READ | packets.OPEN_WRITE | packets.OPEN_CREATE
+        handle = await session.start_open(bytes(directory / "file"), flags, 0o600).wait()
+        slots = [session.start_write(handle, at * size, block) for at, block in enumerate(blocks)]
+        # All of it was handed over without a chance for the socket to drain.
+        assert session.queued_bytes > size
+        for slot in slots:
+            await slot.wait()
+        assert (directory / "file").read_bytes() == b"".join(blocks)
+        reads = [session.start_read(handle, at * size, size) for at in range(count)]
+        for block, read in zip(blocks, reads, strict=True):
+            assert await read.wait() == block
+        await session.start_close(handle).wait()
+
+    against_server(tmp_path, body)
+
+
+def test_many_waiters_and_a_cancelled_one(tmp_path: Path) -> None:
+    async def body(session: Session, directory: Path) -> None:
+        slot = session.start_lstat(bytes(directory))
+        found = []
+
+        async def wait() -> None:
+            found.append(await slot.wait())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(wait)
+            with trio.move_on_after(0):
+                await slot.wait()
+        assert len(found) == 3
+
+    against_server(tmp_path, body)
+
+
+def test_closing_fails_what_is_outstanding_and_all_that_comes_later(tmp_path: Path) -> None:
+    async def main() -> None:
+        with trio.fail_after(LIMIT):
+            async with serving(tmp_path) as session:
+                slots = [session.start_lstat(bytes(tmp_path)) for _ in range(3)]
+                session.close("enough", errno.ENOTCONN)
+                session.close("twice changes nothing")
+                late = session.start_lstat(bytes(tmp_path))
+                for slot in [*slots, late]:
+                    assert slot.done
+                    with pytest.raises(SessionLostError, match="enough") as caught:
+                        slot.result()
+                    assert caught.value.errno == errno.ENOTCONN
+                assert (session.outstanding, session.queued_bytes) == (0, 0)
+
+    trio.run(main)
+
+
+def test_the_death_of_the_server_fails_what_is_outstanding(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+
+    async def main() -> None:
+        with trio.fail_after(LIMIT):
+            ours, theirs = socket.socketpair()
+            server = subprocess.Popen([SFTP_SERVER], stdin=theirs, stdout=theirs)
+            theirs.close()
+            descriptor = ours.detach()
+            session = Session(ByteStream(descriptor, descriptor), timeout=LIMIT, generation=1)
+            try:
+                await session.start()
+                # Opening a fifo without a writer does not return: the server hangs in it.
+                slot = session.start_open(bytes(tmp_path / "fifo"), packets.OPEN_READ)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(session.run)
+                    server.kill()
+                    with pytest.raises(SessionLostError):
+                        await slot.wait()
+                assert session.closed_error is not None
+                assert session.closed_error.errno == errno.EIO
+            finally:
+                session.close("the test is over")
+                server.kill()
+                server.wait(LIMIT)
+
+    trio.run(main)

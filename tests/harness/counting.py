@@ -1,0 +1,77 @@
+"""An SFTP server reached by plain TCP that counts requests and dependent waits.
+
+    with CountingProxy() as proxy:
+        mount = Mount(f"127.0.0.1:{directory}", …, [f"directport={proxy.port}", "max_conns=1"])
+        proxy.reset()
+        os.stat(…)
+        proxy.read().waits
+
+What a *wait* is: a request depends on every reply the client had when it sent it, so
+its depth is one more than the deepest such reply, and the waits of an operation are
+the depth of the deepest reply delivered by the time it returned. Each reply is held
+back for ``latency`` seconds, so requests sent together get one depth, and a request
+nobody waits for (the CLOSE after a close) has no reply yet when the count is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness.helper_process import HelperProcess
+from tests.harness.waiting import eventually
+
+LATENCY = 0.05
+"""Seconds a reply is held: far longer than requests sent together are apart, also on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """What passed since the last reset."""
+
+    waits: int
+    """Depth of the deepest reply delivered."""
+    requests: dict[str, int]
+    """Requests by name (extended requests by their own)."""
+    trace: list[str]
+    """``depth name`` in order of arrival, for messages."""
+
+    @property
+    def total(self) -> int:
+        """How many requests there were."""
+        return sum(self.requests.values())
+
+
+class CountingProxy(HelperProcess):
+    """The counting server, in its own process; every connection gets an sftp-server of its own."""
+
+    def __init__(self, latency: float = LATENCY, start_directory: Path | None = None) -> None:
+        super().__init__(
+            "tests.harness.counting_server", str(latency), str(start_directory or "/"), private_mounts=True
+        )
+
+    def reset(self) -> None:
+        """Wait until nothing is outstanding, then count from zero."""
+        eventually(lambda: self.ask("outstanding")["outstanding"] == 0, what="a quiet server")
+        self.ask("reset")
+
+    def read(self) -> Count:
+        """The count so far, at this instant."""
+        reply = self.ask("read")
+        return Count(reply["waits"], reply["requests"], reply["trace"])
+
+    def set_latency(self, seconds: float) -> None:
+        """Hold each reply from now on for ``seconds``."""
+        self.ask("latency", seconds=seconds)
+
+    def pause(self) -> None:
+        """A hole in the network: nothing passes either way, connections stay open."""
+        self.ask("pause")
+
+    def resume(self) -> None:
+        """Undo ``pause``; what was sent meanwhile arrives."""
+        self.ask("resume")
+
+    def cut(self) -> None:
+        """Reset every connection and end its server."""
+        self.ask("cut")

@@ -1,0 +1,194 @@
+"""The process behind CountingProxy: TCP in front, a real sftp-server per connection behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import sys
+from collections import Counter
+from typing import Any
+
+from tests.harness.sftp_frames import Framer, Packet
+
+SFTP_SERVER = "/usr/lib/openssh/sftp-server"
+READ_SIZE = 1 << 18
+
+
+class Ledger:
+    """Requests, replies and their depths over all connections."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+        self.requests: Counter[str] = Counter()
+        self.trace: list[str] = []
+        self.outstanding = 0
+        self._round = 0
+
+    def reset(self) -> None:
+        """Forget what was; replies still to come belong to the past and count no more."""
+        self.waits = 0
+        self.requests.clear()
+        self.trace.clear()
+        self._round += 1
+
+    def request(self, packet: Packet) -> tuple[int, int]:
+        """Note a request; the token to note its reply with."""
+        depth = self.waits + 1
+        self.requests[packet.name] += 1
+        self.trace.append(f"{depth} {packet.name}")
+        self.outstanding += 1
+        return self._round, depth
+
+    def reply(self, token: tuple[int, int]) -> None:
+        """Note that a reply was handed to the client."""
+        current, depth = token
+        self.outstanding -= 1
+        if current == self._round:
+            self.waits = max(self.waits, depth)
+
+
+class Proxy:
+    """The listener's state and the commands on stdin."""
+
+    def __init__(self, latency: float, directory: str) -> None:
+        self.latency = latency
+        self.directory = directory
+        self.ledger = Ledger()
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+        self.connections: set[Connection] = set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until either side ends it."""
+        connection = Connection(self, reader, writer)
+        self.connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self.connections.discard(connection)
+
+    def command(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one command and answer it."""
+        ledger = self.ledger
+        match request["command"]:
+            case "read":
+                return {"waits": ledger.waits, "requests": dict(ledger.requests), "trace": ledger.trace}
+            case "outstanding":
+                return {"outstanding": ledger.outstanding}
+            case "reset":
+                ledger.reset()
+            case "latency":
+                self.latency = request["seconds"]
+            case "pause":
+                self.flowing.clear()
+            case "resume":
+                self.flowing.set()
+            case "cut":
+                for connection in list(self.connections):
+                    connection.cut()
+            case other:
+                raise ValueError(other)
+        return {}
+
+
+class Connection:
+    """One client and its sftp-server."""
+
+    def __init__(self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.proxy = proxy
+        self.reader = reader
+        self.writer = writer
+        self.pending: dict[int, tuple[int, int]] = {}
+        self.task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Move packets both ways until one side ends."""
+        server = await asyncio.create_subprocess_exec(
+            SFTP_SERVER,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=self.proxy.directory,
+            limit=READ_SIZE,
+        )
+        assert server.stdin is not None and server.stdout is not None
+        held: asyncio.Queue[tuple[float, Packet]] = asyncio.Queue()
+        jobs = [
+            asyncio.create_task(self._requests(server.stdin)),
+            asyncio.create_task(self._replies(server.stdout, held)),
+            asyncio.create_task(self._deliver(held)),
+        ]
+        self.task = asyncio.current_task()
+        try:
+            await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            for job in jobs:
+                job.cancel()
+            self.proxy.ledger.outstanding -= len(self.pending)
+            self.pending.clear()
+            if server.returncode is None:
+                server.kill()
+            await server.wait()
+            self.writer.close()
+
+    def cut(self) -> None:
+        """End it with a TCP reset."""
+        raw = self.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+        if self.task is not None:
+            self.task.cancel()
+
+    async def _requests(self, server: asyncio.StreamWriter) -> None:
+        framer = Framer()
+        while data := await self.reader.read(READ_SIZE):
+            for packet in framer.feed(data):
+                self.pending[packet.identifier] = self.proxy.ledger.request(packet)
+                await self.proxy.flowing.wait()
+                server.write(packet.raw)
+            await server.drain()
+
+    async def _replies(self, server: asyncio.StreamReader, held: asyncio.Queue[tuple[float, Packet]]) -> None:
+        framer = Framer()
+        clock = asyncio.get_running_loop().time
+        while data := await server.read(READ_SIZE):
+            due = clock() + self.proxy.latency
+            for packet in framer.feed(data):
+                held.put_nowait((due, packet))
+
+    async def _deliver(self, held: asyncio.Queue[tuple[float, Packet]]) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            due, packet = await held.get()
+            await asyncio.sleep(max(0.0, due - clock()))
+            await self.proxy.flowing.wait()
+            token = self.pending.pop(packet.identifier, None)
+            if token is not None:
+                self.proxy.ledger.reply(token)
+            self.writer.write(packet.raw)
+            await self.writer.drain()
+
+
+async def main(latency: float, directory: str) -> None:
+    """Listen, say where, and obey stdin until it ends."""
+    proxy = Proxy(latency, directory)
+    listener = await asyncio.start_server(proxy.accept, "127.0.0.1", 0, limit=READ_SIZE)
+    commands = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    answer({"port": listener.sockets[0].getsockname()[1]})
+    while line := await commands.readline():
+        answer(proxy.command(json.loads(line)))
+
+
+def answer(reply: dict[str, Any]) -> None:
+    """One line to the test."""
+    sys.stdout.write(json.dumps(reply) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(float(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,20 @@
+"""A TCP link with a delay in front of a server."""
+
+from __future__ import annotations
+
+from tests.harness.helper_process import HelperProcess
+
+
+class DelayProxy(HelperProcess):
+    """Forwards its ``port`` to 127.0.0.1:``target``.
+
+    ``one_way`` seconds of delay in each direction, so a round trip costs twice that;
+    ``rate`` in bytes per second each way, None for as fast as it goes.
+    """
+
+    def __init__(self, target: int, one_way: float = 0.0, rate: float | None = None) -> None:
+        super().__init__("tests.harness.delay_server", str(target), str(one_way), str(rate or 0.0))
+
+    def set_delay(self, one_way: float) -> None:
+        """Delay what arrives from now on by ``one_way`` seconds."""
+        self.ask("delay", seconds=one_way)

@@ -1,0 +1,24 @@
+"""Waiting for a fact, always with a limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+STEP = 0.01
+"""Seconds between two looks: short beside any limit, long beside the look itself."""
+
+
+def eventually(look: Callable[[], T], limit: float = 10.0, what: str = "") -> T:
+    """The first true value of ``look``; AssertionError after ``limit`` seconds without one."""
+    end = time.monotonic() + limit
+    while True:
+        value = look()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {limit} s: {what or look!r} (last: {value!r})")
+        time.sleep(STEP)

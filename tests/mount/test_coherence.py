@@ -1,0 +1,121 @@
+"""Changes made on the server, seen here: at open, and after the lease."""
+
+from __future__ import annotations
+
+import os
+
+from tests.conftest import MakeMount
+from tests.harness.kernel import opened
+from tests.harness.waiting import eventually
+
+SHORT = "dcache_timeout=1"
+"""One second: long enough to be a lease, short enough to wait for."""
+
+LEASE_LIMIT = 15.0
+
+
+def test_everything_shows_after_the_lease(make_mount: MakeMount) -> None:
+    mount = make_mount(SHORT)
+    (mount.backing / "gone").write_text("x")
+    (mount.backing / "grown").write_text("x")
+    (mount.backing / "moded").touch()
+    assert sorted(os.listdir(mount.path)) == ["gone", "grown", "moded"]
+    assert not os.path.exists(mount.path / "new")
+    assert os.stat(mount.path / "grown").st_size == 1
+    (mount.backing / "gone").unlink()
+    (mount.backing / "new").write_text("made there")
+    (mount.backing / "grown").write_text("longer")
+    os.chmod(mount.backing / "moded", 0o600)
+    eventually(lambda: os.path.exists(mount.path / "new"), LEASE_LIMIT)
+    eventually(lambda: not os.path.exists(mount.path / "gone"), LEASE_LIMIT)
+    eventually(lambda: os.stat(mount.path / "grown").st_size == 6, LEASE_LIMIT)
+    eventually(lambda: os.stat(mount.path / "moded").st_mode & 0o777 == 0o600, LEASE_LIMIT)
+    eventually(lambda: sorted(os.listdir(mount.path)) == ["grown", "moded", "new"], LEASE_LIMIT)
+    assert (mount.path / "grown").read_text() == "longer"
+
+
+def test_without_a_cache_everything_shows_at_once(make_mount: MakeMount) -> None:
+    mount = make_mount("dir_cache=no")
+    assert os.listdir(mount.path) == []
+    assert not os.path.exists(mount.path / "f")
+    (mount.backing / "f").write_text("1")
+    assert os.path.exists(mount.path / "f")
+    assert os.listdir(mount.path) == ["f"]
+    (mount.backing / "f").write_text("22")
+    assert os.stat(mount.path / "f").st_size == 2
+    (mount.backing / "f").unlink()
+    assert not os.path.exists(mount.path / "f")
+
+
+def test_open_sees_content_changed_on_the_server(make_mount: MakeMount) -> None:
+    """Close-to-open, whatever the leases: also where the size stayed and the mtime is the same second."""
+    mount = make_mount()
+    for content in ("version 1", "version 2", "version 3 is longer", "v4"):
+        (mount.backing / "f").write_text(content)
+        assert (mount.path / "f").read_text() == content
+
+
+def test_open_sees_a_file_replaced_on_the_server(make_mount: MakeMount) -> None:
+    mount = make_mount()
+    (mount.backing / "f").write_text("first")
+    assert (mount.path / "f").read_text() == "first"
+    (mount.backing / "tmp").write_text("other")
+    os.utime(mount.backing / "tmp", (1_000_000_000, 1_000_000_000))
+    os.rename(mount.backing / "tmp", mount.backing / "f")
+    assert (mount.path / "f").read_text() == "other"
+
+
+def test_unchanged_content_survives_reopening(make_mount: MakeMount) -> None:
+    mount = make_mount()
+    data = os.urandom(1 << 20)
+    (mount.backing / "f").write_bytes(data)
+    os.utime(mount.backing / "f", (1_000_000_000, 1_000_000_000))
+    for _ in range(3):
+        assert (mount.path / "f").read_bytes() == data
+
+
+def test_a_file_growing_on_the_server(make_mount: MakeMount) -> None:
+    """tail -f: the handle stays open, the size is asked again and again."""
+    mount = make_mount(SHORT)
+    (mount.backing / "log").write_bytes(b"one\n")
+    with opened(mount.path / "log", os.O_RDONLY) as fd, open(mount.backing / "log", "ab", 0) as server:
+        assert os.read(fd, 100) == b"one\n"
+        assert os.read(fd, 100) == b""
+        for line in (b"two\n", b"three\n"):
+            server.write(line)
+            eventually(lambda: os.fstat(fd).st_size > os.lseek(fd, 0, os.SEEK_CUR), LEASE_LIMIT)
+            assert os.read(fd, 100) == line
+
+
+def test_a_file_shrinking_on_the_server_is_never_padded(make_mount: MakeMount) -> None:
+    mount = make_mount(SHORT)
+    (mount.backing / "f").write_bytes(b"x" * 1_000_000)
+    with opened(mount.path / "f", os.O_RDONLY) as fd:
+        assert os.pread(fd, 10, 0) == b"x" * 10
+        os.truncate(mount.backing / "f", 500)
+        eventually(lambda: os.fstat(fd).st_size == 500, LEASE_LIMIT)
+        assert os.pread(fd, 1000, 0) == b"x" * 500
+        assert os.pread(fd, 1000, 900_000) == b""
+
+
+def test_two_mounts_of_one_directory(make_mount: MakeMount) -> None:
+    first = make_mount(SHORT)
+    second = make_mount(SHORT, backing=first.backing)
+    (first.path / "f").write_text("from the first")
+    assert (second.path / "f").read_text() == "from the first"
+    (second.path / "f").write_text("and from the second")
+    assert (first.path / "f").read_text() == "and from the second"
+
+
+def test_a_local_change_wins_over_a_listing_under_way(make_mount: MakeMount) -> None:
+    """Names made and removed here are never undone by what an older listing said."""
+    mount = make_mount()
+    for number in range(50):
+        (mount.backing / f"s{number}").touch()
+    for number in range(30):
+        (mount.path / f"n{number}").touch()
+        os.unlink(mount.path / f"s{number}")
+        names = os.listdir(mount.path)
+        assert f"n{number}" in names
+        assert f"s{number}" not in names
+        assert not os.path.exists(mount.path / f"s{number}")

@@ -1,0 +1,72 @@
+"""An SSH server in a process of its own, for what sshd cannot be made to do without PAM.
+
+    python peer_server.py HOST_KEY MODE     prints its port, serves until killed
+
+Modes: ``password`` (secret: "secret"), ``questions`` (two rounds: name and code), ``single``
+(one keyboard-interactive "Password:" prompt), ``banner-then-close``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import asyncssh
+
+
+class Server(asyncssh.SSHServer):
+    """Lets in whoever answers right."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.round = 0
+
+    def begin_auth(self, username: str) -> bool:
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return self.mode == "password"
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return password == "secret"
+
+    def kbdint_auth_supported(self) -> bool:
+        return self.mode in ("questions", "single")
+
+    def get_kbdint_challenge(
+        self, username: str, lang: str, submethods: str
+    ) -> tuple[str, str, str, Sequence[tuple[str, bool]]]:
+        self.round = 1
+        if self.mode == "single":
+            return "", "", "", [("Password: ", False)]
+        return "Door", "Two questions", "", [("Favourite colour? ", True), ("PIN: ", False)]
+
+    def validate_kbdint_response(
+        self, username: str, responses: Sequence[str]
+    ) -> bool | tuple[str, str, str, Sequence[tuple[str, bool]]]:
+        if self.mode == "single":
+            return list(responses) == ["secret"]
+        if self.round == 1 and list(responses) == ["blue", "42"]:
+            self.round = 2
+            return "", "", "", [("Verification code: ", False)]
+        return self.round == 2 and list(responses) == ["123456"]
+
+
+async def main(host_key: str, mode: str) -> None:
+    """Serve."""
+    acceptor = await asyncssh.create_server(
+        lambda: Server(mode),
+        "127.0.0.1",
+        0,
+        server_host_keys=[host_key],
+        sftp_factory=True,
+        gss_host=None,
+        line_editor=False,
+    )
+    print(acceptor.get_port(), flush=True)
+    await acceptor.wait_closed()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

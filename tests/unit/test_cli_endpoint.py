@@ -1,0 +1,105 @@
+"""What to mount, as people write it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sftpfs.cli.endpoint import parse_endpoint
+from sftpfs.config import Endpoint
+from sftpfs.errors import Failure, MountError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("host:", Endpoint("host")),
+        ("host:dir", Endpoint("host", b"dir")),
+        ("host:/a/b", Endpoint("host", b"/a/b")),
+        ("host:~/x", Endpoint("host", b"~/x")),
+        ("host:a:b@c", Endpoint("host", b"a:b@c")),
+        ("user@host:/a", Endpoint("host", b"/a", "user")),
+        ("user@corp.example@host:", Endpoint("host", b"", "user@corp.example")),
+        ("[::1]:dir", Endpoint("::1", b"dir")),
+        ("user@[fe80::1%eth0]:/d", Endpoint("fe80::1%eth0", b"/d", "user")),
+        ("[user@::1]:/d", Endpoint("::1", b"/d", "user")),
+        ("[user@host]:d", Endpoint("host", b"d", "user")),
+        (":/dir", Endpoint("", b"/dir")),
+        ("host:a[b]:c", Endpoint("host", b"a[b]:c")),
+        ("host:caf\udce9", Endpoint("host", b"caf\xe9")),
+        ("sshfs#user@host:/a", Endpoint("host", b"/a", "user")),
+        ("sftpfs#host:", Endpoint("host")),
+        ("1:2:3", Endpoint("1", b"2:3")),
+        ("sftp://host", Endpoint("host")),
+        ("sftp://host/", Endpoint("host", b"/")),
+        ("sftp://Host/a%20b", Endpoint("Host", b"/a b")),
+        ("sftp://u%40x@host:2222/~/p", Endpoint("host", b"p", "u@x", 2222)),
+        ("sftp://user@[::1]:22/d", Endpoint("::1", b"/d", "user", 22)),
+    ],
+)
+def test_forms(text: str, expected: Endpoint) -> None:
+    assert parse_endpoint(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("host", "no host and colon"),
+        ("/a/b", "no host and colon"),
+        ("./x:y", "no host and colon"),
+        ("::1:/dir", "brackets"),
+        ("fe80::1:/dir", "brackets"),
+        ("2001:db8:0:1:1:1:1:1:/dir", "brackets"),
+        ("[::1]dir", "]:"),
+        ("@host:dir", "user before @ is empty"),
+        ("-oProxyCommand=x:dir", "starts with '-'"),
+        ("-u@host:dir", "starts with '-'"),
+        ("u@-host:dir", "starts with '-'"),
+        ("a b:dir", "blank"),
+        ("host\n:dir", "blank"),
+        ("sftp://host:99999/", "ort"),
+        ("sftp:///dir", "no host"),
+        ("sftp://host/a?b", "%3F"),
+        ("sftp://host/%00", "NUL"),
+    ],
+)
+def test_refused(text: str, part: str) -> None:
+    with pytest.raises(MountError) as caught:
+        parse_endpoint(text)
+    assert caught.value.failure is Failure.USAGE
+    assert part in caught.value.message
+
+
+def test_password_in_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(MountError) as caught:
+        parse_endpoint("sftp://joe:hunter2@host/dir")
+    assert "password" in caught.value.message
+    assert "hunter2" not in caught.value.message
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        endpoint = parse_endpoint(text)
+    except MountError as error:
+        assert error.failure is Failure.USAGE
+    except UnicodeEncodeError:
+        # argv holds no lone surrogates but those of undecodable bytes
+        assert any(0xD800 <= ord(c) <= 0xDFFF for c in text)
+    else:
+        assert not endpoint.host.startswith("-")
+        assert not (endpoint.user or "").startswith("-")
+
+
+@given(
+    st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True),
+    st.binary(max_size=30).filter(lambda b: b"\0" not in b),
+    st.none() | st.from_regex(r"[a-z]{1,8}", fullmatch=True),
+)
+def test_what_is_shown_can_be_read_again(host: str, directory: bytes, user: str | None) -> None:
+    import os
+
+    head = f"{user}@{host}" if user else host
+    endpoint = parse_endpoint(f"{head}:{os.fsdecode(directory)}")
+    assert (endpoint.host, endpoint.directory, endpoint.user) == (host, directory, user)

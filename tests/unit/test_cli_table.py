@@ -1,0 +1,81 @@
+"""The option table agrees with the configuration, the help and the README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sftpfs.cli.help import EXIT_STATUSES, help_text, readme_options, readme_statuses
+from sftpfs.cli.option import Option, Section
+from sftpfs.cli.options import BY_NAME, OPTIONS, TRANSPORT_KINDS
+from sftpfs.cli.ssh_keywords import SSH_KEYWORDS
+from sftpfs.config import Endpoint, MountConfig
+from sftpfs.errors import Failure
+from sftpfs.process import exit_status
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+DEFAULTS = MountConfig(Endpoint("host"), "/mnt")
+
+
+def field(dotted: str) -> Any:
+    value: Any = DEFAULTS
+    for name in dotted.split("."):
+        value = getattr(value, name)
+    return value
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.fields], ids=lambda o: o.label)
+def test_fields_exist_and_defaults_are_told_truly(option: Option) -> None:
+    for dotted in option.fields:
+        default = field(dotted)
+        if option.default:
+            assert option.parse is not None
+            assert option.parse(option.default) == default
+        elif option.takes_value:
+            assert default in (None, ()), f"{option.name}: the default {default!r} is not told"
+
+
+def test_no_name_is_there_twice() -> None:
+    names = [name for option in OPTIONS if option.name for name in (option.name, *option.aliases)]
+    flags = [flag for option in OPTIONS for flag in option.flags]
+    assert len(names) == len(set(names))
+    assert len(flags) == len(set(flags))
+    assert set(TRANSPORT_KINDS) <= set(names)
+
+
+def test_only_known_words_are_also_ssh_keywords() -> None:
+    shared = {name for name in BY_NAME if name.lower() in SSH_KEYWORDS}
+    assert shared == {"port", "user"}
+
+
+def test_every_option_is_in_the_help_and_says_something() -> None:
+    text = help_text()
+    for option in OPTIONS:
+        assert option.help
+        assert (option.name or option.flags[0]) in text
+        if option.section in (Section.MOOT, Section.FSTAB, Section.REFUSED):
+            assert option.why
+    assert max(map(len, text.splitlines())) <= 90
+
+
+def test_every_failure_has_a_status_of_its_own_and_it_is_told() -> None:
+    statuses = {failure: exit_status(failure) for failure in Failure}
+    assert len(set(statuses.values())) == len(statuses)
+    assert 0 not in statuses.values()
+    assert set(statuses.values()) <= set(EXIT_STATUSES)
+
+
+def section(name: str) -> str:
+    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+    text = README.read_text(encoding="utf-8")
+    return text.partition(begin)[2].partition(end)[0].strip()
+
+
+def test_readme_shows_the_table_as_it_is() -> None:
+    assert section("options") == readme_options().strip()
+
+
+def test_readme_shows_the_exit_statuses_as_they_are() -> None:
+    assert section("statuses") == readme_statuses().strip()

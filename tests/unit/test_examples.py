@@ -1,0 +1,58 @@
+"""The fstab and systemd examples say what this program and systemd understand."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sftpfs.cli.arguments import explain, parse_arguments
+from sftpfs.cli.build import build_config
+from sftpfs.config import MountConfig
+
+CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
+UNITS = sorted((CONTRIB / "systemd").iterdir())
+
+
+def understood(spec: str, mountpoint: str, options: str) -> MountConfig:
+    # the examples' local user is not on every machine
+    options = options.replace("uid=joe,gid=joe", "uid=root,gid=root")
+    arguments = parse_arguments([spec, mountpoint, "-o", options])
+    assert explain(arguments) is not None
+    return build_config(arguments)
+
+
+def fstab_lines() -> list[list[str]]:
+    lines = (CONTRIB / "fstab.example").read_text().splitlines()
+    return [line.split() for line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("fields", fstab_lines(), ids=lambda fields: fields[1])
+def test_fstab_lines(fields: list[str]) -> None:
+    assert len(fields) == 6
+    assert fields[2] == "fuse.sftpfs"
+    assert "_netdev" in fields[3].split(",")
+    config = understood(fields[0], fields[1], fields[3])
+    assert config.transport.ssh_options
+
+
+def test_mount_unit_and_its_automount() -> None:
+    parsers = {}
+    for path in UNITS:
+        parsers[path.suffix] = configparser.ConfigParser(interpolation=None)
+        parsers[path.suffix].read(path)
+    mount, automount = parsers[".mount"]["Mount"], parsers[".automount"]["Automount"]
+    assert mount["Where"] == automount["Where"]
+    assert {path.stem for path in UNITS} == {mount["Where"].strip("/").replace("/", "-")}
+    assert mount["Type"] == "fuse.sftpfs"
+    assert understood(mount["What"], mount["Where"], mount["Options"]).fuse.allow_other
+
+
+def test_systemd_accepts_the_units() -> None:
+    program = shutil.which("systemd-analyze") or "true"
+    done = subprocess.run([program, "verify", *map(str, UNITS)], capture_output=True, text=True, timeout=60)
+    complaints = [line for line in done.stderr.splitlines() if "mnt-data" in line]
+    assert not complaints

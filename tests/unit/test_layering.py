@@ -1,0 +1,109 @@
+"""Who may import whom, and which package may import which library."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "sftpfs"
+
+BASE = {"types", "errors", "aio", "config", "__init__"}
+API = {"remote.api"}
+
+ALLOWED: dict[str, set[str]] = {
+    "types": set(),
+    "errors": set(),
+    "aio": set(),
+    "config": set(),
+    "__init__": set(),
+    "sftp": BASE,
+    "transport": BASE,
+    "remote": BASE | {"sftp", "transport.api"},
+    "data": BASE | API,
+    "vfs": BASE | API | {"data"},
+    "fuse": BASE | API | {"vfs", "data"},
+    "logs": BASE,
+    "process": BASE | {"logs"},
+    "mountpoint": BASE,
+    "root": BASE | API,
+    "mount": BASE | API | {"logs", "process", "mountpoint", "root", "fuse", "remote", "transport"},
+    "cli": BASE | {"mount", "process"},
+    "__main__": {"cli"},
+}
+"""Room → what it may import of sftpfs: a room, or one module of it. A room may import itself."""
+
+LIBRARIES = {
+    "pyfuse3": {"fuse"},
+    "asyncssh": {"transport"},
+    "uvloop": {"transport"},
+    "asyncio": {"transport"},
+    "cachetools": {"vfs", "data"},
+}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    """``vfs.tree`` of ``sftpfs/vfs/tree.py``; a package's own file is ``vfs``."""
+    parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+    if len(parts) > 1 and parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute names of what is imported anywhere in the file, functions included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_module(name: str) -> bool:
+    base = PACKAGE.parent / Path(*name.split("."))
+    return base.with_suffix(".py").is_file() or base.is_dir()
+
+
+def inner_imports(path: Path) -> set[str]:
+    """Modules of sftpfs the file imports, ``sftpfs.`` taken off."""
+    names = {name for name in imports(path) if name.split(".")[0] == "sftpfs" and is_module(name)}
+    # "from sftpfs.remote import pool" names the package on the way to the module
+    deepest = {name for name in names if not any(other.startswith(name + ".") for other in names)}
+    return {name.removeprefix("sftpfs").removeprefix(".") or "__init__" for name in deepest}
+
+
+def permitted(module: str, imported: str) -> bool:
+    room = module.split(".")[0]
+    target = imported.split(".")[0]
+    return target == room or target in ALLOWED[room] or imported in ALLOWED[room]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_nothing_imports_upward(path: Path) -> None:
+    module = module_of(path)
+    assert module.split(".")[0] in ALLOWED, f"{module} is in no room: add it to the table"
+    for imported in inner_imports(path):
+        assert permitted(module, imported), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_each_library_stays_in_its_room(path: Path) -> None:
+    room = module_of(path).split(".")[0]
+    for name in imports(path):
+        library = name.split(".")[0]
+        assert room in LIBRARIES.get(library, {room}), f"{module_of(path)} imports {library}"
+
+
+def test_the_test_would_notice() -> None:
+    assert not permitted("vfs.tree", "fuse.mount")
+    assert not permitted("data.reader", "remote.pool")
+    assert not permitted("remote.pool", "transport.connector")
+    assert permitted("remote.pool", "transport.api")
+    assert "remote.api" in set.union(*(inner_imports(path) for path in FILES))

@@ -1,0 +1,90 @@
+"""Log lines: one a record, never in the way."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sftpfs import logs
+from sftpfs.errors import Failure, MountError
+
+
+@pytest.fixture
+def syslog(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "log"))
+        server.setblocking(False)
+        yield server
+
+
+@pytest.fixture
+def handler(tmp_path: Path) -> Iterator[logs.SyslogHandler]:
+    made = logs.SyslogHandler(str(tmp_path / "log"))
+    made.setFormatter(logs.LineFormatter("%(message)s", traceback=False))
+    yield made
+    made.close()
+
+
+def record(message: str, *arguments: object, level: int = logging.WARNING) -> logging.LogRecord:
+    return logging.LogRecord("sftpfs.x", level, __file__, 1, message, arguments, None)
+
+
+def test_control_characters_of_a_server_stay_on_the_line() -> None:
+    assert logs.printable("a\nb\x1b[31m\tc\udce9 ü") == "a\\nb\\x1b[31m\\tc\\udce9 ü"
+
+
+def test_syslog_gets_priority_program_and_one_line(
+    syslog: socket.socket, handler: logs.SyslogHandler
+) -> None:
+    handler.emit(record("name %s", "x\ny"))
+    text = syslog.recv(1000).decode()
+    assert text.startswith("<28>sftpfs[")
+    assert text.endswith("]: name x\\ny")
+
+
+def test_a_full_syslog_does_not_block(syslog: socket.socket, handler: logs.SyslogHandler) -> None:
+    for _ in range(3000):
+        handler.emit(record("x" * 500))
+    received = 0
+    try:
+        while syslog.recv(1000):
+            received += 1
+    except BlockingIOError:
+        pass
+    assert 0 < received < 3000
+
+
+def test_no_syslog_is_silent(handler: logs.SyslogHandler, capsys: pytest.CaptureFixture[str]) -> None:
+    handler.emit(record("x"))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_syslog_that_comes_back_is_found_again(handler: logs.SyslogHandler, tmp_path: Path) -> None:
+    for number in range(2):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+            server.bind(str(tmp_path / "log"))
+            handler.emit(record("line %d", number))
+            assert server.recv(1000).endswith(f"line {number}".encode())
+        (tmp_path / "log").unlink()
+
+
+def test_traceback_only_where_asked_for() -> None:
+    try:
+        raise ValueError("boom")
+    except ValueError:
+        failed = record("it failed")
+        failed.exc_info = sys.exc_info()
+    assert logs.LineFormatter("%(message)s", traceback=False).format(failed) == "it failed"
+    assert "ValueError: boom" in logs.LineFormatter("%(message)s", traceback=True).format(failed)
+
+
+def test_a_log_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MountError) as caught:
+        logs.start(str(tmp_path / "no" / "log"), verbose=False, debug=False)
+    assert caught.value.failure is Failure.CONFIGURATION
+    assert "No such file" in caught.value.message

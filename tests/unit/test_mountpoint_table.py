@@ -1,0 +1,55 @@
+"""Reading mountinfo, and what is said of a mountpoint that will not do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sftpfs.errors import Failure, MountError
+from sftpfs.mountpoint import MountedAt, check_mountpoint, mounted_at, parse_mountinfo
+
+TEXT = r"""
+21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+40 21 0:39 / /mnt/a\040b\134c rw,nosuid master:3 propagate_from:2 - fuse.sftpfs joe@host:a\040b rw,user_id=0
+41 21 0:40 / /mnt/x rw - fuse.sftpfs  rw
+short line
+"""
+
+
+def test_parse_mountinfo() -> None:
+    assert parse_mountinfo(TEXT) == [
+        MountedAt("8:1", "/", "ext4", "/dev/sda1"),
+        MountedAt("0:39", r"/mnt/a b\c", "fuse.sftpfs", "joe@host:a b"),
+        MountedAt("0:40", "/mnt/x", "fuse.sftpfs", ""),
+    ]
+
+
+def test_this_machine_has_proc_mounted() -> None:
+    found = mounted_at("/proc")
+    assert found is not None
+    assert found.type == "proc"
+    assert mounted_at("/proc/no/such/place") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("gone", "does not exist; make it with"), ("file", "is not a directory")]
+)
+def test_unfit_mountpoints(tmp_path: Path, name: str, part: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MountError) as caught:
+        check_mountpoint(str(tmp_path / name), "host:", "sftpfs")
+    assert caught.value.failure is Failure.MOUNTPOINT
+    assert part in caught.value.message
+    assert str(tmp_path / name) in caught.value.message
+
+
+def test_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MountError, match="is not a directory"):
+        check_mountpoint(str(tmp_path / "file" / "x"), "host:", "sftpfs")
+
+
+def test_a_directory_will_do_even_with_files_in_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_mountpoint(str(tmp_path), "host:", "sftpfs")

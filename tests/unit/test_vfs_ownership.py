@@ -1,0 +1,108 @@
+"""Owners: the server's ids to the mount's and back."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from pathlib import Path
+
+import pytest
+
+from sftpfs.config import IdMapping, OwnershipConfig, UnmappedId
+from sftpfs.errors import MountError
+from sftpfs.types import UNKNOWN_ID, Attributes
+from sftpfs.vfs.ownership import OwnerMap
+
+LOCAL = (501, 502)
+
+
+def attributes(uid: int, gid: int, mode: int = stat.S_IFREG | 0o640) -> Attributes:
+    return Attributes(mode, 0, uid, gid, 0, 0)
+
+
+def learned(config: OwnershipConfig, uid: int = 1000, gid: int = 1001) -> OwnerMap:
+    owners = OwnerMap(config, LOCAL)
+    owners.learn_session(attributes(uid, gid, stat.S_IFDIR | 0o700))
+    return owners
+
+
+def test_user_mapping_swaps_the_logins_ids_and_leaves_others() -> None:
+    owners = learned(OwnershipConfig(id_mapping=IdMapping.USER))
+    assert owners.show(attributes(1000, 1001))[1:] == LOCAL
+    assert owners.show(attributes(7, 8))[1:] == (7, 8)
+    assert (owners.remote_uid(501), owners.remote_gid(502)) == (1000, 1001)
+    assert (owners.remote_uid(9), owners.remote_gid(9)) == (9, 9)
+
+
+def test_no_mapping_shows_what_the_server_has() -> None:
+    owners = learned(OwnershipConfig(id_mapping=IdMapping.NONE))
+    assert owners.show(attributes(1000, 1001))[1:] == (1000, 1001)
+    assert owners.remote_uid(501) == 501
+
+
+def test_ids_the_server_did_not_tell_are_the_mounting_users() -> None:
+    assert learned(OwnershipConfig()).show(attributes(UNKNOWN_ID, UNKNOWN_ID))[1:] == LOCAL
+
+
+def test_uid_gid_and_umask_overrule() -> None:
+    owners = learned(OwnershipConfig(uid=1, gid=2, umask=0o027))
+    assert owners.show(attributes(1000, 1001, stat.S_IFDIR | 0o111)) == (stat.S_IFDIR | 0o750, 1, 2)
+
+
+def files(tmp_path: Path) -> tuple[str, str]:
+    users, groups = tmp_path / "users", tmp_path / "groups"
+    users.write_text("# comment\nroot:1500\n\nnobody-here-of-that-name:1\ndaemon:x:1600:0::/:\n")
+    groups.write_text("root:1700\n")
+    return str(users), str(groups)
+
+
+def test_id_files_map_both_ways(tmp_path: Path) -> None:
+    users, groups = files(tmp_path)
+    config = OwnershipConfig(
+        id_mapping=IdMapping.FILE, uid_file=users, gid_file=groups, unmapped=UnmappedId.IGNORE
+    )
+    owners = OwnerMap(config, LOCAL)
+    assert owners.show(attributes(1500, 1700))[1:] == (0, 0)
+    assert owners.show(attributes(1600, 9))[1:] == (1, 9)
+    assert (owners.remote_uid(0), owners.remote_gid(0), owners.remote_uid(44)) == (1500, 1700, 44)
+
+
+def test_an_unmapped_id_is_an_error_where_asked_for(tmp_path: Path) -> None:
+    users, groups = files(tmp_path)
+    config = OwnershipConfig(id_mapping=IdMapping.FILE, uid_file=users, gid_file=groups)
+    owners = OwnerMap(config, LOCAL)
+    for attempt in (lambda: owners.show(attributes(3, 1700)), lambda: owners.remote_uid(44)):
+        with pytest.raises(OSError) as caught:
+            attempt()
+        assert caught.value.errno == errno.EPERM
+
+
+def test_a_malformed_id_file_is_named_with_its_line(tmp_path: Path) -> None:
+    bad = tmp_path / "users"
+    bad.write_text("root:0\nroot\n")
+    with pytest.raises(MountError, match="line 2"):
+        OwnerMap(OwnershipConfig(id_mapping=IdMapping.FILE, uid_file=str(bad)), LOCAL)
+    with pytest.raises(MountError, match="cannot be read"):
+        OwnerMap(OwnershipConfig(id_mapping=IdMapping.FILE, uid_file=str(tmp_path / "none")), LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("session", "mode", "mask", "allowed"),
+    [
+        (1000, 0o600, 6, True),
+        (1000, 0o600, 1, False),
+        (1000, 0o477, 2, False),
+        (7, 0o640, 4, True),
+        (7, 0o604, 4, True),
+        (7, 0o600, 4, False),
+        (0, 0o000, 6, True),
+        (0, 0o000, 1, False),
+        (0, 0o001, 1, True),
+        (UNKNOWN_ID, 0o000, 7, True),
+    ],
+)
+def test_access_follows_the_mode_bits_of_the_login(
+    session: int, mode: int, mask: int, allowed: bool
+) -> None:
+    owners = learned(OwnershipConfig(), uid=session)
+    assert owners.permits(attributes(1000, 1000, stat.S_IFREG | mode), mask) is allowed

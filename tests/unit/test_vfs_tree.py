@@ -1,0 +1,215 @@
+"""The cached tree: identity, leases, and our own changes amended rather than dropped."""
+
+from __future__ import annotations
+
+import stat
+import time
+
+from sftpfs.config import CacheConfig
+from sftpfs.types import Attributes, DirectoryEntry
+from sftpfs.vfs.inodes import Inode, PendingListing, PendingLookup
+from sftpfs.vfs.tree import ROOT_NUMBER, Tree
+
+DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
+REGULAR = Attributes(stat.S_IFREG | 0o644, 5, 0, 0, 1, 1)
+
+
+def tree(root: bytes = b"/srv", **config: float) -> Tree:
+    return Tree(root, DIRECTORY, CacheConfig(**config))  # type: ignore[arg-type]
+
+
+def ask(cached: Tree, parent: Inode, name: bytes) -> Inode | bool:
+    assert parent.directory is not None
+    return cached.child(parent.directory, parent.number, name, time.monotonic())
+
+
+def check(cached: Tree, node: Inode) -> None:
+    """The invariants of Directory and Inode, over everything below ``node``."""
+    assert node.directory is not None
+    for name, child in node.directory.children.items():
+        assert (node, name) in child.names()
+        assert child.linked
+        assert child.lookups == 0 or cached.get(child.number) is child
+        if child.directory is not None:
+            check(cached, child)
+
+
+def test_the_root_is_number_one_and_has_its_path() -> None:
+    cached = tree(b"/")
+    assert cached.root.number == ROOT_NUMBER
+    assert cached.path(cached.root) == b"/"
+    inode = cached.install(cached.root, b"x", REGULAR)
+    assert cached.path(inode) == b"/x"
+
+
+def test_unknown_known_and_missing() -> None:
+    cached = tree()
+    assert ask(cached, cached.root, b"a") is True
+    inode = cached.install(cached.root, b"a", REGULAR)
+    assert ask(cached, cached.root, b"a") is inode
+    cached.missing(cached.root, b"a")
+    assert ask(cached, cached.root, b"a") is False
+    assert not inode.linked
+    assert cached.path(inode) is None
+
+
+def test_a_complete_listing_answers_missing_names_and_drops_vanished_ones() -> None:
+    cached = tree()
+    gone = cached.install(cached.root, b"gone", REGULAR)
+    cached.install_listing(cached.root, [DirectoryEntry(b"here", REGULAR)], set())
+    assert ask(cached, cached.root, b"other") is False
+    assert ask(cached, cached.root, b"gone") is False
+    assert isinstance(ask(cached, cached.root, b"here"), Inode)
+    assert not gone.linked
+    check(cached, cached.root)
+
+
+def test_names_we_changed_during_a_listing_are_ours_to_tell() -> None:
+    cached = tree()
+    directory = cached.root.directory
+    assert directory is not None
+    cached.install(cached.root, b"removed", REGULAR)
+    directory.listing = PendingListing()
+    made = cached.created(cached.root, b"made", REGULAR)
+    cached.removed(cached.root, b"removed")
+    changed = directory.listing.changed
+    cached.install_listing(cached.root, [DirectoryEntry(b"removed", REGULAR)], changed)
+    assert ask(cached, cached.root, b"made") is made
+    assert ask(cached, cached.root, b"removed") is False
+    check(cached, cached.root)
+
+
+def test_a_lookup_under_way_is_told_when_we_change_its_name() -> None:
+    cached = tree()
+    directory = cached.root.directory
+    assert directory is not None
+    pending = directory.pending[b"a"] = PendingLookup()
+    cached.created(cached.root, b"b", REGULAR)
+    assert not pending.stale
+    cached.created(cached.root, b"a", REGULAR)
+    assert pending.stale
+
+
+def test_a_directory_we_made_is_known_to_be_empty() -> None:
+    cached = tree()
+    made = cached.created(cached.root, b"d", DIRECTORY)
+    assert ask(cached, made, b"anything") is False
+
+
+def test_renaming_a_directory_moves_everything_below() -> None:
+    cached = tree()
+    old = cached.created(cached.root, b"old", DIRECTORY)
+    child = cached.created(old, b"child", REGULAR)
+    epoch = cached.rename_epoch
+    cached.renamed(cached.root, b"old", cached.root, b"new")
+    assert cached.path(child) == b"/srv/new/child"
+    assert ask(cached, cached.root, b"old") is False
+    assert cached.rename_epoch > epoch
+    check(cached, cached.root)
+
+
+def test_renaming_over_a_name_unlinks_what_stood_there() -> None:
+    cached = tree()
+    source = cached.created(cached.root, b"a", REGULAR)
+    target = cached.created(cached.root, b"b", REGULAR)
+    cached.renamed(cached.root, b"a", cached.root, b"b")
+    assert ask(cached, cached.root, b"b") is source
+    assert not target.linked
+    check(cached, cached.root)
+
+
+def test_hard_links_share_the_inode_until_the_last_name_goes() -> None:
+    cached = tree()
+    inode = cached.created(cached.root, b"a", REGULAR._replace(nlink=1))
+    cached.linked(inode, cached.root, b"b")
+    cached.linked(inode, cached.root, b"c")
+    check(cached, cached.root)
+    cached.removed(cached.root, b"a")
+    assert cached.path(inode) == b"/srv/b"
+    cached.renamed(cached.root, b"c", cached.root, b"d")
+    check(cached, cached.root)
+    cached.removed(cached.root, b"b")
+    assert cached.path(inode) == b"/srv/d"
+    cached.removed(cached.root, b"d")
+    assert cached.path(inode) is None
+    check(cached, cached.root)
+
+
+def test_a_name_that_changes_its_type_is_another_inode() -> None:
+    cached = tree()
+    first = cached.install(cached.root, b"a", REGULAR)
+    second = cached.install(cached.root, b"a", DIRECTORY)
+    assert second is not first and second.number != first.number
+    assert not first.linked
+
+
+def test_numbers_live_from_the_first_pin_to_the_last_forget() -> None:
+    cached = tree()
+    inode = cached.install(cached.root, b"a", REGULAR)
+    cached.pin(inode)
+    cached.pin(inode)
+    cached.forget(inode.number, 1)
+    assert cached.get(inode.number) is inode
+    cached.forget(inode.number, 1)
+    assert cached.find(inode.number) is None
+    cached.forget(inode.number, 1)
+    cached.forget(ROOT_NUMBER, 99)
+    assert cached.get(ROOT_NUMBER) is cached.root
+
+
+def test_a_forgotten_name_of_a_kept_listing_stays_known() -> None:
+    cached = tree()
+    cached.install_listing(cached.root, [DirectoryEntry(b"a", REGULAR)], set())
+    inode = ask(cached, cached.root, b"a")
+    assert isinstance(inode, Inode)
+    cached.pin(inode)
+    cached.forget(inode.number, 1)
+    assert ask(cached, cached.root, b"a") is inode
+    assert ask(cached, cached.root, b"b") is False
+
+
+def test_listings_beyond_the_bound_are_let_go_with_what_they_claimed() -> None:
+    cached = tree(max_entries=1000)
+    first = cached.install(cached.root, b"first", DIRECTORY)
+    second = cached.install(cached.root, b"second", DIRECTORY)
+    entries = [DirectoryEntry(b"%d" % number, REGULAR) for number in range(700)]
+    cached.install_listing(first, entries, set())
+    pinned = ask(cached, first, b"5")
+    assert isinstance(pinned, Inode)
+    cached.pin(pinned)
+    cached.install_listing(second, entries, set())
+    assert first.directory is not None
+    assert list(first.directory.children) == [b"5"]
+    assert ask(cached, first, b"no such") is True
+    assert ask(cached, second, b"no such") is False
+
+
+def test_a_directory_too_large_to_keep_is_read_but_not_believed_complete() -> None:
+    cached = tree(max_entries=1000)
+    entries = [DirectoryEntry(b"%d" % number, REGULAR) for number in range(1500)]
+    cached.install_listing(cached.root, entries, set())
+    directory = cached.root.directory
+    assert directory is not None and len(directory.children) == 1500
+    assert ask(cached, cached.root, b"no such") is True
+    cached.listing_unused(cached.root)
+    assert not directory.children
+
+
+def test_our_own_change_renews_the_lease_and_moves_ctime() -> None:
+    cached = tree()
+    inode = cached.install(cached.root, b"a", REGULAR)
+    inode.expires = 0.0
+    mark = inode.change_mark
+    cached.own_change(inode, REGULAR._replace(mode=stat.S_IFREG | 0o600))
+    assert ask(cached, cached.root, b"a") is inode
+    assert inode.change_mark != mark
+    assert inode.ctime_ns > 0
+
+
+def test_a_known_link_count_survives_an_answer_without_one() -> None:
+    cached = tree()
+    inode = cached.install(cached.root, b"a", REGULAR._replace(nlink=3))
+    cached.refresh(inode, REGULAR)
+    assert inode.attributes.nlink == 3
+    cached.removed(cached.root, b"a")
+    assert inode.attributes.nlink == 2
