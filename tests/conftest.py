@@ -37,7 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register our mark."""
+    """Register our mark and our plugin."""
+    config.pluginmanager.register(WiderFixtures())
     config.addinivalue_line("markers", "limit(seconds): this test's time limit")
 
 
@@ -53,15 +54,21 @@ _allowed: set[int] = set()
 """Processes started by fixtures that outlive a test (sshd, module mounts)."""
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Iterator[None]:
-    """Note what a fixture of wider scope starts: it is no test's to end."""
-    if fixturedef.scope == "function":
-        return (yield)
-    before = set(processes.ours())
-    value = yield
-    _allowed.update(set(processes.ours()) - before)
-    return value
+class WiderFixtures:
+    """Notes what fixtures that outlive a test start: it is no test's to end.
+
+    A plugin of its own, for the hooks of a conftest below the root are not called for session fixtures.
+    """
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Iterator[None]:
+        """Compare before and after."""
+        if fixturedef.scope == "function":
+            return (yield)
+        before = set(processes.ours())
+        value = yield
+        _allowed.update(set(processes.ours()) - before)
+        return value
 
 
 def leftovers(before: set[int]) -> set[int]:
@@ -172,6 +179,14 @@ def _close_all(made: list[Mount]) -> None:
             problems.append(problem)
     if problems:
         raise problems[0]
+
+
+@pytest.fixture
+def backing(tmp_path: Path) -> Path:
+    """A server directory to fill before it is mounted: what a mount has listed it may lease."""
+    directory = tmp_path / "backing"
+    directory.mkdir()
+    return directory
 
 
 @pytest.fixture

@@ -153,6 +153,8 @@ class Sshd:
             "MaxSessions 64",
             "PrintMotd no",
             "LogLevel VERBOSE",
+            # The login shell starts sftp-server; bash then reads ~/.bashrc, which is not ours to run.
+            f"SetEnv HOME={self.directory}",
         ]
         if openssh_version() >= (9, 8):
             lines.append("PerSourcePenalties no")

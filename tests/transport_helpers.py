@@ -17,7 +17,7 @@ from sftpfs.transport.api import Connector, Prompter, PromptKind, Transport
 from sftpfs.transport.connector import make_connector
 from tests.sshd import Sshd, descendants
 
-LIMIT = 30.0
+LIMIT = 15.0
 INIT = struct.pack(">IBI", 5, 1, 3)
 
 

@@ -7,7 +7,7 @@ ahead of many files at once cannot push out what was asked for.
 
 from __future__ import annotations
 
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from sftpfs.types import Buffer
 
@@ -92,6 +92,10 @@ class _Chunks(LRUCache[tuple[int, int], Chunk]):
             self.budget.pressure += 1
         return key, chunk
 
+    def peek(self, key: tuple[int, int]) -> Chunk:
+        """The chunk, without counting as a use."""
+        return Cache.__getitem__(self, key)
+
 
 class ChunkStore:
     """All clean chunks, keyed by inode number and chunk index.
@@ -138,6 +142,14 @@ class ChunkStore:
             return
         self._chunks[number, index] = chunk
         owner.add(index)
+
+    def give_up_ahead(self, number: int, owner: set[int]) -> None:
+        """Nobody is expected to read what was fetched ahead of this file; its place in the LRU stays."""
+        for index in owner:
+            chunk = self._chunks.peek((number, index))
+            if chunk.ahead:
+                chunk.ahead = False
+                self.budget.waste(len(chunk.data))
 
     def drop(self, number: int, owner: set[int], index: int) -> None:
         """Forget one cached chunk."""

@@ -108,7 +108,10 @@ class FileContent:
         if handle.error is not None:
             self._mount.unreported(self.number, handle.error)
         self.handles.remove(handle)
-        if not self.handles and self._state.dirty and not self.writer.extents:
+        if self.handles:
+            return
+        self.reader.unused()
+        if self._state.dirty and not self.writer.extents:
             self.writer.abandon()
 
     def truncated(self, attributes: Attributes) -> None:

@@ -84,7 +84,11 @@ class FileHandle(HandleState):
 
     async def fsync(self) -> None:
         """As ``flush``, and the server was asked to bring the file to its disk."""
-        await self.content.writer.flush(self, fsync=True)
+        try:
+            await self.content.writer.flush(self, fsync=True)
+        except OSError:
+            self.raise_error()  # the failed write says more than what fsync made of it
+            raise
         self.raise_error()
 
     async def fstat(self) -> Attributes:

@@ -15,6 +15,10 @@ from sftpfs.data.extents import DirtyExtents, covers, overlay
 from sftpfs.data.state import ContentState, HandleState, MountContent
 from sftpfs.types import Attributes, Buffer
 
+MAX_DOUBTS = 2
+"""How often a read that ends before the known size is repeated with FSTAT: the file may be cut
+just between the two; a file that tells a size it does not have must not keep us for ever."""
+
 
 class Fetch:
     """One chunk under way; ``slot`` gives its bytes.
@@ -93,9 +97,9 @@ class ContentReader:
         data = self._mount.chunks.find(self._state.number, index).data
         length = len(data)
         if stop > length:
-            if length == CHUNK_BYTES or self._state.dirty:
+            if start >= length or length == CHUNK_BYTES or self._state.dirty:
                 return None
-            size = max(0, length - start)  # the chunk ends where the file does
+            size = length - start  # the chunk ends where the file does
         self._mount.chunks.hits += 1
         window = handle.window
         window.observe(offset, size)
@@ -106,9 +110,10 @@ class ContentReader:
     async def read(self, handle: HandleState, offset: int, size: int) -> Buffer:
         """``size`` bytes at ``offset``, fewer only at the end of file."""
         sequential = handle.window.observe(offset, size)
+        state = self._state
         counted = False
+        doubts = 0
         while True:
-            state = self._state
             generation = state.generation
             end = offset + size if handle.direct else self._clamp(offset, offset + size)
             if end <= offset:
@@ -117,18 +122,29 @@ class ContentReader:
             parts = None if handle.direct else self._collect(handle, offset, end, sequential)
             if parts is None:
                 data = await self._read_range(handle, offset, end, check)
-                if data is not None:
-                    return data
+            else:
+                if not counted:
+                    self._count(handle, parts, sequential)
+                    counted = True
+                if sequential:
+                    self._read_ahead(handle)
+                if check is not None:
+                    await check.wait()
+                usable = await self._arrived(handle, parts)
+                data = self._assemble(parts, offset, end) if usable else None
+            if data is None or state.generation != generation:
                 continue
-            if not counted:
-                self._count(handle, parts, sequential)
-                counted = True
-            if sequential:
-                self._read_ahead(handle)
-            if check is not None:
-                await check.wait()
-            if await self._arrived(handle, parts) and state.generation == generation:
-                return self._assemble(parts, offset, end)
+            if doubts == MAX_DOUBTS or not self._too_short(handle, data, offset, end):
+                return data
+            doubts += 1
+
+    def _too_short(self, handle: HandleState, data: Buffer, offset: int, end: int) -> bool:
+        """Does the file end before the size we know? Then it is another version: ask, and read again."""
+        state = self._state
+        if len(data) == end - offset or end > state.server_size or state.dirty or handle.direct:
+            return False
+        state.verify = True
+        return True
 
     def _clamp(self, offset: int, end: int) -> int:
         """``end``, or the end of file as known: to ask past it would cost another round trip."""
@@ -239,8 +255,6 @@ class ContentReader:
             base = await slot.wait()
             if state.generation != generation:
                 return None
-            if len(base) < end - offset and not state.dirty:
-                state.verify = True
             pieces += extents.snapshot(offset, end)
             dirty_end = max(dirty_end, extents.end)
         # Zeros only beneath our own dirty data past the server's end: the hole it will be.
@@ -273,8 +287,6 @@ class ContentReader:
         data = fetch.slot.result()
         mount.link.arrived(len(data), fetch.sent, time.monotonic())
         if fetch.stale or fetch.generation != self._state.generation or len(data) != fetch.length:
-            if len(data) < fetch.length:
-                self._state.verify = True  # shorter than the version we know
             if fetch.ahead:
                 mount.budget.waste(fetch.length)
             return
@@ -339,6 +351,15 @@ class ContentReader:
             self._mount.chunks.drop(self._state.number, self._cached, cached)
         for pending in [pending for pending in self._pending if pending >= index]:
             self._pending.pop(pending).stale = True
+
+    def unused(self) -> None:
+        """Nobody has the file open: what was fetched ahead stays cached, but holds no budget."""
+        mount = self._mount
+        mount.chunks.give_up_ahead(self._state.number, self._cached)
+        for fetch in self._pending.values():
+            if fetch.ahead:
+                fetch.ahead = False
+                mount.budget.waste(fetch.length)
 
     def overwritten(self, offset: int, end: int) -> None:
         """[offset, end) is written: no chunk that overlaps it stays, and none under way is used."""

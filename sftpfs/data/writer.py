@@ -246,8 +246,8 @@ class ContentWriter:
     def send_and_close(self) -> list[Batch]:
         """Send everything; the batches to wait for until all written so far is acknowledged."""
         self.send_all()
+        self._waiting = [batch for batch in self._waiting if not batch.slot.done]
         if self.extents.batch.outstanding:
-            self._waiting = [batch for batch in self._waiting if not batch.slot.done]
             self._waiting.append(self.extents.close_batch())
         return list(self._waiting)
 
@@ -269,27 +269,28 @@ class ContentWriter:
         Returns the first failure among these writes; raises only what FSYNC raises.
         """
         handle = handle or self._any_handle()
-        if handle is None:
+        if not self._state.dirty:
+            if fsync and handle is not None:
+                await handle.remote.start_fsync().wait()
             return None
-        failure: OSError | None = None
+        batches = self.send_and_close()
+        settlement: Settlement | None = None
         synced: Slot[None] | None = None
-        if self._state.dirty:
-            batches = self.send_and_close()
-            settlement: Settlement | None = None
-            if self._in_order(handle):
-                synced = handle.remote.start_fsync() if fsync else None
-                settlement = self._start_settlement(handle)
-            for batch in batches:
-                await batch.slot.wait()
-                failure = failure or batch.error
-            if fsync and synced is None:
-                synced = handle.remote.start_fsync()
-            if settlement is None and self._state.dirty and not self.extents:
-                settlement = self._start_settlement(handle)
-            if settlement is not None:
-                await settlement.wait()
-        elif fsync:
+        if handle is not None and self._in_order(handle):
+            synced = handle.remote.start_fsync() if fsync else None
+            settlement = self._start_settlement(handle)
+        failure: OSError | None = None
+        for batch in batches:
+            await batch.slot.wait()
+            failure = failure or batch.error
+        if handle is None:
+            return failure  # released meanwhile: nobody to ask, the last reply makes it clean
+        if fsync and synced is None:
             synced = handle.remote.start_fsync()
+        if settlement is None and self._state.dirty and not self.extents:
+            settlement = self._start_settlement(handle)
+        if settlement is not None:
+            await settlement.wait()
         if synced is not None:
             await synced.wait()
         return failure

@@ -6,14 +6,20 @@ and account for the bytes they have outstanding.
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import Any
 
 import trio
 
 from sftpfs.config import PoolConfig
+from sftpfs.errors import Failure, MountError
 from sftpfs.sftp.session import Session
 from sftpfs.transport.api import Transport
+
+
+REASON_PATIENCE = 1.0
+"""Seconds a program whose stream ended gets to end too, and so to tell its status and last words."""
 
 
 class Role(Enum):
@@ -90,9 +96,21 @@ async def open_connection(
         max_read=config.max_read,
         max_write=config.max_write,
     )
+    patience = math.inf if transport.may_be_asking else None
     try:
-        await session.start()
+        await session.start(patience)
+    except MountError as failure:
+        raise await _with_reason(failure, transport) from None
     except BaseException:
         session.close("the session could not be started")
         raise
     return Connection(session, transport, role)
+
+
+async def _with_reason(failure: MountError, transport: Transport) -> MountError:
+    """``failure``, or what the transport says of it: its program knows why the stream ended."""
+    if failure.failure is Failure.TIMED_OUT:
+        return failure
+    with trio.move_on_after(REASON_PATIENCE):
+        await transport.closed.wait()
+    return MountError(failure.failure, transport.reason) if transport.reason else failure

@@ -123,14 +123,15 @@ class Session(RequestTable):
 
     # -- greeting (§4) ------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, patience: float | None = None) -> None:
         """Exchange INIT and VERSION and learn the limits; one or two round trips.
 
         Raises MountError and closes the stream where the other side ends, is silent
-        for ``timeout`` seconds, or talks something else than SFTP v3.
+        for ``patience`` seconds (None: the session's timeout), or talks something
+        else than SFTP v3.
         """
         try:
-            with trio.fail_after(self._timeout):
+            with trio.fail_after(self._timeout if patience is None else patience):
                 await self._greet()
         except MountError as failure:
             self.close(failure.message)

@@ -40,11 +40,13 @@ class Transport(Protocol):
     """One connection to the server.
 
     ``closed`` is set when it is gone, whoever ended it; ``reason`` then says why in
-    one line.
+    one line. ``may_be_asking``: the program underneath may still be asking a person to
+    log in when the stream is handed out, so that SFTP begins whenever they have answered.
     """
 
     closed: trio.Event
     reason: str
+    may_be_asking: bool
 
     async def open_channel(self) -> ByteStream:
         """A further SFTP byte stream over this connection.

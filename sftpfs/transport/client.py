@@ -194,6 +194,7 @@ class WorkerTransport:
     def __init__(self, owner: AsyncsshConnector, worker: tuple[int, socket.socket, Slot[int]]) -> None:
         self.closed = trio.Event()
         self.reason = ""
+        self.may_be_asking = False
         self.pid, self._control, self._exit = worker
         self.server = ""
         """The server's version string, once connected."""

@@ -116,6 +116,7 @@ class CommandConnector:
             os.close(words_write)
         fd = ours.detach()
         transport = CommandTransport(ByteStream(fd, fd), process)
+        transport.may_be_asking = not batch
         self._running.add(transport)
         self._nursery.start_soon(self._watch, transport, words_read)
         return transport

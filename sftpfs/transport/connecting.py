@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncssh
-from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
+from asyncssh.encryption import get_encryption_algs
+from asyncssh.kex import get_kex_algs
+from asyncssh.mac import get_mac_algs
+from asyncssh.public_key import (
+    get_certificate_algs,
+    get_default_certificate_algs,
+    get_default_public_key_algs,
+    get_public_key_algs,
+)
 
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import hostkeys
@@ -24,6 +32,7 @@ from sftpfs.transport.control import one_line
 from sftpfs.transport.failures import connect_failure, name_failure
 from sftpfs.transport.hostkeys import KnownHosts, Verdict
 from sftpfs.transport.settings import Settings, StrictChecking
+from sftpfs.transport.ssh_config import match_patterns
 
 CONFIRM_TRIES = 3
 """Times an answer that is neither yes nor no is asked again."""
@@ -205,6 +214,7 @@ async def _connect_once(
     client: Client,
     judge: HostKeyJudge,
 ) -> asyncssh.SSHClientConnection:
+    check_algorithms(settings)
     sock: socket.socket | None = None
     attempt.stage = "connecting"
     if tunnel is None:
@@ -269,6 +279,22 @@ def _options(settings: Settings, judge: HostKeyJudge) -> dict[str, Any]:
     if settings.preferred:
         options["preferred_auth"] = list(settings.preferred)
     return options
+
+
+def check_algorithms(settings: Settings) -> None:
+    """Refuse a list of which nothing is supported here. Raises MountError(CONFIGURATION)."""
+    supported = {
+        "Ciphers": get_encryption_algs(),
+        "MACs": get_mac_algs(),
+        "KexAlgorithms": get_kex_algs(),
+        "HostKeyAlgorithms": get_public_key_algs() + get_certificate_algs(),
+    }
+    for keyword, algorithms in supported.items():
+        wanted = settings.algorithms.get(keyword, "+")
+        names = [algorithm.decode() for algorithm in algorithms]
+        if wanted[0] not in "+-^" and not any(match_patterns(wanted.split(","), name) for name in names):
+            message = f"{keyword} '{wanted}': none of these is supported here"
+            raise MountError(Failure.CONFIGURATION, message)
 
 
 async def open_tcp(settings: Settings) -> socket.socket:

@@ -123,6 +123,7 @@ def cpu_has_aes() -> bool:
 
 def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
     """Decide everything about one hop. Raises MountError(CONFIGURATION) for a value that makes no sense."""
+    _refuse_unsupported(config)
     jump, command = _proxy(config)
     identities = _paths(config, "identityfile", ())
     ssh_directory = os.path.join(os.path.expanduser("~"), ".ssh")
@@ -169,6 +170,13 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
         preferred=tuple((config.text("preferredauthentications") or "").replace(",", " ").split()),
         environment=_environment(config),
     )
+
+
+def _refuse_unsupported(config: HostConfig) -> None:
+    """What would weaken the checks if it were passed over."""
+    if (config.text("revokedhostkeys") or "none").lower() != "none":
+        cure = "put @revoked lines into known_hosts, or use ssh_command=ssh"
+        raise MountError(Failure.CONFIGURATION, f"RevokedHostKeys is not supported: {cure}")
 
 
 def _paths(config: HostConfig, keyword: str, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -224,6 +232,9 @@ def _algorithms(config: HostConfig) -> dict[str, str]:
     chosen = {
         name: " ".join(config.words(key)) for key, name in ALGORITHM_KEYWORDS.items() if config.has(key)
     }
+    accepted = config.text("pubkeyacceptedalgorithms") or config.text("pubkeyacceptedkeytypes")
+    if accepted:
+        chosen["CASignatureAlgorithms"] = accepted  # asyncssh's one list for all signatures
     chosen.setdefault("Ciphers", (FAST_CIPHERS if cpu_has_aes() else SLOW_CIPHERS) + OTHER_CIPHERS)
     return chosen
 

@@ -6,6 +6,7 @@ Owns nothing but the socket: one connection a transport, one stream a connection
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import trio
 
@@ -14,6 +15,9 @@ from sftpfs.config import Endpoint, TransportConfig, TransportKind
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport.failures import connect_failure, name_failure, timeout_failure
 
+QUEUE_RETRY = 0.02
+"""Seconds between two tries at a UNIX socket whose queue is full."""
+
 
 class SocketTransport:
     """One connected socket, or one pair of descriptors; its one stream is handed out once."""
@@ -21,6 +25,7 @@ class SocketTransport:
     def __init__(self, stream: ByteStream) -> None:
         self.closed = trio.Event()
         self.reason = ""
+        self.may_be_asking = False
         self._stream = stream
         self._taken = False
 
@@ -106,9 +111,28 @@ class SocketConnector:
 
     async def _attempt(self, family: int, address: object) -> ByteStream:
         with trio.socket.socket(family, socket.SOCK_STREAM) as sock:
-            await sock.connect(address)
+            if family == socket.AF_UNIX:
+                await connect_unix(sock, address)
+            else:
+                await sock.connect(address)
             if family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             fd = sock.detach()
             return ByteStream(fd, fd)
+
+
+async def connect_unix(sock: trio.socket.SocketType, address: Any) -> None:
+    """Connect, waiting while the server's queue is full: the kernel says EAGAIN then, and tells
+    nobody when there is room. Raises OSError.
+    """
+    plain = socket.socket(fileno=sock.fileno())
+    try:
+        while True:
+            try:
+                plain.connect(address)
+                return
+            except BlockingIOError:
+                await trio.sleep(QUEUE_RETRY)
+    finally:
+        plain.detach()

@@ -27,19 +27,20 @@ INCLUDE_DEPTH = 16
 EXEC_LIMIT = 10.0
 """Seconds a ``Match exec`` command may take."""
 
-_HANDLED = """addressfamily batchmode bindaddress bindinterface casignaturealgorithms certificatefile
-    challengeresponseauthentication ciphers compression connectionattempts connecttimeout
+_HANDLED = """addressfamily batchmode bindaddress casignaturealgorithms certificatefile
+    challengeresponseauthentication ciphers compression connecttimeout
     globalknownhostsfile gssapiauthentication gssapidelegatecredentials gssapikeyexchange
     hashknownhosts hostkeyalgorithms hostkeyalias hostname identitiesonly identityagent
-    identityfile kbdinteractiveauthentication kexalgorithms loglevel macs
+    identityfile kbdinteractiveauthentication kexalgorithms macs
     numberofpasswordprompts passwordauthentication port preferredauthentications proxycommand
     proxyjump pubkeyacceptedalgorithms pubkeyacceptedkeytypes pubkeyauthentication rekeylimit
-    serveralivecountmax serveraliveinterval setenv sendenv stricthostkeychecking tag
+    revokedhostkeys serveralivecountmax serveraliveinterval setenv sendenv stricthostkeychecking tag
     tcpkeepalive user userknownhostsfile"""
 HANDLED = frozenset(_HANDLED.split())
 """Keywords with a meaning here."""
 
-_IGNORED = """addkeystoagent afstokenpassing canonicaldomains canonicalizefallbacklocal
+_IGNORED = """addkeystoagent bindinterface connectionattempts loglevel
+    afstokenpassing canonicaldomains canonicalizefallbacklocal
     canonicalizehostname canonicalizemaxdots canonicalizepermittedcnames channeltimeout
     checkhostip cipher clearallforwardings compressionlevel controlmaster controlpath
     controlpersist dsaauthentication dynamicforward enableescapecommandline enablesshkeysign
@@ -50,7 +51,7 @@ _IGNORED = """addkeystoagent afstokenpassing canonicaldomains canonicalizefallba
     ipqos kbdinteractivedevices keychainintegration knownhostscommand localcommand localforward
     logverbose nohostauthenticationforlocalhost obscurekeystroketiming permitlocalcommand
     permitremoteopen pkcs11provider protocol proxyusefdpass refuseconnection remotecommand
-    remoteforward requesttty requiredrsasize revokedhostkeys rhostsrsaauthentication
+    remoteforward requesttty requiredrsasize rhostsrsaauthentication
     rsaauthentication securitykeyprovider sessiontype skeyauthentication smartcarddevice
     stdinnull streamlocalbindmask streamlocalbindunlink syslogfacility tisauthentication tunnel
     tunneldevice updatehostkeys useblacklistedkeys usekeychain useprivilegedport user2

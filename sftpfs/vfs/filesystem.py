@@ -49,7 +49,9 @@ class Filesystem:
         self.owners = OwnerMap(config.ownership, (os.getuid(), os.getgid()))
         self.tree = Tree(root, root_attributes, config.cache)
         self.contents = Contents(config.data, self)
-        self.resolver = Resolver(self.tree, remote, config.symlinks)
+        self.resolver = Resolver(
+            self.tree, remote, config.symlinks, os.fsencode(os.path.abspath(config.mountpoint))
+        )
         self.namespace = Namespace(self.tree, remote, self.resolver, self.owners, config.hard_links)
         self.files = Files(self.tree, remote, self.resolver, self.namespace, self.contents)
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners)

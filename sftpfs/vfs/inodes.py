@@ -43,9 +43,10 @@ class Directory:
     INVARIANT: while ``complete_until`` lies ahead, a name not in ``children`` does not exist.
     INVARIANT: a child in ``children`` under a name has this directory and name as its own,
     or among its aliases.
+    INVARIANT: ``subdirectories``, where not None, are the directories among ``children``.
     """
 
-    __slots__ = ("children", "complete_until", "listing", "open_handles", "pending")
+    __slots__ = ("children", "complete_until", "listing", "open_handles", "pending", "subdirectories")
 
     def __init__(self) -> None:
         self.children: dict[bytes, Inode] = {}
@@ -53,6 +54,7 @@ class Directory:
         self.listing: PendingListing | None = None
         self.open_handles = 0
         self.pending: dict[bytes, PendingLookup] = {}
+        self.subdirectories: list[Inode] | None = None
 
 
 class Inode:
@@ -61,6 +63,9 @@ class Inode:
     ``expires`` (monotonic seconds) ends the lease on ``attributes``; ``lease`` is how
     long the next one will be. ``epoch`` counts our own changes of attributes: a reply
     asked for under an older epoch is not installed.
+
+    ``target`` is a link's target as the server keeps it, believed until ``target_expires``;
+    ``given_target`` the one it was made with, where it was made through this mount.
 
     INVARIANT: ``lookups`` is what the kernel holds and has not yet forgotten.
     INVARIANT: ``linked`` is False once no name known to us leads here; then ``path_of`` is None.
@@ -74,6 +79,7 @@ class Inode:
         "directory",
         "epoch",
         "expires",
+        "given_target",
         "handles",
         "lease",
         "linked",
@@ -101,6 +107,7 @@ class Inode:
         self.content: FileContent | None = None
         self.handles: list[FileHandle] | None = None
         self.target: bytes | None = None
+        self.given_target: bytes | None = None
         self.target_expires = 0.0
 
     @property

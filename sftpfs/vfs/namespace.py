@@ -64,9 +64,10 @@ class Namespace:
         """A new symbolic link whose target the server keeps as given."""
         path = self._resolver.child_path(parent, name)
         attributes = await self._made(parent, name, self._remote.symlink(target, path))
-        return self._tree.created(
-            parent, name, await self.own(parent, path, attributes, caller, LinkTarget.LINK)
-        )
+        attributes = await self.own(parent, path, attributes, caller, LinkTarget.LINK)
+        inode = self._tree.created(parent, name, attributes)
+        inode.given_target = target
+        return inode
 
     async def link(self, inode: Inode, parent: Inode, name: bytes) -> Inode:
         """Another name for ``inode``: both names share it from now on."""

@@ -32,10 +32,12 @@ CONCURRENT_LOOKUPS = 64
 class Resolver:
     """Answers questions about the tree, from memory or from the server."""
 
-    def __init__(self, tree: Tree, remote: Remote, symlinks: SymlinkPolicy) -> None:
+    def __init__(self, tree: Tree, remote: Remote, symlinks: SymlinkPolicy, mountpoint: bytes) -> None:
+        """``mountpoint``: absolute, on this machine; links that name it stay inside."""
         self._tree = tree
         self._remote = remote
         self._symlinks = symlinks
+        self._mountpoint = mountpoint
 
     def path(self, inode: Inode) -> bytes:
         """The path of ``inode``; ESTALE once it has none."""
@@ -227,7 +229,9 @@ class Resolver:
             inode.target_expires = time.monotonic() + self._tree.policy.link
         target = inode.target
         assert target is not None
-        return shown_target(target, path, self._tree.root_path, self._symlinks)
+        if target == inode.given_target:
+            return target  # a local program's own words, kept faithfully: nothing of the server's to fear
+        return shown_target(target, path, self._tree.root_path, self._mountpoint, self._symlinks)
 
 
 def _without_link_attributes(entry: DirectoryEntry) -> DirectoryEntry:

@@ -12,8 +12,13 @@ from sftpfs.config import SymlinkPolicy
 from sftpfs.errors import error
 
 
-def shown_target(target: bytes, link_path: bytes, root: bytes, policy: SymlinkPolicy) -> bytes:
+def shown_target(
+    target: bytes, link_path: bytes, root: bytes, mountpoint: bytes, policy: SymlinkPolicy
+) -> bytes:
     """What readlink(2) returns for the link at ``link_path`` (absolute, on the server).
+
+    An absolute target is inside where it lies below ``root`` on the server, or below
+    ``mountpoint`` here, as a program of this machine would have written it.
 
     Raises EPERM where ``policy`` is CONTAIN and the target leaves ``root``, EIO for a
     target no link can have (empty, or with a NUL).
@@ -25,6 +30,8 @@ def shown_target(target: bytes, link_path: bytes, root: bytes, policy: SymlinkPo
     here = _components_below(link_path.rpartition(b"/")[0] or b"/", root)
     if target.startswith(b"/"):
         inside = _components_below(target, root)
+        if inside is None:
+            inside = _components_below(target, mountpoint)
         if inside is None or here is None:
             if policy is SymlinkPolicy.TRANSFORM:
                 return target

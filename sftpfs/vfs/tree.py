@@ -112,6 +112,7 @@ class Tree:
             self.negatives.discard(parent.number, name)
             inode = Inode(next(self._numbers), parent, name, attributes)
             directory.children[name] = inode
+            directory.subdirectories = None
             self._grant(inode, changed=False)
             return inode
         self.refresh(inode, attributes)
@@ -258,6 +259,7 @@ class Tree:
         """Replies about ``name`` that left the server before our change must not be believed."""
         directory = parent.directory
         assert directory is not None
+        directory.subdirectories = None
         self.negatives.discard(parent.number, name)
         pending = directory.pending.get(name)
         if pending is not None:
@@ -272,6 +274,7 @@ class Tree:
         inode = directory.children.pop(name, None)
         if inode is None:
             return
+        directory.subdirectories = None
         if inode.parent is parent and inode.name == name:
             if inode.aliases:
                 inode.parent, inode.name = inode.aliases.pop(0)
@@ -325,7 +328,7 @@ class Tree:
         inode.content = None
 
     def _drop_unused_child(self, inode: Inode) -> None:
-        if inode.lookups or inode.handles or inode.aliases:
+        if inode.lookups or inode.handles or inode.aliases or inode.given_target is not None:
             return
         if inode.directory is not None and (inode.directory.children or inode.directory.open_handles):
             return
@@ -334,6 +337,7 @@ class Tree:
             return
         if parent.directory.children.get(inode.name) is inode:
             del parent.directory.children[inode.name]
+            parent.directory.subdirectories = None
         self._listings.pop(inode.number, None)
 
     def _listing_evicted(self, inode: Inode) -> None:

@@ -31,6 +31,7 @@ class ServerTransport:
     def __init__(self, connector: ServerConnector) -> None:
         self.closed = trio.Event()
         self.reason = ""
+        self.may_be_asking = False
         self.processes: list[subprocess.Popen[bytes]] = []
         self._connector = connector
 

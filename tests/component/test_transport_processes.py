@@ -55,6 +55,12 @@ async def open_file(stream: ByteStream, path: Path, flags: int) -> bytes:
     return reply[5:]
 
 
+def fork_servers() -> list[int]:
+    """Our fork server and its workers, in that order."""
+    found = descendants(os.getpid())
+    return [pid for pid in found if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def private_memory(pid: int) -> int:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return sum(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("Private_"))
@@ -81,8 +87,7 @@ def test_a_killed_fork_server_is_replaced(server: Sshd) -> None:
     async def check() -> None:
         async with connector(configure(server), endpoint_of(server)) as made:
             one = await made.connect(interactive=False)
-            pids = descendants(os.getpid())
-            mine = [p for p in pids if b"forkserver" in Path(f"/proc/{p}/cmdline").read_bytes()]
+            mine = fork_servers()
             os.kill(mine[0], signal.SIGKILL)
             await one.closed.wait()
             await handshake_of(await made.connect(interactive=False))

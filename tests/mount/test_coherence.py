@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from tests.conftest import MakeMount
 from tests.harness.kernel import opened
@@ -14,11 +15,11 @@ SHORT = "dcache_timeout=1"
 LEASE_LIMIT = 15.0
 
 
-def test_everything_shows_after_the_lease(make_mount: MakeMount) -> None:
-    mount = make_mount(SHORT)
-    (mount.backing / "gone").write_text("x")
-    (mount.backing / "grown").write_text("x")
-    (mount.backing / "moded").touch()
+def test_everything_shows_after_the_lease(make_mount: MakeMount, backing: Path) -> None:
+    (backing / "gone").write_text("x")
+    (backing / "grown").write_text("x")
+    (backing / "moded").touch()
+    mount = make_mount(SHORT, backing=backing)
     assert sorted(os.listdir(mount.path)) == ["gone", "grown", "moded"]
     assert not os.path.exists(mount.path / "new")
     assert os.stat(mount.path / "grown").st_size == 1
@@ -47,17 +48,18 @@ def test_without_a_cache_everything_shows_at_once(make_mount: MakeMount) -> None
     assert not os.path.exists(mount.path / "f")
 
 
-def test_open_sees_content_changed_on_the_server(make_mount: MakeMount) -> None:
+def test_open_sees_content_changed_on_the_server(make_mount: MakeMount, backing: Path) -> None:
     """Close-to-open, whatever the leases: also where the size stayed and the mtime is the same second."""
-    mount = make_mount()
+    (backing / "f").touch()
+    mount = make_mount(backing=backing)
     for content in ("version 1", "version 2", "version 3 is longer", "v4"):
         (mount.backing / "f").write_text(content)
         assert (mount.path / "f").read_text() == content
 
 
-def test_open_sees_a_file_replaced_on_the_server(make_mount: MakeMount) -> None:
-    mount = make_mount()
-    (mount.backing / "f").write_text("first")
+def test_open_sees_a_file_replaced_on_the_server(make_mount: MakeMount, backing: Path) -> None:
+    (backing / "f").write_text("first")
+    mount = make_mount(backing=backing)
     assert (mount.path / "f").read_text() == "first"
     (mount.backing / "tmp").write_text("other")
     os.utime(mount.backing / "tmp", (1_000_000_000, 1_000_000_000))
@@ -65,19 +67,19 @@ def test_open_sees_a_file_replaced_on_the_server(make_mount: MakeMount) -> None:
     assert (mount.path / "f").read_text() == "other"
 
 
-def test_unchanged_content_survives_reopening(make_mount: MakeMount) -> None:
-    mount = make_mount()
+def test_unchanged_content_survives_reopening(make_mount: MakeMount, backing: Path) -> None:
     data = os.urandom(1 << 20)
-    (mount.backing / "f").write_bytes(data)
-    os.utime(mount.backing / "f", (1_000_000_000, 1_000_000_000))
+    (backing / "f").write_bytes(data)
+    os.utime(backing / "f", (1_000_000_000, 1_000_000_000))
+    mount = make_mount(backing=backing)
     for _ in range(3):
         assert (mount.path / "f").read_bytes() == data
 
 
-def test_a_file_growing_on_the_server(make_mount: MakeMount) -> None:
+def test_a_file_growing_on_the_server(make_mount: MakeMount, backing: Path) -> None:
     """tail -f: the handle stays open, the size is asked again and again."""
-    mount = make_mount(SHORT)
-    (mount.backing / "log").write_bytes(b"one\n")
+    (backing / "log").write_bytes(b"one\n")
+    mount = make_mount(SHORT, backing=backing)
     with opened(mount.path / "log", os.O_RDONLY) as fd, open(mount.backing / "log", "ab", 0) as server:
         assert os.read(fd, 100) == b"one\n"
         assert os.read(fd, 100) == b""
@@ -87,9 +89,9 @@ def test_a_file_growing_on_the_server(make_mount: MakeMount) -> None:
             assert os.read(fd, 100) == line
 
 
-def test_a_file_shrinking_on_the_server_is_never_padded(make_mount: MakeMount) -> None:
-    mount = make_mount(SHORT)
-    (mount.backing / "f").write_bytes(b"x" * 1_000_000)
+def test_a_file_shrinking_on_the_server_is_never_padded(make_mount: MakeMount, backing: Path) -> None:
+    (backing / "f").write_bytes(b"x" * 1_000_000)
+    mount = make_mount(SHORT, backing=backing)
     with opened(mount.path / "f", os.O_RDONLY) as fd:
         assert os.pread(fd, 10, 0) == b"x" * 10
         os.truncate(mount.backing / "f", 500)
@@ -102,16 +104,17 @@ def test_two_mounts_of_one_directory(make_mount: MakeMount) -> None:
     first = make_mount(SHORT)
     second = make_mount(SHORT, backing=first.backing)
     (first.path / "f").write_text("from the first")
+    eventually(lambda: os.path.exists(second.path / "f"), LEASE_LIMIT)
     assert (second.path / "f").read_text() == "from the first"
     (second.path / "f").write_text("and from the second")
     assert (first.path / "f").read_text() == "and from the second"
 
 
-def test_a_local_change_wins_over_a_listing_under_way(make_mount: MakeMount) -> None:
+def test_a_local_change_wins_over_a_listing_under_way(make_mount: MakeMount, backing: Path) -> None:
     """Names made and removed here are never undone by what an older listing said."""
-    mount = make_mount()
     for number in range(50):
-        (mount.backing / f"s{number}").touch()
+        (backing / f"s{number}").touch()
+    mount = make_mount(backing=backing)
     for number in range(30):
         (mount.path / f"n{number}").touch()
         os.unlink(mount.path / f"s{number}")

@@ -73,7 +73,7 @@ def test_host_key_changed(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
     known = tmp_path / "known_hosts"
     known.write_text(f"# a line before\n[127.0.0.1]:{sshd.port} {other}")
     result = run("root@127.0.0.1:", mountpoint, "-F", "none", "-o", options(sshd, UserKnownHostsFile=known))
-    check(result, Failure.HOST_KEY_CHANGED, "127.0.0.1", f"{known}:2")
+    check(result, Failure.HOST_KEY_CHANGED, "127.0.0.1", f"{known}", "line 2")
 
 
 def test_authentication_failed(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:

@@ -21,8 +21,11 @@ GENERIC = (
 )
 
 
+PROGRAM = Path("/usr/local/bin/sftpfs")
+
+
 class Machine:
-    """mount(8) and umount(8) with an fstab of our own, and ``sftpfs`` in PATH."""
+    """mount(8) and umount(8) with an fstab of our own."""
 
     def __init__(self, sshd: Sshd, directory: Path) -> None:
         self.backing = directory / "server"
@@ -33,12 +36,7 @@ class Machine:
         (self.backing / "hello").write_text("hello\n")
         self.options = ",".join(server_options(sshd))
         self.spec = f"root@127.0.0.1:{self.backing}"
-        programs = directory / "bin"
-        programs.mkdir()
-        wrapper = programs / "sftpfs"
-        wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
-        wrapper.chmod(0o755)
-        self.environment = environment(PATH=f"{programs}:{os.environ['PATH']}")
+        self.environment = environment()
 
     def line(self, options: str, kind: str = "fuse.sftpfs", spec: str | None = None) -> None:
         self.fstab.write_text(f"{spec or self.spec}  {self.path}  {kind}  {options}  0  0\n")
@@ -59,6 +57,28 @@ class Machine:
 
     def mount(self) -> tuple[int, str]:
         return self.call("mount", "--fstab", self.fstab, self.path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """``sftpfs`` where mount.fuse looks for it: it takes no PATH from its caller.
+
+    What an administrator has put there is kept aside for the while.
+    """
+    wrapper = tmp_path_factory.mktemp("bin") / "sftpfs"
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
+    wrapper.chmod(0o755)
+    aside = PROGRAM.with_name("sftpfs.set-aside-by-test")
+    if os.path.lexists(PROGRAM) and not os.path.lexists(aside):
+        PROGRAM.rename(aside)
+    PROGRAM.unlink(missing_ok=True)
+    PROGRAM.symlink_to(wrapper)
+    try:
+        yield
+    finally:
+        PROGRAM.unlink()
+        if os.path.lexists(aside):
+            aside.rename(PROGRAM)
 
 
 @pytest.fixture

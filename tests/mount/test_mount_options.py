@@ -16,12 +16,12 @@ from tests.harness.kernel import fails_with, opened
 from tests.harness.waiting import eventually
 
 
-def test_uid_gid_and_umask(make_mount: MakeMount) -> None:
+def test_uid_gid_and_umask(make_mount: MakeMount, backing: Path) -> None:
     """libfuse's meaning of umask: every mode is 0777 without those bits."""
-    mount = make_mount("uid=1234", "gid=2345", "umask=027")
-    (mount.backing / "f").touch()
-    os.chmod(mount.backing / "f", 0o666)
-    (mount.backing / "d").mkdir()
+    (backing / "f").touch()
+    os.chmod(backing / "f", 0o666)
+    (backing / "d").mkdir()
+    mount = make_mount("uid=1234", "gid=2345", "umask=027", backing=backing)
     seen = os.stat(mount.path / "f")
     assert (seen.st_uid, seen.st_gid) == (1234, 2345)
     assert stat.S_IMODE(seen.st_mode) == 0o750
@@ -29,10 +29,10 @@ def test_uid_gid_and_umask(make_mount: MakeMount) -> None:
     assert os.stat(mount.path).st_uid == 1234
 
 
-def test_idmap_none_shows_the_servers_ids(make_mount: MakeMount) -> None:
-    mount = make_mount("idmap=none")
-    (mount.backing / "f").touch()
-    os.chown(mount.backing / "f", 4321, 5432)
+def test_idmap_none_shows_the_servers_ids(make_mount: MakeMount, backing: Path) -> None:
+    (backing / "f").touch()
+    os.chown(backing / "f", 4321, 5432)
+    mount = make_mount("idmap=none", backing=backing)
     seen = os.stat(mount.path / "f")
     assert (seen.st_uid, seen.st_gid) == (4321, 5432)
     os.chown(mount.path / "f", 11, 22)
@@ -40,24 +40,26 @@ def test_idmap_none_shows_the_servers_ids(make_mount: MakeMount) -> None:
     assert (seen.st_uid, seen.st_gid) == (11, 22)
 
 
-def test_idmap_file_translates_both_ways(make_mount: MakeMount, tmp_path: Path) -> None:
+def test_idmap_file_translates_both_ways(make_mount: MakeMount, backing: Path, tmp_path: Path) -> None:
     """Lines of ``name:remote id``; the name is looked up here."""
     (tmp_path / "uids").write_text("daemon:7001\n")
     (tmp_path / "gids").write_text("daemon:7002\n")
-    mount = make_mount("idmap=file", f"uidfile={tmp_path}/uids", f"gidfile={tmp_path}/gids", "nomap=ignore")
-    (mount.backing / "f").touch()
-    os.chown(mount.backing / "f", 7001, 7002)
+    (backing / "f").touch()
+    os.chown(backing / "f", 7001, 7002)
+    (backing / "g").touch()
+    mount = make_mount(
+        "idmap=file", f"uidfile={tmp_path}/uids", f"gidfile={tmp_path}/gids", "nomap=ignore", backing=backing
+    )
     seen = os.stat(mount.path / "f")
     assert (seen.st_uid, seen.st_gid) == (1, 1)
-    (mount.backing / "g").touch()
     os.chown(mount.path / "g", 1, 1)
     seen = os.stat(mount.backing / "g")
     assert (seen.st_uid, seen.st_gid) == (7001, 7002)
 
 
-def test_read_only(make_mount: MakeMount) -> None:
-    mount = make_mount("ro")
-    (mount.backing / "f").write_text("readable")
+def test_read_only(make_mount: MakeMount, backing: Path) -> None:
+    (backing / "f").write_text("readable")
+    mount = make_mount("ro", backing=backing)
     assert (mount.path / "f").read_text() == "readable"
     attempts = [
         lambda: os.open(mount.path / "f", os.O_WRONLY),
@@ -90,9 +92,9 @@ def test_content_is_right_with(make_mount: MakeMount, option: str) -> None:
     assert os.listdir(mount.path) == ["f"]
 
 
-def test_direct_io_sees_every_change_through_an_open_handle(make_mount: MakeMount) -> None:
-    mount = make_mount("direct_io", "dcache_timeout=0")
-    (mount.backing / "f").write_bytes(b"one")
+def test_direct_io_sees_every_change_through_an_open_handle(make_mount: MakeMount, backing: Path) -> None:
+    (backing / "f").write_bytes(b"one")
+    mount = make_mount("direct_io", "dcache_timeout=0", backing=backing)
     with opened(mount.path / "f", os.O_RDONLY) as fd:
         assert os.pread(fd, 10, 0) == b"one"
         (mount.backing / "f").write_bytes(b"three")
@@ -106,9 +108,9 @@ def test_synchronous_writes_are_on_the_server_when_write_returns(make_mount: Mak
         assert (mount.backing / "f").read_bytes() == b"there"
 
 
-def test_disable_hardlink(make_mount: MakeMount) -> None:
-    mount = make_mount("disable_hardlink")
-    (mount.backing / "f").touch()
+def test_disable_hardlink(make_mount: MakeMount, backing: Path) -> None:
+    (backing / "f").touch()
+    mount = make_mount("disable_hardlink", backing=backing)
     with fails_with(errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
         os.link(mount.path / "f", mount.path / "g")
     assert os.listdir(mount.backing) == ["f"]
@@ -127,14 +129,16 @@ def test_another_user_is_kept_out(make_mount: MakeMount, tmp_path: Path) -> None
     assert as_nobody("ls", mount.path).returncode != 0
 
 
-def test_allow_other_lets_in_by_the_permission_bits(make_mount: MakeMount, tmp_path: Path) -> None:
-    mount = make_mount("allow_other")
+def test_allow_other_lets_in_by_the_permission_bits(
+    make_mount: MakeMount, backing: Path, tmp_path: Path
+) -> None:
+    os.chmod(backing, 0o755)
+    (backing / "open").write_text("everybody")
+    os.chmod(backing / "open", 0o644)
+    (backing / "shut").write_text("root only")
+    os.chmod(backing / "shut", 0o600)
+    mount = make_mount("allow_other", backing=backing)
     open_the_way(tmp_path)
-    os.chmod(mount.backing, 0o755)
-    (mount.backing / "open").write_text("everybody")
-    os.chmod(mount.backing / "open", 0o644)
-    (mount.backing / "shut").write_text("root only")
-    os.chmod(mount.backing / "shut", 0o600)
     eventually(lambda: as_nobody("ls", mount.path).returncode == 0, 30)
     assert as_nobody("cat", mount.path / "open").stdout == b"everybody"
     assert as_nobody("cat", mount.path / "shut").returncode != 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import MakeMount, Place
 from tests.harness.waiting import eventually
 
 pytestmark = pytest.mark.limit(300)
@@ -223,12 +223,23 @@ def test_find_and_checksums_are_equal_on_both_sides(place: Place, source: Path) 
     )
 
 
+def check_virtual_environment(here: Path, *options: str) -> None:
+    """Make one with pip, import from it, run its pip."""
+    run(sys.executable, "-m", "venv", *options, here / "venv")
+    python = here / "venv" / "bin" / "python"
+    (here / "module.py").write_text("value = 42\n")
+    words = run(python, "-c", "import sys, module; print(sys.prefix, module.value)", cwd=here)
+    assert words.split() == [str(here / "venv"), "42"]
+    assert "pip" in run(python, "-m", "pip", "--version")
+
+
 def test_a_virtual_environment_inside_the_mount(place: Place) -> None:
-    run(sys.executable, "-m", "venv", "--without-pip", place.here / "venv")
-    python = place.here / "venv" / "bin" / "python"
-    (place.here / "module.py").write_text("value = 42\n")
-    words = run(python, "-c", "import sys, module; print(sys.prefix, module.value)", cwd=place.here)
-    assert words.split() == [str(place.here / "venv"), "42"]
+    """By copies: links to the interpreter outside the mount are not followed by default."""
+    check_virtual_environment(place.here, "--copies")
+
+
+def test_a_virtual_environment_of_links_to_the_outside(make_mount: MakeMount) -> None:
+    check_virtual_environment(make_mount("no_contain_symlinks").path)
 
 
 def test_shell_redirections(place: Place) -> None:

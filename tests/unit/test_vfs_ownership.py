@@ -101,8 +101,6 @@ def test_a_malformed_id_file_is_named_with_its_line(tmp_path: Path) -> None:
         (UNKNOWN_ID, 0o000, 7, True),
     ],
 )
-def test_access_follows_the_mode_bits_of_the_login(
-    session: int, mode: int, mask: int, allowed: bool
-) -> None:
+def test_access_follows_the_mode_bits_of_the_login(session: int, mode: int, mask: int, allowed: bool) -> None:
     owners = learned(OwnershipConfig(), uid=session)
     assert owners.permits(attributes(1000, 1000, stat.S_IFREG | mode), mask) is allowed

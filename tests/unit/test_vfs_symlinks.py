@@ -13,12 +13,13 @@ from sftpfs.config import SymlinkPolicy
 from sftpfs.vfs.symlinks import shown_target
 
 ROOT = b"/srv/data"
+MOUNTPOINT = b"/home/me/mnt"
 
 
 def shown(
     target: bytes, link: bytes = b"/srv/data/a/link", policy: SymlinkPolicy = SymlinkPolicy.CONTAIN
 ) -> bytes:
-    return shown_target(target, link, ROOT, policy)
+    return shown_target(target, link, ROOT, MOUNTPOINT, policy)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,8 @@ def shown(
         (b"/srv/data", b".."),
         (b"/srv/data/a", b"."),
         (b"/srv//data/./b", b"../b"),
+        (b"/home/me/mnt/b", b"../b"),
+        (b"/home/me/mnt", b".."),
     ],
 )
 def test_targets_inside_work(target: bytes, expected: bytes) -> None:
@@ -45,7 +48,17 @@ def test_targets_inside_work(target: bytes, expected: bytes) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    [b"/etc/passwd", b"../../x", b"../..", b"/srv/database", b"/srv/data/../x", b"/", b"x/../../../y"],
+    [
+        b"/etc/passwd",
+        b"../../x",
+        b"../..",
+        b"/srv/database",
+        b"/srv/data/../x",
+        b"/",
+        b"/home/me/mnt/../x",
+        b"/home/me",
+        b"x/../../../y",
+    ],
 )
 def test_targets_that_leave_the_mount_are_refused(target: bytes) -> None:
     with pytest.raises(OSError) as caught:
@@ -72,7 +85,8 @@ def test_pass_shows_targets_as_they_are() -> None:
 
 
 def test_a_mount_of_the_whole_server_contains_everything_absolute() -> None:
-    assert shown_target(b"/etc/passwd", b"/home/u/link", b"/", SymlinkPolicy.CONTAIN) == b"../../etc/passwd"
+    shown_path = shown_target(b"/etc/passwd", b"/home/u/link", b"/", MOUNTPOINT, SymlinkPolicy.CONTAIN)
+    assert shown_path == b"../../etc/passwd"
 
 
 COMPONENT = st.sampled_from([b"..", b".", b"", b"a", b"b", b"srv", b"data"])

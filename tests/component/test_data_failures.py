@@ -1,0 +1,195 @@
+"""Writes that fail, servers that do not tell, handles that go early: replies by hand."""
+
+from __future__ import annotations
+
+import errno
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.component.data_room import Room, in_room, perform_rest
+from tests.component.data_server import attach, settle_tasks
+
+MIB = 1 << 20
+
+
+def test_failed_write_is_told_once_to_each_writer_open_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(room: Room) -> None:
+        one, two, three, reader = room.open(), room.open(), room.open(), room.open(write=False)
+        room.server.fail_next["write"] = errno.ENOSPC
+        assert one.write_nowait(100, b"lost")
+        for operation in (one.flush, two.fsync, lambda: three.write(0, b"x")):
+            with pytest.raises(OSError) as caught:
+                await room.perform(operation)
+            assert caught.value.errno == errno.ENOSPC
+        late = room.open()
+        for handle in (one, two, three, reader, late):
+            await room.perform(handle.flush)
+        assert await room.perform(room.contents.drain) == []
+
+    in_room(tmp_path, test, b"content")
+    assert "inode 9: bytes 100 to 104" in caplog.text
+
+
+def test_size_of_lost_data_is_not_shown(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["write"] = errno.ENOSPC
+        assert handle.write_nowait(100, b"lost")
+        assert room.content.size == 104
+        with pytest.raises(OSError):
+            await room.perform(room.content.settle)
+        assert room.content.size is None and not room.content.dirty
+        assert room.observer.settled[-1][1].size == 7
+        with pytest.raises(OSError):
+            await room.perform(handle.flush)
+        assert bytes(await room.perform(handle.read, 0, 200)) == b"content"
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_lost_data_is_not_shown_where_the_server_does_not_answer_either(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next.update(write=errno.EIO, fstat=errno.EIO)
+        assert handle.write_nowait(100, b"lost")
+        with pytest.raises(OSError):
+            await room.perform(handle.flush)
+        assert not room.content.dirty and room.observer.settled[-1][1].size == 7
+        assert attach(room.content, room.server)[1] is False
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_written_data_stays_the_truth_until_the_server_tells(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["fstat"] = errno.EIO
+        assert handle.write_nowait(0, b"longer than before")
+        await room.perform(handle.flush)
+        assert room.content.dirty and room.content.size == 18
+        room.server.fail_next["fstat"] = errno.EIO
+        with pytest.raises(OSError):
+            await room.perform(room.content.settle)
+        settled = await room.perform(room.content.settle)
+        assert settled.size == 18 and not room.content.dirty
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_release_without_flush_writes_first_and_tells_the_truth_it_knows(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["fstat"] = errno.EIO
+        assert handle.write_nowait(0, b"longer than before")
+        await room.perform(handle.release)
+        assert room.path.read_bytes() == b"longer than before"
+        assert not room.content.dirty and room.observer.settled[-1][1].size == 18
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_settling_does_not_tell_of_an_old_failure_again(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["write"] = errno.ENOSPC
+        assert handle.write_nowait(0, b"lost")
+        with pytest.raises(OSError):
+            await room.perform(handle.flush)
+        assert handle.write_nowait(0, b"good")
+        assert (await room.perform(room.content.settle)).size == 7
+        assert await room.perform(room.content.settle) is None
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_fsync_tells_of_the_failed_write_first(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next.update(write=errno.ENOSPC, fsync=errno.EIO)
+        assert handle.write_nowait(0, b"lost")
+        with pytest.raises(OSError) as caught:
+            await room.perform(handle.fsync)
+        assert caught.value.errno == errno.ENOSPC
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_failure_nobody_was_told_of_comes_out_at_unmount(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["write"] = errno.EDQUOT
+        assert handle.write_nowait(0, b"lost")
+        await room.perform(handle.release)
+        ((number, problem),) = await room.perform(room.contents.drain)
+        assert (number, problem.errno) == (9, errno.EDQUOT)
+        assert await room.perform(room.contents.drain) == []
+
+    in_room(tmp_path, test)
+
+
+def test_release_in_the_middle_leaves_nothing_dirty(tmp_path: Path) -> None:
+    """A release that is cancelled closes all the same; what was under way still counts."""
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.write_nowait(0, bytes(MIB))
+        with trio.move_on_after(0):
+            await handle.release()
+        draining = await room.start(room.contents.drain)
+        assert room.content.dirty and not draining.done
+        room.server.finish_all()
+        await settle_tasks()
+        assert draining.take() == []
+        assert not room.content.dirty and room.contents.dirty_bytes == 0
+
+    in_room(tmp_path, test)
+
+
+def test_drain_sends_everything_at_once(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        other = room.contents.create(10)
+        handles = [room.open(), attach(other, room.server)[0]]
+        for at, handle in enumerate(handles):
+            assert handle.write_nowait(at, b"x")
+        draining = await room.start(room.contents.drain)
+        assert room.kinds()[:2] == ["write", "write"]
+        assert await perform_rest(room, draining) == []
+        assert room.statistics()["dirty_files"] == 0
+        await room.perform(handles[1].release)
+
+    in_room(tmp_path, test)
+
+
+def test_lingering_data_is_sent_and_then_settled(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.write_nowait(0, b"lingers")
+        writer = room.content.writer
+        writer.tidy(time.time_ns())
+        assert room.kinds() == []
+        writer.tidy(time.time_ns() + 2 * 10**9)
+        assert room.kinds() == ["write"]
+        room.server.finish_all()
+        writer.tidy(time.time_ns() + 2 * 10**9)
+        assert room.kinds() == ["fstat"]
+        room.server.finish_all()
+        assert not room.content.dirty and room.observer.settled
+
+    in_room(tmp_path, test)
+
+
+def test_write_after_the_fstat_left_keeps_the_file_dirty(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.write_nowait(0, b"first")
+        closing = await room.start(handle.flush)
+        assert handle.write_nowait(5, b"second")
+        await perform_rest(room, closing)
+        assert room.content.dirty and room.content.size == 11 and not room.observer.settled
+
+    in_room(tmp_path, test)

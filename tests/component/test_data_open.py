@@ -1,0 +1,121 @@
+"""Close-to-open: what of the content an open may keep."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from sftpfs.types import AttributeChange
+from tests.component.data_room import Room, in_room
+from tests.component.data_server import age, attach
+
+
+def test_unchanged_file_is_served_from_memory_after_reopening(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        await room.perform(handle.read, 0, 100)
+        await room.perform(handle.release)
+        again, keep_cache = attach(room.content, room.server)
+        assert keep_cache
+        assert bytes(again.read_nowait(0, 100) or b"") == b"content"
+
+    in_room(tmp_path, test, b"content")
+
+
+@pytest.mark.parametrize("change", ["size", "mtime"])
+def test_changed_file_is_dropped_at_the_open(tmp_path: Path, change: str) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        await room.perform(handle.read, 0, 100)
+        room.path.write_bytes(b"CONTENT" if change == "mtime" else b"longer content")
+        if change == "size":
+            age(room.path)
+        again, keep_cache = attach(room.content, room.server)
+        assert not keep_cache
+        assert again.read_nowait(0, 100) is None
+        assert bytes(await room.perform(again.read, 0, 100)) == room.path.read_bytes()
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_change_within_the_second_of_the_fetch_is_seen_by_the_next_open(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        now = time.time()
+        os.utime(room.path, (now, now))
+        handle = room.open()
+        assert bytes(await room.perform(handle.read, 0, 100)) == b"before"
+        with room.path.open("r+b") as file:
+            file.write(b"after!")
+        os.utime(room.path, (now, now))  # the same whole second, the same size
+        again, keep_cache = attach(room.content, room.server)
+        assert not keep_cache
+        assert bytes(await room.perform(again.read, 0, 100)) == b"after!"
+
+    in_room(tmp_path, test, b"before")
+
+
+def test_server_clock_behind_ours_is_taken_into_account(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        age(room.path, 60)
+        options = {"readable": True, "writable": True, "append": False, "synchronous": False, "direct": False}
+        handle = room.open()
+        await room.perform(handle.read, 0, 100)
+        for fetched, trusted in ((time.time(), True), (time.time() - 70, False)):
+            remote = room.server.open(handle.remote.flags)
+            known = room.server.attributes()
+            assert room.content.attach(remote, **options, known=known, fetched=fetched)[1] is trusted
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_version_found_while_reading_is_kept_from_the_kernel_at_the_next_open(
+    tmp_path: Path,
+) -> None:
+    """The kernel may hold pages of the version before: the next open must not let it keep them."""
+
+    async def test(room: Room) -> None:
+        first = room.open()
+        await room.perform(first.read, 0, 100)
+        second = room.open()
+        room.path.write_bytes(b"another content")
+        age(room.path, 1000)
+        room.content.invalidate()
+        assert bytes(await room.perform(second.read, 0, 100)) == b"another content"
+        assert attach(room.content, room.server)[1] is False
+        assert attach(room.content, room.server)[1] is True
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_kernel_cache_keeps_pages_whatever_happened(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        await room.perform(room.open().read, 0, 100)
+        room.path.write_bytes(b"changed altogether")
+        again, keep_cache = attach(room.content, room.server)
+        assert keep_cache
+        assert bytes(await room.perform(again.read, 0, 100)) == b"changed altogether"
+
+    in_room(tmp_path, test, b"content", kernel_cache=True)
+
+
+def test_without_auto_cache_no_page_is_kept(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        await room.perform(room.open().read, 0, 100)
+        assert attach(room.content, room.server)[1] is False
+
+    in_room(tmp_path, test, b"content", auto_cache=False)
+
+
+def test_own_writes_are_not_taken_for_unchanged(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.write_nowait(0, b"written")
+        assert attach(room.content, room.server)[1] is True  # dirty: ours is the truth
+        await room.perform(handle.flush)
+        await room.perform(handle.setattr, AttributeChange(atime=1000, mtime=1000))
+        assert attach(room.content, room.server)[1] is False
+
+    in_room(tmp_path, test, b"content")

@@ -1,0 +1,248 @@
+"""What a reader asks the server for and when, and what it is given: replies by hand."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from sftpfs.data.chunks import CHUNK_BYTES
+from tests.component.data_room import Room, content, in_room, perform_rest
+from tests.component.data_server import attach, settle_tasks
+
+MIB = 1 << 20
+
+
+def test_first_read_brings_fstat_and_is_one_batch(tmp_path: Path) -> None:
+    data = content(1000)
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.read_nowait(0, 4096) is None
+        reading = await room.start(handle.read, 0, 4096)
+        assert room.kinds() == ["fstat", "read"]
+        assert room.server.sent_bytes["read"] == len(data)
+        room.server.finish_all()
+        await settle_tasks()
+        assert bytes(reading.take()) == data
+        assert bytes(handle.read_nowait(0, 4096) or b"") == data
+        assert bytes(handle.read_nowait(100, 50) or b"") == data[100:150]
+        assert room.kinds() == []
+
+    in_room(tmp_path, test, data)
+
+
+def test_hit_inside_a_chunk_is_a_view(tmp_path: Path) -> None:
+    data = content(CHUNK_BYTES)
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        await room.perform(handle.read, 0, CHUNK_BYTES)
+        found = handle.read_nowait(4096, 4096)
+        assert isinstance(found, memoryview) and found == data[4096:8192]
+
+    in_room(tmp_path, test, data)
+
+
+def test_readers_share_one_request(tmp_path: Path) -> None:
+    data = content(CHUNK_BYTES)
+
+    async def test(room: Room) -> None:
+        one, other = room.open(), room.open()
+        outcomes = [await room.start(handle.read, at, 4096) for handle in (one, other) for at in (0, 8192)]
+        assert room.server.counts == {"fstat": 1, "read": 1}
+        room.server.finish_all()
+        await settle_tasks()
+        assert [bytes(outcome.take()) for outcome in outcomes] == [data[:4096], data[8192:12288]] * 2
+
+    in_room(tmp_path, test, data)
+
+
+def test_file_changed_since_the_open_is_read_again_whole(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        reading = await room.start(handle.read, 0, 4096)
+        read = room.server.pending("read")[0]
+        read.execute()  # the old content is on its way
+        room.path.write_bytes(b"new content, longer")
+        assert bytes(await perform_rest(room, reading)) == b"new content, longer"
+        assert room.server.counts["read"] == 2
+
+    in_room(tmp_path, test, b"old content")
+
+
+def test_sequential_reader_is_read_ahead_of_in_one_batch(tmp_path: Path) -> None:
+    data = content(40 * CHUNK_BYTES + 77)
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        most = 0
+        for at in range(0, len(data), CHUNK_BYTES):
+            found = handle.read_nowait(at, CHUNK_BYTES)
+            if found is None:
+                reading = await room.start(handle.read, at, CHUNK_BYTES)
+                most = max(most, len(room.server.pending("read")))
+                while not reading.done:  # only what is next arrives: the reader keeps up with us
+                    room.server.finish(room.server.requests[0])
+                    await settle_tasks()
+                found = reading.take()
+            assert bytes(found) == data[at : at + CHUNK_BYTES]
+        assert most > 4
+        assert room.server.counts["read"] == 41
+        assert room.statistics()["read_ahead_wasted_bytes"] == 0
+
+    in_room(tmp_path, test, data)
+
+
+def test_random_small_reads_fetch_little_more_than_asked(tmp_path: Path) -> None:
+    data = content(16 * MIB)
+    choose = random.Random(3)
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        asked = 0
+        for _ in range(300):
+            at = choose.randrange(1, len(data) // 4096) * 4096
+            found = handle.read_nowait(at, 4096)
+            if found is None:
+                found = await room.perform(handle.read, at, 4096)
+            assert bytes(found) == data[at : at + 4096]
+            asked += 4096
+        room.server.finish_all()
+        assert room.server.sent_bytes["read"] <= 2 * asked
+
+    in_room(tmp_path, test, data)
+
+
+def test_read_ahead_can_be_turned_off(tmp_path: Path) -> None:
+    data = content(8 * CHUNK_BYTES)
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        for at in range(0, len(data), CHUNK_BYTES):
+            await room.perform(handle.read, at, CHUNK_BYTES)
+            assert room.kinds() == []
+        assert room.statistics()["read_ahead_issued_bytes"] == 0
+
+    in_room(tmp_path, test, data, read_ahead=False)
+
+
+def test_what_was_fetched_ahead_of_a_closed_file_holds_no_budget(tmp_path: Path) -> None:
+    data = content(8 * CHUNK_BYTES)
+
+    async def test(room: Room) -> None:
+        for arrives_before_close in (True, False):
+            room.content.invalidate()
+            handle = room.open()
+            reading = await room.start(handle.read, 0, CHUNK_BYTES)
+            for request in room.server.requests[:2]:
+                room.server.finish(request)
+            await settle_tasks()
+            reading.take()
+            assert room.statistics()["read_ahead_held_bytes"] >= CHUNK_BYTES
+            if arrives_before_close:
+                room.server.finish_all()
+            await handle.release()
+            assert room.statistics()["read_ahead_held_bytes"] == 0
+            room.server.finish_all()
+            again = room.open()
+            assert bytes(again.read_nowait(CHUNK_BYTES, 100) or b"") == data[CHUNK_BYTES : CHUNK_BYTES + 100]
+            await room.perform(again.release)
+
+    in_room(tmp_path, test, data)
+
+
+def test_read_across_chunks_is_joined(tmp_path: Path) -> None:
+    data = content(3 * CHUNK_BYTES)
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert (
+            bytes(await room.perform(handle.read, 1000, 2 * CHUNK_BYTES))
+            == data[1000 : 1000 + 2 * CHUNK_BYTES]
+        )
+
+    in_room(tmp_path, test, data)
+
+
+def test_file_that_shrank_ends_early_and_is_not_padded(tmp_path: Path) -> None:
+    data = content(4 * CHUNK_BYTES)
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        await room.perform(handle.read, 0, 4096)
+        room.server.finish_all()
+        os.truncate(room.path, 3 * CHUNK_BYTES + 10)
+        found = await room.perform(handle.read, 3 * CHUNK_BYTES, 4096)
+        assert bytes(found) == data[3 * CHUNK_BYTES : 3 * CHUNK_BYTES + 10]
+
+    in_room(tmp_path, test, data)
+
+
+@pytest.mark.parametrize("size", [CHUNK_BYTES // 2, 2 * CHUNK_BYTES + 10])
+def test_file_cut_while_partly_cached_is_read_anew(tmp_path: Path, size: int) -> None:
+    """No read is made of the beginning of one version and the end of another."""
+    data = content(4 * CHUNK_BYTES)
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        await room.perform(handle.read, 0, 4096)
+        room.path.write_bytes(bytes(size))
+        assert bytes(await room.perform(handle.read, 0, len(data))) == bytes(size)
+
+    in_room(tmp_path, test, data, read_ahead=False)
+
+
+def test_file_without_the_bytes_its_size_tells_ends_where_it_ends(tmp_path: Path) -> None:
+    """As files of /proc and /sys do."""
+
+    async def test(room: Room) -> None:
+        told = room.server.attributes()._replace(size=4096)
+        handle, _ = attach(room.content, room.server, known=told)
+        room.server.attributes = lambda: told  # type: ignore[method-assign]
+        assert bytes(await room.perform(handle.read, 0, 4096)) == b"little"
+
+    in_room(tmp_path, test, b"little")
+
+
+def test_file_that_grew_is_read_on_once_known(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert bytes(await room.perform(handle.read, 0, 4096)) == b"first\n"
+        with room.path.open("ab") as file:
+            file.write(b"second\n")
+        assert room.content.revalidated(room.server.attributes(), time.time())
+        assert bytes(await room.perform(handle.read, 0, 4096)) == b"first\nsecond\n"
+        assert not room.content.revalidated(room.server.attributes(), time.time())
+
+    in_room(tmp_path, test, b"first\n")
+
+
+def test_failed_read_is_an_error_and_the_next_tries_again(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["read"] = errno.EIO
+        with pytest.raises(OSError) as caught:
+            await room.perform(handle.read, 0, 100)
+        assert caught.value.errno == errno.EIO
+        assert bytes(await room.perform(handle.read, 0, 100)) == b"content"
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_read_needs_a_handle_that_may_read(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open(write=False)
+        with pytest.raises(OSError) as caught:
+            await handle.write(0, b"x")
+        assert caught.value.errno == errno.EBADF
+        handle.readable = False
+        with pytest.raises(OSError) as caught:
+            await handle.read(0, 1)
+        assert caught.value.errno == errno.EBADF and handle.read_nowait(0, 1) is None
+
+    in_room(tmp_path, test)

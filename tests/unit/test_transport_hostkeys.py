@@ -1,0 +1,125 @@
+"""known_hosts: matching, verdicts, storing; and what a person is shown."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sftpfs.transport import hostkeys
+from sftpfs.transport.hostkeys import KnownHosts, Verdict, parse_line
+
+
+def key(kind: str, content: bytes = b"x" * 32) -> bytes:
+    name = kind.encode()
+    return struct.pack(">I", len(name)) + name + struct.pack(">I", len(content)) + content
+
+
+ED = key("ssh-ed25519")
+OTHER_ED = key("ssh-ed25519", b"y" * 32)
+RSA = key("ssh-rsa")
+
+
+def line(name: str, blob: bytes, marker: str = "") -> str:
+    text = f"{name} {hostkeys.key_type(blob)} {base64.b64encode(blob).decode()} comment"
+    return f"@{marker} {text}" if marker else text
+
+
+def known(*lines: str) -> KnownHosts:
+    entries = [parse_line(text, "file", number) for number, text in enumerate(lines, 1)]
+    return KnownHosts(entry for entry in entries if entry is not None)
+
+
+def verdict(hosts: KnownHosts, name: str, blob: bytes, bare: str | None = None) -> Verdict:
+    return hosts.check(name, bare, blob).verdict
+
+
+def test_verdicts() -> None:
+    hosts = known(line("a,b", ED), line("c", OTHER_ED), line("d", RSA))
+    assert verdict(hosts, "a", ED) is Verdict.KNOWN
+    assert verdict(hosts, "b", ED) is Verdict.KNOWN
+    assert verdict(hosts, "c", ED) is Verdict.CHANGED
+    assert verdict(hosts, "d", ED) is Verdict.UNKNOWN  # a key of another type says nothing
+    assert verdict(hosts, "e", ED) is Verdict.UNKNOWN
+
+
+def test_the_line_of_a_changed_key_is_told() -> None:
+    hosts = known("# comment", "", line("a", RSA), line("a", OTHER_ED))
+    entry = hosts.check("a", None, ED).entry
+    assert entry is not None and (entry.file, entry.line) == ("file", 4)
+
+
+def test_one_right_key_among_several_is_enough() -> None:
+    assert verdict(known(line("a", OTHER_ED), line("a", ED)), "a", ED) is Verdict.KNOWN
+
+
+def test_a_revoked_key_is_never_taken() -> None:
+    assert verdict(known(line("a", ED), line("*", ED, "revoked")), "a", ED) is Verdict.REVOKED
+    assert verdict(known(line("a", ED), line("b", ED, "revoked")), "a", ED) is Verdict.KNOWN
+
+
+def test_the_bare_name_can_only_help() -> None:
+    assert verdict(known(line("a", ED)), "[a]:2", ED, "a") is Verdict.KNOWN
+    assert verdict(known(line("a", OTHER_ED)), "[a]:2", ED, "a") is Verdict.UNKNOWN
+    assert verdict(known(line("[a]:2", OTHER_ED), line("a", ED)), "[a]:2", ED, "a") is Verdict.CHANGED
+
+
+def test_wildcards_and_negation() -> None:
+    hosts = known(line("*.org,!bad.org", ED))
+    assert verdict(hosts, "good.org", ED) is Verdict.KNOWN
+    assert verdict(hosts, "bad.org", ED) is Verdict.UNKNOWN
+
+
+def test_hashed_names_match_only_their_host() -> None:
+    hosts = known(hostkeys.entry_text("[a]:2", ED, hashed=True))
+    assert verdict(hosts, "[a]:2", ED) is Verdict.KNOWN
+    assert verdict(hosts, "[a]:3", ED) is Verdict.UNKNOWN
+
+
+def test_authorities() -> None:
+    hosts = known(line("*.org", ED, "cert-authority"), line("x.org", OTHER_ED, "cert-authority"))
+    assert hosts.has_authority("a.org", None) and not hosts.has_authority("a.com", None)
+    assert hosts.trusts_authority("a.org", None, ED)
+    assert not hosts.trusts_authority("a.org", None, OTHER_ED)
+    assert verdict(hosts, "a.org", ED) is Verdict.UNKNOWN  # an authority is no host key
+    revoked = known(line("*", ED, "cert-authority"), line("*", ED, "revoked"))
+    assert not revoked.trusts_authority("a.org", None, ED)
+
+
+def test_known_types_come_first() -> None:
+    hosts = known(line("a", RSA), line("a", ED))
+    assert hosts.known_types("a", None) == ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa", "ssh-ed25519"]
+
+
+@given(st.text(max_size=200))
+def test_no_line_of_a_file_can_break_it(text: str) -> None:
+    entry = parse_line(text, "file", 1)
+    if entry is not None:
+        entry.matches("host")
+
+
+@given(st.binary(max_size=100))
+def test_no_key_of_a_server_can_break_it(blob: bytes) -> None:
+    known(line("a", ED)).check("a", None, blob)
+    assert hostkeys.fingerprint(blob).startswith("SHA256:")
+
+
+def test_storing_appends_and_keeps_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "dir" / "known_hosts"
+    hostkeys.store(str(path), "a", ED, False)
+    hostkeys.store(str(path), "b", RSA, True)
+    lines = path.read_text().splitlines()
+    assert len(lines) == 2 and lines[0].startswith("a ssh-ed25519 ") and lines[1].startswith("|1|")
+    assert verdict(KnownHosts.read([str(path), str(tmp_path / "missing")]), "b", RSA) is Verdict.KNOWN
+
+
+def test_answers() -> None:
+    assert hostkeys.agrees("yes", ED) is True
+    assert hostkeys.agrees(hostkeys.fingerprint(ED), ED) is True
+    assert hostkeys.agrees(hostkeys.fingerprint(RSA), ED) is None
+    assert hostkeys.agrees("no", ED) is False
+    assert hostkeys.agrees(None, ED) is False
+    assert hostkeys.agrees("y", ED) is None

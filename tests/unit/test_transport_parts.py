@@ -1,0 +1,118 @@
+"""Small parts of the transports: messages, remembered answers, argv, jump hosts, words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sftpfs.config import Endpoint, TransportConfig, TransportKind
+from sftpfs.errors import Failure, MountError
+from sftpfs.transport import control
+from sftpfs.transport.api import PromptKind
+from sftpfs.transport.command import ssh_arguments
+from sftpfs.transport.failures import connect_failure, name_failure
+from sftpfs.transport.memory import AnswerMemory
+from sftpfs.transport.worker import split_jump
+
+
+def test_messages_travel_whole_with_a_descriptor_and_end_with_the_peer() -> None:
+    ours, theirs = control.socketpair()
+    read_end, write_end = os.pipe()
+    with ours:
+        with theirs:
+            control.send(ours, {"type": "a", "text": "é\n"}, [write_end])
+            control.send(ours, {"type": "b"})
+            os.close(write_end)
+            received = control.receive(theirs)
+            assert received is not None
+            message, fd = received
+            assert message == {"type": "a", "text": "é\n"} and fd is not None
+            os.write(fd, b"x")
+            assert os.read(read_end, 1) == b"x" and not os.get_inheritable(fd)
+            os.close(fd)
+            assert control.receive(theirs) == ({"type": "b"}, None)
+        assert control.receive(ours) is None
+    os.close(read_end)
+
+
+@given(st.text(max_size=300))
+def test_what_a_server_says_cannot_steer_a_terminal(text: str) -> None:
+    line = control.one_line(text)
+    assert line.isprintable() or not line
+    assert all(c.isprintable() or c == "\n" for c in control.shown(text))
+
+
+def test_only_lasting_answers_are_recalled_and_only_for_the_first_try() -> None:
+    memory = AnswerMemory()
+    memory.keep({"password a": "secret"})
+    assert memory.recall(PromptKind.PASSWORD, "password a", 0) == "secret"
+    assert memory.recall(PromptKind.PASSWORD, "password a", 1) is None
+    assert memory.recall(PromptKind.PASSWORD, "password b", 0) is None
+    assert memory.recall(PromptKind.ONE_TIME, "password a", 0) is None
+    assert "secret" not in repr(memory)
+
+
+def test_argv_of_the_command() -> None:
+    config = TransportConfig(
+        kind=TransportKind.COMMAND,
+        ssh_command=("ssh", "-v"),
+        ssh_config_file="/f",
+        ssh_options=(("IdentityFile", "/k"), ("ServerAliveInterval", "5")),
+        compression=True,
+    )
+    argv = ssh_arguments(config, Endpoint("host", user="ann", port=7), batch=True)
+    assert argv[:2] == ["ssh", "-v"] and argv[-3:] == ["-s", "host", "sftp"]
+    for word in ("-x", "-a", "-C", "-oClearAllForwardings=yes", "-oIdentityFile=/k", "-oBatchMode=yes"):
+        assert word in argv
+    assert argv[argv.index("-p") + 1] == "7" and argv[argv.index("-F") + 1] == "/f"
+    assert argv[argv.index("-l") + 1] == "ann"
+    assert "-oServerAliveInterval=15" not in argv
+    by_path = TransportConfig(kind=TransportKind.COMMAND, ssh_command=("ssh",), sftp_server="/s")
+    argv = ssh_arguments(by_path, Endpoint("host"), batch=False)
+    assert argv[-2:] == ["host", "/s"] and "-s" not in argv and "-oBatchMode=yes" not in argv
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("host", (None, "host", None)),
+        ("ann@host:7", ("ann", "host", 7)),
+        ("[::1]:7", (None, "::1", 7)),
+        ("ann@[::1]", ("ann", "::1", None)),
+        ("::1", (None, "::1", None)),
+        ("ssh://ann@host:7/", ("ann", "host", 7)),
+    ],
+)
+def test_jump_hosts(text: str, expected: tuple[str | None, str, int | None]) -> None:
+    assert split_jump(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "ann@", "host:port"])
+def test_jump_hosts_that_make_no_sense(text: str) -> None:
+    with pytest.raises(MountError):
+        split_jump(text)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "failure"),
+    [
+        ([errno.EHOSTUNREACH, errno.ECONNREFUSED], Failure.REFUSED),
+        ([errno.ETIMEDOUT, errno.ENETUNREACH], Failure.UNREACHABLE),
+        ([errno.ETIMEDOUT], Failure.TIMED_OUT),
+        ([], Failure.TIMED_OUT),
+        ([errno.EACCES], Failure.UNREACHABLE),
+    ],
+)
+def test_words_for_addresses_that_fail(numbers: list[int], failure: Failure) -> None:
+    error = connect_failure("host", [OSError(number, os.strerror(number)) for number in numbers], 20)
+    assert error.failure is failure and "host" in error.message
+
+
+def test_words_for_names() -> None:
+    assert "network" in name_failure("h", socket.gaierror(socket.EAI_AGAIN, "again")).message
+    assert "'h' not found" in name_failure("h", socket.gaierror(socket.EAI_NONAME, "none")).message

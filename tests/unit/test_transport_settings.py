@@ -1,0 +1,191 @@
+"""ssh_config as ssh reads it, and what is decided from it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from sftpfs.errors import Failure, MountError
+from sftpfs.transport.settings import Defaults, Settings, StrictChecking, settings_for
+from sftpfs.transport.ssh_config import HostConfig, match_patterns, split_keyword, split_words
+
+DEFAULTS = Defaults(connect_timeout=20.0, keepalive_interval=15.0, keepalive_count=3, compression=False)
+
+
+def read(
+    path: Path, text: str, host: str = "work", *options: tuple[str, str], user: str | None = None
+) -> HostConfig:
+    path.write_text(text)
+    config = HostConfig(host, user)
+    config.add_options(options)
+    config.add_files(str(path))
+    return config
+
+
+def decide(*options: tuple[str, str], host: str = "work") -> Settings:
+    config = HostConfig(host)
+    config.add_options(options)
+    return settings_for(config, DEFAULTS)
+
+
+def test_the_first_value_wins_and_options_come_first(tmp_path: Path) -> None:
+    text = "Host work\n  Port 2022\n  User ann\nHost *\n  Port 22\n  Compression yes\n"
+    config = read(tmp_path / "c", text, "work", ("user", "bob"))
+    assert (config.port, config.user, config.flag("compression", False)) == (2022, "bob", True)
+    assert read(tmp_path / "c", text, "work", ("user", "bob"), user="eve").user == "eve"
+    assert read(tmp_path / "c", text, "home").port == 22
+
+
+def test_identity_files_add_up(tmp_path: Path) -> None:
+    config = read(tmp_path / "c", "IdentityFile b\nIdentityFile c\n", "work", ("IdentityFile", "a"))
+    assert config.words("identityfile") == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("Port 22", ("Port", "22")),
+        ("Port=22", ("Port", "22")),
+        ("Port = 22", ("Port", "22")),
+        ("\tProxyCommand\tnc -X 5 %h %p", ("ProxyCommand", "nc -X 5 %h %p")),
+        ("Port", ("Port", "")),
+    ],
+)
+def test_keywords(line: str, words: tuple[str, str]) -> None:
+    assert split_keyword(line.strip()) == words
+
+
+def test_words() -> None:
+    assert split_words('a "b c" d # e', "x") == ["a", "b c", "d"]
+    assert split_words("DOMAIN\\user", "x") == ["DOMAIN\\user"]
+    with pytest.raises(MountError) as caught:
+        split_words('"open', "file line 3")
+    assert "file line 3" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("patterns", "subject", "expected"),
+    [
+        (["*"], "any", True),
+        (["a?c"], "abc", True),
+        (["*.org", "!bad.org"], "good.org", True),
+        (["*.org", "!bad.org"], "bad.org", False),
+        (["!bad.org"], "good.org", False),
+        (["[a]"], "a", False),
+        (["[a]"], "[a]", True),
+        (["HOST"], "host", True),
+    ],
+)
+def test_patterns(patterns: list[str], subject: str, expected: bool) -> None:
+    assert match_patterns(patterns, subject) is expected
+
+
+def test_match_blocks(tmp_path: Path) -> None:
+    text = (
+        "Host alias\n HostName real.example.org\n"
+        "Match host *.example.org user ann\n Port 1\n"
+        "Match originalhost alias\n Port 2\n"
+        "Match exec 'test %h = real.example.org'\n ServerAliveCountMax 7\n"
+        "Match !exec true\n ServerAliveInterval 9\n"
+        "Match final host real.example.org\n ConnectTimeout 5\n"
+        "Match all\n ConnectTimeout 6\n"
+    )
+    config = read(tmp_path / "c", text, "alias")
+    assert config.port == 2
+    assert config.number("serveralivecountmax", 0) == 7
+    assert not config.has("serveraliveinterval")
+    assert config.seconds("connecttimeout", 0) == 6
+    assert read(tmp_path / "c", text, "alias", user="ann").port == 1
+
+
+def test_includes(tmp_path: Path) -> None:
+    (tmp_path / "one.conf").write_text("Port 1\nHost other\n Port 9\n")
+    (tmp_path / "two.conf").write_text("User two\n")
+    text = f"Host nobody\n Include {tmp_path}/none\nHost work\n Include {tmp_path}/*.conf\n HostName after\n"
+    config = read(tmp_path / "c", text)
+    assert (config.port, config.user, config.host) == (1, "two", "after")
+
+
+def test_an_include_of_itself_ends(tmp_path: Path) -> None:
+    with pytest.raises(MountError) as caught:
+        read(tmp_path / "c", f"Include {tmp_path}/c\n")
+    assert caught.value.failure is Failure.CONFIGURATION
+
+
+def test_tokens_and_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEYS", "/keys")
+    monkeypatch.setenv("HOME", "/home/ann")
+    options = (
+        ("HostName", "%h.example.org"),
+        ("ProxyCommand", "nc '%h' %p %% %n %r"),
+        ("IdentityFile", "${KEYS}/%n"),
+        ("UserKnownHostsFile", "~/hosts %d/more"),
+        ("Port", "7"),
+        ("User", "bob"),
+    )
+    settings = decide(*options)
+    assert settings.host == "work.example.org"
+    assert settings.proxy_command == "nc 'work.example.org' 7 % work bob"
+    assert settings.identity_files == ("/keys/work",) and settings.identities_given
+    assert settings.user_known_hosts == ("/home/ann/hosts", "/home/ann/more")
+    with pytest.raises(MountError):
+        decide(("IdentityFile", "${NO_SUCH_VARIABLE_HERE}/x"))
+    with pytest.raises(MountError):
+        decide(("IdentityFile", "%z"))
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/agent")
+    settings = decide()
+    assert (settings.port, settings.family, settings.strict) == (22, socket.AF_UNSPEC, StrictChecking.ASK)
+    assert (settings.keepalive_interval, settings.keepalive_count) == (15.0, 3)
+    assert settings.agent == "/agent" and decide(("IdentityAgent", "none")).agent is None
+    assert decide(("IdentityAgent", "SSH_AUTH_SOCK")).agent == "/agent"
+    assert "aes128-gcm@openssh.com" in settings.algorithms["Ciphers"]
+    assert decide(("Ciphers", "aes256-ctr")).algorithms["Ciphers"] == "aes256-ctr"
+    assert settings.known_hosts_name == "work"
+
+
+def test_times_and_switches() -> None:
+    assert decide(("ServerAliveInterval", "1m30s")).keepalive_interval == 90
+    assert decide(("ServerAliveInterval", "0")).keepalive_interval == 0
+    assert decide(("ConnectTimeout", "none")).connect_timeout == 20
+    assert decide(("StrictHostKeyChecking", "off")).strict is StrictChecking.NO
+    assert decide(("PubkeyAuthentication", "unbound")).pubkey
+    assert not decide(("ChallengeResponseAuthentication", "no")).keyboard_interactive
+    assert decide(("ProxyJump", "a,b@c:3")).proxy_jump == ("a", "b@c:3")
+    assert decide(("ProxyJump", "none"), ("ProxyCommand", "none")).proxy_command is None
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("Port", "x"),
+        ("Port", "70000"),
+        ("Port", "0"),
+        ("ConnectTimeout", "soon"),
+        ("BatchMode", "perhaps"),
+        ("StrictHostKeyChecking", "sometimes"),
+        ("AddressFamily", "ipx"),
+        ("User", ""),
+        ("RevokedHostKeys", "/etc/ssh/revoked"),
+    ],
+)
+def test_values_that_make_no_sense(option: tuple[str, str]) -> None:
+    with pytest.raises(MountError) as caught:
+        decide(option)
+    assert caught.value.failure is Failure.CONFIGURATION and "\n" not in caught.value.message
+
+
+def test_unknown_keywords_of_files_are_passed_over_and_kept_for_the_log(tmp_path: Path) -> None:
+    config = read(tmp_path / "c", "FutureOption yes\nForwardX11 yes\nPort 3\n")
+    assert config.port == 3 and config.unused == ["FutureOption", "ForwardX11"]
+
+
+def test_names_in_known_hosts() -> None:
+    assert decide(("Port", "2"), host="Work").known_hosts_name == "[work]:2"
+    assert decide(("Port", "2"), host="Work").bare_name == "work"
+    aliased = decide(("Port", "2"), ("HostKeyAlias", "Alias"))
+    assert aliased.known_hosts_name == "alias" and aliased.bare_name is None
