@@ -45,6 +45,13 @@ class DirectoryEntry(NamedTuple):
     attributes: Attributes | None
 
 
+class Listing(NamedTuple):
+    """A directory's entries, and its own attributes from just before the first was read."""
+
+    attributes: Attributes
+    entries: list[DirectoryEntry]
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeChange:
     """What a SETSTAT is to change; None leaves a thing as it is.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
+from weakref import WeakSet
 
 import trio
 
@@ -26,7 +27,7 @@ from sftpfs.types import AttributeChange, Attributes
 class FileContent:
     """The content of one inode, shared by all its handles."""
 
-    __slots__ = ("_mount", "_state", "handles", "reader", "writer")
+    __slots__ = ("__weakref__", "_mount", "_state", "handles", "reader", "writer")
 
     def __init__(self, number: int, mount: MountContent) -> None:
         extents: DirtyExtents[HandleState] = DirtyExtents()
@@ -178,10 +179,13 @@ class Contents:
 
     def __init__(self, config: DataConfig, observer: ContentObserver) -> None:
         self._mount = MountContent(config, observer)
+        self._open: WeakSet[FileContent] = WeakSet()
 
     def create(self, number: int) -> FileContent:
         """The content of a new inode."""
-        return FileContent(number, self._mount)
+        content = FileContent(number, self._mount)
+        self._open.add(content)
+        return content
 
     async def run(self) -> None:
         """Send what nobody flushes; for the life of the mount, until cancelled."""
@@ -200,6 +204,10 @@ class Contents:
                 await writer.settle()
             except OSError as problem:
                 mount.unreported(writer.number, problem)
+        for content in list(self._open):
+            for handle in content.handles:
+                if handle.error is not None:  # its program was never told
+                    mount.unreported(content.number, handle.error)
         failed = list(mount.failed.items())
         mount.failed.clear()
         return failed

@@ -58,7 +58,7 @@ class FuseMount:
         """
         await self.filesystem.learn_owner()
         try:
-            await self.filesystem.resolver.listing(self.filesystem.tree.root)
+            await self.filesystem.listings.listing(self.filesystem.tree.root)
         except PermissionError:
             return  # a directory that may be entered but not listed is still worth mounting
         except OSError as problem:
@@ -71,6 +71,7 @@ class FuseMount:
         """Serve the kernel until unmounted or terminated."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.filesystem.contents.run)
+            nursery.start_soon(self.filesystem.background.run)
             await pyfuse3.main()
             nursery.cancel_scope.cancel()
 

@@ -262,7 +262,7 @@ class Operations(pyfuse3.Operations):
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         opened = self._directories[fh]
         if opened.snapshot is None or start_id == 0:
-            opened.snapshot = await self._filesystem.resolver.listing(opened.inode)
+            opened.snapshot = await self._filesystem.listing(opened.inode)
         if self._add_dots(opened.inode, start_id, token):
             self._add_names(opened.snapshot, max(start_id - FIRST_CHILD, 0), token)
 

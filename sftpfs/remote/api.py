@@ -10,7 +10,7 @@ Each coroutine costs one dependent wait (one round trip) unless it says otherwis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, Flag, auto
 from typing import Protocol
 
@@ -19,8 +19,8 @@ from sftpfs.types import (
     AttributeChange,
     Attributes,
     Buffer,
-    DirectoryEntry,
     FilesystemStatistics,
+    Listing,
     ServerCapabilities,
 )
 
@@ -106,7 +106,10 @@ class Remote(Protocol):
     async def realpath(self, path: bytes) -> bytes:
         """The canonical absolute path."""
 
-    async def list_directory(self, path: bytes) -> list[DirectoryEntry]:
+    async def lstat_many(self, paths: Sequence[bytes]) -> list[Attributes | OSError]:
+        """LSTAT of every path together: for each its attributes or the error. Raises SessionLostError."""
+
+    async def list_directory(self, path: bytes) -> Listing:
         """All entries but ``.`` and ``..``, names checked (no slash, no NUL, not empty).
 
         Two round trips where the listing fits what is asked for in parallel, else

@@ -17,7 +17,6 @@ from sftpfs.errors import Failure, MountError
 from sftpfs.sftp.session import Session
 from sftpfs.transport.api import Transport
 
-
 REASON_PATIENCE = 1.0
 """Seconds a program whose stream ended gets to end too, and so to tell its status and last words."""
 

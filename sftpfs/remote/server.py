@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sftpfs.aio import Slot
-from sftpfs.errors import Status, StatusError, error
+from sftpfs.errors import SessionLostError, Status, StatusError, error
 from sftpfs.remote import explain
 from sftpfs.remote.api import LinkTarget, OpenFlags, RemoteFile
 from sftpfs.remote.connection import Connection
@@ -27,8 +27,8 @@ from sftpfs.sftp.session import Session
 from sftpfs.types import (
     AttributeChange,
     Attributes,
-    DirectoryEntry,
     FilesystemStatistics,
+    Listing,
     ServerCapabilities,
 )
 
@@ -38,6 +38,9 @@ LSETSTAT = "lsetstat@openssh.com"
 STATVFS = "statvfs@openssh.com"
 
 PERMISSIONS = 0o7777
+
+LSTATS_TOGETHER = 256
+"""LSTATs in flight at once: a round trip each time costs little beside so many answers."""
 
 
 class Server:
@@ -89,12 +92,29 @@ class Server:
         check_path(canonical)
         return canonical
 
-    async def list_directory(self, path: bytes) -> list[DirectoryEntry]:
+    async def lstat_many(self, paths: Sequence[bytes]) -> list[Attributes | OSError]:
+        """As ``Remote.lstat_many``."""
+        session = await self._session()
+        found: list[Attributes | OSError] = []
+        for first in range(0, len(paths), LSTATS_TOGETHER):
+            slots = [_checked(self._look, session, path) for path in paths[first : first + LSTATS_TOGETHER]]
+            for slot in slots:
+                try:
+                    found.append(await slot.wait())
+                except SessionLostError:
+                    raise
+                except OSError as failed:
+                    found.append(failed)
+        return found
+
+    async def list_directory(self, path: bytes) -> Listing:
         """As ``Remote.list_directory``."""
         check_path(path)
         session = await self._session()
+        own = session.start_stat(path)
         try:
-            return await list_entries(session, path)
+            entries = await list_entries(session, path)
+            return Listing(await own.wait(), entries)
         except StatusError as failed:
             raise await explain.listing(session, failed, path) from None
 
@@ -252,3 +272,16 @@ class Server:
                 await rename_replacing(session, failed, old, new)
                 return
             raise await explain.renaming(session, failed, old, new, replace) from None
+
+
+def _checked(
+    look: Callable[[Session, bytes], Slot[Attributes]], session: Session, path: bytes
+) -> Slot[Attributes]:
+    """``look`` at ``path``; a path no server can take fails as it would have there."""
+    try:
+        check_path(path)
+    except OSError as refused:
+        slot: Slot[Attributes] = Slot()
+        slot.fail(refused)
+        return slot
+    return look(session, path)

@@ -54,7 +54,7 @@ def close_socket(sock: socket.socket) -> None:
 
 async def read_messages(sock: socket.socket, handle: Any) -> None:
     """Call ``handle(message)`` for each until the peer is gone or ``sock`` is closed."""
-    while True:
+    while sock.fileno() >= 0:  # a message may have been the last, and closed it
         try:
             await trio.lowlevel.wait_readable(sock)
             received = control.receive(sock)

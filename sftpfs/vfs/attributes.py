@@ -55,7 +55,7 @@ class AttributeWriter:
         if change is None:
             return
         if stat.S_ISLNK(inode.attributes.mode):
-            attributes = await self._remote.setattr(self._resolver.path(inode), change, LinkTarget.LINK)
+            attributes = await self._remote.setattr(self._tree.existing_path(inode), change, LinkTarget.LINK)
         else:
             attributes = await self._apply(inode, change, handle)
         self._tree.own_change(inode, attributes)
@@ -68,7 +68,7 @@ class AttributeWriter:
             return await handle.setattr(change)
         if content is not None and content.dirty and change.mtime is not None:
             await content.settle()  # data arriving later would move the time again
-        return await self._remote.setattr(self._resolver.path(inode), change)
+        return await self._remote.setattr(self._tree.existing_path(inode), change)
 
     async def _resize(self, inode: Inode, size: int, handle: FileHandle | None) -> None:
         if stat.S_ISDIR(inode.attributes.mode):
@@ -83,7 +83,7 @@ class AttributeWriter:
             return
         if content is not None and content.dirty:
             await content.settle()
-        attributes = await self._remote.setattr(self._resolver.path(inode), AttributeChange(size=size))
+        attributes = await self._remote.setattr(self._tree.existing_path(inode), AttributeChange(size=size))
         if content is not None:
             content.truncated(attributes)
         self._tree.own_change(inode, attributes)

@@ -58,14 +58,21 @@ class Files:
         """
         if not stat.S_ISREG(inode.attributes.mode):
             raise error(errno.EISDIR if inode.directory is not None else errno.EPERM)
-        path = self._resolver.path(inode)
+        path = self._tree.existing_path(inode)
         content = inode.content
         if flags & os.O_TRUNC and content is not None and content.dirty:
             await content.settle()  # what was written before must not land after the truncation
         mark = inode.change_mark
-        remote, attributes = await self._remote.open(
-            path, remote_flags(flags), 0o600, partial(self._tree.path, inode)
-        )
+        try:
+            remote, attributes = await self._remote.open(
+                path, remote_flags(flags), 0o600, partial(self._tree.path, inode)
+            )
+        except OSError as problem:
+            if problem.errno == errno.ENOENT and inode.parent is not None and inode.linked:
+                # The name went while its lease held: make the kernel look it up again.
+                self._tree.missing(inode.parent, inode.name)
+                raise error(errno.ESTALE) from None
+            raise
         if not stat.S_ISREG(attributes.mode):
             remote.close()
             inode.expires = 0.0
@@ -79,7 +86,7 @@ class Files:
             self._tree.refresh(inode, attributes)
             self._shorten_if_hot(inode)
         outdated = _as_the_kernel_knows(before) != _as_the_kernel_knows(inode.attributes)
-        file, keep_cache = self._attach(inode, remote, flags, attributes)
+        file, keep_cache = self._attach(inode, remote, flags)
         return file, keep_cache, outdated
 
     def _shorten_if_hot(self, inode: Inode) -> None:
@@ -96,7 +103,7 @@ class Files:
         whose file it is and its mode can be made exactly ``mode``; where the name has
         appeared meanwhile and O_EXCL was not asked for, that file is opened."""
         for _ in range(CREATE_ATTEMPTS):
-            path = self._resolver.child_path(parent, name)
+            path = self._tree.child_path(parent, name)
             wanted = (remote_flags(flags) | OpenFlags.CREATE | OpenFlags.EXCLUSIVE) & ~OpenFlags.TRUNCATE
             holder: list[Inode] = []
             try:
@@ -115,7 +122,7 @@ class Files:
             attributes = await self._namespace.own(parent, path, attributes, caller)
             inode = self._tree.created(parent, name, attributes)
             holder.append(inode)
-            file, keep_cache = self._attach(inode, remote, flags, attributes)
+            file, keep_cache = self._attach(inode, remote, flags)
             return inode, file, keep_cache
         raise error(errno.EEXIST)
 
@@ -124,12 +131,10 @@ class Files:
 
     async def _existing(self, parent: Inode, name: bytes) -> Inode | None:
         assert parent.directory is not None
-        parent.directory.complete_until = 0.0  # it claimed the name was free
+        parent.directory.absent_until = 0.0  # it claimed the name was free
         return await self._resolver.lookup(parent, name)
 
-    def _attach(
-        self, inode: Inode, remote: RemoteFile, flags: int, attributes: Attributes
-    ) -> tuple[OpenFile, bool]:
+    def _attach(self, inode: Inode, remote: RemoteFile, flags: int) -> tuple[OpenFile, bool]:
         if inode.content is None:
             inode.content = self._contents.create(inode.number)
         access = flags & os.O_ACCMODE
@@ -140,7 +145,7 @@ class Files:
             append=bool(flags & os.O_APPEND),
             synchronous=bool(flags & O_SYNC_BITS),
             direct=bool(flags & os.O_DIRECT),
-            known=attributes,
+            known=inode.attributes,
             fetched=self._tree.clock.server_time(time.time()),
         )
         if inode.handles is None:

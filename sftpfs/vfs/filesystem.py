@@ -15,9 +15,12 @@ from sftpfs.config import MountConfig
 from sftpfs.data import Contents
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes, FilesystemStatistics
+from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.attributes import NANOSECONDS, AttributeWriter
+from sftpfs.vfs.background import Background
 from sftpfs.vfs.files import Files
 from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.listings import Listings
 from sftpfs.vfs.namespace import Namespace
 from sftpfs.vfs.ownership import OwnerMap
 from sftpfs.vfs.resolver import Resolver
@@ -49,9 +52,11 @@ class Filesystem:
         self.owners = OwnerMap(config.ownership, (os.getuid(), os.getgid()))
         self.tree = Tree(root, root_attributes, config.cache)
         self.contents = Contents(config.data, self)
-        self.resolver = Resolver(
-            self.tree, remote, config.symlinks, os.fsencode(os.path.abspath(config.mountpoint))
-        )
+        self.background = Background()
+        self.listings = Listings(self.tree, remote, config.symlinks)
+        self.ahead = Ahead(self.listings, self.background)
+        mountpoint = os.fsencode(os.path.abspath(config.mountpoint))
+        self.resolver = Resolver(self.tree, remote, self.ahead, config.symlinks, mountpoint)
         self.namespace = Namespace(self.tree, remote, self.resolver, self.owners, config.hard_links)
         self.files = Files(self.tree, remote, self.resolver, self.namespace, self.contents)
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners)
@@ -88,6 +93,13 @@ class Filesystem:
             mtime_ns,
             max(mtime_ns, inode.ctime_ns),
         )
+
+    async def listing(self, inode: Inode) -> list[tuple[bytes, Inode]]:
+        """What a program lists: every name with its inode. Listings it will want next follow."""
+        self.ahead.demanded(inode)
+        listed = await self.listings.listing(inode)
+        self.ahead.advance()
+        return listed
 
     def access(self, inode: Inode, mask: int) -> bool:
         """access(2), as far as mode bits tell; the server has the last word anyway."""

@@ -40,17 +40,42 @@ class PendingListing:
 class Directory:
     """What is known of a directory's names.
 
-    INVARIANT: while ``complete_until`` lies ahead, a name not in ``children`` does not exist.
+    ``complete_until`` ends the lease on the listing; ``absent_until``, never later, the
+    lease on what it does not name. ``listed`` is what the server said of the directory
+    itself just before it was last listed, ``listed_at`` the server's wall clock then;
+    ``amended`` is True once we changed names since, so that its mtime proves nothing.
+    ``misses`` counts lookups that had to ask the server since it was last listed.
+
+    INVARIANT: while ``absent_until`` lies ahead, a name not in ``children`` does not exist.
     INVARIANT: a child in ``children`` under a name has this directory and name as its own,
     or among its aliases.
     INVARIANT: ``subdirectories``, where not None, are the directories among ``children``.
     """
 
-    __slots__ = ("children", "complete_until", "listing", "open_handles", "pending", "subdirectories")
+    __slots__ = (
+        "absence_lease",
+        "absent_until",
+        "amended",
+        "children",
+        "complete_until",
+        "listed",
+        "listed_at",
+        "listing",
+        "misses",
+        "open_handles",
+        "pending",
+        "subdirectories",
+    )
 
     def __init__(self) -> None:
         self.children: dict[bytes, Inode] = {}
         self.complete_until = 0.0
+        self.absent_until = 0.0
+        self.absence_lease = 0.0
+        self.listed: Attributes | None = None
+        self.listed_at = 0.0
+        self.amended = False
+        self.misses = 0
         self.listing: PendingListing | None = None
         self.open_handles = 0
         self.pending: dict[bytes, PendingLookup] = {}

@@ -15,6 +15,14 @@ SHORTEST_LEASE = 1.0
 """Seconds. A file seen changing on the server is asked about this often at most:
 what ``tail -f`` itself polls at, and NFS's acregmin is of the same order."""
 
+ABSENCE_LEASE = 2.0
+"""Seconds a name is believed missing at first: somebody who has just made a file on the
+server expects to find it here. Renewing costs one round trip a directory, not one a name."""
+
+MTIME_GRAIN = 3.0
+"""Seconds after its mtime within which a directory may have changed again without showing
+it: SFTP v3 tells whole seconds, and the server's clock is known within two."""
+
 LISTED_ENTRIES_MINIMUM = 1000
 """Below this a bound on cached names would disable the cache rather than bound it."""
 
@@ -60,6 +68,15 @@ class LeasePolicy:
         self.negative = config.negative_timeout if enabled else 0.0
         self.shortest = min(SHORTEST_LEASE, self.attribute)
 
+    def absence_lease(self, previous: float, changed: bool) -> float:
+        """How long absence is believed after a look; ``previous`` 0 for the first one. Seconds.
+
+        Starts at ``ABSENCE_LEASE`` and doubles while others make or remove no names there.
+        """
+        if previous == 0.0 or changed:
+            return min(ABSENCE_LEASE, self.negative)
+        return min(self.negative, previous * 2)
+
     def next_lease(self, previous: float, changed: bool) -> float:
         """The lease after a look; ``previous`` 0 for the first one. Seconds."""
         if previous == 0.0:
@@ -76,6 +93,14 @@ class LeasePolicy:
 def version_changed(old: Attributes, new: Attributes) -> bool:
     """True where size or mtime differ: other content, as far as SFTP v3 can tell."""
     return old.mtime != new.mtime or old.size != new.size
+
+
+def proves_unchanged(listed: Attributes, listed_at: float, now: Attributes) -> bool:
+    """True where a directory's mtime shows that no name came or went since it was listed.
+
+    ``listed`` are its attributes from just before, ``listed_at`` the server's clock then.
+    """
+    return listed.mtime == now.mtime and listed.mtime + MTIME_GRAIN < listed_at
 
 
 class NegativeLeases:

@@ -45,7 +45,7 @@ class Namespace:
 
     async def mkdir(self, parent: Inode, name: bytes, mode: int, caller: Caller) -> Inode:
         """A new directory. EEXIST where the name is taken. One round trip."""
-        path = self._resolver.child_path(parent, name)
+        path = self._tree.child_path(parent, name)
         attributes = await self._made(parent, name, self._remote.mkdir(path, stat.S_IMODE(mode)))
         return self._tree.created(parent, name, await self.own(parent, path, attributes, caller))
 
@@ -53,7 +53,7 @@ class Namespace:
         """A new regular file; EPERM for what SFTP cannot make (devices, sockets, pipes)."""
         if not stat.S_ISREG(mode):
             raise error(errno.EPERM, "SFTP makes regular files only")
-        path = self._resolver.child_path(parent, name)
+        path = self._tree.child_path(parent, name)
         flags = OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.EXCLUSIVE
         opening = self._remote.open(path, flags, stat.S_IMODE(mode), lambda: None)
         file, attributes = await self._made(parent, name, opening)
@@ -62,7 +62,7 @@ class Namespace:
 
     async def symlink(self, parent: Inode, name: bytes, target: bytes, caller: Caller) -> Inode:
         """A new symbolic link whose target the server keeps as given."""
-        path = self._resolver.child_path(parent, name)
+        path = self._tree.child_path(parent, name)
         attributes = await self._made(parent, name, self._remote.symlink(target, path))
         attributes = await self.own(parent, path, attributes, caller, LinkTarget.LINK)
         inode = self._tree.created(parent, name, attributes)
@@ -73,9 +73,11 @@ class Namespace:
         """Another name for ``inode``: both names share it from now on."""
         if not self._hard_links:
             raise error(errno.EPERM, "hard links are turned off")
-        path = self._resolver.child_path(parent, name)
+        path = self._tree.child_path(parent, name)
         try:
-            attributes = await self._made(parent, name, self._remote.link(self._resolver.path(inode), path))
+            attributes = await self._made(
+                parent, name, self._remote.link(self._tree.existing_path(inode), path)
+            )
         except OSError as problem:
             if problem.errno == errno.EOPNOTSUPP:
                 raise error(errno.EPERM, "the server makes no hard links") from None  # as link(2) has it
@@ -88,18 +90,18 @@ class Namespace:
 
     async def unlink(self, parent: Inode, name: bytes) -> None:
         """Remove a name. Open handles go on working: the server keeps the file for them."""
-        await self._removed(parent, name, self._remote.remove(self._resolver.child_path(parent, name)))
+        await self._removed(parent, name, self._remote.remove(self._tree.child_path(parent, name)))
 
     async def rmdir(self, parent: Inode, name: bytes) -> None:
         """Remove an empty directory; ENOTEMPTY otherwise."""
-        await self._removed(parent, name, self._remote.rmdir(self._resolver.child_path(parent, name)))
+        await self._removed(parent, name, self._remote.rmdir(self._tree.child_path(parent, name)))
 
     async def rename(
         self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes, replace: bool
     ) -> None:
         """Rename; ``replace`` over an existing name atomically, else EEXIST."""
-        old = self._resolver.child_path(old_parent, old_name)
-        new = self._resolver.child_path(new_parent, new_name)
+        old = self._tree.child_path(old_parent, old_name)
+        new = self._tree.child_path(new_parent, new_name)
         source = old_parent.directory.children.get(old_name) if old_parent.directory else None
         target = new_parent.directory.children.get(new_name) if new_parent.directory else None
         if source is not None and source is target:
@@ -165,4 +167,4 @@ class Namespace:
         if child is not None:
             child.expires = 0.0
         else:
-            directory.complete_until = 0.0
+            directory.complete_until = directory.absent_until = 0.0

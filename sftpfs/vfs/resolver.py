@@ -1,4 +1,4 @@
-"""Asking the server about names and attributes: lookup, getattr, listing, readlink.
+"""Asking the server about one name: lookup, getattr, readlink.
 
 Each question is asked once at a time (single flight) and its answer is installed only
 where we changed nothing of it meanwhile. Waits here; decides in ``vfs.tree``.
@@ -9,15 +9,13 @@ from __future__ import annotations
 import errno
 import stat
 import time
-from collections.abc import Sequence
-
-import trio
 
 from sftpfs.config import SymlinkPolicy
 from sftpfs.errors import error
 from sftpfs.remote.api import Remote
-from sftpfs.types import Attributes, DirectoryEntry
-from sftpfs.vfs.inodes import Inode, PendingListing, PendingLookup
+from sftpfs.types import Attributes
+from sftpfs.vfs.ahead import Ahead
+from sftpfs.vfs.inodes import Inode, PendingLookup
 from sftpfs.vfs.symlinks import shown_target
 from sftpfs.vfs.tree import Tree
 
@@ -25,33 +23,19 @@ INSTALL_ATTEMPTS = 4
 """A name that we ourselves change again and again while asking: after so many the last
 answer is given without being kept."""
 
-CONCURRENT_LOOKUPS = 64
-"""LSTATs in flight for a listing that came without attributes."""
-
 
 class Resolver:
     """Answers questions about the tree, from memory or from the server."""
 
-    def __init__(self, tree: Tree, remote: Remote, symlinks: SymlinkPolicy, mountpoint: bytes) -> None:
+    def __init__(
+        self, tree: Tree, remote: Remote, ahead: Ahead, symlinks: SymlinkPolicy, mountpoint: bytes
+    ) -> None:
         """``mountpoint``: absolute, on this machine; links that name it stay inside."""
         self._tree = tree
+        self._ahead = ahead
         self._remote = remote
         self._symlinks = symlinks
         self._mountpoint = mountpoint
-
-    def path(self, inode: Inode) -> bytes:
-        """The path of ``inode``; ESTALE once it has none."""
-        path = self._tree.path(inode)
-        if path is None:
-            raise error(errno.ESTALE)
-        return path
-
-    def child_path(self, parent: Inode, name: bytes) -> bytes:
-        """The path of ``name`` in ``parent``; ENOENT where the directory was removed."""
-        path = self._tree.path(parent)
-        if path is None:
-            raise error(errno.ENOENT)
-        return path + name if path == b"/" else path + b"/" + name
 
     # -- lookup ------------------------------------------------------------------
 
@@ -97,7 +81,7 @@ class Resolver:
             child = directory.children.get(name)
             mark = child.change_mark if child is not None else None
             epoch = self._tree.rename_epoch
-            attributes = await self._lstat(self.child_path(parent, name))
+            attributes = await self._look(parent, name)
             if pending.stale or (attributes is None and epoch != self._tree.rename_epoch):
                 known = self._tree.child(directory, parent.number, name, time.monotonic())
                 if known is not True:
@@ -115,6 +99,24 @@ class Resolver:
         inode = self._tree.install(parent, name, attributes)
         inode.expires = 0.0
         return inode
+
+    async def _look(self, parent: Inode, name: bytes) -> Attributes | None:
+        """LSTAT of ``name``; where a listing says it is missing but not recently enough, of the
+        directory too, whose mtime may prove the whole listing still true."""
+        directory = parent.directory
+        assert directory is not None
+        path = self._tree.child_path(parent, name)
+        if name in directory.children or directory.complete_until <= time.monotonic():
+            self._ahead.missed(parent)
+            return await self._lstat(path)
+        found, of_parent = await self._remote.lstat_many([path, self._tree.existing_path(parent)])
+        if isinstance(of_parent, Attributes) and not self._tree.renew_absence(parent, of_parent):
+            self._ahead.outdated(parent)
+        if isinstance(found, Attributes):
+            return found
+        if found.errno == errno.ENOENT:
+            return None
+        raise found
 
     async def _lstat(self, path: bytes) -> Attributes | None:
         try:
@@ -153,77 +155,13 @@ class Resolver:
         if inode.change_mark == mark:
             self._tree.refresh(inode, attributes)
 
-    # -- directories -------------------------------------------------------------
-
-    async def listing(self, inode: Inode) -> list[tuple[bytes, Inode]]:
-        """Every name of a directory with its inode: a snapshot."""
-        directory = inode.directory
-        if directory is None:
-            raise error(errno.ENOTDIR)
-        while directory.complete_until <= time.monotonic():
-            pending = directory.listing
-            if pending is None:
-                await self._fetch_listing(inode)
-                break  # good for this reading even where it may not be kept
-            await pending.slot.wait()
-        return list(directory.children.items())
-
-    async def _fetch_listing(self, inode: Inode) -> None:
-        directory = inode.directory
-        assert directory is not None
-        pending = PendingListing()
-        directory.listing = pending
-        try:
-            entries: Sequence[DirectoryEntry] = await self._remote.list_directory(self.path(inode))
-            if self._symlinks is SymlinkPolicy.FOLLOW:
-                entries = [_without_link_attributes(entry) for entry in entries]
-            if any(entry.attributes is None for entry in entries):
-                entries = await self._complete_entries(inode, entries)
-        except BaseException as problem:
-            directory.listing = None
-            pending.slot.fail(problem if isinstance(problem, OSError) else error(errno.EINTR))
-            raise
-        directory.listing = None
-        self._tree.install_listing(inode, entries, pending.changed)
-        pending.slot.set(None)
-
-    async def _complete_entries(
-        self, parent: Inode, entries: Sequence[DirectoryEntry]
-    ) -> list[DirectoryEntry]:
-        """Look up what the listing did not tell; names gone meanwhile are left out."""
-        complete = [entry for entry in entries if entry.attributes is not None]
-        limit = trio.CapacityLimiter(CONCURRENT_LOOKUPS)
-
-        async def look(name: bytes) -> None:
-            async with limit:
-                try:
-                    attributes = await self._lstat(self.child_path(parent, name))
-                except OSError as problem:
-                    if problem.errno not in (errno.EACCES, errno.ELOOP, errno.EIO):
-                        raise
-                    return
-            if attributes is not None:
-                complete.append(DirectoryEntry(name, attributes))
-
-        problems: list[OSError] = []
-        try:
-            async with trio.open_nursery() as nursery:
-                for entry in entries:
-                    if entry.attributes is None:
-                        nursery.start_soon(look, entry.name)
-        except* OSError as group:
-            problems.extend(_leaves(group))
-        if problems:
-            raise problems[0]
-        return complete
-
     # -- links -------------------------------------------------------------------
 
     async def readlink(self, inode: Inode) -> bytes:
         """The target as the mount shows it; EPERM where it may not be shown."""
         if not stat.S_ISLNK(inode.attributes.mode):
             raise error(errno.EINVAL)
-        path = self.path(inode)
+        path = self._tree.existing_path(inode)
         if inode.target is None or inode.target_expires <= time.monotonic():
             inode.target = await self._remote.readlink(path)
             inode.target_expires = time.monotonic() + self._tree.policy.link
@@ -232,21 +170,3 @@ class Resolver:
         if target == inode.given_target:
             return target  # a local program's own words, kept faithfully: nothing of the server's to fear
         return shown_target(target, path, self._tree.root_path, self._mountpoint, self._symlinks)
-
-
-def _without_link_attributes(entry: DirectoryEntry) -> DirectoryEntry:
-    """With ``follow_symlinks`` a link's own attributes say nothing of what it leads to."""
-    attributes = entry.attributes
-    if attributes is not None and stat.S_ISLNK(attributes.mode):
-        return DirectoryEntry(entry.name, None)
-    return entry
-
-
-def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:
-    found: list[OSError] = []
-    for problem in group.exceptions:
-        if isinstance(problem, BaseExceptionGroup):
-            found.extend(_leaves(problem))
-        else:
-            found.append(problem)
-    return found

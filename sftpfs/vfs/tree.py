@@ -8,21 +8,24 @@ INVARIANT: ``_by_number`` holds every inode the kernel knows (lookups > 0), and 
 
 from __future__ import annotations
 
+import errno
 import itertools
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from cachetools import LRUCache
 
 from sftpfs.config import CacheConfig
-from sftpfs.types import UNKNOWN_ID, Attributes, DirectoryEntry
+from sftpfs.errors import error
+from sftpfs.types import UNKNOWN_ID, Attributes, Listing
 from sftpfs.vfs.inodes import Directory, Inode, path_of
 from sftpfs.vfs.leases import (
     LISTED_ENTRIES_MINIMUM,
     LeasePolicy,
     NegativeLeases,
     ServerClock,
+    proves_unchanged,
     version_changed,
 )
 
@@ -79,20 +82,34 @@ class Tree:
         """Absolute path on the server, None once it has no name."""
         return path_of(inode, self.root_path)
 
+    def existing_path(self, inode: Inode) -> bytes:
+        """The path of ``inode``; ESTALE once it has none."""
+        path = path_of(inode, self.root_path)
+        if path is None:
+            raise error(errno.ESTALE)
+        return path
+
+    def child_path(self, parent: Inode, name: bytes) -> bytes:
+        """The path of ``name`` in ``parent``; ENOENT where the directory was removed."""
+        path = path_of(parent, self.root_path)
+        if path is None:
+            raise error(errno.ENOENT)
+        return path + name if path == b"/" else path + b"/" + name
+
     def child(self, parent: Directory, number: int, name: bytes, now: float) -> Inode | bool:
         """What memory says of ``name`` in directory ``number``: the inode with a valid lease,
         False (known missing), or True (ask the server)."""
         found = parent.children.get(name)
         if found is not None:
             return found if found.expires > now else True
-        return not (parent.complete_until > now or self.negatives.expires(number, name) > now)
+        return not (parent.absent_until > now or self.negatives.expires(number, name) > now)
 
     def missing_until(self, parent: Inode, name: bytes) -> float:
         """When the lease on the absence of ``name`` ends (monotonic seconds); 0 where it exists."""
         directory = parent.directory
         if directory is None or name in directory.children:
             return 0.0
-        return max(directory.complete_until, self.negatives.expires(parent.number, name))
+        return max(directory.absent_until, self.negatives.expires(parent.number, name))
 
     def statistics(self) -> dict[str, int]:
         """Counts for whoever looks in."""
@@ -149,23 +166,50 @@ class Tree:
         assert directory is not None
         if name in directory.children:
             self.unlink(parent, name)
-        self.negatives.add(parent.number, name, time.monotonic() + self.policy.negative)
+        lease = directory.absence_lease or self.policy.absence_lease(0.0, False)
+        self.negatives.add(parent.number, name, time.monotonic() + lease)
 
-    def install_listing(self, parent: Inode, entries: Iterable[DirectoryEntry], changed: set[bytes]) -> None:
-        """A whole listing of ``parent``; names in ``changed`` were changed by us meanwhile.
+    def install_listing(self, parent: Inode, listing: Listing, started: float, changed: set[bytes]) -> None:
+        """A whole listing of ``parent``, asked for at ``started`` (the server's clock); names in
+        ``changed`` were changed by us meanwhile.
 
         Entries without attributes are for the caller to look up first.
         """
         directory = parent.directory
         assert directory is not None
+        was_complete = directory.complete_until > 0.0
         seen: set[bytes] = set()
-        for name, attributes in entries:
+        foreign = False
+        for name, attributes in listing.entries:
             seen.add(name)
             if attributes is not None and name not in changed:
+                foreign = foreign or name not in directory.children
                 self._install_listed(parent, name, attributes)
         for name in [name for name in directory.children if name not in seen and name not in changed]:
+            foreign = True
             self.unlink(parent, name)
+        directory.listed = listing.attributes
+        directory.listed_at = started
+        directory.amended = bool(changed)
+        directory.misses = 0
+        lease = directory.absence_lease if was_complete else 0.0
+        directory.absence_lease = self.policy.absence_lease(lease, foreign)
         self._complete(parent, directory)
+
+    def renew_absence(self, parent: Inode, attributes: Attributes) -> bool:
+        """The server says the listed directory ``parent`` has ``attributes`` now; True where they
+        prove its listing still true, which is then believed anew."""
+        directory = parent.directory
+        assert directory is not None
+        now = time.monotonic()
+        if directory.amended or directory.listed is None or directory.complete_until <= now:
+            return False
+        if not proves_unchanged(directory.listed, directory.listed_at, attributes):
+            return False
+        directory.absence_lease = self.policy.absence_lease(directory.absence_lease, False)
+        directory.complete_until = now + self.policy.directory
+        directory.absent_until = now + min(directory.absence_lease, self.policy.directory)
+        return True
 
     def _install_listed(self, parent: Inode, name: bytes, attributes: Attributes) -> None:
         inode = parent.directory.children.get(name)  # type: ignore[union-attr]
@@ -177,12 +221,14 @@ class Tree:
             inode.attributes = inode.attributes._replace(nlink=attributes.nlink)
 
     def _complete(self, parent: Inode, directory: Directory) -> None:
-        directory.complete_until = time.monotonic() + self.policy.directory
+        now = time.monotonic()
+        directory.complete_until = now + self.policy.directory
+        directory.absent_until = now + min(directory.absence_lease, self.policy.directory)
         try:
             self._listings[parent.number] = parent
         except ValueError:
             # Larger than all that may be kept: good for this reading only.
-            directory.complete_until = 0.0
+            directory.complete_until = directory.absent_until = 0.0
 
     def _grant(self, inode: Inode, changed: bool) -> None:
         inode.lease = self.policy.next_lease(inode.lease, changed)
@@ -201,6 +247,9 @@ class Tree:
         inode.ctime_ns = time.time_ns()
         self.clock.learn(attributes.mtime, time.time())
         if inode.directory is not None:
+            # Who but us would put something into a directory made a moment ago?
+            inode.directory.absence_lease = self.policy.negative
+            inode.directory.amended = True
             self._complete(inode, inode.directory)
         self.directory_changed(parent)
         return inode
@@ -244,7 +293,7 @@ class Tree:
                 inode.aliases = [*aliases, (new_parent, new_name)]
             inode.ctime_ns = time.time_ns()
             inode.target = None  # a rewritten relative target depends on where the link stands
-        self.negatives.add(old_parent.number, old_name, time.monotonic() + self.policy.negative)
+        self.missing(old_parent, old_name)
         self.directory_changed(old_parent)
         self.directory_changed(new_parent)
 
@@ -260,6 +309,7 @@ class Tree:
         directory = parent.directory
         assert directory is not None
         directory.subdirectories = None
+        directory.amended = True
         self.negatives.discard(parent.number, name)
         pending = directory.pending.get(name)
         if pending is not None:
@@ -343,7 +393,7 @@ class Tree:
     def _listing_evicted(self, inode: Inode) -> None:
         directory = inode.directory
         assert directory is not None
-        directory.complete_until = 0.0
+        directory.complete_until = directory.absent_until = 0.0
         for child in list(directory.children.values()):
             if child.lookups == 0:
                 self._drop_unused_child(child)

@@ -50,18 +50,23 @@ class WalkAhead:
 
     INVARIANT: ``_unused`` holds exactly the directories listed ahead, or being so, that
     nobody has listed since; its size never exceeds ``LARGEST_WINDOW``.
-    INVARIANT: ``in_flight`` counts those of them whose listing is under way.
+    INVARIANT: ``_flying`` holds the numbers of what was planned and has not arrived.
     """
 
-    __slots__ = ("_demanded", "_here", "_unused", "in_flight", "tally", "window")
+    __slots__ = ("_demanded", "_flying", "_here", "_unused", "tally", "window")
 
     def __init__(self) -> None:
         self.window = 0
-        self.in_flight = 0
+        self._flying: set[int] = set()
         self.tally = Tally()
         self._demanded: dict[int, float] = {}
         self._unused: dict[int, Inode] = {}
         self._here: Inode | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Listings planned and not yet arrived."""
+        return len(self._flying)
 
     def demanded(self, directory: Inode, now: float) -> None:
         """Somebody lists ``directory`` (monotonic seconds)."""
@@ -86,7 +91,7 @@ class WalkAhead:
         if not self.window or self._here is None or not self.tally.pays(TRIAL):
             return []
         self._expire(now)
-        room = min(self.window - len(self._unused), MOST_IN_FLIGHT - self.in_flight)
+        room = min(self.window - len(self._unused), MOST_IN_FLIGHT - len(self._flying))
         if room <= 0:
             return []
         chosen = []
@@ -96,13 +101,13 @@ class WalkAhead:
                 break
         for directory in chosen:
             self._unused[directory.number] = directory
-        self.in_flight += len(chosen)
+            self._flying.add(directory.number)
         self.tally.issued += len(chosen)
         return chosen
 
     def arrived(self, directory: Inode, useful: bool) -> None:
         """The listing ``plan`` asked for is here; not ``useful`` where it failed."""
-        self.in_flight -= 1
+        self._flying.discard(directory.number)
         if not useful and self._unused.pop(directory.number, None) is not None:
             self.tally.wasted += 1
 
@@ -110,9 +115,9 @@ class WalkAhead:
         """Forget listings whose lease ended before anybody used them."""
         for number, directory in list(self._unused.items()):
             state = directory.directory
-            if not directory.linked or (
-                state is not None and state.listing is None and state.complete_until <= now
-            ):
+            if number in self._flying or state is None:
+                continue
+            if not directory.linked or state.complete_until <= now:
                 del self._unused[number]
                 self.tally.wasted += 1
 

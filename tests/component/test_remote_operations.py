@@ -276,11 +276,11 @@ def test_listing_of_five_thousand(tmp_path: Path) -> None:
         os.close(os.open(encoded(tmp_path) + b"/" + name, os.O_CREAT, 0o600))
 
     async def work(server: Server, pool: Pool, base: bytes) -> None:
-        entries = await server.list_directory(base)
+        entries = (await server.list_directory(base)).entries
         assert {entry.name for entry in entries} == names
         assert len(entries) == len(names)
         assert all(entry.attributes is not None and stat.S_ISREG(entry.attributes.mode) for entry in entries)
-        assert await server.list_directory(base + b"/") != []
+        assert (await server.list_directory(base + b"/")).entries != []
 
     operate(work, tmp_path)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -53,8 +54,8 @@ ATTEMPTS: dict[str, Action] = {
     "link": lambda path: os.link(path / "f", path / "new"),
     "statvfs": os.statvfs,
 }
-"""An operation of every kind, each in a directory of its own: the kernel holds a directory's lock over
-a change of it, so operations on one directory wait for each other before they reach the file system."""
+"""An operation of every kind, each in a directory of its own: the kernel holds a lock of the directory over
+each lookup and change in it, so operations on one directory wait for each other before they reach us."""
 
 
 def prepare(directory: Path) -> None:
@@ -65,11 +66,23 @@ def prepare(directory: Path) -> None:
         (place / "link").symlink_to("f")
 
 
-def assert_all_end(mount: Mount) -> None:
+@contextmanager
+def places(mount: Mount) -> Iterator[dict[str, Path]]:
+    """The attempts' directories by open descriptors: no step of a path walk is shared between them."""
+    with ExitStack() as stack:
+        found = {}
+        for name in ATTEMPTS:
+            fd = os.open(mount.path / f"for {name}", os.O_PATH | os.O_DIRECTORY)
+            stack.callback(os.close, fd)
+            found[name] = Path(f"/proc/self/fd/{fd}")
+        yield found
+
+
+def assert_all_end(where: dict[str, Path]) -> None:
     """Every attempt ends, with an error, within the deadline; all run at once."""
     with concurrent.futures.ThreadPoolExecutor(len(ATTEMPTS)) as pool:
         waiting = {
-            name: pool.submit(in_time, partial(action, mount.path / f"for {name}"), TIMEOUT + SLACK)
+            name: pool.submit(in_time, partial(action, where[name]), TIMEOUT + SLACK)
             for name, action in ATTEMPTS.items()
         }
         for name, future in waiting.items():
@@ -82,9 +95,10 @@ def test_a_frozen_sshd(private_sshd: Sshd, make_mount: MakeMount, backing: Path)
     prepare(backing)
     mount = make_mount(*OPTIONS, server=private_sshd, backing=backing)
     mount.expect(".")
-    private_sshd.freeze()
     try:
-        assert_all_end(mount)
+        with places(mount) as where:
+            private_sshd.freeze()
+            assert_all_end(where)
         assert str(mount.path) in Path("/proc/self/mounts").read_text()
         mount.unmount()
     finally:
@@ -104,8 +118,9 @@ def test_operations_that_were_pending_end(
 ) -> None:
     """They were sent before the server froze; the replies never come."""
     mount = mounted(make_mount, counting_proxy, backing)
-    counting_proxy.set_latency(3600)
-    assert_all_end(mount)
+    with places(mount) as where:
+        counting_proxy.set_latency(3600)
+        assert_all_end(where)
     mount.unmount()
 
 
@@ -113,8 +128,9 @@ def test_new_operations_in_a_hole_end_and_the_mount_comes_down(
     make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
 ) -> None:
     mount = mounted(make_mount, counting_proxy, backing)
-    counting_proxy.pause()
-    assert_all_end(mount)
+    with places(mount) as where:
+        counting_proxy.pause()
+        assert_all_end(where)
     mount.unmount()
 
 

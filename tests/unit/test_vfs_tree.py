@@ -6,7 +6,7 @@ import stat
 import time
 
 from sftpfs.config import CacheConfig
-from sftpfs.types import Attributes, DirectoryEntry
+from sftpfs.types import Attributes, DirectoryEntry, Listing
 from sftpfs.vfs.inodes import Inode, PendingListing, PendingLookup
 from sftpfs.vfs.tree import ROOT_NUMBER, Tree
 
@@ -56,7 +56,7 @@ def test_unknown_known_and_missing() -> None:
 def test_a_complete_listing_answers_missing_names_and_drops_vanished_ones() -> None:
     cached = tree()
     gone = cached.install(cached.root, b"gone", REGULAR)
-    cached.install_listing(cached.root, [DirectoryEntry(b"here", REGULAR)], set())
+    cached.install_listing(cached.root, Listing(DIRECTORY, [DirectoryEntry(b"here", REGULAR)]), 100.0, set())
     assert ask(cached, cached.root, b"other") is False
     assert ask(cached, cached.root, b"gone") is False
     assert isinstance(ask(cached, cached.root, b"here"), Inode)
@@ -73,7 +73,9 @@ def test_names_we_changed_during_a_listing_are_ours_to_tell() -> None:
     made = cached.created(cached.root, b"made", REGULAR)
     cached.removed(cached.root, b"removed")
     changed = directory.listing.changed
-    cached.install_listing(cached.root, [DirectoryEntry(b"removed", REGULAR)], changed)
+    cached.install_listing(
+        cached.root, Listing(DIRECTORY, [DirectoryEntry(b"removed", REGULAR)]), 100.0, changed
+    )
     assert ask(cached, cached.root, b"made") is made
     assert ask(cached, cached.root, b"removed") is False
     check(cached, cached.root)
@@ -159,7 +161,7 @@ def test_numbers_live_from_the_first_pin_to_the_last_forget() -> None:
 
 def test_a_forgotten_name_of_a_kept_listing_stays_known() -> None:
     cached = tree()
-    cached.install_listing(cached.root, [DirectoryEntry(b"a", REGULAR)], set())
+    cached.install_listing(cached.root, Listing(DIRECTORY, [DirectoryEntry(b"a", REGULAR)]), 100.0, set())
     inode = ask(cached, cached.root, b"a")
     assert isinstance(inode, Inode)
     cached.pin(inode)
@@ -173,11 +175,11 @@ def test_listings_beyond_the_bound_are_let_go_with_what_they_claimed() -> None:
     first = cached.install(cached.root, b"first", DIRECTORY)
     second = cached.install(cached.root, b"second", DIRECTORY)
     entries = [DirectoryEntry(b"%d" % number, REGULAR) for number in range(700)]
-    cached.install_listing(first, entries, set())
+    cached.install_listing(first, Listing(DIRECTORY, entries), 100.0, set())
     pinned = ask(cached, first, b"5")
     assert isinstance(pinned, Inode)
     cached.pin(pinned)
-    cached.install_listing(second, entries, set())
+    cached.install_listing(second, Listing(DIRECTORY, entries), 100.0, set())
     assert first.directory is not None
     assert list(first.directory.children) == [b"5"]
     assert ask(cached, first, b"no such") is True
@@ -187,7 +189,7 @@ def test_listings_beyond_the_bound_are_let_go_with_what_they_claimed() -> None:
 def test_a_directory_too_large_to_keep_is_read_but_not_believed_complete() -> None:
     cached = tree(max_entries=1000)
     entries = [DirectoryEntry(b"%d" % number, REGULAR) for number in range(1500)]
-    cached.install_listing(cached.root, entries, set())
+    cached.install_listing(cached.root, Listing(DIRECTORY, entries), 100.0, set())
     directory = cached.root.directory
     assert directory is not None and len(directory.children) == 1500
     assert ask(cached, cached.root, b"no such") is True
@@ -213,3 +215,40 @@ def test_a_known_link_count_survives_an_answer_without_one() -> None:
     assert inode.attributes.nlink == 3
     cached.removed(cached.root, b"a")
     assert inode.attributes.nlink == 2
+
+
+def expire_absence(cached: Tree) -> None:
+    assert cached.root.directory is not None
+    cached.root.directory.absent_until = 0.0
+
+
+def test_an_unchanged_mtime_renews_what_a_listing_says_is_missing() -> None:
+    cached = tree()
+    cached.install_listing(cached.root, Listing(DIRECTORY, []), 100.0, set())
+    expire_absence(cached)
+    assert ask(cached, cached.root, b"a") is True
+    assert cached.renew_absence(cached.root, DIRECTORY)
+    assert ask(cached, cached.root, b"a") is False
+
+
+def test_a_moved_or_too_young_mtime_or_a_change_of_ours_proves_nothing() -> None:
+    cached = tree()
+    cached.install_listing(cached.root, Listing(DIRECTORY, []), 100.0, set())
+    assert not cached.renew_absence(cached.root, DIRECTORY._replace(mtime=2))
+    cached.install_listing(cached.root, Listing(DIRECTORY, []), float(DIRECTORY.mtime + 1), set())
+    assert not cached.renew_absence(cached.root, DIRECTORY)
+    cached.install_listing(cached.root, Listing(DIRECTORY, []), 100.0, set())
+    cached.created(cached.root, b"ours", REGULAR)
+    assert not cached.renew_absence(cached.root, DIRECTORY)
+
+
+def test_absence_is_believed_longer_while_nobody_else_makes_names() -> None:
+    cached = tree()
+    directory = cached.root.directory
+    assert directory is not None
+    leases = []
+    for names in ([], [], [], [b"new"], [b"new"]):
+        entries = [DirectoryEntry(name, REGULAR) for name in names]
+        cached.install_listing(cached.root, Listing(DIRECTORY, entries), 100.0, set())
+        leases.append(directory.absence_lease)
+    assert leases == [2.0, 4.0, 8.0, 2.0, 4.0]

@@ -1,0 +1,48 @@
+"""Work of vfs that nobody waits for: listings made ahead, leases renewed.
+
+Owns the nursery such work runs in. Before the mount serves and while it ends there is
+none, and work offered then is not done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVarTuple
+
+import trio
+
+log = logging.getLogger(__name__)
+
+Arguments = TypeVarTuple("Arguments")
+
+
+class Background:
+    """Runs tasks until the mount ends."""
+
+    def __init__(self) -> None:
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Be there for work; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    def spawn(self, work: Callable[[*Arguments], Awaitable[None]], *arguments: *Arguments) -> None:
+        """Start ``work(*arguments)``; what the server refuses it is of no interest to anybody."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._contained, work, arguments)
+
+    async def _contained(
+        self,
+        work: Callable[[*Arguments], Awaitable[None]],
+        arguments: tuple[*Arguments],
+    ) -> None:
+        try:
+            await work(*arguments)
+        except OSError as problem:
+            log.debug("background work came to nothing: %s", problem)

@@ -1,0 +1,90 @@
+"""Listing directories: from memory while the lease holds, else from the server, once at a time."""
+
+from __future__ import annotations
+
+import errno
+import stat
+import time
+
+from sftpfs.config import SymlinkPolicy
+from sftpfs.errors import error
+from sftpfs.remote.api import Remote
+from sftpfs.types import Attributes, DirectoryEntry, Listing
+from sftpfs.vfs.inodes import Inode, PendingListing
+from sftpfs.vfs.tree import Tree
+
+UNSEEN_ENTRY_ERRORS = frozenset({errno.EACCES, errno.ELOOP, errno.EIO})
+"""Why one entry of a listing may not be looked at; the others are shown all the same."""
+
+
+class Listings:
+    """Lists directories and installs what was found."""
+
+    def __init__(self, tree: Tree, remote: Remote, symlinks: SymlinkPolicy) -> None:
+        self._tree = tree
+        self._remote = remote
+        self._symlinks = symlinks
+
+    async def listing(self, inode: Inode) -> list[tuple[bytes, Inode]]:
+        """Every name of a directory with its inode: a snapshot. Two round trips where not leased."""
+        directory = inode.directory
+        if directory is None:
+            raise error(errno.ENOTDIR)
+        while directory.complete_until <= time.monotonic():
+            pending = directory.listing
+            if pending is None:
+                await self.refresh(inode)
+                break  # good for this reading even where it may not be kept
+            await pending.slot.wait()
+        return list(directory.children.items())
+
+    async def refresh(self, inode: Inode) -> None:
+        """List anew, whatever the lease says; nothing where that is being done already."""
+        directory = inode.directory
+        if directory is None or directory.listing is not None:
+            return
+        pending = PendingListing()
+        directory.listing = pending
+        mark = inode.change_mark
+        started = self._tree.clock.server_time(time.time())
+        try:
+            listing = await self._fetch(inode)
+        except BaseException as problem:
+            directory.listing = None
+            pending.slot.fail(problem if isinstance(problem, OSError) else error(errno.EINTR))
+            raise
+        directory.listing = None
+        if inode.change_mark == mark:
+            self._tree.refresh(inode, listing.attributes)
+        self._tree.install_listing(inode, listing, started, pending.changed)
+        pending.slot.set(None)
+
+    async def _fetch(self, inode: Inode) -> Listing:
+        listing = await self._remote.list_directory(self._tree.existing_path(inode))
+        entries = listing.entries
+        if self._symlinks is SymlinkPolicy.FOLLOW:
+            entries = [_without_link_attributes(entry) for entry in entries]
+        untold = [entry.name for entry in entries if entry.attributes is None]
+        if not untold:
+            return listing
+        entries = [entry for entry in entries if entry.attributes is not None]
+        return Listing(listing.attributes, entries + await self._look(inode, untold))
+
+    async def _look(self, parent: Inode, names: list[bytes]) -> list[DirectoryEntry]:
+        """The attributes a listing did not tell; names gone meanwhile are left out."""
+        answers = await self._remote.lstat_many([self._tree.child_path(parent, name) for name in names])
+        found = []
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, Attributes):
+                found.append(DirectoryEntry(name, answer))
+            elif answer.errno != errno.ENOENT and answer.errno not in UNSEEN_ENTRY_ERRORS:
+                raise answer
+        return found
+
+
+def _without_link_attributes(entry: DirectoryEntry) -> DirectoryEntry:
+    """With ``follow_symlinks`` a link's own attributes say nothing of what it leads to."""
+    attributes = entry.attributes
+    if attributes is not None and stat.S_ISLNK(attributes.mode):
+        return DirectoryEntry(entry.name, None)
+    return entry

@@ -1,0 +1,120 @@
+"""Walk-ahead: a walk is recognised, kept ahead of, and left alone once it ends."""
+
+from __future__ import annotations
+
+import stat
+import time
+
+from sftpfs.config import CacheConfig
+from sftpfs.types import Attributes, DirectoryEntry, Listing
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.tree import Tree
+from sftpfs.vfs.walk_ahead import FIRST_WINDOW, LARGEST_WINDOW, MOST_IN_FLIGHT, TRIAL, WalkAhead
+
+DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
+
+
+class Walk:
+    """A tree of ``width`` directories in every directory, ``depth`` levels, listed as asked for."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig())
+        self.policy = WalkAhead()
+        self.width, self.depth = width, depth
+        self.asked: list[Inode] = []
+
+    def level(self, node: Inode) -> int:
+        return 0 if node.parent is None else 1 + self.level(node.parent)
+
+    def install(self, node: Inode) -> None:
+        names = range(self.width) if self.level(node) < self.depth else range(0)
+        entries = [DirectoryEntry(b"%02d" % number, DIRECTORY) for number in names]
+        self.tree.install_listing(node, Listing(DIRECTORY, entries), 100.0, set())
+
+    def children(self, node: Inode) -> list[Inode]:
+        assert node.directory is not None
+        return list(node.directory.children.values())
+
+    def demand(self, node: Inode) -> bool:
+        """A program lists ``node``; True where it was there already. What is planned arrives at once."""
+        assert node.directory is not None
+        known = node.directory.complete_until > time.monotonic()
+        self.policy.demanded(node, time.monotonic())
+        if not known:
+            self.install(node)
+        while planned := self.policy.plan(time.monotonic()):
+            self.asked += planned
+            for directory in planned:
+                self.install(directory)
+                self.policy.arrived(directory, True)
+        return known
+
+    def preorder(self, node: Inode) -> list[bool]:
+        found = [self.demand(node)]
+        for child in self.children(node):
+            found += self.preorder(child)
+        return found
+
+
+def test_one_listing_is_no_walk() -> None:
+    walk = Walk(5, 3)
+    walk.demand(walk.tree.root)
+    assert not walk.asked
+
+
+def test_a_walk_soon_finds_every_listing_made() -> None:
+    walk = Walk(4, 3)
+    found = walk.preorder(walk.tree.root)
+    assert len(found) == 1 + 4 + 16 + 64
+    assert found.count(False) == 2
+    assert walk.policy.tally.used == len(found) - 2
+    assert walk.policy.tally.wasted == 0
+
+
+def test_the_window_bounds_what_is_ahead_and_in_flight() -> None:
+    walk = Walk(200, 1)
+    walk.demand(walk.tree.root)
+    walk.policy.demanded(walk.children(walk.tree.root)[0], 0.0)
+    assert len(walk.policy.plan(0.0)) == FIRST_WINDOW
+    assert walk.policy.plan(0.0) == []
+    walk.policy.window = LARGEST_WINDOW
+    assert len(walk.policy.plan(0.0)) == MOST_IN_FLIGHT - FIRST_WINDOW
+    assert walk.policy.in_flight == MOST_IN_FLIGHT
+
+
+def test_the_next_in_preorder_comes_first() -> None:
+    walk = Walk(3, 2)
+    walk.demand(walk.tree.root)
+    first = walk.children(walk.tree.root)[0]
+    walk.install(first)
+    walk.policy.demanded(first, time.monotonic())
+    planned = walk.policy.plan(time.monotonic())
+    assert planned[:3] == walk.children(first)
+    assert planned[3] is walk.children(walk.tree.root)[1]
+
+
+def test_listing_elsewhere_ends_it() -> None:
+    walk = Walk(3, 3)
+    walk.demand(walk.tree.root)
+    child = walk.children(walk.tree.root)[0]
+    walk.demand(child)
+    assert walk.policy.window
+    stranger = Inode(999, None, b"", DIRECTORY)
+    walk.policy.demanded(stranger, time.monotonic())
+    assert walk.policy.window == 0
+    assert walk.policy.plan(time.monotonic()) == []
+
+
+def test_a_policy_that_wastes_more_than_it_saves_turns_itself_off() -> None:
+    walk = Walk(300, 1)
+    walk.demand(walk.tree.root)
+    walk.policy.demanded(walk.children(walk.tree.root)[0], time.monotonic())
+    walk.policy.window = LARGEST_WINDOW
+    failures = 0
+    while planned := walk.policy.plan(time.monotonic()):
+        for directory in planned:
+            walk.policy.arrived(directory, False)
+            walk.tree.unlink(walk.tree.root, directory.name)
+            failures += 1
+    assert TRIAL <= failures <= TRIAL + MOST_IN_FLIGHT
+    assert walk.policy.in_flight == 0
