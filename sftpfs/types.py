@@ -52,6 +52,13 @@ class Listing(NamedTuple):
     entries: list[DirectoryEntry]
 
 
+class WholeFile(NamedTuple):
+    """All of a small file, and the attributes it had then."""
+
+    attributes: Attributes
+    data: Buffer
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeChange:
     """What a SETSTAT is to change; None leaves a thing as it is.

@@ -213,16 +213,20 @@ PLACES = 150
 def module_mount(
     sshd: Sshd, flavour: Flavour, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Mount | LocalDirectory]:
-    """One mount for a test module, with default options."""
+    """One mount for a test module.
+
+    Absence is not believed: tests make names on the server's side, and listings made ahead
+    of one test may be of the next one's place. ``test_coherence`` tests the leases.
+    """
     made: list[Mount] = []
     directory = tmp_path_factory.mktemp("mounted")
     backing = directory / "backing"
     for number in range(PLACES):
-        (backing / f"place{number:03}").mkdir(parents=True)
+        (backing / place_name(number)).mkdir(parents=True)
     if request.config.getoption("--flavour") == "local":
         yield LocalDirectory(backing)
         return
-    yield _maker(sshd, flavour, directory, made)(backing=backing)
+    yield _maker(sshd, flavour, directory, made)("negative_timeout=0", backing=backing)
     _close_all(made)
     shutil.rmtree(directory)
 
@@ -230,7 +234,12 @@ def module_mount(
 @pytest.fixture(scope="module")
 def place_names() -> Iterator[str]:
     """The places not used yet."""
-    return iter([f"place{number:03}" for number in range(PLACES)])
+    return iter([place_name(number) for number in range(PLACES)])
+
+
+def place_name(number: int) -> str:
+    """Each in directories of its own: who uses one and then the next is no walk to be kept ahead of."""
+    return f"room{number:03}/corner/place"
 
 
 class Place:

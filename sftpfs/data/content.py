@@ -21,7 +21,7 @@ from sftpfs.data.state import ContentObserver, ContentState, HandleState, MountC
 from sftpfs.data.writer import LINGER_SECONDS, ContentWriter
 from sftpfs.errors import error
 from sftpfs.remote.api import RemoteFile
-from sftpfs.types import AttributeChange, Attributes
+from sftpfs.types import AttributeChange, Attributes, WholeFile
 
 
 class FileContent:
@@ -63,6 +63,36 @@ class FileContent:
         """Time of the last write, while dirty; None while clean."""
         return self._state.mtime_ns
 
+    @property
+    def server_dated(self) -> bool:
+        """The mtime is the server's own word on our last write, no time that was set."""
+        return self._state.server_dated
+
+    @property
+    def deferring(self) -> bool:
+        """Changes of mode or times are on their way that the server's attributes may not show yet."""
+        return self.writer.rider.deferred.shown is not None
+
+    @property
+    def may_defer(self) -> bool:
+        """The handle that created the file is open still: ``defer`` may be called."""
+        return self.writer.rider.creator() is not None
+
+    def defer(self, change: AttributeChange, *, demanded: bool) -> None:
+        """Send ``change`` (mode, times) with the next flush, within a second or two at the latest.
+
+        Where ``demanded`` a failure is reported as a failed write is. Only while ``may_defer``.
+        """
+        self.writer.defer(change, demanded)
+
+    def over(self, attributes: Attributes) -> Attributes:
+        """``attributes`` as the server tells them, with deferred changes laid over."""
+        return self.writer.rider.deferred.over(attributes)
+
+    async def advance(self) -> None:
+        """Everything written or asked for is done or failed; a failure stays for the handles."""
+        await self.writer.flush(None)
+
     def attach(
         self,
         remote: RemoteFile,
@@ -74,11 +104,15 @@ class FileContent:
         direct: bool,
         known: Attributes,
         fetched: float,
+        ahead: bool = False,
+        created: bool = False,
     ) -> tuple[FileHandle, bool]:
         """A new handle, and whether the kernel may keep the pages it has (close-to-open).
 
         ``known`` came with the OPEN, ``fetched`` is the wall-clock time it came, by the
         server's clock as far as known. While dirty what we have is newer and stays.
+        ``ahead``: this open is answered by what ``prefetched`` brought, which was open,
+        FSTAT and READ in one. ``created``: this open made the file.
         """
         state, config = self._state, self._mount.config
         handle = FileHandle(
@@ -91,8 +125,13 @@ class FileContent:
             direct=direct or config.direct_io,
         )
         handle.fsync_writes = synchronous
+        handle.created = created and writable and not handle.synchronous
         keep_cache = True
-        if not state.dirty:
+        if ahead:
+            keep_cache = not state.pages_stale and self._mount.config.auto_cache
+            state.pages_stale = False
+            state.verify = True
+        elif not state.dirty:
             clock_lag = max(0.0, time.time() - fetched)
             if not state.unchanged(known, clock_lag):
                 self.reader.drop()
@@ -104,11 +143,34 @@ class FileContent:
         self.handles.append(handle)
         return handle, keep_cache
 
+    def prefetched(self, whole: WholeFile) -> bool:
+        """Keep a small file fetched before anybody opened it; False where it may not be used.
+
+        The caller reserved its bytes with ``Contents.reserve``; here they are used or given back.
+        """
+        state, mount = self._state, self._mount
+        size = len(whole.data)
+        if state.dirty or self.handles:
+            mount.budget.waste(size)
+            return False
+        if not state.same_version(whole.attributes) or not state.trusted:
+            self.reader.drop()
+        state.attributes = whole.attributes
+        state.fetching()
+        self.reader.install(whole.data)
+        return True
+
+    def holds_all(self) -> bool:
+        """True where every byte of the file is in memory and clean."""
+        state = self._state
+        return not state.dirty and state.attributes is not None and self.reader.holds(state.server_size)
+
     def detach(self, handle: HandleState) -> None:
         """``handle`` is released."""
         if handle.error is not None:
             self._mount.unreported(self.number, handle.error)
         self.handles.remove(handle)
+        self.writer.rider.detached(handle)
         if self.handles:
             return
         self.reader.unused()
@@ -186,6 +248,14 @@ class Contents:
         content = FileContent(number, self._mount)
         self._open.add(content)
         return content
+
+    def reserve(self, size: int) -> bool:
+        """Room for ``size`` bytes fetched ahead? ``prefetched`` or ``unreserve`` must follow."""
+        return self._mount.budget.take(size)
+
+    def unreserve(self, size: int) -> None:
+        """What was reserved did not come."""
+        self._mount.budget.waste(size)
 
     async def run(self) -> None:
         """Send what nobody flushes; for the life of the mount, until cancelled."""

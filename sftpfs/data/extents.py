@@ -35,8 +35,8 @@ _offset_of = attrgetter("offset")
 class Batch:
     """The extents absorbed between two flushes; a flush waits for those before it only.
 
-    INVARIANT: ``outstanding`` counts extents of this batch, unsent and sent; ``slot`` is
-    filled once it is closed and none is left.
+    INVARIANT: ``outstanding`` counts extents of this batch, unsent and sent, and changes of
+    attributes sent with them; ``slot`` is filled once it is closed and none is left.
     """
 
     __slots__ = ("closed", "error", "outstanding", "slot")
@@ -51,6 +51,10 @@ class Batch:
         """No extent joins any more."""
         self.closed = True
         self._finish()
+
+    def join(self) -> None:
+        """One more thing to wait for."""
+        self.outstanding += 1
 
     def leave(self) -> None:
         """One extent is done, or was overwritten before it was sent."""

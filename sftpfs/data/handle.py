@@ -99,10 +99,10 @@ class FileHandle(HandleState):
         """FSETSTAT and FSTAT together.
 
         Where size or mtime are to change, our writes go first: the server would set
-        its own mtime with each that came later.
+        its own mtime with each that came later. So do changes asked for before this one.
         """
         content = self.content
-        if change.size is not None or change.mtime is not None:
+        if change.size is not None or change.mtime is not None or content.deferring:
             await content.settle()
         attributes = await self._set_and_stat(change)
         content.changed(attributes, resized=change.size is not None)
@@ -124,6 +124,7 @@ class FileHandle(HandleState):
         Failures are in the log; ``flush`` has reported those it knew of.
         """
         content = self.content
+        self.created = False  # what is asked for from now on could miss the last flush
         try:
             if self.writable and content.dirty:
                 await content.writer.flush(self)

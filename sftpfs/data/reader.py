@@ -337,6 +337,21 @@ class ContentReader:
                 state.attributes = attributes
         verification.checked.set(None)
 
+    # Content that came without being read.
+
+    def install(self, data: Buffer) -> None:
+        """All of a file, fetched ahead; its bytes are in the budget."""
+        view = memoryview(data)
+        for start in range(0, len(data), CHUNK_BYTES):
+            chunk = view[start : start + CHUNK_BYTES]
+            self._mount.chunks.install(
+                self._state.number, self._cached, start >> CHUNK_SHIFT, chunk, ahead=True
+            )
+
+    def holds(self, size: int) -> bool:
+        """True where all of the file's ``size`` bytes are cached."""
+        return all(index in self._cached for index in range((size + CHUNK_MASK) >> CHUNK_SHIFT))
+
     # What others do to the content.
 
     def drop(self) -> None:

@@ -63,6 +63,7 @@ class HandleState:
 
     __slots__ = (
         "append",
+        "created",
         "direct",
         "error",
         "fsync_writes",
@@ -92,6 +93,8 @@ class HandleState:
         """Every write waits for the server."""
         self.fsync_writes = False
         """And for the server's disk (O_SYNC)."""
+        self.created = False
+        """It made the file, which therefore is ours: changes of mode and times may ride with its writes."""
         self.error: OSError | None = None
         """The first failed write this handle was not told of."""
         self.window = ReadAheadWindow()
@@ -120,6 +123,7 @@ class ContentState:
         "mtime_ns",
         "number",
         "pages_stale",
+        "server_dated",
         "size",
         "trusted",
         "verify",
@@ -136,6 +140,8 @@ class ContentState:
         self.dirty = False
         self.size: int | None = None
         self.mtime_ns: int | None = None
+        self.server_dated = False
+        """The mtime is, or will be, what the server's clock said of our last write, no time we set."""
         self.witnessed: float | None = None
         """Wall-clock time of the earliest fetch of bytes that we or the kernel may still hold."""
         self.trusted = True
@@ -183,9 +189,10 @@ class ContentState:
         self.trusted = True
 
     def touch(self) -> None:
-        """First write since clean: from now on our size and mtime rule."""
+        """First change since clean: from now on our size and mtime rule."""
         self.dirty = True
         self.trusted = False
+        self.server_dated = False
         self.size = self.server_size
 
     def settled(self, attributes: Attributes) -> None:

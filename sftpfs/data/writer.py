@@ -12,9 +12,11 @@ import time
 
 from sftpfs.aio import Slot
 from sftpfs.data.extents import EXTENT_BYTES, Batch, DirtyExtents, Extent
+from sftpfs.data.outgoing import Outgoing, Settlement
 from sftpfs.data.reader import ContentReader
+from sftpfs.data.riding import Rider
 from sftpfs.data.state import ContentState, HandleState, MountContent
-from sftpfs.types import Attributes
+from sftpfs.types import AttributeChange, Attributes
 
 logger = logging.getLogger(__name__)
 
@@ -26,53 +28,18 @@ LINGER_SECONDS = 1.0
 """Dirty data nobody flushes is sent after this, and local attributes give way to the server's."""
 
 
-class Outgoing:
-    """One extent under way."""
-
-    __slots__ = ("extent", "slot", "writer")
-
-    def __init__(self, writer: ContentWriter, extent: Extent[HandleState]) -> None:
-        self.writer = writer
-        self.extent = extent
-        self.slot: Slot[None] = extent.owner.remote.start_write(extent.offset, extent.data)
-
-    def completed(self, _: Slot[None]) -> None:
-        """Slot callback."""
-        self.writer.acknowledged(self)
-
-
-class Settlement:
-    """The FSTAT that ends a stretch of writing, valid where nothing was written since it left."""
-
-    __slots__ = ("epoch", "slot", "writer")
-
-    def __init__(self, writer: ContentWriter, handle: HandleState, epoch: int) -> None:
-        self.writer = writer
-        self.epoch = epoch
-        self.slot: Slot[Attributes] = handle.remote.start_fstat()
-
-    def completed(self, _: Slot[Attributes]) -> None:
-        """Slot callback."""
-        self.writer.told(self)
-
-    async def wait(self) -> None:
-        """Until the answer was taken in, whatever it was."""
-        try:
-            await self.slot.wait()
-        except OSError:
-            pass  # the file stays dirty: our size and time go on to rule
-
-
 class ContentWriter:
     """Everything written to one file.
 
     INVARIANT: the gate holds exactly the bytes of all dirty extents of all files.
     INVARIANT: dirty data is all of one appending handle, or all of handles that write
     at offsets; of the former the local offsets are a guess until settled.
+    INVARIANT: the FSTAT that settles follows a change of attributes through the same handle.
     """
 
     __slots__ = (
         "_appender",
+        "_changed_ns",
         "_mount",
         "_reader",
         "_settlement",
@@ -84,6 +51,7 @@ class ContentWriter:
         "extents",
         "failure",
         "handles",
+        "rider",
     )
 
     def __init__(
@@ -99,6 +67,8 @@ class ContentWriter:
         """The open handles of the file, shared with its owner; read only."""
         self.failure: OSError | None = None
         """The first failed write since the file was last clean."""
+        self.rider = Rider(state, extents, handles, self._failed, self._abandon_if_unused)
+        """Mode and times to be set after what was written so far."""
         self._state = state
         self._mount = mount
         self._reader = reader
@@ -106,6 +76,7 @@ class ContentWriter:
         self._settlement: Settlement | None = None
         self._untold: OSError | None = None  # why the last FSTAT told nothing
         self._since_ns = 0  # when the oldest unsent byte was written, wall clock
+        self._changed_ns = 0  # when the last write or change was absorbed, wall clock
         # Closed batches not yet done, oldest first.
         self._waiting: list[Batch] = []
         # Extents under way through each handle, so that the one FSTAT may go along.
@@ -131,8 +102,7 @@ class ContentWriter:
         gate = self._mount.gate
         while True:
             if self._hazard(handle):
-                for batch in self.send_and_close():
-                    await batch.slot.wait()
+                await self._settle_hazard()
                 continue
             if gate.take_nowait(size):
                 break
@@ -145,15 +115,26 @@ class ContentWriter:
 
     def _hazard(self, handle: HandleState) -> bool:
         """Must what is dirty be acknowledged before ``handle`` may write?"""
+        if self.rider.holds_writes:
+            return True  # a write that overtook them would lose its mtime
         if handle.append:
             return bool(self.extents) and self._appender is not handle
         return self._appender is not None and bool(self.extents)
 
+    async def _settle_hazard(self) -> None:
+        await _done(self.send_and_close())
+        if self.rider.deferred.times:
+            self.rider.ride()
+            await _done(self._close_batch())
+
+    def _touch(self) -> None:
+        self._state.touch()
+        self._mount.dirty[self] = None
+
     def _absorb(self, handle: HandleState, offset: int, data: bytes) -> None:
         state, extents = self._state, self.extents
         if not state.dirty:
-            state.touch()
-            self._mount.dirty[self] = None
+            self._touch()
         if handle.append:
             self._appender = handle
             offset = state.shown_size
@@ -164,7 +145,8 @@ class ContentWriter:
         if end > state.shown_size:
             state.size = end
         now = time.time_ns()
-        state.mtime_ns = now
+        state.mtime_ns = self._changed_ns = now
+        state.server_dated = True
         state.epoch += 1
         if not extents.unsent_bytes:
             self._since_ns = now
@@ -179,6 +161,16 @@ class ContentWriter:
                 self._send(full)
         elif extents.unsent_bytes > UNSENT_BYTES:
             self.send_all()
+
+    def defer(self, change: AttributeChange, demanded: bool) -> None:
+        """Absorb ``change`` of mode or times, to go with the next flush. Only while there is a creator."""
+        state = self._state
+        if not state.dirty:
+            self._touch()
+            assert state.attributes is not None
+            state.mtime_ns = state.attributes.mtime * 10**9
+        self._changed_ns = time.time_ns()
+        self.rider.add(change, demanded)
 
     # Sending.
 
@@ -209,27 +201,25 @@ class ContentWriter:
             del self._under_way[owner]
         problem = outgoing.slot.error
         if problem is not None:
-            self._failed(extent, problem)
+            what = f"bytes {extent.offset} to {extent.end} could not be written and are lost"
+            self._failed(extent.batch, problem, what)
         self.extents.finish(extent)
         self._mount.gate.release(len(extent.data))
         if self.extents.blocked:
             for blocked in list(self.extents.blocked):
                 if blocked.blocked:
                     self._send(blocked)
+        self._abandon_if_unused()
+
+    def _abandon_if_unused(self) -> None:
         if not self.extents and not self.handles and self._state.dirty:
             self.abandon()
 
-    def _failed(self, extent: Extent[HandleState], problem: BaseException) -> None:
+    def _failed(self, batch: Batch, problem: BaseException, what: str) -> None:
         failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
-        logger.error(
-            "inode %d: bytes %d to %d could not be written and are lost: %s",
-            self._state.number,
-            extent.offset,
-            extent.end,
-            failure.strerror or failure,
-        )
-        if extent.batch.error is None:
-            extent.batch.error = failure
+        logger.error("inode %d: %s: %s", self._state.number, what, failure.strerror or failure)
+        if batch.error is None:
+            batch.error = failure
         if self.failure is None:
             self.failure = failure
         told = False
@@ -246,6 +236,9 @@ class ContentWriter:
     def send_and_close(self) -> list[Batch]:
         """Send everything; the batches to wait for until all written so far is acknowledged."""
         self.send_all()
+        return self._close_batch()
+
+    def _close_batch(self) -> list[Batch]:
         self._waiting = [batch for batch in self._waiting if not batch.slot.done]
         if self.extents.batch.outstanding:
             self._waiting.append(self.extents.close_batch())
@@ -255,8 +248,7 @@ class ContentWriter:
         """Every write so far is acknowledged, and on the server's disk where ``fsync``; no settling."""
         batches = self.send_and_close()
         synced = handle.remote.start_fsync() if fsync and self._in_order(handle) else None
-        for batch in batches:
-            await batch.slot.wait()
+        await _done(batches)
         if fsync and synced is None:
             synced = handle.remote.start_fsync()
         if synced is not None:
@@ -268,37 +260,44 @@ class ContentWriter:
         One wait where all travels on one connection, since the server keeps the order.
         Returns the first failure among these writes; raises only what FSYNC raises.
         """
-        handle = handle or self._any_handle()
+        asked = handle or self._any_handle()
         if not self._state.dirty:
-            if fsync and handle is not None:
-                await handle.remote.start_fsync().wait()
+            if fsync and asked is not None:
+                await asked.remote.start_fsync().wait()
             return None
-        batches = self.send_and_close()
         settlement: Settlement | None = None
         synced: Slot[None] | None = None
-        if handle is not None and self._in_order(handle):
-            synced = handle.remote.start_fsync() if fsync else None
-            settlement = self._start_settlement(handle)
-        failure: OSError | None = None
-        for batch in batches:
-            await batch.slot.wait()
-            failure = failure or batch.error
-        if handle is None:
+        self.send_all()
+        through = self.rider.through(asked)
+        in_order = self._in_order(through)
+        if in_order:
+            self.rider.ride()
+        batches = self._close_batch()
+        if through is not None and in_order:
+            synced = through.remote.start_fsync() if fsync else None
+            settlement = self._start_settlement(through)
+        failure = await _done(batches)
+        if asked is None:
             return failure  # released meanwhile: nobody to ask, the last reply makes it clean
+        if not (self.rider.deferred.times and self.extents) and self.rider.ride():
+            refused = await _done(self._close_batch())
+            failure = failure or refused
+        through = self.rider.through(asked) or asked
         if fsync and synced is None:
-            synced = handle.remote.start_fsync()
+            synced = through.remote.start_fsync()
         if settlement is None and self._state.dirty and not self.extents:
-            settlement = self._start_settlement(handle)
+            settlement = self._start_settlement(through)
         if settlement is not None:
             await settlement.wait()
         if synced is not None:
             await synced.wait()
         return failure
 
-    def _in_order(self, handle: HandleState) -> bool:
+    def _in_order(self, handle: HandleState | None) -> bool:
         """Is everything under way on the one connection of ``handle``, with nothing held back?"""
         return (
-            handle.remote.ordered
+            handle is not None
+            and handle.remote.ordered
             and not self.extents.blocked
             and self._under_way.get(handle, 0) == len(self.extents.sent)
         )
@@ -342,6 +341,8 @@ class ContentWriter:
         self._untold = problem if isinstance(problem, OSError) else None
         if self.extents or not self._state.dirty or self._state.epoch != settlement.epoch:
             return
+        if self.rider.busy:
+            return
         if problem is None:
             attributes = settlement.slot.result()
             self._clean(attributes, lost=self.failure is not None)
@@ -353,6 +354,7 @@ class ContentWriter:
         foreign = attributes.size != state.size
         self.failure = None
         self._appender = None
+        self.rider.clear()
         mount.dirty.pop(self, None)
         state.settled(attributes)
         if lost or foreign:
@@ -374,13 +376,26 @@ class ContentWriter:
         state.verify = True
 
     def tidy(self, now_ns: int) -> None:
-        """Send what lingers unsent; ask for the attributes where nothing was written for a while."""
-        state = self._state
+        """Send what lingers unsent; ask for the attributes where nothing was changed for a while."""
+        state, rider = self._state, self.rider
         lingering = LINGER_SECONDS * 1e9
-        if self.extents.unsent_bytes:
+        if rider.deferred.pending is not None and abs(now_ns - rider.since_ns) >= lingering:
+            self.send_all()
+            if not self.extents or not rider.deferred.times or self._in_order(rider.handle):
+                rider.ride()
+        elif self.extents.unsent_bytes:
             if abs(now_ns - self._since_ns) >= lingering:
                 self.send_all()
         elif not self.extents and self._settlement is None and state.mtime_ns is not None:
-            handle = self._any_handle()
-            if handle is not None and abs(now_ns - state.mtime_ns) >= lingering:
+            handle = rider.through(self._any_handle())
+            if handle is not None and not rider.busy and abs(now_ns - self._changed_ns) >= lingering:
                 self._start_settlement(handle)
+
+
+async def _done(batches: list[Batch]) -> OSError | None:
+    """All ``batches`` are done; the first failure among them."""
+    failure: OSError | None = None
+    for batch in batches:
+        await batch.slot.wait()
+        failure = failure or batch.error
+    return failure

@@ -97,8 +97,8 @@ class FuseMount:
             pyfuse3.close(unmount=True)
 
     def statistics(self) -> dict[str, int]:
-        """Counters of the tree and of content."""
-        return {**self.filesystem.tree.statistics(), **self.filesystem.contents.statistics()}
+        """Counters since the mount."""
+        return self.filesystem.statistics()
 
 
 async def _unmount_command(mountpoint: str, lazy: bool) -> None:

@@ -22,6 +22,7 @@ from sftpfs.types import (
     FilesystemStatistics,
     Listing,
     ServerCapabilities,
+    WholeFile,
 )
 
 
@@ -121,9 +122,20 @@ class Remote(Protocol):
     ) -> tuple[RemoteFile, Attributes]:
         """OPEN and LSTAT of ``path`` together.
 
-        ``mode`` is the permission bits for a file created. ``current_path`` tells
+        ``mode`` is the permission bits for a file created, of which the server's umask may
+        take some: the attributes tell, the caller mends it. ``current_path`` tells
         where the file is later (None: nowhere), for opening it on another connection.
         """
+
+    async def fetch(self, path: bytes, size: int) -> WholeFile | None:
+        """All of a file expected to have ``size`` bytes, for nobody in particular yet: OPEN, then
+        FSTAT, READ and CLOSE together. Travels beside what somebody waits for where it can.
+
+        Two round trips. None where the file has another size, or is no regular file.
+        """
+
+    def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:
+        """A file to read, opened by its current path when first used. Sends nothing now."""
 
     async def setattr(
         self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET

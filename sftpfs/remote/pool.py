@@ -35,9 +35,10 @@ FIRST_BACK_OFF = 0.1
 LONGEST_BACK_OFF = 1.0
 """Seconds between attempts to reconnect; short, because requests are waiting."""
 
-GRACE = 1.0
-"""Seconds a request gives an attempt to reconnect once the deadline has passed: enough
-for a server that is back, too short to feel like a hang."""
+GRACE = 0.25
+"""Seconds a request gives an attempt to reconnect once the deadline has passed: the attempt
+goes on without it, and the kernel makes requests on one directory one after the other, so
+that what each of them waits adds up."""
 
 LONGEST_BULK_BACK_OFF = 60.0
 """Seconds between attempts to open a bulk connection; nobody waits for one."""
@@ -118,6 +119,16 @@ class Pool:
             if connection is not None:
                 return connection
         raise self._timed_out()
+
+    def least_busy(self) -> Connection | None:
+        """The bulk connection with the fewest bytes outstanding, the metadata connection where
+        there is none, None where that is dead. More are opened for those who ask for this."""
+        self.demand_bulk()
+        best = None
+        for connection in self.bulk:
+            if connection.live and (best is None or connection.outstanding < best.outstanding):
+                best = connection
+        return best or self.metadata_nowait()
 
     def demand_bulk(self) -> None:
         """A bulk request is about to be sent: open another bulk connection if those there are busy."""

@@ -18,11 +18,13 @@ from sftpfs.remote import explain
 from sftpfs.remote.api import LinkTarget, OpenFlags, RemoteFile
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.file import File, protocol_flags
+from sftpfs.remote.late import LateFile
 from sftpfs.remote.listing import list_entries
 from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.replacing import rename_replacing
 from sftpfs.remote.waiting import opened, value_or_none
+from sftpfs.remote.whole import fetch_whole
 from sftpfs.sftp.session import Session
 from sftpfs.types import (
     AttributeChange,
@@ -30,6 +32,7 @@ from sftpfs.types import (
     FilesystemStatistics,
     Listing,
     ServerCapabilities,
+    WholeFile,
 )
 
 POSIX_RENAME = "posix-rename@openssh.com"
@@ -152,8 +155,7 @@ class Server:
     ) -> tuple[RemoteFile, Attributes]:
         """As ``Remote.open``.
 
-        A second wait where LSTAT did not show what was opened, or the server's umask
-        altered the mode of a file that is surely new.
+        A second wait where LSTAT did not show what was opened.
         """
         check_path(path)
         connection = self._pool.metadata_nowait() or await self._pool.metadata()
@@ -167,16 +169,25 @@ class Server:
             raise await explain.opening(session, failed, path, flags, seen) from None
         file = File(self._pool, connection, handle, flags, path, current_path)
         try:
-            attributes = await self._opened(connection, handle, flags, mode, seen)
+            attributes = await self._opened(connection, handle, seen)
         except BaseException:
             file.close()
             raise
         return file, attributes
 
-    async def _opened(
-        self, connection: Connection, handle: bytes, flags: OpenFlags, mode: int, seen: Slot[Attributes]
-    ) -> Attributes:
-        """The attributes of what was opened, its mode as asked where it is new."""
+    async def fetch(self, path: bytes, size: int) -> WholeFile | None:
+        """As ``Remote.fetch``; on a bulk connection where there is one."""
+        check_path(path)
+        connection = self._pool.least_busy() or await self._pool.metadata()
+        session = connection.session
+        return await fetch_whole(session, path, size)
+
+    def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:
+        """As ``Remote.open_later``."""
+        return LateFile(self, current_path, self._pool.spawn)
+
+    async def _opened(self, connection: Connection, handle: bytes, seen: Slot[Attributes]) -> Attributes:
+        """The attributes of what was opened."""
         session = connection.session
         attributes = await value_or_none(seen)
         if attributes is None or stat.S_ISLNK(attributes.mode):
@@ -184,12 +195,7 @@ class Server:
             attributes = await session.start_fstat(handle).wait()
         if stat.S_ISDIR(attributes.mode):
             raise error(errno.EISDIR)
-        if OpenFlags.EXCLUSIVE not in flags or attributes.mode & PERMISSIONS == mode & PERMISSIONS:
-            return attributes
-        changed = session.start_fsetstat(handle, AttributeChange(mode=mode & PERMISSIONS))
-        again = session.start_fstat(handle)
-        await value_or_none(changed)
-        return await value_or_none(again) or attributes
+        return attributes
 
     # changes of names
 

@@ -1,6 +1,6 @@
-"""Asking before somebody asks: carries out walk-ahead and renews listings in the background.
+"""Asking before somebody asks: listings and small files ahead, listings renewed.
 
-The policies decide (``vfs.walk_ahead``), ``vfs.listings`` asks. A demand never waits for
+The policies decide (``vfs.walk_ahead``, ``vfs.file_ahead``); this carries it out. A demand never waits for
 anything here, but joins a request that is under way already.
 """
 
@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import time
 
+from sftpfs.aio import Slot
+from sftpfs.data import Contents
+from sftpfs.remote.api import Remote
+from sftpfs.types import WholeFile
 from sftpfs.vfs.background import Background
+from sftpfs.vfs.file_ahead import FileAhead
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.listings import Listings
+from sftpfs.vfs.order import Order
+from sftpfs.vfs.tree import Tree
 from sftpfs.vfs.walk_ahead import WalkAhead
 
 MISSES_BEFORE_LISTING = 2
@@ -24,29 +31,57 @@ LARGEST_GUESSED = 256 << 10
 
 
 class Ahead:
-    """Listings nobody waits for."""
+    """Listings and files nobody waits for.
 
-    def __init__(self, listings: Listings, background: Background) -> None:
+    INVARIANT: ``_fetching`` holds a slot for each file under way, filled when it arrived or failed.
+    """
+
+    def __init__(
+        self, tree: Tree, remote: Remote, contents: Contents, listings: Listings, background: Background
+    ) -> None:
+        self._tree = tree
+        self._remote = remote
+        self._contents = contents
         self._listings = listings
         self._background = background
-        self.walk = WalkAhead()
+        self.walk = WalkAhead(Order.LISTING)
+        """For programs that list."""
+        self.probe = WalkAhead(Order.NAME)
+        """For programs that look up names they know."""
+        self.files = FileAhead()
+        self._fetching: dict[int, Slot[None]] = {}
 
     def demanded(self, inode: Inode) -> None:
         """A program begins to list ``inode``."""
-        self.walk.demanded(inode, time.monotonic())
+        if inode.directory is not None:
+            inode.directory.ahead = False
+        self.walk.demanded(inode)
+
+    def looked_up(self, parent: Inode) -> None:
+        """The first lookup that a listing made ahead answers."""
+        assert parent.directory is not None
+        parent.directory.ahead = False
+        self.probe.demanded(parent)
+        self.advance()
 
     def advance(self) -> None:
-        """List ahead what the walk will reach next."""
-        for directory in self.walk.plan(time.monotonic()):
-            self._background.spawn(self._list, directory)
+        """List and fetch ahead what a walk and a reader will reach next."""
+        now = time.monotonic()
+        for policy in (self.walk, self.probe):
+            for directory in policy.plan(now):
+                self._background.spawn(self._list, directory, policy)
+        self._fetch_ahead(now)
 
-    async def _list(self, directory: Inode) -> None:
+    async def _list(self, directory: Inode, policy: WalkAhead) -> None:
         useful = False
+        state = directory.directory
+        assert state is not None
+        state.ahead = True
         try:
             await self._listings.listing(directory)
             useful = True
         finally:
-            self.walk.arrived(directory, useful)
+            policy.arrived(directory, useful)
         self.advance()
 
     def missed(self, parent: Inode) -> None:
@@ -54,11 +89,11 @@ class Ahead:
         directory = parent.directory
         assert directory is not None
         directory.misses += 1
-        needed = 1 if self.walk.window else MISSES_BEFORE_LISTING
+        needed = 1 if self.probe.window else MISSES_BEFORE_LISTING
         if directory.misses < needed or parent.attributes.size > LARGEST_GUESSED:
             return
         if directory.complete_until <= time.monotonic() and directory.listing is None:
-            self.walk.demanded(parent, time.monotonic())
+            self.probe.demanded(parent)
             self._background.spawn(self._list_and_advance, parent)
 
     async def _list_and_advance(self, parent: Inode) -> None:
@@ -71,3 +106,60 @@ class Ahead:
         assert directory is not None
         if len(directory.children) <= LARGEST_RENEWED:
             self._background.spawn(self._listings.refresh, parent)
+
+    # -- files -------------------------------------------------------------------
+
+    def opened(self, inode: Inode) -> Slot[None] | None:
+        """A program opens ``inode`` to read it: where it is being fetched, what to wait for."""
+        under_way = self._fetching.get(inode.number)
+        self.files.opened(inode)
+        if self.files.window:
+            self._fetch_ahead(time.monotonic())
+        return under_way
+
+    def _fetch_ahead(self, now: float) -> None:
+        for inode in self.files.plan(now):
+            if not self._contents.reserve(inode.attributes.size):
+                self.files.arrived(inode, False)
+                continue
+            self._fetching[inode.number] = Slot()
+            self._background.spawn(self._fetch, inode)
+
+    async def _fetch(self, inode: Inode) -> None:
+        size = inode.attributes.size
+        useful = False
+        whole: WholeFile | None = None
+        try:
+            mark = inode.change_mark
+            asked = time.monotonic()
+            whole = await self._remote.fetch(self._tree.existing_path(inode), size)
+            if whole is not None and inode.linked and inode.change_mark == mark and not inode.handles:
+                useful = self._install(inode, whole, asked)
+            else:
+                whole = None
+        finally:
+            if whole is None:
+                self._contents.unreserve(size)
+            self.files.arrived(inode, useful)
+            self._fetching.pop(inode.number).set(None)
+
+    def _install(self, inode: Inode, whole: WholeFile, asked: float) -> bool:
+        self._tree.refresh(inode, whole.attributes)
+        if inode.content is None:
+            inode.content = self._contents.create(inode.number)
+        if not inode.content.prefetched(whole):
+            return False
+        inode.ready_until = asked + self._tree.policy.attribute
+        return True
+
+    def statistics(self) -> dict[str, int]:
+        """What was asked for ahead: listings in number, files in bytes."""
+        walk, probe, files = self.walk.tally, self.probe.tally, self.files.tally
+        return {
+            "listings_ahead_issued": walk.issued + probe.issued,
+            "listings_ahead_used": walk.used + probe.used,
+            "listings_ahead_wasted": walk.wasted + probe.wasted,
+            "files_ahead_issued_bytes": files.issued,
+            "files_ahead_used_bytes": files.used,
+            "files_ahead_wasted_bytes": files.wasted,
+        }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import stat
+import time
 from dataclasses import dataclass, replace
 
 from sftpfs.data import FileHandle
@@ -23,6 +24,11 @@ LATEST_TIME = 2**32 - 1
 """Times travel as 32-bit unsigned seconds: 1970 to 2106."""
 
 NANOSECONDS = 1_000_000_000
+
+PERMISSION_BITS = 0o777
+
+SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+"""Mode bits a server may refuse or drop even for the owner, and chown clears: set at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,10 @@ class AttributeWriter:
 
     async def change(self, inode: Inode, requested: RequestedChange, handle: FileHandle | None) -> None:
         """Apply ``requested``; ``inode.attributes`` then show the server's answer. One round trip,
-        one more where dirty data has to go first."""
+        one more where dirty data has to go first; none where it rides with the writes of a
+        file that is open since it was created."""
+        if self._defer(inode, requested):
+            return
         if requested.size is not None:
             await self._resize(inode, requested.size, handle)
         change = await self._translate(inode, requested)
@@ -60,14 +69,54 @@ class AttributeWriter:
             attributes = await self._apply(inode, change, handle)
         self._tree.own_change(inode, attributes)
 
+    def _defer(self, inode: Inode, requested: RequestedChange) -> bool:
+        """Let ``requested`` travel with the content's next flush; False where it must be asked for now.
+
+        Only for a file made through a handle that is open still: it is ours, so that the
+        server has no reason to refuse. Setting the owner it has already is nothing to do.
+        Permission is taken away at once: what is written next may be meant to be secret.
+        """
+        content = inode.content
+        if content is None or requested.size is not None or not content.may_defer:
+            return False
+        if requested.mode is not None:
+            taken = inode.attributes.mode & ~requested.mode & PERMISSION_BITS
+            if taken or requested.mode & SPECIAL_BITS:
+                return False
+        if not self._owner_known_as(inode, requested):
+            return False
+        change = AttributeChange()
+        if requested.mode is not None:
+            change = replace(change, mode=stat.S_IMODE(requested.mode))
+        if requested.mtime_ns is not None:
+            atime = inode.attributes.atime if requested.atime_ns is None else _seconds(requested.atime_ns)
+            change = replace(change, atime=atime, mtime=_seconds(requested.mtime_ns))
+        elif requested.atime_ns is not None:
+            return False  # the mtime to send back along is known once the writes are done
+        if change != AttributeChange():
+            content.defer(change, demanded=True)
+        self._tree.own_change(inode, inode.attributes)
+        return True
+
+    def _owner_known_as(self, inode: Inode, requested: RequestedChange) -> bool:
+        """True where ``requested`` leaves the owner as it surely is."""
+        if requested.uid is None and requested.gid is None:
+            return True
+        known = inode.attributes
+        if inode.expires <= time.monotonic() or known.mode & SPECIAL_BITS:
+            return False
+        return (requested.uid is None or self._owners.remote_uid(requested.uid) == known.uid) and (
+            requested.gid is None or self._owners.remote_gid(requested.gid) == known.gid
+        )
+
     async def _apply(self, inode: Inode, change: AttributeChange, handle: FileHandle | None) -> Attributes:
         content = inode.content
         if handle is None and inode.handles and (not inode.linked or self._tree.path(inode) is None):
             handle = inode.handles[0]
         if handle is not None:
             return await handle.setattr(change)
-        if content is not None and content.dirty and change.mtime is not None:
-            await content.settle()  # data arriving later would move the time again
+        if content is not None and (content.deferring or (content.dirty and change.mtime is not None)):
+            await content.settle()  # what arrives later would move the time again, or undo this change
         return await self._remote.setattr(self._tree.existing_path(inode), change)
 
     async def _resize(self, inode: Inode, size: int, handle: FileHandle | None) -> None:

@@ -15,13 +15,18 @@ from functools import partial
 from sftpfs.data import Contents, FileHandle
 from sftpfs.errors import error
 from sftpfs.remote.api import OpenFlags, Remote, RemoteFile
-from sftpfs.types import Attributes
+from sftpfs.types import AttributeChange, Attributes
+from sftpfs.vfs.ahead import Ahead
+from sftpfs.vfs.attributes import SPECIAL_BITS
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.namespace import Caller, Namespace
 from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
 
 O_SYNC_BITS = os.O_SYNC | os.O_DSYNC
+
+NOT_FROM_MEMORY = os.O_ACCMODE | os.O_TRUNC | os.O_DIRECT | O_SYNC_BITS
+"""Flags with which an open always asks the server, whatever was fetched ahead."""
 
 CREATE_ATTEMPTS = 3
 """A name that appears and disappears between our exclusive create and our open."""
@@ -41,13 +46,20 @@ class Files:
     """Opens, creates and releases."""
 
     def __init__(
-        self, tree: Tree, remote: Remote, resolver: Resolver, namespace: Namespace, contents: Contents
+        self,
+        tree: Tree,
+        remote: Remote,
+        resolver: Resolver,
+        namespace: Namespace,
+        contents: Contents,
+        ahead: Ahead,
     ) -> None:
         self._tree = tree
         self._remote = remote
         self._resolver = resolver
         self._namespace = namespace
         self._contents = contents
+        self._ahead = ahead
 
     async def open(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
         """Open for ``flags`` (open(2)'s). One round trip.
@@ -58,10 +70,24 @@ class Files:
         """
         if not stat.S_ISREG(inode.attributes.mode):
             raise error(errno.EISDIR if inode.directory is not None else errno.EPERM)
+        if not flags & NOT_FROM_MEMORY:
+            under_way = self._ahead.opened(inode)
+            if under_way is not None:
+                await under_way.wait()
+            if (
+                inode.ready_until > time.monotonic()
+                and inode.content is not None
+                and inode.content.holds_all()
+            ):
+                later = self._remote.open_later(partial(self._tree.path, inode))
+                file, keep_cache = self._attach(inode, later, flags, ahead=True)
+                return file, keep_cache, False
         path = self._tree.existing_path(inode)
         content = inode.content
         if flags & os.O_TRUNC and content is not None and content.dirty:
             await content.settle()  # what was written before must not land after the truncation
+        elif content is not None and content.deferring:
+            await content.advance()  # the server decides by the mode
         mark = inode.change_mark
         try:
             remote, attributes = await self._remote.open(
@@ -103,28 +129,53 @@ class Files:
         whose file it is and its mode can be made exactly ``mode``; where the name has
         appeared meanwhile and O_EXCL was not asked for, that file is opened."""
         for _ in range(CREATE_ATTEMPTS):
-            path = self._tree.child_path(parent, name)
-            wanted = (remote_flags(flags) | OpenFlags.CREATE | OpenFlags.EXCLUSIVE) & ~OpenFlags.TRUNCATE
-            holder: list[Inode] = []
             try:
-                remote, attributes = await self._remote.open(
-                    path, wanted, stat.S_IMODE(mode), partial(self._path_of_new, holder)
-                )
-            except OSError as problem:
-                if problem.errno != errno.EEXIST or flags & os.O_EXCL:
+                with self._tree.changing((parent, name)):
+                    inode, remote = await self._create_new(parent, name, mode, flags, caller)
+            except FileExistsError:
+                if flags & os.O_EXCL:
                     raise
                 self._tree.negatives.discard(parent.number, name)
                 existing = await self._existing(parent, name)
-                if existing is None:
-                    continue
-                file, keep_cache, _ = await self.open(existing, flags)
-                return existing, file, keep_cache
-            attributes = await self._namespace.own(parent, path, attributes, caller)
-            inode = self._tree.created(parent, name, attributes)
-            holder.append(inode)
-            file, keep_cache = self._attach(inode, remote, flags)
-            return inode, file, keep_cache
+                if existing is not None:
+                    file, keep_cache, _ = await self.open(existing, flags)
+                    return existing, file, keep_cache
+            else:
+                file, keep_cache = self._attach(inode, remote, flags, created=True)
+                await self._correct_mode(inode, file.handle, stat.S_IMODE(mode))
+                return inode, file, keep_cache
         raise error(errno.EEXIST)
+
+    async def _create_new(
+        self, parent: Inode, name: bytes, mode: int, flags: int, caller: Caller
+    ) -> tuple[Inode, RemoteFile]:
+        path = self._tree.child_path(parent, name)
+        wanted = (remote_flags(flags) | OpenFlags.CREATE | OpenFlags.EXCLUSIVE) & ~OpenFlags.TRUNCATE
+        holder: list[Inode] = []
+        remote, attributes = await self._remote.open(
+            path, wanted, stat.S_IMODE(mode), partial(self._path_of_new, holder)
+        )
+        attributes = await self._namespace.own(parent, path, attributes, caller)
+        inode = self._tree.created(parent, name, attributes)
+        holder.append(inode)
+        return inode, remote
+
+    async def _correct_mode(self, inode: Inode, handle: FileHandle, mode: int) -> None:
+        """Give a new file the ``mode`` asked for where the server's umask altered it: with its first
+        flush, at once where the server granted more. A server that cannot keeps its own."""
+        known = stat.S_IMODE(inode.attributes.mode)
+        if known == mode:
+            return
+        change = AttributeChange(mode=mode)
+        content = handle.content
+        if content.may_defer and not (known & ~mode or mode & SPECIAL_BITS):
+            content.defer(change, demanded=False)
+            self._tree.own_change(inode, inode.attributes)
+            return
+        try:
+            self._tree.own_change(inode, await handle.setattr(change))
+        except OSError:
+            return
 
     def _path_of_new(self, holder: list[Inode]) -> bytes | None:
         return self._tree.path(holder[0]) if holder else None
@@ -134,7 +185,9 @@ class Files:
         parent.directory.absent_until = 0.0  # it claimed the name was free
         return await self._resolver.lookup(parent, name)
 
-    def _attach(self, inode: Inode, remote: RemoteFile, flags: int) -> tuple[OpenFile, bool]:
+    def _attach(
+        self, inode: Inode, remote: RemoteFile, flags: int, *, ahead: bool = False, created: bool = False
+    ) -> tuple[OpenFile, bool]:
         if inode.content is None:
             inode.content = self._contents.create(inode.number)
         access = flags & os.O_ACCMODE
@@ -147,6 +200,8 @@ class Files:
             direct=bool(flags & os.O_DIRECT),
             known=inode.attributes,
             fetched=self._tree.clock.server_time(time.time()),
+            ahead=ahead,
+            created=created,
         )
         if inode.handles is None:
             inode.handles = []

@@ -54,11 +54,11 @@ class Filesystem:
         self.contents = Contents(config.data, self)
         self.background = Background()
         self.listings = Listings(self.tree, remote, config.symlinks)
-        self.ahead = Ahead(self.listings, self.background)
+        self.ahead = Ahead(self.tree, remote, self.contents, self.listings, self.background)
         mountpoint = os.fsencode(os.path.abspath(config.mountpoint))
         self.resolver = Resolver(self.tree, remote, self.ahead, config.symlinks, mountpoint)
         self.namespace = Namespace(self.tree, remote, self.resolver, self.owners, config.hard_links)
-        self.files = Files(self.tree, remote, self.resolver, self.namespace, self.contents)
+        self.files = Files(self.tree, remote, self.resolver, self.namespace, self.contents, self.ahead)
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners)
         self._statistics: FilesystemStatistics | None = None
         self._statistics_expire = 0.0
@@ -121,7 +121,12 @@ class Filesystem:
         if inode is None or not stat.S_ISREG(attributes.mode):
             return
         self.tree.own_change(inode, attributes)
-        self.tree.clock.learn(attributes.mtime, time.time())
+        if inode.content is not None and inode.content.server_dated:
+            self.tree.clock.learn(attributes.mtime, time.time())
+
+    def statistics(self) -> dict[str, int]:
+        """Counters of names, of what was asked for ahead, and of content."""
+        return {**self.tree.statistics(), **self.ahead.statistics(), **self.contents.statistics()}
 
     async def drain(self) -> list[str]:
         """Everything dirty to the server; one line for each file that could not be written."""

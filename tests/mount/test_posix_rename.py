@@ -62,8 +62,10 @@ def test_rename_of_a_directory_keeps_open_files_and_children(place: Place) -> No
     os.makedirs(place.here / "a" / "deep")
     (place.here / "a" / "deep" / "f").write_bytes(b"x" * 300_000)
     inode = os.stat(place.here / "a" / "deep" / "f").st_ino
-    with opened(place.here / "a" / "deep" / "f", os.O_RDWR) as fd:
-        directory = os.open(place.here / "a" / "deep", os.O_RDONLY | os.O_DIRECTORY)
+    with (
+        opened(place.here / "a" / "deep" / "f", os.O_RDWR) as fd,
+        opened(place.here / "a" / "deep", os.O_RDONLY | os.O_DIRECTORY) as directory,
+    ):
         os.rename(place.here / "a", place.here / "z")
         os.pwrite(fd, b"after the rename", 0)
         os.fsync(fd)
@@ -71,7 +73,6 @@ def test_rename_of_a_directory_keeps_open_files_and_children(place: Place) -> No
         assert os.stat(place.here / "z" / "deep" / "f").st_ino == inode
         os.close(os.open("new", os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=directory))
         assert sorted(os.listdir(directory)) == ["f", "new"]
-        os.close(directory)
     assert sorted(os.listdir(place.there / "z" / "deep")) == ["f", "new"]
     with fails_with(errno.ENOENT):
         os.stat(place.here / "a" / "deep" / "f")
@@ -196,3 +197,19 @@ def test_atomic_save(place: Place) -> None:
         assert (place.there / "f").read_text() == f"version {number}"
         assert (place.here / "f").read_text() == f"version {number}"
     assert os.listdir(place.here) == ["f"]
+
+
+def test_rename_of_a_directory_while_it_is_looked_at_in_the_background(place: Place) -> None:
+    """What was asked under the old path, and answered after the rename, says nothing of what moved."""
+    for number in range(100):
+        (place.there / str(number)).mkdir()
+    for number in range(100):
+        here = place.here / str(number)
+        os.makedirs(here / "a" / "deep")
+        (here / "a" / "deep" / "f").write_bytes(b"x" * 300_000)
+        with opened(here / "a" / "deep", os.O_RDONLY | os.O_DIRECTORY) as directory:
+            os.rename(here / "a", here / "z")
+            (here / "z" / "deep" / "f").write_bytes(b"after the rename")
+            os.close(os.open("new", os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=directory))
+            assert sorted(os.listdir(directory)) == ["f", "new"]
+        assert sorted(os.listdir(place.there / str(number) / "z" / "deep")) == ["f", "new"]

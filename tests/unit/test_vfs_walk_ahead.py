@@ -8,6 +8,7 @@ import time
 from sftpfs.config import CacheConfig
 from sftpfs.types import Attributes, DirectoryEntry, Listing
 from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.order import Order
 from sftpfs.vfs.tree import Tree
 from sftpfs.vfs.walk_ahead import FIRST_WINDOW, LARGEST_WINDOW, MOST_IN_FLIGHT, TRIAL, WalkAhead
 
@@ -19,7 +20,7 @@ class Walk:
 
     def __init__(self, width: int, depth: int) -> None:
         self.tree = Tree(b"/srv", DIRECTORY, CacheConfig())
-        self.policy = WalkAhead()
+        self.policy = WalkAhead(Order.LISTING)
         self.width, self.depth = width, depth
         self.asked: list[Inode] = []
 
@@ -39,7 +40,7 @@ class Walk:
         """A program lists ``node``; True where it was there already. What is planned arrives at once."""
         assert node.directory is not None
         known = node.directory.complete_until > time.monotonic()
-        self.policy.demanded(node, time.monotonic())
+        self.policy.demanded(node)
         if not known:
             self.install(node)
         while planned := self.policy.plan(time.monotonic()):
@@ -74,7 +75,7 @@ def test_a_walk_soon_finds_every_listing_made() -> None:
 def test_the_window_bounds_what_is_ahead_and_in_flight() -> None:
     walk = Walk(200, 1)
     walk.demand(walk.tree.root)
-    walk.policy.demanded(walk.children(walk.tree.root)[0], 0.0)
+    walk.policy.demanded(walk.children(walk.tree.root)[0])
     assert len(walk.policy.plan(0.0)) == FIRST_WINDOW
     assert walk.policy.plan(0.0) == []
     walk.policy.window = LARGEST_WINDOW
@@ -87,7 +88,7 @@ def test_the_next_in_preorder_comes_first() -> None:
     walk.demand(walk.tree.root)
     first = walk.children(walk.tree.root)[0]
     walk.install(first)
-    walk.policy.demanded(first, time.monotonic())
+    walk.policy.demanded(first)
     planned = walk.policy.plan(time.monotonic())
     assert planned[:3] == walk.children(first)
     assert planned[3] is walk.children(walk.tree.root)[1]
@@ -100,7 +101,7 @@ def test_listing_elsewhere_ends_it() -> None:
     walk.demand(child)
     assert walk.policy.window
     stranger = Inode(999, None, b"", DIRECTORY)
-    walk.policy.demanded(stranger, time.monotonic())
+    walk.policy.demanded(stranger)
     assert walk.policy.window == 0
     assert walk.policy.plan(time.monotonic()) == []
 
@@ -108,7 +109,7 @@ def test_listing_elsewhere_ends_it() -> None:
 def test_a_policy_that_wastes_more_than_it_saves_turns_itself_off() -> None:
     walk = Walk(300, 1)
     walk.demand(walk.tree.root)
-    walk.policy.demanded(walk.children(walk.tree.root)[0], time.monotonic())
+    walk.policy.demanded(walk.children(walk.tree.root)[0])
     walk.policy.window = LARGEST_WINDOW
     failures = 0
     while planned := walk.policy.plan(time.monotonic()):
@@ -118,3 +119,32 @@ def test_a_policy_that_wastes_more_than_it_saves_turns_itself_off() -> None:
             failures += 1
     assert TRIAL <= failures <= TRIAL + MOST_IN_FLIGHT
     assert walk.policy.in_flight == 0
+
+
+def test_a_walk_by_name_leaves_alone_what_it_passed_by() -> None:
+    walk = Walk(6, 1)
+    walk.policy = WalkAhead(Order.NAME)
+    walk.install(walk.tree.root)
+    children = walk.children(walk.tree.root)
+    for child in children[2:4]:
+        walk.install(child)
+        walk.policy.demanded(child)
+    assert walk.policy.plan(time.monotonic()) == children[4:]
+
+
+def test_a_walk_in_its_own_order_comes_to_what_lies_behind_last() -> None:
+    walk = Walk(6, 1)
+    walk.demand(walk.tree.root)
+    children = walk.children(walk.tree.root)
+    for child in children[2:4]:
+        walk.install(child)
+        walk.policy.demanded(child)
+    assert walk.policy.plan(time.monotonic()) == children[4:] + children[:2]
+
+
+def test_a_walk_does_not_leave_the_directory_it_began_in() -> None:
+    walk = Walk(3, 3)
+    walk.install(walk.tree.root)
+    inside, *outside = walk.children(walk.tree.root)
+    walk.preorder(inside)
+    assert not set(walk.asked) & set(outside)

@@ -1,0 +1,271 @@
+"""Small-file prefetch: which files a reader will open next.
+
+Pure policy over the cached tree; ``vfs.ahead`` carries it out. Small files of one
+directory opened one after the other, in listing order or by name (grep -r, cp -r, git
+status), are a reader going through the tree: the files that follow, in preorder over
+what is listed, are fetched whole before they are opened. The window doubles with every
+file that is used and closes when the reader goes elsewhere.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.order import Order, sort_key
+from sftpfs.vfs.walk_ahead import Tally
+
+SMALL_FILE = 512 << 10
+"""Bytes: up to this a round trip is most of what a file costs on any but a slow link; the
+number of bytes ahead is bounded besides."""
+
+FIRST_WINDOW = 4
+"""Files fetched ahead once a reader is recognised: little to lose if it stops here."""
+
+LARGEST_WINDOW = 128
+"""Files ahead of the reader: at 20 ms and two round trips a file, 3,200 files a second."""
+
+MOST_BYTES = 8 << 20
+"""Bytes fetched ahead and not yet opened: a sixth of the default content cache."""
+
+STEPS_PER_WINDOW = 8
+"""Plans made while the reader goes the length of a window."""
+
+MOST_UNUSED = 512
+"""Files fetched and not opened: beyond the window only what the reader passed by."""
+
+UNKNOWN_FILES = 16
+"""What a directory not listed yet is taken to hold, so that the window does not reach far
+past what the reader comes to first."""
+
+MOST_IN_FLIGHT = 64
+"""Files under way: beyond this the server works on them one after the other anyway."""
+
+RECOGNISED = 2
+"""Opens in order after a first one that make a reader."""
+
+LONGEST_STEP = 2
+"""Entries from one open to the next that still count as in order: a directory or a file
+of no interest may lie between; more is a choice, and most of what lies between unwanted."""
+
+MOST_VISITED = 1024
+"""Entries looked at for one plan: bounds what planning itself costs."""
+
+REMEMBERED = 64
+"""Directories whose order and last open are kept: more than a reader has open at once."""
+
+TRIAL = 1 << 20
+"""Bytes wasted before it is asked whether fetching ahead pays at all."""
+
+
+class Sequence:
+    """A listed directory's entries in one order, and where each stands.
+
+    INVARIANT: valid only while the directory shows ``mark``.
+    """
+
+    __slots__ = ("index", "items", "mark")
+
+    def __init__(self, node: Inode, order: Order) -> None:
+        state = node.directory
+        assert state is not None
+        self.mark = (state.listed_at, len(state.children))
+        self.items = list(state.children.values())
+        if order is Order.NAME:
+            self.items.sort(key=sort_key)
+        self.index = {child.number: position for position, child in enumerate(self.items)}
+
+
+class FileAhead:
+    """Decides what to fetch ahead.
+
+    INVARIANT: ``_unused`` maps exactly the files fetched ahead, or being so, that nobody
+    has opened since to their bytes; ``_unused_bytes`` is the sum.
+    INVARIANT: ``_flying`` holds the numbers of what was planned and has not arrived.
+
+    ``_steps`` counts opens since the last plan, for a window of ``_planned``: a plan looks
+    over the whole window, so it is made a few times a window and not at every open.
+    """
+
+    __slots__ = (
+        "_flying",
+        "_last",
+        "_last_in",
+        "_order",
+        "_planned",
+        "_run",
+        "_sequences",
+        "_steps",
+        "_unused",
+        "_unused_bytes",
+        "tally",
+        "window",
+    )
+
+    def __init__(self) -> None:
+        self.window = 0
+        self.tally = Tally()
+        """In bytes."""
+        self._order = Order.LISTING
+        self._run = 0
+        self._last: Inode | None = None
+        self._last_in: dict[int, Inode] = {}
+        self._sequences: dict[tuple[int, Order], Sequence] = {}
+        self._unused: dict[int, tuple[Inode, int]] = {}
+        self._unused_bytes = 0
+        self._flying: set[int] = set()
+        self._steps = 0
+        self._planned = 0
+
+    def opened(self, inode: Inode) -> None:
+        """A program opens ``inode`` to read it."""
+        parent = inode.parent
+        if parent is None or inode is self._last:
+            return
+        fetched = self._unused.pop(inode.number, None)
+        if fetched is not None:
+            self._unused_bytes -= fetched[1]
+            self.tally.used += fetched[1]
+            self.window = min(max(self.window, FIRST_WINDOW) * 2, LARGEST_WINDOW)
+            self._steps += 1
+        else:
+            self._judge(inode, parent)
+            self._steps = self.window
+        self._last = inode
+        self._last_in.pop(parent.number, None)
+        self._last_in[parent.number] = inode
+        while len(self._last_in) > REMEMBERED:
+            del self._last_in[next(iter(self._last_in))]
+
+    def _judge(self, inode: Inode, parent: Inode) -> None:
+        """An open that was not foreseen: does it carry on, begin anew, or end it?"""
+        last = self._last_in.get(parent.number)
+        if last is None:
+            if self.window and self._step(None, inode, parent, self._order) > LONGEST_STEP:
+                self._stop()
+            return
+        orders = [self._order, Order.NAME if self._order is Order.LISTING else Order.LISTING]
+        for order in orders:
+            if 1 <= self._step(last, inode, parent, order) <= LONGEST_STEP:
+                self._order = order
+                self._run += 1
+                if self._run >= RECOGNISED:
+                    self.window = max(self.window, FIRST_WINDOW)
+                return
+        self._stop()
+
+    def _stop(self) -> None:
+        self._run = 0
+        self.window = 0
+
+    def _step(self, last: Inode | None, inode: Inode, parent: Inode, order: Order) -> int:
+        """Entries from ``last`` (None: the first that is no directory) to ``inode``; 0 where unknown."""
+        sequence = self._sequence(parent, order)
+        here = sequence.index.get(inode.number)
+        if here is None:
+            return 0
+        if last is None:
+            return sum(1 for child in sequence.items[:here] if child.directory is None)
+        there = sequence.index.get(last.number)
+        return 0 if there is None else here - there
+
+    def plan(self, now: float) -> list[Inode]:
+        """Files to fetch now, the one needed first at the front; each is counted as issued."""
+        last = self._last
+        if not self.window or last is None or self._steps * STEPS_PER_WINDOW < self._planned:
+            return []
+        if not self.tally.pays(TRIAL):
+            return []
+        self._steps = 0
+        self._planned = self.window
+        self._expire(now)
+        room = min(MOST_UNUSED - len(self._unused), MOST_IN_FLIGHT - len(self._flying))
+        chosen: list[Inode] = []
+        for inode in self._following(last, now):
+            size = inode.attributes.size
+            if len(chosen) >= room or self._unused_bytes + size > MOST_BYTES:
+                self._steps = self.window  # there is more to fetch as soon as there is room
+                break
+            chosen.append(inode)
+            self._unused[inode.number] = (inode, size)
+            self._unused_bytes += size
+            self._flying.add(inode.number)
+            self.tally.issued += size
+        return chosen
+
+    def arrived(self, inode: Inode, useful: bool) -> None:
+        """What ``plan`` asked for is here; not ``useful`` where it failed or may not be used."""
+        self._flying.discard(inode.number)
+        if not useful:
+            self._give_up(inode.number)
+
+    def _give_up(self, number: int) -> None:
+        fetched = self._unused.pop(number, None)
+        if fetched is not None:
+            self._unused_bytes -= fetched[1]
+            self.tally.wasted += fetched[1]
+
+    def _expire(self, now: float) -> None:
+        """Forget what nobody opened before it became too old to be used."""
+        for number, (inode, _) in list(self._unused.items()):
+            if number not in self._flying and inode.ready_until <= now:
+                self._give_up(number)
+
+    def _following(self, last: Inode, now: float) -> Iterator[Inode]:
+        """What is to be fetched of the ``window`` small files after ``last``, in preorder.
+
+        A directory not listed yet stands for ``UNKNOWN_FILES`` of them.
+        """
+        distance = visited = 0
+        stack: list[Iterator[Inode]] = []
+        node = last
+        while node.parent is not None:
+            sequence = self._sequence(node.parent, self._order)
+            position = sequence.index.get(node.number)
+            if position is None:
+                return
+            stack.append(iter(sequence.items[position + 1 :]))
+            while stack:
+                child = next(stack[-1], None)
+                if child is None:
+                    stack.pop()
+                    continue
+                visited += 1
+                if visited > MOST_VISITED or distance >= self.window:
+                    return
+                if child.directory is None:
+                    if self._small(child):
+                        distance += 1
+                        if self._wanted(child, now):
+                            yield child
+                elif child.directory.complete_until > now:
+                    stack.append(iter(self._sequence(child, self._order).items))
+                else:
+                    distance += UNKNOWN_FILES
+            node = node.parent
+
+    @staticmethod
+    def _small(inode: Inode) -> bool:
+        attributes = inode.attributes
+        return inode.linked and stat.S_ISREG(attributes.mode) and attributes.size <= SMALL_FILE
+
+    def _wanted(self, inode: Inode, now: float) -> bool:
+        return (
+            inode.expires > now
+            and inode.ready_until <= now
+            and inode.number not in self._unused
+            and not inode.handles
+        )
+
+    def _sequence(self, node: Inode, order: Order) -> Sequence:
+        state = node.directory
+        assert state is not None
+        key = (node.number, order)
+        known = self._sequences.pop(key, None)
+        if known is None or known.mark != (state.listed_at, len(state.children)):
+            known = Sequence(node, order)
+        self._sequences[key] = known
+        while len(self._sequences) > REMEMBERED:
+            del self._sequences[next(iter(self._sequences))]
+        return known

@@ -1,0 +1,177 @@
+"""Small-file prefetch: a reader is recognised, kept ahead of, and left alone once it goes elsewhere."""
+
+from __future__ import annotations
+
+import stat
+import time
+
+import pytest
+
+from sftpfs.config import CacheConfig
+from sftpfs.types import Attributes, DirectoryEntry, Listing
+from sftpfs.vfs.file_ahead import (
+    FIRST_WINDOW,
+    LARGEST_WINDOW,
+    MOST_BYTES,
+    MOST_IN_FLIGHT,
+    SMALL_FILE,
+    TRIAL,
+    FileAhead,
+)
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.tree import Tree
+
+DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
+SIZE = 1000
+
+
+def regular(size: int = SIZE) -> Attributes:
+    return Attributes(stat.S_IFREG | 0o644, size, 0, 0, 1, 1)
+
+
+class Reader:
+    """A listed tree and a policy; what is planned arrives at once unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig())
+        self.policy = FileAhead()
+        self.fetched: list[Inode] = []
+
+    def directory(self, parent: Inode, names: list[tuple[bytes, Attributes]]) -> dict[bytes, Inode]:
+        entries = [DirectoryEntry(name, attributes) for name, attributes in names]
+        self.tree.install_listing(parent, Listing(DIRECTORY, entries), 100.0, set())
+        assert parent.directory is not None
+        return parent.directory.children
+
+    def open(self, inode: Inode) -> bool:
+        """True where it was fetched before it was opened."""
+        ready = inode in self.fetched
+        self.policy.opened(inode)
+        now = time.monotonic()
+        for ahead in self.policy.plan(now):
+            ahead.ready_until = now + 100
+            self.fetched.append(ahead)
+            self.policy.arrived(ahead, True)
+        return ready
+
+
+def files(count: int, size: int = SIZE) -> list[tuple[bytes, Attributes]]:
+    """Names whose listing order is not their name order."""
+    numbers = sorted(range(count), key=lambda number: (number * 7919) % count)
+    return [(b"f%04d" % number, regular(size)) for number in numbers]
+
+
+@pytest.mark.parametrize("order", ["listing", "name"])
+def test_a_reader_in_order_is_recognised_and_overtaken(order: str) -> None:
+    reader = Reader()
+    children = reader.directory(reader.tree.root, files(101))
+    names = list(children) if order == "listing" else sorted(children)
+    ready = [reader.open(children[name]) for name in names]
+    assert ready.count(False) == 3
+    assert all(ready[3:])
+    assert reader.policy.tally.wasted == 0
+    assert reader.policy.tally.used == 98 * SIZE
+
+
+def test_every_tenth_file_is_a_choice_and_fetches_nothing() -> None:
+    reader = Reader()
+    children = list(reader.directory(reader.tree.root, files(300)).values())
+    assert not any(reader.open(inode) for inode in children[::10])
+    assert not reader.fetched
+
+
+def test_two_opens_fetch_nothing() -> None:
+    reader = Reader()
+    children = list(reader.directory(reader.tree.root, files(10)).values())
+    reader.open(children[0])
+    reader.open(children[1])
+    reader.open(children[1])
+    assert not reader.fetched
+
+
+def test_the_reader_is_followed_into_listed_directories_in_preorder() -> None:
+    reader = Reader()
+    root = reader.directory(
+        reader.tree.root, [*files(5), (b"sub", DIRECTORY), (b"unlisted", DIRECTORY), (b"last", regular())]
+    )
+    inside = reader.directory(root[b"sub"], [(b"in1", regular()), (b"in2", regular())])
+    for name in list(root)[:3]:
+        reader.open(root[name])
+    expected = [*list(root.values())[3:5], *inside.values()]
+    assert reader.fetched == expected
+
+
+def test_links_large_open_and_ready_files_are_left_out() -> None:
+    reader = Reader()
+    children = reader.directory(
+        reader.tree.root,
+        [
+            *[(b"%d" % number, regular()) for number in range(3)],
+            (b"link", Attributes(stat.S_IFLNK | 0o777, 5, 0, 0, 1, 1)),
+            (b"large", regular(SMALL_FILE + 1)),
+            (b"ready", regular()),
+            (b"wanted", regular()),
+        ],
+    )
+    children[b"ready"].ready_until = time.monotonic() + 100
+    for name in (b"0", b"1", b"2"):
+        reader.open(children[name])
+    assert reader.fetched == [children[b"wanted"]]
+
+
+def test_window_flight_and_bytes_are_bounded() -> None:
+    reader = Reader()
+    children = list(reader.directory(reader.tree.root, files(1000)).values())
+    for inode in children[:3]:
+        reader.policy.opened(inode)
+    assert len(reader.policy.plan(time.monotonic())) == FIRST_WINDOW
+    reader.policy.window = LARGEST_WINDOW
+    reader.policy.opened(children[3])
+    assert len(reader.policy.plan(time.monotonic())) == MOST_IN_FLIGHT - FIRST_WINDOW
+    assert reader.policy.plan(time.monotonic()) == []
+
+    big = Reader()
+    children = list(big.directory(big.tree.root, files(200, SMALL_FILE)).values())
+    for inode in children[:3]:
+        big.policy.opened(inode)
+    big.policy.window = LARGEST_WINDOW
+    assert len(big.policy.plan(time.monotonic())) == MOST_BYTES // SMALL_FILE
+
+
+def test_going_elsewhere_ends_it() -> None:
+    reader = Reader()
+    children = list(reader.directory(reader.tree.root, files(300)).values())
+    for inode in children[:4]:
+        reader.open(inode)
+    assert reader.policy.window
+    reader.open(children[250])
+    assert reader.policy.window == 0
+
+
+def test_a_policy_that_wastes_more_than_it_saves_turns_itself_off() -> None:
+    reader = Reader()
+    size = TRIAL // 8
+    children = list(reader.directory(reader.tree.root, files(300, size)).values())
+    for inode in children[:200]:
+        reader.policy.opened(inode)
+        for ahead in reader.policy.plan(time.monotonic()):
+            reader.policy.arrived(ahead, False)
+            ahead.expires = 0.0
+    assert TRIAL <= reader.policy.tally.wasted <= TRIAL + LARGEST_WINDOW * size
+    assert reader.policy.plan(time.monotonic()) == []
+
+
+def test_what_nobody_opens_in_time_is_wasted() -> None:
+    reader = Reader()
+    children = list(reader.directory(reader.tree.root, files(300)).values())
+    for inode in children[:3]:
+        reader.policy.opened(inode)
+    planned = reader.policy.plan(time.monotonic())
+    for inode in planned:
+        inode.ready_until = time.monotonic() - 1
+        reader.policy.arrived(inode, True)
+    reader.policy.opened(children[100])
+    reader.policy.opened(children[101])
+    reader.policy.opened(children[102])
+    reader.policy.plan(time.monotonic())
+    assert reader.policy.tally.wasted == len(planned) * SIZE
