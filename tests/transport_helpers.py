@@ -15,6 +15,7 @@ from sftpfs.aio import ByteStream
 from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.transport.api import Connector, Prompter, PromptKind, Transport
 from sftpfs.transport.connector import make_connector
+from tests.harness.waiting import eventually
 from tests.sshd import Sshd, descendants
 
 LIMIT = 15.0
@@ -60,8 +61,21 @@ def run(function: Callable[[], Awaitable[None]]) -> None:
 
     before = set(descendants(os.getpid()))
     trio.run(limited)
-    left = [pid for pid in descendants(os.getpid()) if pid not in before and alive(pid)]
-    assert not left, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left]
+
+    def left() -> list[bytes]:
+        started = [pid for pid in descendants(os.getpid()) if pid not in before and alive(pid)]
+        return [command_line(pid) for pid in started]
+
+    # A process told to end may need a moment more than the connector that told it.
+    eventually(lambda: not left(), what="every process that was started is gone")
+
+
+def command_line(pid: int) -> bytes:
+    """The process's argv joined by NULs; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def alive(pid: int) -> bool:

@@ -1,116 +1,207 @@
-"""Side by side: ``python -m tests.bench [--quick] [--delay MS] [--runs N] [--only NAME…]``.
+"""Side by side: ``python -m tests.bench [--quick] [--delay MS,…] [--runs N] [--only NAME…]``.
 
-Mounts one sshd's directory with sshfs, sftpfs and rclone, each with its defaults,
-runs every workload on a fresh mount with a cold page cache, the contestants in turn
-so that a busy moment hits all, and prints medians with the ratio to sshfs. Needs root.
+sftpfs, sshfs, tuned sshfs, ``rclone mount`` and the plain tools, over one sshd behind a delay. Every
+step runs on a fresh mount with a cold page cache, contestants in random order, and verifies what it
+read or wrote. Prints medians, and writes and draws them where asked. Needs root.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import subprocess
+import random
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.contestants import CONTESTANTS, Server, mount
-from tests.bench.workloads import FULL, QUICK, WORKLOADS, Sizes, Workload, drop_caches, prepare
+from tests.bench import report
+from tests.bench.contestants import FILE_SYSTEMS, Server, mount
+from tests.bench.dataset import FULL, QUICK, Dataset, drop_caches
+from tests.bench.report import Series
+from tests.bench.results import Outcome, Status
+from tests.bench.steps import Place, Workload, perform, run_command
+from tests.bench.table import OURS, REFERENCE
+from tests.bench.tools import TOOLS
+from tests.bench.trees import clean
+from tests.bench.workloads import ORDER, all_workloads
 from tests.harness import processes
 from tests.harness.delay import DelayProxy
 from tests.sshd import Sshd
 
-REFERENCE = "sshfs"
-
-Results = dict[str, list[float]]
+CONTESTANTS = [*FILE_SYSTEMS, *TOOLS]
+LIMIT = 300.0
+"""Seconds for one step: the slowest worth waiting for, sshfs unpacking the tree at 20 ms, takes 190."""
+QUICK_LIMIT = 60.0
+QUICK_DELAY = "20"
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--quick", action="store_true", help="an eighth of the data, one run")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="under 5 minutes: less data, 20 ms, two contestants"
+    )
     parser.add_argument("--runs", type=int, help="runs per figure (default 3; 1 with --quick)")
     parser.add_argument(
-        "--delay", type=float, default=0.0, metavar="MS", help="round trip added, milliseconds"
+        "--delay",
+        metavar="MS[,MS…]",
+        help="round trips added, milliseconds (default 0,20,100; 20 with --quick)",
     )
     parser.add_argument("--rate", type=float, metavar="MB/S", help="cap of the link each way")
-    parser.add_argument("--only", nargs="+", choices=[w.name for w in WORKLOADS], help="these workloads")
-    parser.add_argument("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
+    parser.add_argument("--limit", type=float, metavar="S", help=f"seconds for one step (default {LIMIT:g})")
+    parser.add_argument("--only", nargs="+", choices=ORDER, metavar="NAME", help="of " + " ".join(ORDER))
+    parser.add_argument(
+        "--contestants", nargs="+", choices=CONTESTANTS, metavar="NAME", help="of " + " ".join(CONTESTANTS)
+    )
     parser.add_argument(
         "--option", action="append", default=[], metavar="OPT", help="extra -o option for sftpfs"
     )
-    return parser.parse_args()
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the results (needs matplotlib)")
+    parser.add_argument("--keep-logs", type=Path, metavar="DIR", help="keep what the mounts log")
+    options = parser.parse_args()
+    options.runs = options.runs or (1 if options.quick else 3)
+    options.limit = options.limit or (QUICK_LIMIT if options.quick else LIMIT)
+    options.contestants = options.contestants or ([OURS, REFERENCE] if options.quick else CONTESTANTS)
+    delays = options.delay or (QUICK_DELAY if options.quick else "0,20,100")
+    options.delays = [float(word) for word in delays.split(",")]
+    return options
 
 
-def measure(
-    workload: Workload,
-    names: list[str],
-    server: Server,
-    directory: Path,
-    sizes: Sizes,
-    runs: int,
-    options: list[str],
-) -> Results:
-    """Every contestant's figures."""
-    results: Results = {name: [] for name in names}
-    for turn in range(runs if workload.repeats else 1):
-        for name in names:
-            drop_caches()
-            place = directory / f"{name}-{workload.name.split()[0]}-{turn}"
+@dataclass(slots=True)
+class Bench:
+    """One link to one server, and how steps are run over it."""
+
+    server: Server
+    data: Dataset
+    directory: Path
+    options: argparse.Namespace
+    steps: int = 0
+
+    def step(self, name: str, workload: Workload) -> Outcome | None:
+        """One contestant's one run; None where it does not take part."""
+        data, out = self.data, self.directory / "out"
+        if name in TOOLS and workload.name not in TOOLS[name]:
+            return None
+        self.steps += 1
+        here = self.directory / "mounts" / f"{name}-{workload.name}-{self.steps}"
+        place = Place(here, data.backing, out, data)
+        clean(out)
+        data.fresh_work()
+        if workload.setup:
+            workload.setup(data)
+        drop_caches()
+        data.warm(workload.uses)
+        for program in workload.programs:
+            run_command(program)
+        if name in TOOLS:
+            tool, server = TOOLS[name][workload.name], self.server
+            return perform(lambda at: tool(server, at), place, self.options.limit, server.sshd, None)
+        return self._mounted(name, workload, place)
+
+    def _mounted(self, name: str, workload: Workload, place: Place) -> Outcome:
+        options = self.options.option if name == OURS else ()
+        try:
+            one = mount(name, self.server, self.data.backing, place.here, options)
+        except (AssertionError, OSError) as problem:
+            return Outcome(Status.FAILED, problem=f"not mounted: {problem}")
+        outcome = Outcome(Status.FAILED)
+        try:
+            outcome = perform(workload.run, place, self.options.limit, self.server.sshd, one)
+        finally:
             try:
-                with mount(
-                    name, server, directory / "backing", place, options if name == "sftpfs" else ()
-                ) as one:
-                    results[name].append(workload.run(one, sizes))
-            except (AssertionError, OSError, subprocess.SubprocessError) as problem:
-                print(f"  {name}, {workload.name}: {problem}", file=sys.stderr)
-    return results
+                one.close(clean=outcome.status is not Status.LIMIT)
+            except Exception as problem:
+                print(f"  {name}, {workload.name}: at its end: {problem}", file=sys.stderr, flush=True)
+            log = here_log(place.here)
+            if self.options.keep_logs and log.exists():
+                self.options.keep_logs.mkdir(parents=True, exist_ok=True)
+                log.replace(self.options.keep_logs / log.name)
+        return outcome
 
 
-def line(workload: Workload, results: Results) -> str:
-    """One line of the table: medians, and how many times better than the reference."""
-    reference = statistics.median(results.get(REFERENCE) or [0.0])
-    cells = [f"{workload.name + ' (' + workload.unit + ')':<32}"]
-    for name, values in results.items():
-        if not values:
-            cells.append(f"{name} failed".rjust(24))
-            continue
-        median = statistics.median(values)
-        better = median / reference if workload.more_is_better and reference else reference / median
-        ratio = f"{better:5.2f}×" if name != REFERENCE and reference else " " * 6
-        spread = f"[{min(values):.4g}–{max(values):.4g}]" if len(values) > 1 else ""
-        cells.append(f"{median:8.4g} {ratio} {spread:<14}".rjust(24))
-    return " ".join(cells)
+def here_log(mountpoint: Path) -> Path:
+    """Where the mount's process logs."""
+    return mountpoint.with_name(mountpoint.name + ".log")
+
+
+def measure(bench: Bench, series: Series, workload: Workload, runs: int) -> None:
+    """Every contestant's runs of one workload, in random order each turn."""
+    rng = random.Random()
+    left = list(series.contestants)
+    for _ in range(runs):
+        rng.shuffle(left)
+        for name in list(left):
+            outcome = bench.step(name, workload)
+            if outcome is None or outcome.status is not Status.DONE:
+                left.remove(name)  # what failed fails again, and a limit is long
+            if outcome is None:
+                continue
+            if outcome.problem:
+                print(f"  {name}, {workload.name}: {outcome.problem}", file=sys.stderr, flush=True)
+            series.add(workload.name, workload.title, name, outcome)
+
+
+def failures(series: Iterable[Series]) -> int:
+    """How many workloads sftpfs did not finish."""
+    outcomes = [one for s in series for row in s.outcomes.values() for one in row.get(OURS, [])]
+    return sum(one.status is not Status.DONE for one in outcomes)
+
+
+def run(options: argparse.Namespace, stack: ExitStack) -> list[Series]:
+    """Everything asked for."""
+    sizes = QUICK if options.quick else FULL
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sftpfs-bench-")))
+    about = {
+        "command": sys.argv[1:],
+        "runs": options.runs,
+        "rate_MB_s": options.rate,
+        "machine": report.machine(),
+    }
+    print(f"preparing {sizes.files} files, {sizes.entries:,} entries …", flush=True)
+    data = Dataset(directory, sizes)
+    sshd = stack.enter_context(Sshd(directory / "sshd"))
+    everything: list[Series] = []
+    for delay in options.delays:
+        series = Series(delay, options.contestants, not options.quick)
+        everything.append(series)
+        with ExitStack() as link:
+            port = sshd.port
+            if delay or options.rate:
+                rate = options.rate * 1e6 if options.rate else None
+                port = link.enter_context(DelayProxy(sshd.port, delay / 2000, rate)).port
+            bench = Bench(Server.at(sshd, port, directory), data, directory, options)
+            print(
+                f"\nround trip {delay:g} ms, {options.runs} run(s), seconds (times faster than {REFERENCE})"
+            )
+            print(series.header(), flush=True)
+            for workload in all_workloads(sizes):
+                if options.only and workload.name not in options.only:
+                    continue
+                measure(bench, series, workload, options.runs)
+                if workload.name in series.outcomes:
+                    print(series.line(workload.name), flush=True)
+                if options.json:
+                    report.save(options.json, about, everything)
+            print(series.footer(), flush=True)
+    return everything
 
 
 def main() -> int:
     """Run what was asked for; status 1 when sftpfs failed a workload."""
     options = arguments()
-    sizes = QUICK if options.quick else FULL
-    runs = options.runs or (1 if options.quick else 3)
     processes.mark_run()
-    failed = False
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sftpfs-bench-")))
-        (directory / "backing").mkdir()
-        prepare(directory / "backing", sizes)
-        sshd = stack.enter_context(Sshd(directory / "sshd"))
-        port = sshd.port
-        if options.delay or options.rate:
-            rate = options.rate * 1e6 if options.rate else None
-            port = stack.enter_context(DelayProxy(sshd.port, options.delay / 2000, rate)).port
-        server = Server.at(sshd, port, directory)
-        print(f"round trip +{options.delay:g} ms, {runs} run(s), {sizes.sequential >> 20} MiB sequential")
-        print(f"medians [lowest–highest]; ×: times better than {REFERENCE}")
-        print(" " * 32, *(name.rjust(9).ljust(30) for name in options.contestants))
-        for workload in WORKLOADS:
-            if options.only and workload.name not in options.only:
-                continue
-            results = measure(workload, options.contestants, server, directory, sizes, runs, options.option)
-            print(line(workload, results), flush=True)
-            failed |= "sftpfs" in results and not results["sftpfs"]
-    return 1 if failed else 0
+        everything = run(options, stack)
+    if options.svg:
+        from tests.bench.figure import draw
+
+        draw(everything, options.svg)
+    return 1 if failures(everything) else 0
 
 
 if __name__ == "__main__":

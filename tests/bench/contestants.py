@@ -1,4 +1,4 @@
-"""The file systems compared, each mounted freshly over the same sshd with its defaults."""
+"""Who is compared: file systems, each mounted freshly over the same sshd, and the plain tools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.harness.mounts import Flavour, Mount, sftpfs_command, sshfs_command
 from tests.sshd import Sshd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Server:
     """Where everybody connects: sshd itself, or the delay in front of it."""
 
@@ -21,14 +21,18 @@ class Server:
     @classmethod
     def at(cls, sshd: Sshd, port: int, directory: Path) -> Server:
         """``sshd`` as reached through ``port``."""
-        known_hosts = directory / "known_hosts"
+        known_hosts = directory / f"known_hosts_{port}"
         known_hosts.write_text(f"[{sshd.host}]:{port} {sshd.public_host_key()}\n")
         return cls(sshd, port, known_hosts)
 
-    def ssh_options(self) -> list[str]:
-        """``-o`` options for sftpfs and sshfs."""
+    @property
+    def user_and_host(self) -> str:
+        """As ssh, rsync and the mounts take it."""
+        return f"{self.sshd.user}@{self.sshd.host}"
+
+    def keywords(self) -> list[str]:
+        """ssh_config keywords with which a client gets in without a question."""
         return [
-            f"port={self.port}",
             f"IdentityFile={self.sshd.client_key}",
             "IdentitiesOnly=yes",
             "IdentityAgent=none",
@@ -36,6 +40,13 @@ class Server:
             "GlobalKnownHostsFile=/dev/null",
             "StrictHostKeyChecking=yes",
         ]
+
+    def ssh_words(self) -> list[str]:
+        """Options for ssh and scp, the port as a keyword too."""
+        words = ["-F", "/dev/null", "-o", f"Port={self.port}"]
+        for keyword in self.keywords():
+            words += ["-o", keyword]
+        return words
 
 
 def rclone_command(server: Server) -> Flavour:
@@ -50,21 +61,32 @@ def rclone_command(server: Server) -> Flavour:
     return command
 
 
-MakeFlavour = Callable[[Server], Flavour]
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """One that mounts; ``options`` beside those that get in."""
 
-CONTESTANTS: dict[str, MakeFlavour] = {
-    "sshfs": lambda _server: sshfs_command,
-    "sftpfs": lambda _server: sftpfs_command,
-    "rclone": rclone_command,
+    flavour: Callable[[Server], Flavour]
+    options: tuple[str, ...] = ()
+
+
+TUNED = ("Ciphers=aes128-gcm@openssh.com", "cache_timeout=600", "max_conns=4", "kernel_cache")
+"""What people who measured recommend for sshfs."""
+
+FILE_SYSTEMS = {
+    "sftpfs": FileSystem(lambda _server: sftpfs_command),
+    "sshfs": FileSystem(lambda _server: sshfs_command),
+    "sshfs-tuned": FileSystem(lambda _server: sshfs_command, TUNED),
+    "rclone": FileSystem(rclone_command),
 }
 
 
 def mount(name: str, server: Server, backing: Path, place: Path, options: Iterable[str] = ()) -> Mount:
-    """A fresh mount of ``backing`` by contestant ``name`` at ``place``."""
+    """A fresh mount of ``backing`` by file system ``name`` at ``place``."""
+    one = FILE_SYSTEMS[name]
     return Mount(
-        f"{server.sshd.user}@{server.sshd.host}:{backing}",
+        f"{server.user_and_host}:{backing}",
         place,
         backing,
-        [*server.ssh_options(), *options],
-        flavour=CONTESTANTS[name](server),
+        [f"port={server.port}", *server.keywords(), *one.options, *options],
+        flavour=one.flavour(server),
     )

@@ -18,6 +18,7 @@ from sftpfs.aio import ByteStream
 from tests.sshd import Sshd, descendants
 from tests.transport_helpers import (
     alive,
+    command_line,
     configure,
     connector,
     endpoint_of,
@@ -58,7 +59,7 @@ async def open_file(stream: ByteStream, path: Path, flags: int) -> bytes:
 def fork_servers() -> list[int]:
     """Our fork server and its workers, in that order."""
     found = descendants(os.getpid())
-    return [pid for pid in found if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in found if b"forkserver" in command_line(pid)]
 
 
 def private_memory(pid: int) -> int:
