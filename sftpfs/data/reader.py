@@ -335,6 +335,7 @@ class ContentReader:
             if not state.same_version(attributes):
                 self.drop()
                 state.attributes = attributes
+                self._mount.observer.content_outdated(state.number, attributes)
         verification.checked.set(None)
 
     # Content that came without being read.

@@ -30,6 +30,9 @@ class ContentObserver(Protocol):
     def content_settled(self, number: int, attributes: Attributes) -> None:
         """``attributes`` are the server's own, after all our writes to inode ``number``."""
 
+    def content_outdated(self, number: int, attributes: Attributes) -> None:
+        """A read found inode ``number`` changed on the server: it has ``attributes`` now."""
+
 
 class MountContent:
     """What all files of the mount share: memory, its bounds, and who has something to send."""

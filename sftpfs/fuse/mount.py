@@ -15,7 +15,7 @@ import trio
 
 from sftpfs.config import MountConfig
 from sftpfs.errors import Failure, MountError
-from sftpfs.fuse.operations import Operations
+from sftpfs.fuse.operations import Operations, outdate_attributes
 from sftpfs.fuse.reply import Replies
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes
@@ -50,6 +50,7 @@ class FuseMount:
                 "check the options given with -o and that /dev/fuse may be used",
             ) from None
         self._mounted = True
+        self.filesystem.outdate = outdate_attributes
 
     async def prime(self) -> None:
         """Read the root once, so that the mount is known to work before it is announced.

@@ -210,7 +210,7 @@ class Operations(pyfuse3.Operations):
         found = self._tree.get(inode)
         file, keep_cache, outdated = await self._filesystem.files.open(found, flags)
         if outdated:
-            _outdate_attributes(inode)
+            outdate_attributes(inode)
         return self._file_info(file, keep_cache)
 
     @guarded
@@ -304,10 +304,10 @@ class Operations(pyfuse3.Operations):
         """SFTP cannot sync a directory; every change was waited for when it was made."""
 
 
-def _outdate_attributes(inode: InodeT) -> None:
+def outdate_attributes(inode: int) -> None:
     """Make the kernel ask again. Attributes only: pages may be locked by a read we serve."""
     try:
-        pyfuse3.invalidate_inode(inode, attr_only=True)
+        pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)
     except OSError as problem:
         if problem.errno not in (errno.ENOENT, errno.ENOSYS):
             raise

@@ -22,6 +22,7 @@ from sftpfs.aio import Slot
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError, SessionLostError
 from sftpfs.remote.connection import Connection, Role, open_connection
+from sftpfs.remote.growth import Growth
 from sftpfs.transport.api import Connector, Transport
 from sftpfs.types import ServerCapabilities
 
@@ -77,6 +78,7 @@ class Pool:
         """Whether the outage was told in the log."""
         self._last_failure = ""
         # growth
+        self._growth = Growth()
         self._growing = False
         self._channels_only = connector.single
         self._refused = False
@@ -137,9 +139,21 @@ class Pool:
             return
         if count and sum(one.outstanding for one in self.bulk) < BULK_BYTES_PER_CONNECTION * count:
             return
-        if trio.current_time() >= self._grow_after:
+        now = trio.current_time()
+        if now >= self._grow_after and self._growth.wanted(now, count, self._moved, self._round_trip):
             self._growing = True
             self.spawn(self._grow)
+
+    @property
+    def _moved(self) -> int:
+        """Bytes that went over the bulk connections there are."""
+        counted = [one.session.statistics for one in self.bulk]
+        return sum(one.bytes_sent + one.bytes_received for one in counted)
+
+    @property
+    def _round_trip(self) -> float:
+        """The least latency seen, seconds."""
+        return min((one.session.statistics.minimum_latency for one in self._connections), default=0.0)
 
     def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` in the background until it ends or the pool closes; it must not raise."""

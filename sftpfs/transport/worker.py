@@ -17,6 +17,7 @@ from typing import Any
 import asyncssh
 import uvloop
 from asyncssh.constants import MSG_IGNORE
+from asyncssh.packet import SSHPacketLogger
 
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
@@ -313,9 +314,9 @@ def spare_ignored_packets(connection: asyncssh.SSHClientConnection) -> None:
         return
     send_packet = connection.send_packet
 
-    def send(kind: int, *fields: bytes, handler: Any = None) -> None:
-        if kind != MSG_IGNORE:
-            send_packet(kind, *fields, handler=handler)
+    def send(pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None) -> None:
+        if pkttype != MSG_IGNORE:
+            send_packet(pkttype, *args, handler=handler)
 
     connection.send_packet = send  # type: ignore[method-assign]
 

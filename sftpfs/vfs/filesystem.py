@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sftpfs.config import MountConfig
@@ -60,6 +61,8 @@ class Filesystem:
         self.namespace = Namespace(self.tree, remote, self.resolver, self.owners, config.hard_links)
         self.files = Files(self.tree, remote, self.resolver, self.namespace, self.contents, self.ahead)
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners)
+        self.outdate: Callable[[int], None] = _nobody_to_tell
+        """Makes the kernel ask for the attributes of an inode number again; set by ``fuse``."""
         self._statistics: FilesystemStatistics | None = None
         self._statistics_expire = 0.0
 
@@ -128,6 +131,13 @@ class Filesystem:
         """Counters of names, of what was asked for ahead, and of content."""
         return {**self.tree.statistics(), **self.ahead.statistics(), **self.contents.statistics()}
 
+    def content_outdated(self, number: int, attributes: Attributes) -> None:
+        """A read met another version than the kernel was told of: tell it to ask again."""
+        inode = self.tree.find(number)
+        if inode is not None and stat.S_ISREG(attributes.mode):
+            inode.attributes = attributes
+            self.outdate(number)
+
     async def drain(self) -> list[str]:
         """Everything dirty to the server; one line for each file that could not be written."""
         failures = []
@@ -137,3 +147,7 @@ class Filesystem:
             name = os.fsdecode(path) if path is not None else f"inode {number}"
             failures.append(f"{name}: {problem.strerror or problem}")
         return failures
+
+
+def _nobody_to_tell(number: int) -> None:
+    """Before the kernel is attached it holds nothing that could be outdated."""

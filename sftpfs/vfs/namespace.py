@@ -142,6 +142,7 @@ class Namespace:
         target: LinkTarget = LinkTarget.TARGET,
     ) -> Attributes:
         """Give a new file to the caller where the session is root and another user asked."""
+        self._owners.learn_created(attributes)
         if self._owners.session_uid != 0:
             return attributes
         uid = self._owners.remote_uid(caller.uid)

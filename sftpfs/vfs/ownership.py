@@ -38,13 +38,23 @@ class OwnerMap:
         self.session_uid = UNKNOWN_ID
 
     def learn_session(self, home: Attributes) -> None:
-        """The login owns its home directory: these are its ids on the server."""
+        """The login owns its home directory: these are its ids on the server, until it made a file."""
         self.session_uid = home.uid
         if self._config.id_mapping is IdMapping.USER and home.uid != UNKNOWN_ID:
             self._users = {home.uid: self._local[0]}
             self._groups = {home.gid: self._local[1]}
             self._remote_users = {self._local[0]: home.uid}
             self._remote_groups = {self._local[1]: home.gid}
+
+    def learn_created(self, created: Attributes) -> None:
+        """Who owns a file just made is the login, whoever owns its home (a chroot's is root's)."""
+        if created.uid not in (UNKNOWN_ID, self.session_uid):
+            self.learn_session(created)
+
+    def is_ours(self, attributes: Attributes) -> bool:
+        """True where the login may change modes and times as it likes: its own file, or it is root."""
+        session = self.session_uid
+        return session != UNKNOWN_ID and session in (0, attributes.uid)
 
     def show(self, attributes: Attributes) -> tuple[int, int, int]:
         """(mode, uid, gid) as the mount shows them. EPERM for an unmapped id with nomap=error."""

@@ -47,8 +47,11 @@ class Resolver:
         if directory.ahead:
             self._ahead.looked_up(parent)
         while True:
-            known = self._tree.child(directory, parent.number, name, time.monotonic())
+            now = time.monotonic()
+            known = self._tree.child(directory, parent.number, name, now)
             if known is False:
+                if directory.amended and 0.0 < directory.absent_until - now < directory.absence_lease / 4:
+                    self._ahead.outdated(parent)  # in use: renewed before anybody has to wait for it
                 return None
             if known is not True:
                 assert isinstance(known, Inode)

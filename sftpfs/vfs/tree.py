@@ -162,6 +162,11 @@ class Tree:
         inode.lease = self.policy.attribute
         inode.expires = time.monotonic() + inode.lease
 
+    def touched(self, inode: Inode) -> None:
+        """We changed something of ``inode`` that made no difference but to its ctime."""
+        inode.epoch += 1
+        inode.ctime_ns = time.time_ns()
+
     def missing(self, parent: Inode, name: bytes) -> None:
         """The server says there is no ``name`` in ``parent``."""
         directory = parent.directory

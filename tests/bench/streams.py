@@ -1,4 +1,4 @@
-"""Big files: one reader, one writer, random pieces, several readers, small pieces, listings beside a stream."""
+"""Big files: read and written, in order, at random, by several, in small pieces, beside listings."""
 
 from __future__ import annotations
 

@@ -6,28 +6,11 @@ from tests.bench import editing, streams, trees
 from tests.bench.dataset import Sizes
 from tests.bench.steps import Workload
 
-ORDER = [
-    "read",
-    "write",
-    "random",
-    "find",
-    "ls-lR",
-    "du",
-    "grep",
-    "cp-out",
-    "git-status",
-    "import",
-    "untar",
-    "cp-in",
-    "rm",
-    "saves",
-    "sqlite",
-    "ls-stream",
-    "readers",
-    "small-writes",
-    "ls-many",
-    "ls-l-many",
-]
+_ORDER = """
+read write random find ls-lR du grep cp-out git-status import untar cp-in rm saves sqlite ls-stream
+readers small-writes ls-many ls-l-many
+"""
+ORDER = _ORDER.split()
 
 
 def all_workloads(sizes: Sizes) -> list[Workload]:

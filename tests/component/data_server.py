@@ -244,9 +244,13 @@ class Observer:
 
     def __init__(self) -> None:
         self.settled: list[tuple[int, Attributes]] = []
+        self.outdated: list[tuple[int, Attributes]] = []
 
     def content_settled(self, number: int, attributes: Attributes) -> None:
         self.settled.append((number, attributes))
+
+    def content_outdated(self, number: int, attributes: Attributes) -> None:
+        self.outdated.append((number, attributes))
 
 
 def attach(

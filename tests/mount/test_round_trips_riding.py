@@ -82,7 +82,8 @@ def test_untar_is_two_waits_a_file(mount: Mount, counting_proxy: CountingProxy, 
     counting_proxy.reset()
     subprocess.run(["tar", "xpf", archive, "-C", mount.path / "d"], check=True, timeout=60)
     count = counting_proxy.read()
-    assert count.waits <= 2 * FILES, f"{count.waits} waits: {count.trace}"
+    # Should the machine be slow, what is believed missing is asked for again after two seconds.
+    assert count.waits <= 2 * FILES + 2, f"{count.waits} waits: {count.trace}"
     for number in range(FILES):
         has(
             mount.backing / "d" / f"file{number}",

@@ -34,6 +34,18 @@ def test_user_mapping_swaps_the_logins_ids_and_leaves_others() -> None:
     assert (owners.remote_uid(9), owners.remote_gid(9)) == (9, 9)
 
 
+def test_a_file_it_made_tells_who_the_login_is_where_its_home_is_not_its_own() -> None:
+    owners = learned(OwnershipConfig(id_mapping=IdMapping.USER), uid=0, gid=0)
+    assert owners.is_ours(attributes(1000, 1001))
+    owners.learn_created(attributes(1000, 1001))
+    assert owners.session_uid == 1000
+    assert owners.show(attributes(1000, 1001))[1:] == LOCAL
+    assert owners.is_ours(attributes(1000, 5))
+    assert not owners.is_ours(attributes(0, 0))
+    owners.learn_created(attributes(UNKNOWN_ID, UNKNOWN_ID))
+    assert owners.session_uid == 1000
+
+
 def test_no_mapping_shows_what_the_server_has() -> None:
     owners = learned(OwnershipConfig(id_mapping=IdMapping.NONE))
     assert owners.show(attributes(1000, 1001))[1:] == (1000, 1001)

@@ -1,0 +1,87 @@
+"""Whether a further bulk connection would help. Owned by the pool; keeps what it measured.
+
+Two things limit one connection. Over a distance it is the server's window, which a
+further connection doubles. Nearby it is the processors at both ends, and a further
+connection is one more process here and two more on the server: that helps while
+processors are idle, and costs where they are not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+WINDOW_BYTES = 2 << 20
+"""What one channel carries in a round trip: sshd's receive window."""
+
+FULL_RATE = 1e9
+"""Bytes per second, more than which one connection cannot encrypt: one whose window
+allows as much is not limited by it."""
+
+STRETCH = 0.5
+"""Seconds of uninterrupted bulk from which is judged: many times what it takes to open a
+connection, so that a copy that is nearly over opens none."""
+
+PAUSE = 0.1
+"""Seconds without a busy moment that end a stretch: then the user is the slow one."""
+
+IDLE_PROCESSORS = 0.5
+"""Processors idle on average without which another process can only take from the others."""
+
+GAIN = 1.15
+"""What the last connection must have brought, times the rate before, for another to be opened."""
+
+
+def idle_seconds() -> float:
+    """Time all processors together spent idle since boot; infinite where the system does not tell."""
+    try:
+        with open("/proc/stat", "rb") as file:
+            fields = file.readline().split()
+        return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return float("inf")
+
+
+class Growth:
+    """See the module.
+
+    INVARIANT: the figures of a stretch are those at its begin, with ``_count`` connections.
+    """
+
+    __slots__ = ("_begin", "_count", "_idle", "_idle_seconds", "_last", "_moved", "_rates")
+
+    def __init__(self, idle: Callable[[], float] = idle_seconds) -> None:
+        self._idle_seconds = idle
+        self._rates: dict[int, float] = {}
+        """Bytes per second of the last whole stretch, by the number of connections."""
+        self._count = 0
+        self._begin = self._last = float("-inf")
+        self._moved = 0
+        self._idle = 0.0
+
+    def wanted(self, now: float, count: int, moved: int, round_trip: float) -> bool:
+        """True where ``count`` connections, all busy at ``now``, should become one more.
+
+        ``moved``: bytes sent and received on all so far. ``round_trip`` and ``now`` in seconds.
+        """
+        if not count or count * WINDOW_BYTES < round_trip * FULL_RATE:
+            return True
+        if count != self._count or now - self._last > PAUSE or moved < self._moved:
+            self._start(now, count, moved)
+            return False
+        self._last = now
+        taken = now - self._begin
+        if taken < STRETCH:
+            return False
+        rate = (moved - self._moved) / taken
+        idle = self._idle_seconds() - self._idle
+        self._start(now, count, moved)
+        self._rates[count] = rate
+        # Not a number where the system does not tell: then what was gained has to do.
+        return not idle < IDLE_PROCESSORS * taken and rate >= GAIN * self._rates.get(count - 1, 0.0)
+
+    def _start(self, now: float, count: int, moved: int) -> None:
+        self._begin = self._last = now
+        self._count = count
+        self._moved = moved
+        self._idle = self._idle_seconds()
