@@ -235,8 +235,7 @@ class Tree:
         try:
             self._listings[parent.number] = parent
         except ValueError:
-            # Larger than all that may be kept: good for this reading only.
-            directory.complete_until = directory.absent_until = 0.0
+            pass  # larger than all that may be kept: true as long as the kernel holds every name of it
 
     def _grant(self, inode: Inode, changed: bool) -> None:
         inode.lease = self.policy.next_lease(inode.lease, changed)
@@ -411,12 +410,12 @@ class Tree:
         if parent.directory.children.get(inode.name) is inode:
             del parent.directory.children[inode.name]
             parent.directory.subdirectories = None
+            parent.directory.complete_until = parent.directory.absent_until = 0.0
         self._listings.pop(inode.number, None)
 
     def _listing_evicted(self, inode: Inode) -> None:
         directory = inode.directory
         assert directory is not None
-        directory.complete_until = directory.absent_until = 0.0
         for child in list(directory.children.values()):
             if child.lookups == 0:
                 self._drop_unused_child(child)

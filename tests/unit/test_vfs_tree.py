@@ -186,14 +186,22 @@ def test_listings_beyond_the_bound_are_let_go_with_what_they_claimed() -> None:
     assert ask(cached, second, b"no such") is False
 
 
-def test_a_directory_too_large_to_keep_is_read_but_not_believed_complete() -> None:
+def test_a_directory_too_large_to_keep_is_complete_while_the_kernel_holds_all_of_it() -> None:
     cached = tree(max_entries=1000)
     entries = [DirectoryEntry(b"%d" % number, REGULAR) for number in range(1500)]
     cached.install_listing(cached.root, Listing(DIRECTORY, entries), 100.0, set())
     directory = cached.root.directory
     assert directory is not None and len(directory.children) == 1500
-    assert ask(cached, cached.root, b"no such") is True
+    pinned = list(directory.children.values())
+    for inode in pinned:
+        cached.pin(inode)
     cached.listing_unused(cached.root)
+    assert ask(cached, cached.root, b"no such") is False
+    cached.forget(pinned[7].number, 1)
+    assert ask(cached, cached.root, b"no such") is True
+    assert ask(cached, cached.root, b"7") is True
+    for inode in pinned:
+        cached.forget(inode.number, 1)
     assert not directory.children
 
 
