@@ -12,14 +12,9 @@ from typing import Any, Self
 
 from tests.harness import processes, time_limit
 from tests.harness.mounts import REPOSITORY
+from tests.sshd import WITHOUT_FUSE
 
 REPLY_LIMIT = 30.0
-
-PRIVATE = (
-    'for m in $(awk \'$3 ~ /^fuse($|\\.)/ {print $2}\' /proc/self/mounts); do umount -l "$m"; done; exec "$@"'
-)
-"""In a mount namespace without FUSE mounts: a server that enters the mount it serves waits for itself, and a
-copy of a mount in its namespace keeps that mount alive."""
 
 
 class HelperProcess:
@@ -29,7 +24,7 @@ class HelperProcess:
     """
 
     def __init__(self, module: str, *arguments: str, private_mounts: bool = False) -> None:
-        wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", PRIVATE, "sh"]
+        wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", WITHOUT_FUSE, "sh"]
         self.process = subprocess.Popen(
             [
                 *(wrapper if private_mounts else []),
