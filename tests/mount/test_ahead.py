@@ -1,0 +1,144 @@
+"""Directories and small files asked for ahead: how little is waited for, and that nothing is stale.
+
+Counted over one connection by tests/harness/counting.py; ``OLD`` files, so that no content
+is distrusted for having changed a moment ago.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeMount
+from tests.harness.counting import CountingProxy
+from tests.harness.mounts import Mount
+from tests.harness.waiting import eventually
+
+OLD = time.time() - 86400.0
+FILES = 120
+SHORT = "dcache_timeout=1"
+LEASE_LIMIT = 15.0
+
+
+def old_file(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    os.utime(path, (OLD, OLD))
+
+
+def content(number: int) -> bytes:
+    return b"%06d" % number * 300
+
+
+@pytest.fixture
+def tree(make_mount: MakeMount, counting_proxy: CountingProxy, tmp_path: Path) -> Mount:
+    """``files/0000`` …, and ``deep``: 3 directories in each of 3 in each of 3, a file in every one."""
+    backing = tmp_path / "backing"
+    (backing / "files").mkdir(parents=True)
+    for number in range(FILES):
+        old_file(backing / "files" / f"{number:04}", content(number))
+    for one in "abc":
+        for two in "abc":
+            for three in "abc":
+                directory = backing / "deep" / one / two / three
+                directory.mkdir(parents=True)
+                old_file(directory / "file", content(ord(three)))
+    return make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+
+
+def read_in(directory: Path, names: list[str]) -> None:
+    for name in names:
+        assert (directory / name).read_bytes() == content(int(name))
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_reader_of_small_files_hardly_waits(
+    tree: Mount, counting_proxy: CountingProxy, by_name: bool
+) -> None:
+    names = os.listdir(tree.path / "files")
+    counting_proxy.reset()
+    read_in(tree.path / "files", sorted(names) if by_name else names)
+    count = counting_proxy.read()
+    assert count.waits <= FILES // 3, f"{count.waits} waits for {FILES} files"
+    assert count.requests["READ"] <= FILES + 3
+
+
+def test_grep_over_a_tree_reads_every_byte(tree: Mount, counting_proxy: CountingProxy) -> None:
+    counting_proxy.reset()
+    found = subprocess.run(
+        ["grep", "-rc", "000", tree.path], capture_output=True, text=True, check=True, timeout=60
+    )
+    count = counting_proxy.read()
+    assert len(found.stdout.splitlines()) == FILES + 27
+    assert count.waits <= 60, count.waits
+    assert count.requests["OPEN"] <= FILES + 27
+
+
+def test_find_costs_its_depth_and_not_its_directories(tree: Mount, counting_proxy: CountingProxy) -> None:
+    counting_proxy.reset()
+    found = subprocess.run(["find", tree.path / "deep"], capture_output=True, check=True, timeout=60)
+    count = counting_proxy.read()
+    assert len(found.stdout.splitlines()) == 1 + 3 + 9 + 27 + 27
+    assert count.waits <= 2 * 4 + 4, f"{count.waits} waits for 40 directories, 4 deep"
+    assert count.requests["OPENDIR"] == 40
+    assert "OPEN" not in count.requests
+
+
+def test_stats_one_by_one_are_answered_by_a_listing(tree: Mount, counting_proxy: CountingProxy) -> None:
+    os.stat(tree.path / "files")
+    counting_proxy.reset()
+    for number in range(FILES):
+        assert os.stat(tree.path / "files" / f"{number:04}").st_size == 1800
+    assert counting_proxy.read().waits <= 6
+
+
+def test_every_tenth_file_fetches_nothing_ahead(tree: Mount, counting_proxy: CountingProxy) -> None:
+    names = sorted(os.listdir(tree.path / "files"))[::10]
+    counting_proxy.reset()
+    read_in(tree.path / "files", names)
+    assert counting_proxy.read().requests["READ"] == len(names)
+
+
+def test_what_was_fetched_ahead_is_not_believed_past_its_lease(make_mount: MakeMount, backing: Path) -> None:
+    for number in range(12):
+        old_file(backing / f"{number:04}", content(number))
+    mount = make_mount(SHORT, backing=backing)
+    names = sorted(os.listdir(mount.path))
+    read_in(mount.path, names[:6])  # the others are fetched ahead, and not opened
+    last = mount.path / names[-1]
+    old_file(mount.backing / names[-1], content(77))
+    eventually(lambda: last.read_bytes() == content(77), LEASE_LIMIT)
+    old_file(mount.backing / names[-1], content(78) + b"longer")
+    eventually(lambda: last.read_bytes() == content(78) + b"longer", LEASE_LIMIT)
+
+
+def test_our_own_changes_win_over_what_was_fetched_ahead(make_mount: MakeMount, backing: Path) -> None:
+    for number in range(12):
+        old_file(backing / f"{number:04}", content(number))
+    mount = make_mount(backing=backing)
+    names = sorted(os.listdir(mount.path))
+    read_in(mount.path, names[:4])
+    (mount.path / names[6]).write_bytes(b"ours")
+    os.truncate(mount.path / names[7], 6)
+    os.rename(mount.path / names[8], mount.path / names[9])
+    (mount.path / names[10]).unlink()
+    assert (mount.path / names[6]).read_bytes() == b"ours"
+    assert (mount.path / names[7]).read_bytes() == content(7)[:6]
+    assert (mount.path / names[9]).read_bytes() == content(8)
+    assert not (mount.path / names[10]).exists()
+    assert (mount.path / names[11]).read_bytes() == content(11)
+
+
+def test_a_file_fetched_ahead_and_removed_while_open_reads_on(make_mount: MakeMount, backing: Path) -> None:
+    for number in range(12):
+        old_file(backing / f"{number:04}", content(number))
+    mount = make_mount(backing=backing)
+    names = sorted(os.listdir(mount.path))
+    read_in(mount.path, names[:5])
+    with open(mount.path / names[7], "rb") as file:
+        (mount.path / names[7]).unlink()
+        assert file.read() == content(7)
+        assert os.fstat(file.fileno()).st_nlink == 0
