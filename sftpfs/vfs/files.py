@@ -110,17 +110,19 @@ class Files:
             self._tree.own_change(inode, attributes)
         elif inode.change_mark == mark:
             self._tree.refresh(inode, attributes)
-            self._shorten_if_hot(inode)
-        outdated = _as_the_kernel_knows(before) != _as_the_kernel_knows(inode.attributes)
+        hot = not flags & os.O_ACCMODE and self._shorten_if_hot(inode)
+        outdated = hot or _as_the_kernel_knows(before) != _as_the_kernel_knows(inode.attributes)
         file, keep_cache = self._attach(inode, remote, flags)
         return file, keep_cache, outdated
 
-    def _shorten_if_hot(self, inode: Inode) -> None:
-        """A file that changed a moment ago, and not by us, may be growing: look often."""
+    def _shorten_if_hot(self, inode: Inode) -> bool:
+        """A file that changed a moment ago may be growing: look often while it is read. True where so."""
         server_time = self._tree.clock.server_time(time.time())
-        if inode.ctime_ns == 0 and self._tree.policy.is_hot(inode.attributes, server_time):
-            inode.lease = self._tree.policy.shortest
-            inode.expires = min(inode.expires, time.monotonic() + inode.lease)
+        if not self._tree.policy.is_hot(inode.attributes, server_time):
+            return False
+        inode.lease = self._tree.policy.shortest
+        inode.expires = min(inode.expires, time.monotonic() + inode.lease)
+        return True
 
     async def create(
         self, parent: Inode, name: bytes, mode: int, flags: int, caller: Caller

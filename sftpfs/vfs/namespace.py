@@ -104,7 +104,8 @@ class Namespace:
 
     async def unlink(self, parent: Inode, name: bytes) -> None:
         """Remove a name. Open handles go on working: the server keeps the file for them."""
-        await self._removed(parent, name, self._remote.remove(self._tree.child_path(parent, name)))
+        path = self._tree.child_path(parent, name)
+        await self._removed(parent, name, self._remote.remove(path, _known(parent, name)))
 
     async def rmdir(self, parent: Inode, name: bytes) -> None:
         """Remove an empty directory; ENOTEMPTY otherwise."""
@@ -124,7 +125,7 @@ class Namespace:
             self._tree.rename_epoch += 1  # lookups below, already on their way, may find nothing
         with self._tree.changing((old_parent, old_name), (new_parent, new_name)):
             try:
-                await self._remote.rename(old, new, replace)
+                await self._remote.rename(old, new, replace, _known(old_parent, old_name))
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
                     self._distrust(old_parent, old_name)
@@ -185,3 +186,11 @@ class Namespace:
             child.expires = 0.0
         else:
             directory.complete_until = directory.absent_until = 0.0
+
+
+def _known(parent: Inode, name: bytes) -> Attributes | None:
+    """What the server last told of ``name``, None where it did not or our writes have changed it since."""
+    child = parent.directory.children.get(name) if parent.directory is not None else None
+    if child is None or (child.content is not None and child.content.dirty):
+        return None
+    return child.attributes

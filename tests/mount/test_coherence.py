@@ -122,3 +122,16 @@ def test_a_local_change_wins_over_a_listing_under_way(make_mount: MakeMount, bac
         assert f"n{number}" in names
         assert f"s{number}" not in names
         assert not os.path.exists(mount.path / f"s{number}")
+
+
+def test_a_file_made_here_and_grown_there_is_followed(make_mount: MakeMount) -> None:
+    """With the default lease of 20 s: an open file that changed lately is looked at every second."""
+    mount = make_mount()
+    (mount.path / "log").write_text("made here\n")
+    with open(mount.path / "log") as file:
+        assert file.read() == "made here\n"
+        assert os.fstat(file.fileno()).st_size == 10
+        with open(mount.backing / "log", "a") as there:
+            there.write("grown there\n")
+        eventually(lambda: os.fstat(file.fileno()).st_size == 22, limit=10.0)
+        assert file.read() == "grown there\n"
