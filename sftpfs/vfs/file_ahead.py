@@ -86,9 +86,11 @@ class FileAhead:
 
     ``_steps`` counts opens since the last plan, for a window of ``_planned``: a plan looks
     over the whole window, so it is made a few times a window and not at every open.
+    ``_distance`` is how many files ahead the last plan came.
     """
 
     __slots__ = (
+        "_distance",
         "_flying",
         "_last",
         "_last_in",
@@ -117,6 +119,7 @@ class FileAhead:
         self._flying: set[int] = set()
         self._steps = 0
         self._planned = 0
+        self._distance = 0
 
     def opened(self, inode: Inode) -> None:
         """A program opens ``inode`` to read it."""
@@ -192,6 +195,8 @@ class FileAhead:
             self._unused_bytes += size
             self._flying.add(inode.number)
             self.tally.issued += size
+        if self._distance < self.window:
+            self._steps = self.window  # the window is not full: what is listed next may fill it
         return chosen
 
     def arrived(self, inode: Inode, useful: bool) -> None:
@@ -217,7 +222,7 @@ class FileAhead:
 
         A directory not listed yet stands for ``UNKNOWN_FILES`` of them.
         """
-        distance = visited = 0
+        self._distance = visited = 0
         stack: list[Iterator[Inode]] = []
         node = last
         while node.parent is not None:
@@ -232,17 +237,17 @@ class FileAhead:
                     stack.pop()
                     continue
                 visited += 1
-                if visited > MOST_VISITED or distance >= self.window:
+                if visited > MOST_VISITED or self._distance >= self.window:
                     return
                 if child.directory is None:
                     if self._small(child):
-                        distance += 1
+                        self._distance += 1
                         if self._wanted(child, now):
                             yield child
                 elif child.directory.complete_until > now:
                     stack.append(iter(self._sequence(child, self._order).items))
                 else:
-                    distance += UNKNOWN_FILES
+                    self._distance += UNKNOWN_FILES
             node = node.parent
 
     @staticmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -195,6 +196,7 @@ def main() -> int:
     """Run what was asked for; status 1 when sftpfs failed a workload."""
     options = arguments()
     processes.mark_run()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave no mount behind
     with ExitStack() as stack:
         everything = run(options, stack)
     if options.svg:

@@ -273,13 +273,16 @@ class Dataset:
         (backing / "work").mkdir()
 
     def fresh_work(self) -> Path:
-        """Everything as before any step: ``work`` empty, the repository's index as first made."""
+        """Everything as before any step: ``work`` empty, the index as first made, nothing compiled."""
         work = self.backing / "work"
         shutil.rmtree(work)
         work.mkdir()
         repository = self.backing / "repository"
         (repository / ".git" / "index.lock").unlink(missing_ok=True)
         shutil.copyfile(self.backing / "repository-index", repository / ".git" / "index")
+        for compiled in (self.backing / "modules").rglob("__pycache__"):
+            shutil.rmtree(compiled)
+            age(compiled.parent)
         return work
 
     def warm(self, names: tuple[str, ...]) -> None:

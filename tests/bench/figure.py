@@ -69,6 +69,7 @@ def _panel(panel: Any, series: Series) -> None:
     panel.set_yticks(places, titles)
     panel.set_ylim(position - 0.4, -1.0)
     panel.set_xscale("log")
+    panel.xaxis.set_major_formatter("{x:g}")
     panel.margins(x=0.12)
     panel.grid(axis="x", which="major", alpha=0.3)
     panel.set_axisbelow(True)

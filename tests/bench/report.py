@@ -1,6 +1,6 @@
 """The results file, and what is made of it: ``python -m tests.bench.report FILE… [--svg FILE]``.
 
-Several files (one for each delay, say) make one report.
+Several files (one for each delay or contestant, say) make one report.
 """
 
 from __future__ import annotations
@@ -35,6 +35,14 @@ class Series:
         """One step."""
         self.titles[workload] = title
         self.outcomes.setdefault(workload, {}).setdefault(contestant, []).append(outcome)
+
+    def join(self, other: Series) -> None:
+        """Take over what ``other`` holds."""
+        self.contestants += [name for name in other.contestants if name not in self.contestants]
+        for workload, row in other.outcomes.items():
+            for contestant, outcomes in row.items():
+                for outcome in outcomes:
+                    self.add(workload, other.titles[workload], contestant, outcome)
 
     @property
     def with_bars(self) -> bool:
@@ -125,9 +133,13 @@ def save(path: Path, about: dict[str, Any], series: Sequence[Series]) -> None:
 
 
 def load(paths: Sequence[Path]) -> list[Series]:
-    """The series of all files, by round trip."""
-    found = [Series.from_json(one) for path in paths for one in json.loads(path.read_text())["series"]]
-    return sorted(found, key=lambda series: series.round_trip)
+    """The series of all files, by round trip; those of one round trip and size become one."""
+    found: dict[tuple[float, bool], Series] = {}
+    for path in paths:
+        for data in json.loads(path.read_text())["series"]:
+            one = Series.from_json(data)
+            found.setdefault((one.round_trip, one.full), Series(one.round_trip, [], one.full)).join(one)
+    return [found[key] for key in sorted(found)]
 
 
 def main() -> int:

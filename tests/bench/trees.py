@@ -85,14 +85,26 @@ def git_status(place: Place) -> Measured:
     return measured
 
 
-def import_modules(place: Place) -> Measured:
-    """``python -c "import …"``; nothing is compiled to the server."""
+def _import(place: Place, *options: str) -> Measured:
     names = module_names(place.data.sizes.modules)
     script = f"import sys; sys.path.insert(0, {str(place.here / 'modules')!r}); import {', '.join(names)}; "
     script += f"print(sum(m.NUMBER for n, m in sys.modules.items() if n in {set(names)!r}))"
-    output, measured = _timed([sys.executable, "-I", "-S", "-B", "-c", script])
+    output, measured = _timed([sys.executable, "-I", "-S", *options, "-c", script])
     assert int(output) == sum(range(len(names))), "wrong modules"
     return measured
+
+
+def import_modules(place: Place) -> Measured:
+    """``python -c "import …"``: every module is compiled, and what that gave is written beside it."""
+    measured = _import(place)
+    written = len(list((place.there / "modules").rglob("*.pyc")))
+    assert written == place.data.sizes.modules, f"{written} compiled files"
+    return measured
+
+
+def import_only(place: Place) -> Measured:
+    """The same, nothing written (``-B``)."""
+    return _import(place, "-B")
 
 
 def unpack(place: Place) -> Measured:
@@ -145,6 +157,7 @@ def clean(out: Path) -> None:
 def workloads(sizes: Sizes) -> list[Workload]:
     """The rows of this module."""
     python = ((sys.executable, "-I", "-S", "-B", "-c", "pass"),)
+    modules = ("modules",)
     many = f"{sizes.entries:,} entries"
 
     def program(name: str) -> tuple[tuple[str, ...], ...]:
@@ -157,7 +170,8 @@ def workloads(sizes: Sizes) -> list[Workload]:
         Workload("grep", f"grep -r over {sizes.files} files", grep, ("tree",), program("grep")),
         Workload("cp-out", "cp -r out", copy_out, ("tree",), program("cp")),
         Workload("git-status", "git status, cold index", git_status, ("repository",), program("git")),
-        Workload("import", f"python import of {sizes.modules} modules", import_modules, ("modules",), python),
+        Workload("import", f"python import of {sizes.modules} modules", import_modules, modules, python),
+        Workload("import-B", "import, no bytecode written", import_only, modules, python),
         Workload("untar", "tar x of the tree", unpack, (), program("tar")),
         Workload("cp-in", "cp -r in", copy_in, (), program("cp")),
         Workload("rm", "rm -rf of the tree", remove, ("work",), program("rm"), _put_tree),

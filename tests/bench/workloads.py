@@ -7,7 +7,7 @@ from tests.bench.dataset import Sizes
 from tests.bench.steps import Workload
 
 _ORDER = """
-read write random find ls-lR du grep cp-out git-status import untar cp-in rm saves sqlite ls-stream
+read write random find ls-lR du grep cp-out git-status import import-B untar cp-in rm saves sqlite ls-stream
 readers small-writes ls-many ls-l-many
 """
 ORDER = _ORDER.split()
