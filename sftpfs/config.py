@@ -6,6 +6,7 @@ argv and ``-o``; every other room only reads the part it is given.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -96,8 +97,17 @@ class PoolConfig:
     max_connections: int = 4
     timeout: float = 30.0
     """Seconds after which a request without an answer fails."""
+    hard: bool = False
+    """Wait for a lost server for ever rather than ``timeout`` seconds."""
+    reconnect: bool = True
+    """Requests and open files survive the loss of a connection; else they fail with it."""
     max_read: int | None = None
     max_write: int | None = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds an operation waits for a lost server to come back."""
+        return math.inf if self.hard else self.timeout
 
 
 @dataclass(frozen=True, slots=True)

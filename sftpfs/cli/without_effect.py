@@ -45,7 +45,6 @@ MOOT: list[Option] = [
     *_moot("requests are answered concurrently in any case", "", flags=("-s",)),
     *_moot("there is no mtab", "", flags=("-n",)),
     *_moot("the type is known", "", flags=("-t",), value=True),
-    *_moot("a lost connection is always made again", "reconnect"),
     *_moot("version 2 is the only one there is", "ssh_protocol", value=True),
     *_moot("what is cached ends by itself", "dcache_clean_interval", "dcache_min_clean_interval", value=True),
     *_moot("what is cached ends by itself", "cache_clean_interval", "cache_min_clean_interval", value=True),

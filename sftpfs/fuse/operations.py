@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 
 import pyfuse3
+import trio
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -58,6 +59,8 @@ class Operations(pyfuse3.Operations):
 
     def __init__(self, filesystem: Filesystem, replies: Replies) -> None:
         super().__init__()
+        self.initialised = trio.Event()
+        """Set as the kernel and we have agreed on terms, before its first request is answered."""
         self._filesystem = filesystem
         self._tree = filesystem.tree
         self._replies = replies
@@ -66,6 +69,10 @@ class Operations(pyfuse3.Operations):
         self._handles = itertools.count(1)
         self._files: dict[int, OpenFile] = {}
         self._directories: dict[int, OpenDirectory] = {}
+
+    def init(self) -> None:
+        """The kernel is told our terms as soon as this returns, without a task being run between."""
+        self.initialised.set()
 
     def _pinned(self, inode: Inode) -> EntryAttributes:
         reply = self._replies.entry(inode)

@@ -1,9 +1,10 @@
 """The server as vfs and data see it: paths, open files, and nothing of packets.
 
 Every path is absolute bytes on the server. Every method ends within the mount's
-deadline. Failures are ``OSError`` with the errno the kernel shall see, already
-diagnosed (``remote/diagnose``): EEXIST, ENOTEMPTY, ENOSPC, ... rather than the
-one FAILURE of SFTP v3. ``SessionLostError`` where the connection went.
+deadline, and outlives the loss of a connection within it. Failures are ``OSError``
+with the errno the kernel shall see, already diagnosed (``remote/diagnose``): EEXIST,
+ENOTEMPTY, ENOSPC, ... rather than the one FAILURE of SFTP v3.
+``SessionLostError`` where the server was not to be had in time.
 
 Each coroutine costs one dependent wait (one round trip) unless it says otherwise.
 """
@@ -43,7 +44,8 @@ class RemoteFile(Protocol):
     The ``start_`` methods send at once and return the slot of the result, so that
     many go out together and a batch costs one round trip. Requests that share a
     connection are carried out in the order sent; ``ordered`` tells whether all of
-    this file's are.
+    this file's are. Where the connection is lost the file is opened again by its current
+    path and requests go on; ESTALE from then on where it is not the same any more.
     """
 
     flags: OpenFlags
@@ -151,16 +153,20 @@ class Remote(Protocol):
     async def link(self, existing: bytes, path: bytes) -> Attributes:
         """hardlink@openssh.com and LSTAT of the new name together; EOPNOTSUPP without the extension."""
 
-    async def remove(self, path: bytes) -> None:
-        """Unlink a name that is not a directory."""
+    async def remove(self, path: bytes, known: Attributes | None = None) -> None:
+        """Unlink a name that is not a directory.
+
+        ``known`` is what it was last known as, if it was: tells the file from another one
+        where the reply is lost. EIO where that cannot be told.
+        """
 
     async def rmdir(self, path: bytes) -> None:
         """Remove an empty directory; ENOTEMPTY otherwise."""
 
-    async def rename(self, old: bytes, new: bytes, replace: bool) -> None:
+    async def rename(self, old: bytes, new: bytes, replace: bool, known: Attributes | None = None) -> None:
         """Rename. ``replace``: over an existing name, atomically by posix-rename@openssh.com;
         without the extension the old file is moved aside, and back if the rename fails.
-        Not ``replace``: EEXIST where ``new`` is taken (v3's own RENAME).
+        Not ``replace``: EEXIST where ``new`` is taken (v3's own RENAME). ``known`` as ``remove``.
         """
 
     async def statvfs(self, path: bytes) -> FilesystemStatistics | None:

@@ -52,7 +52,7 @@ class _Look:
         return Place(parent, statistics)
 
 
-async def _empty(session: Session, path: bytes) -> bool | None:
+async def is_empty(session: Session, path: bytes) -> bool | None:
     """Whether a directory is empty, None where it cannot be listed."""
     try:
         handle = await opened(session, session.start_opendir(path))
@@ -117,7 +117,7 @@ async def directory_removal(session: Session, failed: StatusError, path: bytes) 
         there = session.start_lstat(path)
         place = await _Look(session, parent_of(path)).wait()
         seen = await value_or_none(there)
-        empty = await _empty(session, path) if diagnose.is_directory(seen) else None
+        empty = await is_empty(session, path) if diagnose.is_directory(seen) else None
         return error(diagnose.directory_removal(code(failed), seen, empty, place, name_of(path)))
     except OSError:
         return failed
@@ -130,7 +130,7 @@ async def see_rename(session: Session, old: bytes, new: bytes) -> RenameSeen:
     seen_old, seen_new = await value_or_none(old_slot), await value_or_none(new_slot)
     empty = None
     if diagnose.is_directory(seen_old) and diagnose.is_directory(seen_new):
-        empty = await _empty(session, new)
+        empty = await is_empty(session, new)
     return RenameSeen(seen_old, seen_new, empty, await old_look.wait(), await new_look.wait())
 
 

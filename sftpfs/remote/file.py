@@ -6,45 +6,44 @@ single read or write through. Used by ``data`` as ``remote.api.RemoteFile``.
 A *stripe* is a further handle of the same file on a bulk connection. It is opened by
 path, in the background, and accepted only once FSTAT of it and of the first handle
 agree, so that a file that took over the path meanwhile is never mistaken for this one.
+
+Where every connection the file was open on is lost, requests wait until it is open again
+(``remote.reopening``).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from sftpfs.aio import Slot
 from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.call import Call
 from sftpfs.remote.connection import Connection, Handle
+from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.pool import Pool
-from sftpfs.remote.transfer import Read, Write, WritePiece, fail_explained, unavailable
-from sftpfs.remote.waiting import opened, when_done
+from sftpfs.remote.reopening import OpenFiles, Reopening
+from sftpfs.remote.transfer import Read, Repeatable, Write, WritePiece, fail_explained
+from sftpfs.remote.version import KnownVersion
+from sftpfs.remote.waiting import opened
 from sftpfs.types import AttributeChange, Attributes, Buffer
+
+T = TypeVar("T")
 
 BULK_BYTES = 1 << 20
 """A file becomes bulk once this much of it was asked for: what most files are smaller
 than, and about what one connection carries in one round trip."""
 
+CHANNEL_BYTES = 4 << 20
+"""Written bytes outstanding on one connection: two of sshd's windows of 2 MiB keep it busy.
+What is beyond waits here for whichever connection has room first, and does not have to
+travel before a new stripe can be compared."""
+
 COMPARISONS = 3
 """FSTAT pairs tried for a stripe: the file may change between two, by us or by others."""
 
 FSYNC = "fsync@openssh.com"
-
-PROTOCOL_FLAGS = {
-    OpenFlags.READ: 0x01,
-    OpenFlags.WRITE: 0x02,
-    OpenFlags.APPEND: 0x04,
-    OpenFlags.CREATE: 0x08,
-    OpenFlags.TRUNCATE: 0x10,
-    OpenFlags.EXCLUSIVE: 0x20,
-}
-"""SSH_FXF_* (draft-ietf-secsh-filexfer-02 §6.3)."""
-
-
-def protocol_flags(flags: OpenFlags) -> int:
-    """``flags`` as the pflags of SSH_FXP_OPEN."""
-    return sum(PROTOCOL_FLAGS[flag] for flag in flags)
 
 
 class File:
@@ -53,21 +52,28 @@ class File:
     INVARIANT: ``_handles`` holds handles of one and the same remote file; the first
     is the primary, for everything but bulk, and the rest are stripes.
     INVARIANT: while ``held`` is a queue, no write is sent.
+    INVARIANT: while a write waits in ``backlog``, another of this file is under way or held,
+    whose end sends it on.
+    INVARIANT: a request waits in ``_reopening`` only while ``_handles`` has none that is alive.
     """
 
     __slots__ = (
-        "_current_path",
         "_drained",
         "_epoch",
         "_handles",
         "_last_path",
+        "_open_files",
         "_pool",
+        "_reopening",
         "_requested",
         "_striping",
+        "backlog",
         "closed",
+        "current_path",
         "flags",
         "held",
-        "timeout",
+        "patience",
+        "version",
         "writes_under_way",
     )
 
@@ -79,32 +85,40 @@ class File:
         flags: OpenFlags,
         path: bytes,
         current_path: Callable[[], bytes | None],
+        open_files: OpenFiles,
     ) -> None:
         self.flags = flags
         self.closed = False
         self.held: deque[WritePiece] | None = None
         """Writes kept back while a stripe is compared."""
+        self.backlog: deque[WritePiece] = deque()
+        """Writes that wait for a connection to have room, in order."""
         self.writes_under_way = 0
-        self.timeout = pool.config.timeout
-        """Seconds after which a piece is not sent again."""
+        self.patience = pool.config.patience
+        """Seconds after which a request is not sent again."""
+        self.version: KnownVersion | None = None
+        """None until OPEN's attributes are known."""
+        self.current_path = current_path
         self._pool = pool
         self._handles = [Handle(connection, identifier)]
         self._last_path = path
-        self._current_path = current_path
         self._requested = 0
         self._epoch = 0
         self._striping = False
         self._drained: Slot[None] | None = None
+        self._open_files = open_files
+        self._reopening = Reopening(self, pool, open_files)
+        open_files.files.add(self)
 
     @property
     def ordered(self) -> bool:
         """True while every request travels on one connection, in the order sent."""
-        return len(self._handles) == 1 and self.held is None
+        return len(self._handles) < 2 and self.held is None and not self.backlog
 
     @property
     def path(self) -> bytes:
         """Where the file is, or was last known to be."""
-        path = self._current_path()
+        path = self.current_path()
         if path is not None:
             self._last_path = path
         return self._last_path
@@ -121,46 +135,72 @@ class File:
 
     def start_fstat(self) -> Slot[Attributes]:
         """As ``RemoteFile.start_fstat``."""
-        handle = self.primary()
-        return self._unavailable() if handle is None else handle.session.start_fstat(handle.identifier)
+        version = self.version
+        changes = 0
+
+        def start(handle: Handle) -> Slot[Attributes]:
+            nonlocal changes
+            changes = version.changes if version is not None else 0
+            return handle.session.start_fstat(handle.identifier)
+
+        def done(answer: Slot[Attributes], result: Slot[Attributes]) -> None:
+            if answer.error is not None:
+                result.fail(answer.error)
+                return
+            attributes = answer.result()
+            if version is not None and version.changes == changes and not self.writes_under_way:
+                version.told(attributes)
+            result.set(attributes)
+
+        return self._call(start, done)
 
     def start_setattr(self, change: AttributeChange) -> Slot[None]:
         """As ``RemoteFile.start_setattr``."""
-        handle = self.primary()
-        return (
-            self._unavailable()
-            if handle is None
-            else handle.session.start_fsetstat(handle.identifier, change)
-        )
+
+        def start(handle: Handle) -> Slot[None]:
+            if self.version is not None:
+                self.version.setting(change)
+            return handle.session.start_fsetstat(handle.identifier, change)
+
+        return self._call(start)
 
     def start_fsync(self) -> Slot[None]:
         """As ``RemoteFile.start_fsync``."""
-        handle = self.primary()
-        if handle is None:
-            return self._unavailable()
-        if not handle.session.capabilities.has(FSYNC):
-            return Slot.of(None)
-        explained: Slot[None] = Slot()
 
-        def done(slot: Slot[None]) -> None:
-            if slot.error is None:
-                explained.set(None)
+        def start(handle: Handle) -> Slot[None]:
+            if not handle.session.capabilities.has(FSYNC):
+                return Slot.of(None)
+            return handle.session.start_fsync(handle.identifier)
+
+        def done(answer: Slot[None], result: Slot[None]) -> None:
+            if answer.error is None:
+                result.set(None)
             else:
-                assert isinstance(slot.error, OSError)
-                fail_explained(self, 1, slot.error, explained)
+                assert isinstance(answer.error, OSError)
+                fail_explained(self, 1, answer.error, result)
 
-        when_done(handle.session.start_fsync(handle.identifier), done)
-        return explained
+        return self._call(start, done)
+
+    def _call(
+        self, start: Callable[[Handle], Slot[T]], done: Callable[[Slot[T], Slot[T]], None] | None = None
+    ) -> Slot[T]:
+        call = Call(self, start, done)
+        call.send()
+        return call.slot
 
     def close(self) -> None:
         """As ``RemoteFile.close``. Writes kept back are sent before."""
         if self.closed:
             return
         self._release_held()
+        while self.backlog and (handle := self.choose()) is not None:
+            self.backlog.popleft().send_on(handle)
         self.closed = True
         for handle in self._handles:
             if handle.connection.live:
                 handle.session.start_close(handle.identifier)
+        self._reopening.close()
+        self._open_files.closed(self)
 
     # what remote.transfer asks for
 
@@ -186,13 +226,60 @@ class File:
                 best = handle
         return best or self.primary()
 
+    def queues(self, handle: Handle) -> bool:
+        """As ``Handles.queues``: where the connection has enough, but for a file's only write."""
+        if self.backlog:
+            return True
+        busy = handle.connection.outstanding >= CHANNEL_BYTES
+        return busy and self.writes_under_way > 0 and OpenFlags.APPEND not in self.flags
+
+    def send_backlog(self) -> None:
+        """As ``Handles.send_backlog``: as much as there is room for, one at least where none is under way."""
+        backlog = self.backlog
+        while backlog and self.held is None:
+            handle = self.choose()
+            if handle is None:
+                self.wait(backlog.popleft())
+            elif self.writes_under_way and handle.connection.outstanding >= CHANNEL_BYTES:
+                return
+            else:
+                backlog.popleft().send_on(handle)
+
     def drop(self, handle: Handle) -> None:
         """The session of ``handle`` is lost, and the handle with it."""
         if handle in self._handles:
             self._handles.remove(handle)
 
-    def write_ended(self) -> None:
-        """A piece of a write was answered."""
+    def wait(self, request: Repeatable) -> None:
+        """No handle is alive: open the file again."""
+        self._reopening.wait(request)
+
+    def install(self, handle: Handle) -> None:
+        """The file is open again."""
+        if self.closed:
+            handle.session.start_close(handle.identifier)
+        else:
+            self._handles.insert(0, handle)
+
+    def write_sent(self, offset: int, length: int) -> None:
+        """A piece of a write is on its way."""
+        version = self.version
+        if version is None:
+            return
+        if OpenFlags.APPEND in self.flags:
+            version.appending(length)
+        else:
+            version.writing(offset + length)
+
+    def write_ended(self, offset: int, length: int, done: bool) -> None:
+        """A piece of a write was answered; ``done``: the server has it."""
+        version = self.version
+        if done and version is not None:
+            if OpenFlags.APPEND in self.flags:
+                version.appended(length)
+                self._open_files.appended(self, length)
+            else:
+                version.wrote(offset + length)
         self.writes_under_way -= 1
         if not self.writes_under_way and self._drained is not None:
             drained, self._drained = self._drained, None
@@ -214,7 +301,7 @@ class File:
         """Open this file on the bulk connections it is not yet open on."""
         candidates: list[Handle] = []
         try:
-            path = self._current_path()
+            path = self.current_path()
             if path is None:
                 return
             candidates = await self._open_candidates(path)
@@ -264,7 +351,7 @@ class File:
             reference = await ours.wait()
             pairs = zip(candidates, theirs, strict=True)
             alike = [handle for handle, slot in pairs if same_file(reference, await slot.wait())]
-            if self._current_path() != path:
+            if self.current_path() != path:
                 return []
             if len(alike) == len(candidates):
                 break
@@ -272,13 +359,8 @@ class File:
 
     def _release_held(self) -> None:
         held, self.held = self.held, None
-        for piece in held or ():
-            piece.send()
-
-    def _unavailable(self) -> Slot[Any]:
-        slot: Slot[Any] = Slot()
-        slot.fail(unavailable(self))
-        return slot
+        self.backlog.extend(held or ())
+        self.send_backlog()
 
 
 def same_file(one: Attributes, other: Attributes) -> bool:

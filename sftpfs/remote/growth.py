@@ -8,6 +8,7 @@ processors are idle, and costs where they are not.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 
@@ -79,6 +80,12 @@ class Growth:
         self._rates[count] = rate
         # Not a number where the system does not tell: then what was gained has to do.
         return not idle < IDLE_PROCESSORS * taken and rate >= GAIN * self._rates.get(count - 1, 0.0)
+
+    @staticmethod
+    def needed(round_trip: float, most: int) -> int:
+        """Connections whose windows together allow the full rate over ``round_trip`` seconds, within
+        1 and ``most``."""
+        return math.ceil(max(1.0, min(round_trip * FULL_RATE / WINDOW_BYTES, most)))
 
     def _start(self, now: float, count: int, moved: int) -> None:
         self._begin = self._last = now

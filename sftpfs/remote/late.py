@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from sftpfs.aio import Slot
-from sftpfs.errors import error
+from sftpfs.errors import SessionLostError, error
 from sftpfs.remote.api import OpenFlags, RemoteFile
 from sftpfs.remote.waiting import when_done
 from sftpfs.types import AttributeChange, Attributes, Buffer
@@ -40,7 +40,7 @@ class _Kept:
 class LateFile:
     """See the module. For reading only.
 
-    INVARIANT: ``_kept`` is empty once ``_file`` or ``_failure`` is set.
+    INVARIANT: ``_kept`` is empty once ``_file`` or ``_failure`` is set, and while no OPEN is under way.
     """
 
     __slots__ = (
@@ -125,8 +125,9 @@ class LateFile:
             failure = problem
         finally:
             kept, self._kept = self._kept, []
-            if self._file is None:
-                self._failure = failure
+            self._opening = False
+            if self._file is None and not isinstance(failure, SessionLostError):
+                self._failure = failure  # a lost server may be back for the next request
             for request in kept:
                 if self._file is None:
                     request.slot.fail(OSError(failure.errno, failure.strerror))

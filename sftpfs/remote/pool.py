@@ -5,24 +5,25 @@ Owns which sessions exist, when they are made again and when more are opened.
 ones. A request never waits for a bulk connection, and for the metadata connection
 no longer than the deadline.
 
-INVARIANT: at most one task makes the metadata connection and at most one makes a
-bulk connection at any time.
+INVARIANT: at most one task (``remote.reconnect``) brings the metadata connection back;
+``_growing`` tasks are making bulk connections.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
 
-from sftpfs.aio import Slot
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError, SessionLostError
 from sftpfs.remote.connection import Connection, Role, open_connection
 from sftpfs.remote.growth import Growth
+from sftpfs.remote.reconnect import Reconnection
 from sftpfs.transport.api import Connector, Transport
 from sftpfs.types import ServerCapabilities
 
@@ -32,14 +33,8 @@ BULK_BYTES_PER_CONNECTION = 1 << 20
 """Outstanding bytes each bulk connection should have before another is opened: less
 would not fill a connection, as sshd's window alone is 2 MiB."""
 
-FIRST_BACK_OFF = 0.1
-LONGEST_BACK_OFF = 1.0
-"""Seconds between attempts to reconnect; short, because requests are waiting."""
-
-GRACE = 0.25
-"""Seconds a request gives an attempt to reconnect once the deadline has passed: the attempt
-goes on without it, and the kernel makes requests on one directory one after the other, so
-that what each of them waits adds up."""
+FAR = 0.005
+"""Seconds of round trip from which content travels beside metadata from the first byte."""
 
 LONGEST_BULK_BACK_OFF = 60.0
 """Seconds between attempts to open a bulk connection; nobody waits for one."""
@@ -68,81 +63,68 @@ class Pool:
         self._closed = False
         self._generation = 0
         self._scopes: set[trio.CancelScope] = set()
-        # the metadata connection's return
-        self._reconnecting: Slot[Connection | None] | None = None
-        """Filled with None where the attempts are given up."""
-        self._missed_since: float | None = None
-        """When a request first missed the connection: from then on attempts are made."""
-        self._next_attempt = 0.0
-        self._given_up = False
-        """Whether the outage was told in the log."""
-        self._last_failure = ""
+        self._reconnection = Reconnection(config, self._attempt, self.spawn, self._install_metadata)
         # growth
         self._growth = Growth()
-        self._growing = False
+        self._growing = 0
         self._channels_only = connector.single
         self._refused = False
         self._bulk_failures = 0
         self._grow_after = 0.0
-        # history
-        self._reconnects = 0
 
     async def start(self, interactive: bool) -> None:
-        """Make the first connection. Raises MountError. ``interactive``: a person may be asked."""
+        """Make the first connection. Raises MountError. ``interactive``: a person may be asked.
+
+        Far from the server the first bulk connection follows at once, for it takes many round trips.
+        """
         self._install_metadata(await self._connect(Role.METADATA, interactive))
+        if FAR <= self._round_trip < math.inf:
+            self.demand_bulk(most=1)
 
     def metadata_nowait(self) -> Connection | None:
         """The metadata connection if it is alive."""
         connection = self._metadata
         return connection if connection is not None and connection.live else None
 
-    async def metadata(self) -> Connection:
-        """The metadata connection, made again if it is dead.
+    async def metadata(self, until: float = math.inf) -> Connection:
+        """The metadata connection, waited for where it is dead.
 
-        Waits until the deadline at most (``timeout`` seconds after it was first missed),
-        after it for a moment only. Raises SessionLostError with ETIMEDOUT.
+        Until ``until`` (trio's clock) and until the deadline of the outage at most, after that
+        for a moment only. Raises SessionLostError with ETIMEDOUT, EACCES where the login is refused.
         """
         connection = self.metadata_nowait()
         if connection is not None:
             return connection
         if self._closed:
             raise SessionLostError("the file system is being unmounted")
-        now, timeout = trio.current_time(), self.config.timeout
-        slot = self._reconnecting
-        if slot is None:
-            if now < self._next_attempt:
-                raise self._timed_out()
-            if self._missed_since is None or now > self._next_attempt + timeout:
-                self._missed_since = now
-            slot = self._reconnecting = Slot()
-            self.spawn(self._reconnect)
-        with trio.move_on_at(max(self._give_up_at, now + min(GRACE, timeout))):
-            connection = await slot.wait()
-            if connection is not None:
-                return connection
-        raise self._timed_out()
+        return await self._reconnection.wait(until)
 
     def least_busy(self) -> Connection | None:
         """The bulk connection with the fewest bytes outstanding, the metadata connection where
-        there is none, None where that is dead. More are opened for those who ask for this."""
-        self.demand_bulk()
+        there is none, None where that is dead. One is opened for those who ask for this."""
+        self.demand_bulk(most=1)
         best = None
         for connection in self.bulk:
             if connection.live and (best is None or connection.outstanding < best.outstanding):
                 best = connection
         return best or self.metadata_nowait()
 
-    def demand_bulk(self) -> None:
-        """A bulk request is about to be sent: open another bulk connection if those there are busy."""
+    def demand_bulk(self, most: int | None = None) -> None:
+        """A bulk request is about to be sent: open further bulk connections if those there are busy,
+        as many together as the distance asks for, up to ``most`` (None: what is configured)."""
         count = len(self.bulk)
-        if self._growing or self._refused or self._closed or count + 1 >= self.config.max_connections:
+        limit = self.config.max_connections - 1
+        limit = limit if most is None else min(limit, most)
+        if self._growing or self._refused or self._closed or count >= limit:
             return
         if count and sum(one.outstanding for one in self.bulk) < BULK_BYTES_PER_CONNECTION * count:
             return
-        now = trio.current_time()
-        if now >= self._grow_after and self._growth.wanted(now, count, self._moved, self._round_trip):
-            self._growing = True
-            self.spawn(self._grow)
+        now, round_trip = trio.current_time(), self._round_trip
+        if now >= self._grow_after and self._growth.wanted(now, count, self._moved, round_trip):
+            # One alone first: whether the server lets us in once more is not known before.
+            self._growing = max(self._growth.needed(round_trip, limit) - count, 1) if count else 1
+            for _ in range(self._growing):
+                self.spawn(self._grow)
 
     @property
     def _moved(self) -> int:
@@ -155,6 +137,11 @@ class Pool:
         """The least latency seen, seconds."""
         return min((one.session.statistics.minimum_latency for one in self._connections), default=0.0)
 
+    @property
+    def closed(self) -> bool:
+        """No connection is made any more: the file system is being unmounted."""
+        return self._closed
+
     def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` in the background until it ends or the pool closes; it must not raise."""
         if not self._closed:
@@ -165,7 +152,7 @@ class Pool:
         self._closed = True
         for scope in self._scopes:
             scope.cancel()
-        self._finish_reconnecting(None)
+        self._reconnection.end()
         connections = list(self._connections)
         for connection in connections:
             connection.session.close("the file system is being unmounted")
@@ -181,7 +168,7 @@ class Pool:
         return {
             "connections": [connection.statistics() for connection in self._connections],
             "maximum": self.config.max_connections,
-            "reconnects": self._reconnects,
+            "reconnects": self._reconnection.count,
             "further_connections_refused": self._refused,
         }
 
@@ -237,64 +224,34 @@ class Pool:
         if not shared and (self._closed or connection is not self._metadata):
             transport.close()
         if not self._closed:
-            reason = transport.reason if transport.closed.is_set() else connection.session.closed_error
-            logger.warning("connection %d is lost: %s", connection.session.generation, reason)
+            self._lost(connection)
+
+    def _lost(self, connection: Connection) -> None:
+        """Tell the loss, and bring the connection back that requests cannot do without."""
+        transport, error = connection.transport, connection.session.closed_error
+        reason = transport.reason if transport.closed.is_set() else error
+        if connection is not self._metadata:
+            logger.info("connection %d is lost: %s", connection.session.generation, reason)
+            return
+        logger.warning("the connection to the server is lost: %s", reason)
+        self._reconnection.lost(error is not None and error.errno == errno.ETIMEDOUT)
 
     # the metadata connection
 
     def _install_metadata(self, connection: Connection) -> None:
-        self._metadata = connection
-        self._missed_since = None
-        self._given_up = False
+        old, self._metadata = self._metadata, connection
+        if old is not None and not any(one.transport is old.transport for one in self._connections):
+            old.transport.close()
         self.capabilities = connection.session.capabilities
 
-    @property
-    def _give_up_at(self) -> float:
-        assert self._missed_since is not None
-        return self._missed_since + self.config.timeout
-
-    def _timed_out(self) -> SessionLostError:
-        reason = self._last_failure or "the connection is being made again"
-        return SessionLostError(f"the server cannot be reached: {reason}", errno.ETIMEDOUT)
-
-    async def _reconnect(self) -> None:
-        """Make the metadata connection again: attempts until one succeeds or the deadline has passed."""
-        back_off = FIRST_BACK_OFF
-        while True:
-            connection = await self._attempt()
-            if connection is not None:
-                break
-            now = trio.current_time()
-            if now >= self._give_up_at:
-                self._next_attempt = now + LONGEST_BACK_OFF
-                if not self._given_up:
-                    self._given_up = True
-                    logger.warning("the server cannot be reached: %s", self._last_failure)
-                self._finish_reconnecting(None)
-                return
-            await trio.sleep(back_off)
-            back_off = min(back_off * 2, LONGEST_BACK_OFF)
-        self._reconnects += 1
-        self._install_metadata(connection)
-        self._finish_reconnecting(connection)
-
-    def _finish_reconnecting(self, connection: Connection | None) -> None:
-        slot, self._reconnecting = self._reconnecting, None
-        if slot is not None:
-            slot.set(connection)
-
-    async def _attempt(self) -> Connection | None:
+    async def _attempt(self, reuse: bool) -> Connection:
         """One attempt: a channel on the old transport if that is alive, else a new transport."""
-        try:
-            if self._metadata is not None:
-                connection = await self._reuse(self._metadata)
-                if connection is not None:
-                    return connection
-                self._metadata = None
-            return await self._connect(Role.METADATA, interactive=False)
-        except (MountError, OSError) as failure:
-            self._last_failure = str(failure)
-            return None
+        old = self._metadata
+        if reuse and old is not None:
+            connection = await self._reuse(old)
+            if connection is not None:
+                return connection
+        return await self._connect(Role.METADATA, interactive=False)
 
     async def _reuse(self, old: Connection) -> Connection | None:
         """A channel on ``old``'s transport; spares a server that wants a code from asking for it."""
@@ -320,7 +277,7 @@ class Pool:
         try:
             connection = await self._open_bulk()
         finally:
-            self._growing = False
+            self._growing -= 1
         if connection is None or not connection.live:
             self._put_off_growth()
         else:

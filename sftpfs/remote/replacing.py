@@ -15,6 +15,7 @@ from sftpfs.errors import StatusError, error
 from sftpfs.remote import diagnose, explain
 from sftpfs.remote.diagnose import RenameSeen
 from sftpfs.remote.paths import name_of, parent_of
+from sftpfs.remote.waiting import value_or_none
 from sftpfs.sftp.session import Session
 
 logger = logging.getLogger(__name__)
@@ -34,16 +35,18 @@ def can_replace(seen: RenameSeen) -> bool:
     return not diagnose.is_directory(seen.new) or seen.new_empty is True
 
 
-async def rename_replacing(session: Session, failed: StatusError, old: bytes, new: bytes) -> None:
+async def rename_replacing(
+    session: Session, failed: StatusError, old: bytes, new: bytes, aside: bytes
+) -> None:
     """Finish a rename that ``failed`` as plain RENAME, if because ``new`` exists.
 
     Not to be left half done, hence shielded from cancellation; the session's deadline
-    bounds every step. Raises OSError.
+    bounds every step. ``aside`` is where ``new`` is moved for the time. Raises OSError;
+    after a SessionLostError ``tidy`` is to follow on the next session.
     """
     seen = await explain.see_rename(session, old, new)
     if not can_replace(seen):
         raise error(diagnose.renaming(failed.status, seen, True, name_of(new)))
-    aside = aside_path(new)
     with trio.CancelScope(shield=True):
         try:
             await session.start_rename(new, aside).wait()
@@ -51,23 +54,35 @@ async def rename_replacing(session: Session, failed: StatusError, old: bytes, ne
             raise await explain.renaming(session, refused, new, aside, False) from None
         try:
             await session.start_rename(old, new).wait()
-        except OSError as refused:
+        except StatusError as refused:
             await _move_back(session, aside, new)
-            if isinstance(refused, StatusError):
-                raise await explain.renaming(session, refused, old, new, True) from None
-            raise
+            raise await explain.renaming(session, refused, old, new, True) from None
         await _remove_aside(session, aside, diagnose.is_directory(seen.new))
+
+
+async def tidy(session: Session, old: bytes, new: bytes, aside: bytes) -> None:
+    """After a session was lost in the midst of it: either as before the rename, or as after it."""
+    slots = [session.start_lstat(path) for path in (old, new, aside)]
+    there_old = await value_or_none(slots[0])
+    there_new, there_aside = await value_or_none(slots[1]), await value_or_none(slots[2])
+    if there_aside is None:
+        return
+    with trio.CancelScope(shield=True):
+        if there_new is None:
+            await _move_back(session, aside, new)
+        elif there_old is None:
+            await _remove_aside(session, aside, diagnose.is_directory(there_aside))
 
 
 async def _move_back(session: Session, aside: bytes, new: bytes) -> None:
     try:
         await session.start_rename(aside, new).wait()
-    except OSError as failure:
+    except StatusError as failure:
         logger.warning("%r was moved aside to %r and could not be moved back: %s", new, aside, failure)
 
 
 async def _remove_aside(session: Session, aside: bytes, directory: bool) -> None:
     try:
         await (session.start_rmdir(aside) if directory else session.start_remove(aside)).wait()
-    except OSError as failure:
+    except StatusError as failure:
         logger.warning("%r is left over from a rename and could not be removed: %s", aside, failure)

@@ -3,26 +3,32 @@
 Owns how each operation travels: what goes out together, what is looked at after a
 failure. Used by ``vfs`` and ``data`` through ``remote.api``. Operations by path all
 take the metadata connection, whose requests the server carries out in order, so
-that the LSTAT sent behind a change sees it.
+that the LSTAT sent behind a change sees it. ``remote.retry`` carries them over its loss.
 """
 
 from __future__ import annotations
 
 import errno
 import stat
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError, error
-from sftpfs.remote import explain
+from sftpfs.remote import explain, lost_reply
 from sftpfs.remote.api import LinkTarget, OpenFlags, RemoteFile
 from sftpfs.remote.connection import Connection
-from sftpfs.remote.file import File, protocol_flags
+from sftpfs.remote.file import File
+from sftpfs.remote.flags import ACCESS, protocol_flags
 from sftpfs.remote.late import LateFile
 from sftpfs.remote.listing import list_entries
 from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
-from sftpfs.remote.replacing import rename_replacing
+from sftpfs.remote.reopening import OpenFiles
+from sftpfs.remote.replacing import aside_path, rename_replacing, tidy
+from sftpfs.remote.retry import Again, repeat, resolve
+from sftpfs.remote.version import KnownVersion
 from sftpfs.remote.waiting import opened, value_or_none
 from sftpfs.remote.whole import fetch_whole
 from sftpfs.sftp.session import Session
@@ -54,6 +60,7 @@ class Server:
 
     def __init__(self, pool: Pool, follow_symlinks: bool = False) -> None:
         self._pool = pool
+        self._open_files = OpenFiles()
         self._look = Session.start_stat if follow_symlinks else Session.start_lstat
 
     @property
@@ -61,29 +68,29 @@ class Server:
         """As ``Remote.capabilities``."""
         return self._pool.capabilities
 
-    async def _session(self) -> Session:
-        return (self._pool.metadata_nowait() or await self._pool.metadata()).session
-
     # names and attributes
 
     async def lstat(self, path: bytes) -> Attributes:
         """As ``Remote.lstat``."""
         check_path(path)
-        return await self._look(await self._session(), path).wait()
+        return await repeat(self._pool, lambda connection: self._look(connection.session, path).wait())
 
     async def stat(self, path: bytes) -> Attributes:
         """As ``Remote.stat``; a name that is missing costs a second wait, to tell a loop of links."""
         check_path(path)
-        session = await self._session()
-        try:
-            return await session.start_stat(path).wait()
-        except StatusError as failed:
-            raise await explain.following(session, failed, path) from None
+
+        async def work(connection: Connection) -> Attributes:
+            try:
+                return await connection.session.start_stat(path).wait()
+            except StatusError as failed:
+                raise await explain.following(connection.session, failed, path) from None
+
+        return await repeat(self._pool, work)
 
     async def readlink(self, path: bytes) -> bytes:
         """As ``Remote.readlink``."""
         check_path(path)
-        target = await (await self._session()).start_readlink(path).wait()
+        target = await repeat(self._pool, lambda connection: connection.session.start_readlink(path).wait())
         check_link_target(target)
         return target
 
@@ -91,62 +98,83 @@ class Server:
         """As ``Remote.realpath``; ``path`` may be relative to where the server starts us."""
         if b"\0" in path:
             raise error(errno.EINVAL)
-        canonical = await (await self._session()).start_realpath(path).wait()
+        canonical = await repeat(
+            self._pool, lambda connection: connection.session.start_realpath(path).wait()
+        )
         check_path(canonical)
         return canonical
 
     async def lstat_many(self, paths: Sequence[bytes]) -> list[Attributes | OSError]:
         """As ``Remote.lstat_many``."""
-        session = await self._session()
         found: list[Attributes | OSError] = []
         for first in range(0, len(paths), LSTATS_TOGETHER):
-            slots = [_checked(self._look, session, path) for path in paths[first : first + LSTATS_TOGETHER]]
-            for slot in slots:
-                try:
-                    found.append(await slot.wait())
-                except SessionLostError:
-                    raise
-                except OSError as failed:
-                    found.append(failed)
+            some = paths[first : first + LSTATS_TOGETHER]
+            found += await repeat(self._pool, partial(self._lstats, some))
+        return found
+
+    async def _lstats(self, paths: Sequence[bytes], connection: Connection) -> list[Attributes | OSError]:
+        found: list[Attributes | OSError] = []
+        for slot in [_checked(self._look, connection.session, path) for path in paths]:
+            try:
+                found.append(await slot.wait())
+            except SessionLostError:
+                raise
+            except OSError as failed:
+                found.append(failed)
         return found
 
     async def list_directory(self, path: bytes) -> Listing:
         """As ``Remote.list_directory``."""
         check_path(path)
-        session = await self._session()
-        own = session.start_stat(path)
-        try:
-            entries = await list_entries(session, path)
-            return Listing(await own.wait(), entries)
-        except StatusError as failed:
-            raise await explain.listing(session, failed, path) from None
+
+        async def work(connection: Connection) -> Listing:
+            session = connection.session
+            own = session.start_stat(path)
+            try:
+                entries = await list_entries(session, path)
+                return Listing(await own.wait(), entries)
+            except StatusError as failed:
+                raise await explain.listing(session, failed, path) from None
+
+        return await repeat(self._pool, work)
 
     async def setattr(
         self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET
     ) -> Attributes:
         """As ``Remote.setattr``."""
         check_path(path)
-        session = await self._session()
-        if target is LinkTarget.TARGET:
-            changed = session.start_setstat(path, change)
-        elif session.capabilities.has(LSETSTAT):
-            changed = session.start_lsetstat(path, change)
-        else:
-            raise error(errno.EOPNOTSUPP)
-        seen = self._look(session, path)
-        try:
-            await changed.wait()
-        except StatusError as failed:
-            raise await explain.changing(session, failed, path, change, seen) from None
-        return await seen.wait()
+
+        async def work(connection: Connection) -> Attributes:
+            session = connection.session
+            if target is LinkTarget.TARGET:
+                changed = session.start_setstat(path, change)
+            elif session.capabilities.has(LSETSTAT):
+                changed = session.start_lsetstat(path, change)
+            else:
+                raise error(errno.EOPNOTSUPP)
+            seen = self._look(session, path)
+            try:
+                await changed.wait()
+            except StatusError as failed:
+                raise await explain.changing(session, failed, path, change, seen) from None
+            return await seen.wait()
+
+        attributes = await repeat(self._pool, work)
+        if change.size is not None or change.mtime is not None:
+            self._open_files.told(path, attributes)
+        return attributes
 
     async def statvfs(self, path: bytes) -> FilesystemStatistics | None:
         """As ``Remote.statvfs``."""
         check_path(path)
-        session = await self._session()
-        if not session.capabilities.has(STATVFS):
-            return None
-        return await value_or_none(session.start_statvfs(path))
+
+        async def work(connection: Connection) -> FilesystemStatistics | None:
+            session = connection.session
+            if not session.capabilities.has(STATVFS):
+                return None
+            return await value_or_none(session.start_statvfs(path))
+
+        return await repeat(self._pool, work)
 
     # files
 
@@ -158,7 +186,31 @@ class Server:
         A second wait where LSTAT did not show what was opened.
         """
         check_path(path)
-        connection = self._pool.metadata_nowait() or await self._pool.metadata()
+
+        async def work(connection: Connection) -> tuple[RemoteFile, Attributes]:
+            return await self._open(connection, path, flags, mode, current_path)
+
+        if OpenFlags.EXCLUSIVE not in flags:
+            # Emptying twice is one open that took longer: nothing was written through it yet.
+            return await repeat(self._pool, work)
+        asked = time.time()
+
+        async def look(connection: Connection) -> tuple[RemoteFile, Attributes] | Again:
+            found = await lost_reply.create(connection.session, path, mode & PERMISSIONS, asked)
+            if isinstance(found, Again):
+                return found
+            return await self._open(connection, path, flags & ACCESS, mode, current_path)
+
+        return await resolve(self._pool, work, look)
+
+    async def _open(
+        self,
+        connection: Connection,
+        path: bytes,
+        flags: OpenFlags,
+        mode: int,
+        current_path: Callable[[], bytes | None],
+    ) -> tuple[RemoteFile, Attributes]:
         session = connection.session
         create = OpenFlags.CREATE in flags
         slot = session.start_open(path, protocol_flags(flags), mode & PERMISSIONS if create else None)
@@ -167,20 +219,24 @@ class Server:
             handle = await opened(session, slot)
         except StatusError as failed:
             raise await explain.opening(session, failed, path, flags, seen) from None
-        file = File(self._pool, connection, handle, flags, path, current_path)
+        file = File(self._pool, connection, handle, flags, path, current_path, self._open_files)
         try:
             attributes = await self._opened(connection, handle, seen)
         except BaseException:
             file.close()
             raise
+        file.version = KnownVersion(attributes)
+        file.version.changed = OpenFlags.TRUNCATE in flags
         return file, attributes
 
     async def fetch(self, path: bytes, size: int) -> WholeFile | None:
         """As ``Remote.fetch``; on a bulk connection where there is one."""
         check_path(path)
-        connection = self._pool.least_busy() or await self._pool.metadata()
-        session = connection.session
-        return await fetch_whole(session, path, size)
+        return await repeat(
+            self._pool,
+            lambda connection: fetch_whole(connection.session, path, size),
+            self._pool.least_busy(),
+        )
 
     def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:
         """As ``Remote.open_later``."""
@@ -202,25 +258,42 @@ class Server:
     async def mkdir(self, path: bytes, mode: int) -> Attributes:
         """As ``Remote.mkdir``; a second wait where the server's umask altered ``mode``."""
         check_path(path)
-        session = await self._session()
-        made = session.start_mkdir(path, mode & PERMISSIONS)
-        attributes = await self._created(session, path, made, session.start_lstat(path))
+        asked = time.time()
+
+        async def work(connection: Connection) -> Attributes:
+            session = connection.session
+            made = session.start_mkdir(path, mode & PERMISSIONS)
+            return await self._created(session, path, made, session.start_lstat(path))
+
+        attributes = await resolve(
+            self._pool, work, lambda connection: lost_reply.mkdir(connection.session, path, asked)
+        )
         # A set-group-ID bit that the new directory inherited stays (mkdir(2)).
         wanted = mode & PERMISSIONS | attributes.mode & stat.S_ISGID
         if attributes.mode & PERMISSIONS == wanted or not stat.S_ISDIR(attributes.mode):
             return attributes
-        changed = session.start_setstat(path, AttributeChange(mode=wanted))
-        again = session.start_lstat(path)
-        await value_or_none(changed)
-        return await value_or_none(again) or attributes
+
+        async def correct(connection: Connection) -> Attributes:
+            changed = connection.session.start_setstat(path, AttributeChange(mode=wanted))
+            again = connection.session.start_lstat(path)
+            await value_or_none(changed)
+            return await value_or_none(again) or attributes
+
+        return await repeat(self._pool, correct)
 
     async def symlink(self, target: bytes, path: bytes) -> Attributes:
         """As ``Remote.symlink``."""
         check_path(path)
         check_link_target(target)
-        session = await self._session()
-        made = session.start_symlink(target, path)
-        return await self._created(session, path, made, session.start_lstat(path))
+
+        async def work(connection: Connection) -> Attributes:
+            session = connection.session
+            made = session.start_symlink(target, path)
+            return await self._created(session, path, made, session.start_lstat(path))
+
+        return await resolve(
+            self._pool, work, lambda connection: lost_reply.symlink(connection.session, target, path)
+        )
 
     async def _created(
         self, session: Session, path: bytes, made: Slot[None], seen: Slot[Attributes]
@@ -235,47 +308,77 @@ class Server:
         """As ``Remote.link``."""
         check_path(existing)
         check_path(path)
-        session = await self._session()
-        if not session.capabilities.has(HARDLINK):
-            raise error(errno.EOPNOTSUPP)
-        made = session.start_hardlink(existing, path)
-        seen = session.start_lstat(path)
-        try:
-            await made.wait()
-        except StatusError as failed:
-            raise await explain.linking(session, failed, existing, path) from None
-        return await seen.wait()
 
-    async def remove(self, path: bytes) -> None:
+        async def work(connection: Connection) -> Attributes:
+            session = connection.session
+            if not session.capabilities.has(HARDLINK):
+                raise error(errno.EOPNOTSUPP)
+            made = session.start_hardlink(existing, path)
+            seen = session.start_lstat(path)
+            try:
+                await made.wait()
+            except StatusError as failed:
+                raise await explain.linking(session, failed, existing, path) from None
+            return await seen.wait()
+
+        return await resolve(
+            self._pool, work, lambda connection: lost_reply.link(connection.session, existing, path)
+        )
+
+    async def remove(self, path: bytes, known: Attributes | None = None) -> None:
         """As ``Remote.remove``."""
         check_path(path)
-        session = await self._session()
-        try:
-            await session.start_remove(path).wait()
-        except StatusError as failed:
-            raise await explain.removal(session, failed, path) from None
+
+        async def work(connection: Connection) -> None:
+            try:
+                await connection.session.start_remove(path).wait()
+            except StatusError as failed:
+                raise await explain.removal(connection.session, failed, path) from None
+
+        await resolve(self._pool, work, lambda connection: lost_reply.remove(connection.session, path, known))
 
     async def rmdir(self, path: bytes) -> None:
         """As ``Remote.rmdir``."""
         check_path(path)
-        session = await self._session()
-        try:
-            await session.start_rmdir(path).wait()
-        except StatusError as failed:
-            raise await explain.directory_removal(session, failed, path) from None
 
-    async def rename(self, old: bytes, new: bytes, replace: bool) -> None:
+        async def work(connection: Connection) -> None:
+            try:
+                await connection.session.start_rmdir(path).wait()
+            except StatusError as failed:
+                raise await explain.directory_removal(connection.session, failed, path) from None
+
+        await resolve(self._pool, work, lambda connection: lost_reply.rmdir(connection.session, path))
+
+    async def rename(self, old: bytes, new: bytes, replace: bool, known: Attributes | None = None) -> None:
         """As ``Remote.rename``; several waits where the server has no posix-rename and ``new`` exists."""
         check_path(old)
         check_path(new)
-        session = await self._session()
+        aside = aside_path(new)
+
+        async def look(connection: Connection) -> Again | None:
+            if replace and not connection.session.capabilities.has(POSIX_RENAME):
+                await tidy(connection.session, old, new, aside)
+            return await lost_reply.rename(connection.session, old, new, known)
+
+        self._open_files.renames += 1
+        try:
+            await resolve(
+                self._pool, lambda connection: self._rename(connection, old, new, aside, replace), look
+            )
+        finally:
+            self._open_files.renames -= 1
+
+    async def _rename(
+        self, connection: Connection, old: bytes, new: bytes, aside: bytes, replace: bool
+    ) -> None:
+        session = connection.session
         atomic = replace and session.capabilities.has(POSIX_RENAME)
         slot = session.start_posix_rename(old, new) if atomic else session.start_rename(old, new)
         try:
             await slot.wait()
         except StatusError as failed:
             if replace and not atomic and explain.code(failed) == Status.FAILURE:
-                await rename_replacing(session, failed, old, new)
+                await rename_replacing(session, failed, old, new, aside)
                 return
             raise await explain.renaming(session, failed, old, new, replace) from None
 

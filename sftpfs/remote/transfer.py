@@ -2,13 +2,16 @@
 
 Works in callbacks of the session's slots, without tasks. Used by ``remote.file``
 only, which says on which handle each piece travels. A piece whose session is lost
-is sent again on another handle of the file, unless it is past its deadline:
-reading twice, or writing the same bytes to the same place twice, does no harm.
+is sent again on another handle of the file, or waits until there is one, unless it is
+past its deadline: reading twice, or writing the same bytes to the same place twice,
+does no harm. A piece that is to be appended waits in any case, for the file's size to
+tell whether it was.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 from collections import deque
 from time import monotonic
 from typing import Protocol
@@ -33,8 +36,9 @@ class Handles(Protocol):
 
     flags: OpenFlags
     closed: bool
-    timeout: float
+    patience: float
     held: deque[WritePiece] | None
+    backlog: deque[WritePiece]
     writes_under_way: int
 
     @property
@@ -50,8 +54,50 @@ class Handles(Protocol):
     def drop(self, handle: Handle) -> None:
         """The session of ``handle`` is lost."""
 
-    def write_ended(self) -> None:
-        """A piece of a write was answered."""
+    def wait(self, request: Repeatable) -> None:
+        """No handle is left: ``request`` is sent, or given up, once it is known whether there will be one."""
+
+    def write_sent(self, offset: int, length: int) -> None:
+        """A piece of a write is on its way."""
+
+    def queues(self, handle: Handle) -> bool:
+        """Must a write wait until ``handle`` has room?"""
+
+    def send_backlog(self) -> None:
+        """Send writes that waited for room."""
+
+    def write_ended(self, offset: int, length: int, done: bool) -> None:
+        """A piece of a write was answered; ``done``: the server has it."""
+
+
+class Repeatable(Protocol):
+    """A request on an open file that is sent again where its session is lost."""
+
+    started: float
+    """When it was made, on the monotonic clock."""
+    deadline: float
+    """When it is given up, infinite until its session was first lost."""
+
+    def send(self) -> None:
+        """Send it, for the first time or again."""
+
+    def give_up(self, failure: OSError) -> None:
+        """It will not be sent again."""
+
+
+def lost(file: Handles, request: Repeatable, handle: Handle, failure: SessionLostError) -> bool:
+    """The session of ``handle`` took ``request`` with it. False where that is past its deadline: given up.
+
+    The deadline counts from the last sign of life, as it does while a session lives, and
+    is not counted anew where the next session is lost too.
+    """
+    file.drop(handle)
+    if request.deadline == math.inf:
+        request.deadline = max(request.started, handle.session.last_reply) + file.patience
+    if monotonic() < request.deadline:
+        return True
+    request.give_up(failure)
+    return False
 
 
 def piece_size(length: int, limit: int) -> int:
@@ -63,15 +109,12 @@ def piece_size(length: int, limit: int) -> int:
     return min(-(-even // PAGE) * PAGE, limit)
 
 
-def unavailable(file: Handles) -> OSError:
-    """Why no handle of ``file`` can be used."""
-    return (
-        error(errno.EBADF) if file.closed else SessionLostError("the connection the file was open on is lost")
-    )
-
-
 class Read:
-    """A read, and its pieces in order of offset."""
+    """A read, and its pieces in order of offset.
+
+    INVARIANT: ``_pieces`` is empty once the slot is filled: the pieces point back here, and
+    what they hold would otherwise be kept until the garbage collector finds the circle.
+    """
 
     __slots__ = ("_pieces", "_slot", "_waiting")
 
@@ -96,11 +139,14 @@ class Read:
         """A piece has all it will get."""
         self._waiting -= 1
         if not self._waiting and not self._slot.done:
-            self._slot.set(self._content())
+            content = self._content()
+            self._pieces = []
+            self._slot.set(content)
 
     def piece_failed(self, failure: BaseException) -> None:
         """A piece cannot be had, so that the whole cannot."""
         if not self._slot.done:
+            self._pieces = []
             self._slot.fail(failure)
 
     def _content(self) -> Buffer:
@@ -122,7 +168,7 @@ class ReadPiece:
     ``missing`` are those not there yet, or past the end of the file.
     """
 
-    __slots__ = ("_asked", "_file", "_handle", "_next", "_started", "_whole", "missing", "parts")
+    __slots__ = ("_asked", "_file", "_handle", "_next", "_whole", "deadline", "missing", "parts", "started")
 
     def __init__(self, whole: Read, file: Handles, offset: int, length: int) -> None:
         self.parts: list[Buffer] = []
@@ -130,7 +176,8 @@ class ReadPiece:
         self._whole = whole
         self._file = file
         self._next = offset
-        self._started = monotonic()
+        self.started = monotonic()
+        self.deadline = math.inf
         self._asked = 0
         self._handle: Handle | None = None
 
@@ -143,12 +190,16 @@ class ReadPiece:
         file = self._file
         handle = None if file.closed else file.choose()
         if handle is None:
-            self._whole.piece_failed(unavailable(file))
+            file.wait(self)
             return
         self._handle = handle
         self._asked = self.missing
         handle.connection.outstanding += self._asked
         when_done(handle.session.start_read(handle.identifier, self._next, self._asked), self._answered)
+
+    def give_up(self, failure: OSError) -> None:
+        """As ``Repeatable.give_up``."""
+        self._whole.piece_failed(failure)
 
     def _answered(self, slot: Slot[Buffer | None]) -> None:
         handle = self._handle
@@ -156,12 +207,10 @@ class ReadPiece:
         handle.connection.outstanding -= self._asked
         failure = slot.error
         if failure is not None:
-            if isinstance(failure, SessionLostError):
-                self._file.drop(handle)
-            if isinstance(failure, SessionLostError) and monotonic() < self._started + self._file.timeout:
-                self.send()
-            else:
+            if not isinstance(failure, SessionLostError):
                 self._whole.piece_failed(failure)
+            elif lost(self._file, self, handle, failure):
+                self.send()
             return
         data = slot.result()
         if data is None:
@@ -228,15 +277,26 @@ class Write:
 class WritePiece:
     """A part of a write that one request can carry."""
 
-    __slots__ = ("_data", "_file", "_handle", "_offset", "_started", "_whole")
+    __slots__ = ("_data", "_file", "_handle", "_offset", "_whole", "deadline", "started")
 
     def __init__(self, whole: Write, file: Handles, offset: int, data: Buffer) -> None:
         self._whole = whole
         self._file = file
         self._offset = offset
         self._data = data
-        self._started = monotonic()
+        self.started = monotonic()
+        self.deadline = math.inf
         self._handle: Handle | None = None
+
+    @property
+    def sent(self) -> bool:
+        """It was on its way at least once."""
+        return self._handle is not None
+
+    @property
+    def length(self) -> int:
+        """Bytes."""
+        return len(self._data)
 
     def send(self) -> None:
         """Send it, unless writes are kept back just now."""
@@ -246,28 +306,45 @@ class WritePiece:
             return
         handle = None if file.closed else file.choose()
         if handle is None:
-            self._whole.piece_done(len(self._data), unavailable(file))
+            file.wait(self)
             return
+        if file.queues(handle):
+            file.backlog.append(self)
+            return
+        self.send_on(handle)
+
+    def send_on(self, handle: Handle) -> None:
+        """Send it by ``handle``."""
+        file = self._file
         self._handle = handle
+        length = len(self._data)
         file.writes_under_way += 1
-        handle.connection.outstanding += len(self._data)
+        file.write_sent(self._offset, length)
+        handle.connection.outstanding += length
         slot = handle.session.start_write(handle.identifier, self._offset, self._data)
         when_done(slot, self._answered)
+
+    def give_up(self, failure: OSError) -> None:
+        """As ``Repeatable.give_up``."""
+        self._whole.piece_done(len(self._data), failure)
+
+    def landed(self) -> None:
+        """It was carried out, though its answer was lost."""
+        self._whole.piece_done(len(self._data), None)
 
     def _answered(self, slot: Slot[None]) -> None:
         file, handle = self._file, self._handle
         assert handle is not None
         length = len(self._data)
         handle.connection.outstanding -= length
-        file.write_ended()
         failure = slot.error
+        file.write_ended(self._offset, length, failure is None)
+        file.send_backlog()
         if isinstance(failure, SessionLostError):
-            file.drop(handle)
-            # Appending twice is not writing the same bytes to the same place.
-            again = OpenFlags.APPEND not in file.flags and monotonic() < self._started + file.timeout
-            if again and file.primary() is not None:
-                self.send()
-                return
+            if lost(file, self, handle, failure):
+                # Appending twice is not writing the same bytes to the same place.
+                file.wait(self) if OpenFlags.APPEND in file.flags else self.send()
+            return
         assert failure is None or isinstance(failure, OSError)
         self._whole.piece_done(length, failure)
 

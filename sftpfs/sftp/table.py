@@ -127,6 +127,11 @@ class RequestTable:
         """Requests sent and not yet answered."""
         return len(self._requests)
 
+    @property
+    def last_reply(self) -> float:
+        """When the latest reply came, on the monotonic clock; 0 before the first."""
+        return self._last_reply
+
     # -- life ---------------------------------------------------------------
 
     async def run(self) -> None:

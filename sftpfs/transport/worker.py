@@ -307,8 +307,8 @@ def spare_ignored_packets(connection: asyncssh.SSHClientConnection) -> None:
     """Keep asyncssh from putting an SSH_MSG_IGNORE before every packet, where that guards nothing.
 
     It hides from an eavesdropper the IV of the next packet (RFC 4251 §9.3.1), which
-    matters in CBC mode alone; for all others it is a fifth of the CPU of an upload,
-    and a second packet with every request for the server too.
+    matters in CBC mode alone. For all others it is a second packet to encrypt with every
+    request, and for the server to decrypt.
     """
     if str(connection.get_extra_info("send_cipher")).partition("@")[0].endswith("-cbc"):
         return

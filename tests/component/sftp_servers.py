@@ -19,6 +19,7 @@ from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
+from sftpfs.transport.api import Connector
 
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 LIMIT = 60.0
@@ -107,7 +108,7 @@ def ungrouped() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def serving(connector: ServerConnector, **config: int | float) -> AsyncIterator[tuple[Server, Pool]]:
+async def serving(connector: Connector, **config: int | float) -> AsyncIterator[tuple[Server, Pool]]:
     """A server over a pool that is started, and everything gone afterwards."""
     with ungrouped(), trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:

@@ -197,7 +197,7 @@ def test_truncation_both_ways(tmp_path: Path, size: int) -> None:
 
 
 def test_lost_connection_fails_reads_and_writes_within_reason(tmp_path: Path) -> None:
-    """Whatever was dirty is reported, not forgotten; nothing waits for ever."""
+    """Where files are not to survive it, what was dirty is reported and nothing waits for ever."""
     path = tmp_path / "file"
     path.write_bytes(content(MIB))
 
@@ -210,7 +210,7 @@ def test_lost_connection_fails_reads_and_writes_within_reason(tmp_path: Path) ->
 
     async def test() -> None:
         connector = ServerConnector()
-        async with serving(connector, max_connections=1) as (server, _):
+        async with serving(connector, max_connections=1, reconnect=False) as (server, _):
             room = Mounted(server, DataConfig())
             handle = await room.open(path)
             await write(handle, 0, b"dirty")

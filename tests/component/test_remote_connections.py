@@ -21,8 +21,9 @@ def test_next_request_reconnects(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(connector) as (server, pool):
             await server.mkdir(encoded(tmp_path / "a"), 0o755)
+            first = pool.metadata_nowait()
             connector.processes[0].kill()
-            await until(lambda: pool.metadata_nowait() is None)
+            await until(lambda: pool.metadata_nowait() is not first)
             assert (await server.lstat(encoded(tmp_path / "a"))).kind
             figures = pool.statistics()
             assert figures["reconnects"] == 1
@@ -38,8 +39,9 @@ def test_many_waiters_share_one_reconnect(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with serving(connector) as (server, pool):
+            first = pool.metadata_nowait()
             connector.transports[0].close()
-            await until(lambda: pool.metadata_nowait() is None)
+            await until(lambda: pool.metadata_nowait() is not first)
             async with trio.open_nursery() as nursery:
                 for _ in range(20):
                     nursery.start_soon(server.lstat, encoded(tmp_path))
@@ -106,6 +108,54 @@ def test_short_outage_is_waited_out(tmp_path: Path) -> None:
                 nursery.start_soon(server.lstat, encoded(tmp_path))
                 await until(lambda: connector.attempts >= 3)
                 connector.refusal = None
+
+    run(test)
+
+
+def test_an_attempt_that_hangs_does_not_hold_up_the_return(tmp_path: Path) -> None:
+    """It began in a hole, and its packets are repeated ever more rarely."""
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with serving(connector) as (server, pool):
+            connector.blackhole = True
+            connector.transports[0].close()
+            await until(lambda: connector.attempts == 2)
+            connector.blackhole = False
+            with trio.fail_after(15):
+                assert (await server.lstat(encoded(tmp_path))).kind
+            assert connector.attempts == 3
+            await until(lambda: len(pool.statistics()["connections"]) == 1)
+
+    run(test)
+
+
+def test_a_refused_login_fails_at_once_and_is_not_hammered(tmp_path: Path) -> None:
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with serving(connector) as (server, _):
+            connector.refusal = Failure.AUTHENTICATION
+            connector.transports[0].close()
+            await until(lambda: connector.attempts == 2)
+            with trio.fail_after(15):
+                for _ in range(5):
+                    with pytest.raises(SessionLostError) as raised:
+                        await server.lstat(encoded(tmp_path))
+                    assert raised.value.errno == errno.EACCES
+            assert connector.attempts == 2
+
+    run(test)
+
+
+def test_the_connection_returns_without_being_asked_for() -> None:
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with serving(connector) as (_, pool):
+            first = pool.metadata_nowait()
+            connector.transports[0].close()
+            await until(lambda: pool.metadata_nowait() not in (None, first))
 
     run(test)
 

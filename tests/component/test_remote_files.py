@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import random
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from sftpfs.errors import Failure, SessionLostError
+from sftpfs.remote import growth
 from sftpfs.remote.api import OpenFlags
-from sftpfs.remote.file import File
+from sftpfs.remote.file import CHANNEL_BYTES, File
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.types import AttributeChange
@@ -21,6 +23,12 @@ from tests.component.sftp_servers import ServerConnector, encoded, run, serving,
 
 CREATE = OpenFlags.READ | OpenFlags.WRITE | OpenFlags.CREATE
 MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every server counts as far: connections are added whether or not processors are idle here."""
+    monkeypatch.setattr(growth, "FULL_RATE", math.inf)
 
 
 def content(size: int) -> bytes:
@@ -144,8 +152,9 @@ def test_bulk_goes_on_when_the_metadata_session_dies(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(connector, max_connections=2) as (server, pool):
             file = await striped(server, pool, path, OpenFlags.READ, 2)
+            first = pool.metadata_nowait()
             connector.processes[0].kill()
-            await until(lambda: pool.metadata_nowait() is None)
+            await until(lambda: pool.metadata_nowait() is not first)
             assert await file.start_read(MIB, MIB).wait() == data[MIB : 2 * MIB]
             assert (await file.start_fstat().wait()).size == len(data)
             file.close()
@@ -153,16 +162,15 @@ def test_bulk_goes_on_when_the_metadata_session_dies(tmp_path: Path) -> None:
     run(test)
 
 
-def test_open_file_of_a_lost_session_fails(tmp_path: Path) -> None:
+def test_without_reconnect_a_file_of_a_lost_session_fails(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 100)
     connector = ServerConnector()
 
     async def test() -> None:
-        async with serving(connector) as (server, pool):
+        async with serving(connector, reconnect=False) as (server, _):
             file = await opened(server, path, CREATE)
             connector.processes[0].kill()
-            await until(lambda: pool.metadata_nowait() is None)
             for start in (
                 lambda: file.start_read(0, 10),
                 lambda: file.start_write(0, b"y"),
@@ -309,5 +317,43 @@ def test_one_is_enough_where_channels_are_refused(tmp_path: Path, single: bool) 
             assert len(connector.processes) == 1
             assert connector.attempts == (1 if single else 2)
             file.close()
+
+    run(test)
+
+
+def test_writes_beyond_what_a_connection_carries_wait_for_room(tmp_path: Path) -> None:
+    """All sent at once, they are queued behind CHANNEL_BYTES a connection and all arrive, in place."""
+    path, data = tmp_path / "big", content(24 * MIB)
+    path.touch()
+
+    async def test() -> None:
+        async with serving(ServerConnector(), max_connections=3) as (server, pool):
+            file = await opened(server, path, OpenFlags.WRITE)
+            slots = [file.start_write(at, data[at : at + MIB]) for at in range(0, len(data), MIB)]
+            assert isinstance(file, File) and file.backlog and not file.ordered
+            connections = [pool.metadata_nowait(), *pool.bulk]
+            assert all(one is None or one.outstanding <= CHANNEL_BYTES + MIB for one in connections)
+            for slot in slots:
+                await slot.wait()
+            assert not file.backlog
+            file.close()
+            assert path.read_bytes() == data
+
+    run(test)
+
+
+def test_a_file_closed_with_writes_waiting_sends_them(tmp_path: Path) -> None:
+    path, data = tmp_path / "big", content(12 * MIB)
+    path.touch()
+
+    async def test() -> None:
+        async with serving(ServerConnector(), max_connections=1) as (server, _):
+            file = await opened(server, path, OpenFlags.WRITE)
+            slots = [file.start_write(at, data[at : at + MIB]) for at in range(0, len(data), MIB)]
+            assert isinstance(file, File) and file.backlog
+            file.close()
+            for slot in slots:
+                await slot.wait()
+            assert path.read_bytes() == data
 
     run(test)

@@ -75,3 +75,16 @@ class CountingProxy(HelperProcess):
     def cut(self) -> None:
         """Reset every connection and end its server."""
         self.ask("cut")
+
+    def cut_at(self, name: str, *, carried_out: bool) -> None:
+        """Reset every connection as the next request ``name`` comes: before the server gets it, or
+        once it is ``carried_out`` and its reply is under way. Several are kept in order."""
+        self.ask("cut at", name=name, carried_out=carried_out)
+
+    def cuts_left(self) -> int:
+        """How many of ``cut_at`` have not come."""
+        return int(self.ask("cuts left")["left"])
+
+    def refuse(self, refuse: bool = True) -> None:
+        """Reset every new connection at once, or no more."""
+        self.ask("refuse", refuse=refuse)

@@ -59,10 +59,16 @@ class Proxy:
         self.flowing = asyncio.Event()
         self.flowing.set()
         self.connections: set[Connection] = set()
+        self.refusing = False
+        self.cuts: list[tuple[str, bool]] = []
+        """Requests at whose next coming everything is cut: the name, and whether they are carried out."""
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until either side ends it."""
         connection = Connection(self, reader, writer)
+        if self.refusing:
+            connection.cut()
+            return
         self.connections.add(connection)
         try:
             await connection.run()
@@ -86,11 +92,27 @@ class Proxy:
             case "resume":
                 self.flowing.set()
             case "cut":
-                for connection in list(self.connections):
-                    connection.cut()
+                self.cut_all()
+            case "cut at":
+                self.cuts.append((request["name"], request["carried_out"]))
+            case "cuts left":
+                return {"left": len(self.cuts)}
+            case "refuse":
+                self.refusing = request["refuse"]
             case other:
                 raise ValueError(other)
         return {}
+
+    def cut_all(self) -> None:
+        """Reset every connection."""
+        for connection in list(self.connections):
+            connection.cut()
+
+    def cut_at(self, name: str) -> bool | None:
+        """Is to be cut at this request? Then whether it is carried out before."""
+        if not self.cuts or self.cuts[0][0] != name:
+            return None
+        return self.cuts.pop(0)[1]
 
 
 class Connection:
@@ -102,6 +124,8 @@ class Connection:
         self.writer = writer
         self.pending: dict[int, tuple[int, int]] = {}
         self.task: asyncio.Task[None] | None = None
+        self.last: int | None = None
+        """The request whose reply nobody gets."""
 
     async def run(self) -> None:
         """Move packets both ways until one side ends."""
@@ -148,6 +172,12 @@ class Connection:
             for packet in framer.feed(data):
                 self.pending[packet.identifier] = self.proxy.ledger.request(packet)
                 await self.proxy.flowing.wait()
+                carried_out = self.proxy.cut_at(packet.name)
+                if carried_out is False:
+                    self.proxy.cut_all()
+                    return
+                if carried_out:
+                    self.last = packet.identifier
                 server.write(packet.raw)
             await server.drain()
 
@@ -157,6 +187,9 @@ class Connection:
         while data := await server.read(READ_SIZE):
             due = clock() + self.proxy.latency
             for packet in framer.feed(data):
+                if packet.identifier == self.last:
+                    self.proxy.cut_all()
+                    return
                 held.put_nowait((due, packet))
 
     async def _deliver(self, held: asyncio.Queue[tuple[float, Packet]]) -> None:

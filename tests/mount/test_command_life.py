@@ -152,7 +152,7 @@ def test_data_that_cannot_be_written_is_told_by_the_status(tmp_path: Path) -> No
 
 def test_log_file_and_statistics(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    family = site.start("-o", f"log_file={log}", "-v", "-o", "reconnect,x-foo")
+    family = site.start("-o", f"log_file={log}", "-v", "-o", "nonempty,x-foo")
     os.kill(daemon_of(site.path), signal.SIGUSR1)
     line = eventually(lambda: [text for text in log.read_text().splitlines() if "statistics {" in text])[0]
     statistics = json.loads(line.partition("statistics ")[2])
@@ -161,7 +161,7 @@ def test_log_file_and_statistics(site: Site, tmp_path: Path) -> None:
     subprocess.run(["umount", str(site.path)], check=True, timeout=30)
     assert_gone(site.path, family)
     text = log.read_text()
-    assert "option reconnect has no effect" in text
+    assert "option nonempty has no effect" in text
     assert f"mounted root@127.0.0.1:{site.backing} on {site.path}" in text
     assert f"unmounted {site.path}" in text
 

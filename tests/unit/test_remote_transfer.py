@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Handle
-from sftpfs.remote.transfer import PAGE, Read, Write, WritePiece, piece_size
+from sftpfs.remote.transfer import PAGE, Read, Repeatable, Write, WritePiece, piece_size
 from sftpfs.types import FilesystemStatistics, ServerCapabilities
 
 
@@ -33,6 +34,7 @@ class ScriptedSession:
     def __init__(self, extensions: frozenset[str] = frozenset()) -> None:
         self.sent: list[Sent] = []
         self.capabilities = ServerCapabilities(extensions)
+        self.last_reply = 0.0
 
     def _start(self, kind: str, offset: int, detail: Any) -> Slot[Any]:
         slot: Slot[Any] = Slot()
@@ -62,8 +64,10 @@ class ScriptedFile:
         self.flags = flags
         self.closed = False
         self.held: deque[WritePiece] | None = None
+        self.backlog: deque[WritePiece] = deque()
         self.writes_under_way = 0
-        self.timeout = 60.0
+        self.patience = 60.0
+        self.waiting: list[Repeatable] = []
         self.path = b"/dir/file"
         self.sessions = [ScriptedSession(frozenset(extensions)) for _ in range(count)]
         self.handles = [Handle(ScriptedConnection(one), b"h") for one in self.sessions]  # type: ignore[arg-type]
@@ -78,8 +82,20 @@ class ScriptedFile:
         if handle in self.handles:
             self.handles.remove(handle)
 
-    def write_ended(self) -> None:
+    def wait(self, request: Repeatable) -> None:
+        self.waiting.append(request)
+
+    def write_sent(self, offset: int, length: int) -> None:
+        pass
+
+    def write_ended(self, offset: int, length: int, done: bool) -> None:
         self.writes_under_way -= 1
+
+    def queues(self, handle: Handle) -> bool:
+        return False
+
+    def send_backlog(self) -> None:
+        pass
 
     @property
     def sent(self) -> list[Sent]:
@@ -171,7 +187,7 @@ def test_a_lost_read_is_asked_again_elsewhere_from_where_it_was() -> None:
 
 def test_a_piece_past_its_deadline_is_not_sent_again() -> None:
     for transfer in (Read(file := ScriptedFile(2), 0, 10, 1000), Write(file, 0, b"data", 1000)):
-        file.timeout = 0.0
+        file.patience = 0.0
         slot: Slot[Any] = transfer.start()
         file.sessions[1].sent[-1].slot.fail(SessionLostError("gone", errno.ETIMEDOUT))
         assert slot.error is not None
@@ -179,24 +195,38 @@ def test_a_piece_past_its_deadline_is_not_sent_again() -> None:
         file.handles.append(Handle(ScriptedConnection(file.sessions[1]), b"h"))  # type: ignore[arg-type]
 
 
-def test_a_read_without_any_session_left_fails() -> None:
+def test_a_read_without_any_session_left_waits_for_one() -> None:
     file = ScriptedFile(2)
     slot = Read(file, 0, 10, 1000).start()
     file.sessions[1].sent[0].slot.fail(SessionLostError("gone"))
     file.sessions[0].sent[0].slot.fail(SessionLostError("gone too"))
-    with pytest.raises(SessionLostError):
+    (waiting,) = file.waiting
+    assert not slot.done
+    waiting.give_up(OSError(errno.ESTALE, "another file"))
+    with pytest.raises(OSError) as raised:
         slot.result()
+    assert raised.value.errno == errno.ESTALE
 
 
 def test_a_short_reply_after_close_is_not_asked_on() -> None:
     file = ScriptedFile()
-    slot = Read(file, 0, 10, 1000).start()
+    Read(file, 0, 10, 1000).start()
     file.closed = True
     file.sent[0].slot.set(b"abc")
-    with pytest.raises(OSError) as raised:
-        slot.result()
-    assert raised.value.errno == errno.EBADF
-    assert len(file.sent) == 1
+    assert len(file.sent) == len(file.waiting) == 1
+
+
+def test_a_deadline_counts_from_the_last_sign_of_life_and_once() -> None:
+    file = ScriptedFile(3)
+    file.sessions[2].last_reply = monotonic() + 40
+    slot = Read(file, 0, 10, 1000).start()
+    file.sessions[2].sent[0].slot.fail(SessionLostError("gone"))
+    file.sessions[1].last_reply = monotonic() + 1000
+    file.sessions[1].sent[0].slot.fail(SessionLostError("gone too"))
+    file.sessions[0].sent[0].slot.fail(SessionLostError("and this one"))
+    (waiting,) = file.waiting
+    assert 90 < waiting.deadline - monotonic() <= 100
+    assert not slot.done
 
 
 WRITE = OpenFlags.WRITE
@@ -228,16 +258,20 @@ def test_a_write_fails_only_when_no_piece_is_under_way() -> None:
     assert raised.value.errno == errno.EACCES
 
 
-def test_a_lost_write_is_sent_again_but_never_appended_twice() -> None:
+def test_a_lost_write_is_sent_again_but_an_append_waits_to_be_looked_for() -> None:
     for flags, again in ((WRITE, 1), (WRITE | OpenFlags.APPEND, 0)):
         file = ScriptedFile(2, flags)
         slot = Write(file, 5, b"data", 1000).start()
         file.sessions[1].sent[0].slot.fail(SessionLostError("gone"))
         assert [one.offset for one in file.sessions[0].sent] == [5] * again
-        assert slot.done is not bool(again)
+        assert len(file.waiting) == 1 - again
+        assert not slot.done
         for one in file.sessions[0].sent:
             one.slot.set(None)
-        assert (slot.error is None) is bool(again)
+        for piece in file.waiting:
+            assert isinstance(piece, WritePiece) and piece.sent
+            piece.landed()
+        assert slot.done and slot.error is None
 
 
 def test_writes_kept_back_are_sent_later() -> None:

@@ -1,0 +1,67 @@
+"""Any request on an open file but reads and writes: sent again where its session is lost.
+
+Used by ``remote.file`` only, as ``remote.transfer``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from time import monotonic
+from typing import Generic, TypeVar
+
+from sftpfs.aio import Slot
+from sftpfs.errors import SessionLostError
+from sftpfs.remote.connection import Handle
+from sftpfs.remote.transfer import Handles, lost
+from sftpfs.remote.waiting import when_done
+
+T = TypeVar("T")
+
+
+class Call(Generic[T]):
+    """Any other request on an open file, by its primary handle, and the slot of its result."""
+
+    __slots__ = ("_done", "_file", "_handle", "_start", "deadline", "slot", "started")
+
+    def __init__(
+        self,
+        file: Handles,
+        start: Callable[[Handle], Slot[T]],
+        done: Callable[[Slot[T], Slot[T]], None] | None = None,
+    ) -> None:
+        """``start`` sends it; ``done(answer, result)`` fills the result, where more is to do than
+        to pass the answer on. It is not asked where the session is lost."""
+        self.slot: Slot[T] = Slot()
+        self.started = monotonic()
+        self.deadline = math.inf
+        self._file = file
+        self._start = start
+        self._done = done
+        self._handle: Handle | None = None
+
+    def send(self) -> None:
+        """As ``Repeatable.send``."""
+        handle = None if self._file.closed else self._file.primary()
+        if handle is None:
+            self._file.wait(self)
+            return
+        self._handle = handle
+        when_done(self._start(handle), self._answered)
+
+    def give_up(self, failure: OSError) -> None:
+        """As ``Repeatable.give_up``."""
+        self.slot.fail(failure)
+
+    def _answered(self, answer: Slot[T]) -> None:
+        failure, handle = answer.error, self._handle
+        assert handle is not None
+        if isinstance(failure, SessionLostError):
+            if lost(self._file, self, handle, failure):
+                self.send()
+        elif self._done is not None:
+            self._done(answer, self.slot)
+        elif failure is None:
+            self.slot.set(answer.result())
+        else:
+            self.slot.fail(failure)

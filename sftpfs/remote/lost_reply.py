@@ -1,0 +1,107 @@
+"""The looking behind ``remote.resolution``: what became of a request whose reply was lost.
+
+Each function looks on a new session and gives the verdict, with the attributes seen where
+those are the operation's result. Raises SessionLostError where that session is lost too,
+StatusError where the server does not let us look. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from sftpfs.aio import Slot
+from sftpfs.errors import StatusError, error
+from sftpfs.remote import explain
+from sftpfs.remote.diagnose import is_directory
+from sftpfs.remote.resolution import (
+    ERRNO,
+    Operation,
+    Sight,
+    Verdict,
+    directory_sight,
+    file_sight,
+    known_sight,
+    link_sight,
+    symlink_sight,
+    verdict,
+)
+from sftpfs.remote.retry import Again
+from sftpfs.remote.waiting import value_or_none
+from sftpfs.sftp.session import Session
+from sftpfs.types import Attributes
+
+
+async def _seen(slot: Slot[Attributes]) -> Attributes | None:
+    """What LSTAT shows, None where nothing has the name."""
+    try:
+        return await slot.wait()
+    except StatusError as refused:
+        if refused.errno == errno.ENOENT:
+            return None
+        raise
+
+
+def _made(operation: Operation, sight: Sight, seen: Attributes | None) -> Attributes | Again:
+    """The attributes of what was made. Raises OSError."""
+    decided = verdict(operation, sight)
+    if decided is Verdict.DONE and seen is not None:
+        return seen
+    return _again(decided)
+
+
+def _again(decided: Verdict) -> Again:
+    """AGAIN. Raises what the verdict is told as."""
+    if decided in ERRNO:
+        raise error(ERRNO[decided], "the connection was lost, and what became of the request cannot be told")
+    return Again.AGAIN
+
+
+def _gone(decided: Verdict) -> Again | None:
+    """None where it was done."""
+    return None if decided is Verdict.DONE else _again(decided)
+
+
+async def mkdir(session: Session, path: bytes, asked: float) -> Attributes | Again:
+    """MKDIR, asked for at ``asked`` (wall clock)."""
+    seen = await _seen(session.start_lstat(path))
+    empty = await explain.is_empty(session, path) if is_directory(seen) else None
+    return _made(Operation.MKDIR, directory_sight(seen, empty, asked), seen)
+
+
+async def symlink(session: Session, target: bytes, path: bytes) -> Attributes | Again:
+    """SYMLINK."""
+    looked, read = session.start_lstat(path), session.start_readlink(path)
+    seen, leads_to = await _seen(looked), await value_or_none(read)
+    return _made(Operation.SYMLINK, symlink_sight(seen, leads_to, target), seen)
+
+
+async def link(session: Session, existing: bytes, path: bytes) -> Attributes | Again:
+    """hardlink@openssh.com."""
+    first, second = session.start_lstat(existing), session.start_lstat(path)
+    known, seen = await _seen(first), await _seen(second)
+    return _made(Operation.LINK, link_sight(seen, known), seen)
+
+
+async def create(session: Session, path: bytes, mode: int, asked: float) -> Attributes | Again:
+    """OPEN that creates exclusively with ``mode``, asked for at ``asked``."""
+    seen = await _seen(session.start_lstat(path))
+    return _made(Operation.CREATE, file_sight(seen, mode, asked), seen)
+
+
+async def remove(session: Session, path: bytes, known: Attributes | None) -> Again | None:
+    """REMOVE of what had the attributes ``known`` before, if they were."""
+    seen = await _seen(session.start_lstat(path))
+    return _gone(verdict(Operation.REMOVE, known_sight(seen, known)))
+
+
+async def rmdir(session: Session, path: bytes) -> Again | None:
+    """RMDIR."""
+    seen = await _seen(session.start_lstat(path))
+    return _gone(verdict(Operation.RMDIR, known_sight(seen, None)))
+
+
+async def rename(session: Session, old: bytes, new: bytes, known: Attributes | None) -> Again | None:
+    """RENAME and posix-rename of what had the attributes ``known`` before, if they were."""
+    first, second = session.start_lstat(old), session.start_lstat(new)
+    source, target = await _seen(first), await _seen(second)
+    return _gone(verdict(Operation.RENAME, known_sight(source, known), known_sight(target, known)))

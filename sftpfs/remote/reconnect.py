@@ -1,0 +1,219 @@
+"""The return of a lost connection: who waits, for how long, and when attempts are made.
+
+Owned by ``remote.pool``, which says when the connection is lost and makes the attempts.
+Attempts begin with the loss and go on in the background for as long as anybody asks.
+
+INVARIANT: attempts are under way exactly while ``_slot`` is set, and then by one task.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import random
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from sftpfs.aio import Slot
+from sftpfs.config import PoolConfig
+from sftpfs.errors import Failure, MountError, SessionLostError
+from sftpfs.remote.connection import Connection
+
+logger = logging.getLogger(__name__)
+
+FIRST_BACK_OFF = 0.1
+LONGEST_BACK_OFF = 1.0
+"""Seconds between attempts; short, because requests are waiting and people watch."""
+
+REFUSED_BACK_OFF = 30.0
+"""Seconds between attempts where the server or we refuse the login: each is a line in somebody's log."""
+
+SETTLED = 2.0
+"""Seconds a connection must have lived for its successor to be tried without a pause."""
+
+GRACE = 0.25
+"""Seconds a request gives the attempts once the deadline has passed: they go on without it,
+and the kernel makes requests on one directory one after the other, so that what each of
+them waits adds up."""
+
+CHANCE = 5.0
+"""Seconds requests wait where the loss itself took the whole deadline to be noticed: a new
+connection is most likely to be had, and takes a moment."""
+
+PERSISTENCE = 60.0
+"""Seconds attempts go on after somebody last asked; the next to ask starts them again."""
+
+IMPATIENCE = 2.5
+"""Seconds after which another attempt is made beside one that has not come to an end: packets
+of a connect that began in a hole are sent again ever more rarely."""
+
+LOGIN_FAILURES = (
+    Failure.AUTHENTICATION,
+    Failure.HOST_KEY_CHANGED,
+    Failure.HOST_KEY_UNKNOWN,
+    Failure.CONFIGURATION,
+)
+"""What time does not mend."""
+
+Attempt = Callable[[bool], Awaitable[Connection]]
+"""Makes the connection, the first time with what is left of the old one; raises MountError, OSError."""
+
+
+class Reconnection:
+    """See the module. One object a pool."""
+
+    def __init__(
+        self,
+        config: PoolConfig,
+        attempt: Attempt,
+        spawn: Callable[[Callable[[], Awaitable[None]]], None],
+        install: Callable[[Connection], None],
+    ) -> None:
+        self.count = 0
+        """Connections made again."""
+        self._config = config
+        self._attempt = attempt
+        self._spawn = spawn
+        self._install = install
+        self._slot: Slot[Connection | None] | None = None
+        """Filled with None where the attempts end without success."""
+        self._lost_at: float | None = None
+        self._asked_at = 0.0
+        self._give_up_at: float | None = None
+        """When requests stop waiting; set as the first of an outage asks."""
+        self._told = False
+        self._made_at = -math.inf
+        self._failure: MountError | OSError | None = None
+
+    def lost(self, timed_out: bool) -> None:
+        """The connection is lost; ``timed_out``: by a server that did not answer for ``timeout`` seconds."""
+        now = trio.current_time()
+        self._lost_at = self._asked_at = now
+        if timed_out and not self._config.hard:
+            self._give_up_at = now + min(CHANCE, self._config.timeout)
+        self._begin()
+
+    async def wait(self, until: float) -> Connection:
+        """The connection when it is back.
+
+        Waits until ``until`` (trio's clock) or ``timeout`` seconds after it was first missed,
+        after that for a moment only. Raises SessionLostError: ETIMEDOUT, or EACCES where
+        the login is refused.
+        """
+        now = self._asked_at = trio.current_time()
+        if self._give_up_at is None:
+            self._give_up_at = now + self._config.patience
+        slot = self._slot or self._begin()
+        with trio.move_on_at(min(until, max(self._give_up_at, now + min(GRACE, self._config.timeout)))):
+            connection = await slot.wait()
+            if connection is not None:
+                return connection
+        raise self._unreachable()
+
+    def end(self) -> None:
+        """Nobody is to wait any more."""
+        self._finish(None)
+
+    def _begin(self) -> Slot[Connection | None]:
+        if self._slot is None:
+            self._slot = Slot()
+            self._spawn(self._run)
+        return self._slot
+
+    def _finish(self, connection: Connection | None) -> None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.set(connection)
+
+    def _unreachable(self) -> SessionLostError:
+        failure = self._failure
+        reason = "the connection is being made again" if failure is None else str(failure)
+        number = errno.EACCES if self._login_refused() else errno.ETIMEDOUT
+        return SessionLostError(f"the server cannot be reached: {reason}", number)
+
+    def _login_refused(self) -> bool:
+        return isinstance(self._failure, MountError) and self._failure.failure in LOGIN_FAILURES
+
+    async def _run(self) -> None:
+        """Attempts until one succeeds, or nobody has asked for a while."""
+        back_off = FIRST_BACK_OFF
+        self._failure = None
+        if trio.current_time() < self._made_at + SETTLED:
+            await trio.sleep(jittered(LONGEST_BACK_OFF / 2))
+        first = True
+        while (connection := await self._race(first)) is None:
+            first = False
+            now = trio.current_time()
+            self._tell(now)
+            if now > self._asked_at + PERSISTENCE:
+                self._give_up_at = None
+                self._finish(None)
+                return
+            await trio.sleep(jittered(REFUSED_BACK_OFF if self._login_refused() else back_off))
+            back_off = min(back_off * 2, LONGEST_BACK_OFF)
+        self._returned(connection)
+
+    def _returned(self, connection: Connection) -> None:
+        now = self._made_at = trio.current_time()
+        if self._lost_at is not None:
+            self.count += 1
+            logger.warning("the connection is back after %.1f s", now - self._lost_at)
+        self._lost_at = self._give_up_at = None
+        self._told = False
+        self._failure = None
+        self._install(connection)
+        self._finish(connection)
+
+    def _tell(self, now: float) -> None:
+        """Tell once an outage that requests fail from now on."""
+        refused = self._login_refused()
+        if refused:
+            self._give_up_at = now
+        if not self._told and self._give_up_at is not None and now >= self._give_up_at:
+            self._told = True
+            logger.log(
+                logging.ERROR if refused else logging.WARNING,
+                "the server cannot be reached, requests fail until it is back: %s",
+                self._failure,
+            )
+
+    async def _race(self, reuse: bool) -> Connection | None:
+        """An attempt, and further ones beside it while it takes long; the first to succeed."""
+        won: list[Connection] = []
+        async with trio.open_nursery() as nursery:
+
+            async def attempt(reuse: bool) -> None:
+                connection = await self._one(reuse)
+                if connection is not None:
+                    won.append(connection)
+                    nursery.cancel_scope.cancel()
+
+            async def impatient() -> None:
+                while True:
+                    await trio.sleep(IMPATIENCE)
+                    with trio.move_on_after(IMPATIENCE):
+                        await attempt(False)
+
+            async def patient() -> None:
+                await attempt(reuse)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(patient)
+            nursery.start_soon(impatient)
+        for extra in won[1:]:
+            extra.session.close("another connection was made first")
+        return won[0] if won else None
+
+    async def _one(self, reuse: bool) -> Connection | None:
+        try:
+            return await self._attempt(reuse)
+        except (MountError, OSError) as failure:
+            self._failure = failure
+            return None
+
+
+def jittered(seconds: float) -> float:
+    """``seconds``, spread so that the mounts of many machines do not come back in step."""
+    return seconds * random.uniform(0.75, 1.25)

@@ -1,0 +1,106 @@
+"""Operations by path over a lost connection: wait for the next, then send again or look.
+
+The one place where an operation meets the loss of its session. What may be done twice is
+``repeat``ed as a whole; what may not is ``resolve``d: looked at on the new session, and
+sent again only where the look shows that it was not done (``remote.resolution``).
+
+An operation has one deadline, however many sessions it outlives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from time import monotonic
+from typing import TypeVar
+
+import trio
+
+from sftpfs.errors import SessionLostError
+from sftpfs.remote.connection import Connection
+from sftpfs.remote.pool import Pool
+
+T = TypeVar("T")
+
+MOST_LOSSES = 10
+"""Sessions one operation may lose: more would mean that it is what ends them."""
+
+
+class Again(Enum):
+    """What a look says where the operation was not done."""
+
+    AGAIN = "again"
+
+
+async def repeat(
+    pool: Pool, work: Callable[[Connection], Awaitable[T]], first: Connection | None = None
+) -> T:
+    """``work`` on the metadata connection (at ``first`` on that one), again where the session is lost.
+
+    Raises what ``work`` raises, SessionLostError past the deadline.
+    """
+    begun = monotonic()
+    connection = first or pool.metadata_nowait() or await pool.metadata()
+    try:
+        return await work(connection)
+    except SessionLostError as failure:
+        lost = failure
+    patience = _Patience(pool, begun)
+    while True:
+        connection = await patience.next(lost, connection)
+        try:
+            return await work(connection)
+        except SessionLostError as failure:
+            lost = failure
+
+
+async def resolve(
+    pool: Pool,
+    work: Callable[[Connection], Awaitable[T]],
+    look: Callable[[Connection], Awaitable[T | Again]],
+) -> T:
+    """``work``, which must not be done twice: where its session is lost, what ``look`` finds it has done.
+
+    ``look`` gives the result, or AGAIN, or raises what is to be told. Raises as ``repeat``.
+    """
+    begun = monotonic()
+    connection = pool.metadata_nowait() or await pool.metadata()
+    try:
+        return await work(connection)
+    except SessionLostError as failure:
+        lost = failure
+    patience = _Patience(pool, begun)
+    while True:
+        connection = await patience.next(lost, connection)
+        try:
+            found = await look(connection)
+            return await work(connection) if isinstance(found, Again) else found
+        except SessionLostError as failure:
+            lost = failure
+
+
+class _Patience:
+    """How much longer an operation that has met a loss is tried."""
+
+    __slots__ = ("_begun", "_deadline", "_losses", "_pool")
+
+    def __init__(self, pool: Pool, begun: float) -> None:
+        self._pool = pool
+        self._begun = begun
+        self._deadline = math.inf
+        self._losses = 0
+
+    async def next(self, failure: SessionLostError, lost: Connection) -> Connection:
+        """The next connection. Raises ``failure``, or SessionLostError with the reason there is none.
+
+        The deadline counts from the last sign of life, as it does while a session lives.
+        """
+        pool = self._pool
+        if self._deadline == math.inf:
+            self._deadline = max(self._begun, lost.session.last_reply) + pool.config.patience
+        self._losses += 1
+        left = self._deadline - monotonic()
+        if left <= 0 or pool.closed or not pool.config.reconnect or self._losses > MOST_LOSSES:
+            raise failure
+        return await pool.metadata(trio.current_time() + left)
