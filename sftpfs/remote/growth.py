@@ -61,11 +61,12 @@ class Growth:
         self._idle = 0.0
 
     def wanted(self, now: float, count: int, moved: int, round_trip: float) -> bool:
-        """True where ``count`` connections, all busy at ``now``, should become one more.
+        """True where ``count`` bulk connections, all busy at ``now``, should become one more. Nearby
+        the first waits for a whole stretch too: a short copy is over before it is connected.
 
         ``moved``: bytes sent and received on all so far. ``round_trip`` and ``now`` in seconds.
         """
-        if not count or count * WINDOW_BYTES < round_trip * FULL_RATE:
+        if max(count, 1) * WINDOW_BYTES < round_trip * FULL_RATE:
             return True
         if count != self._count or now - self._last > PAUSE or moved < self._moved:
             self._start(now, count, moved)
@@ -74,6 +75,8 @@ class Growth:
         taken = now - self._begin
         if taken < STRETCH:
             return False
+        if not count:
+            return True  # from now on metadata shall not queue behind it
         rate = (moved - self._moved) / taken
         idle = self._idle_seconds() - self._idle
         self._start(now, count, moved)

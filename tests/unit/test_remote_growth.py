@@ -29,9 +29,15 @@ class Copy:
         return False
 
 
-def test_first_connection_is_opened_at_once() -> None:
+def test_the_first_is_opened_at_once_over_a_distance_and_after_a_stretch_nearby() -> None:
+    assert Copy(idle=0.0).growth.wanted(100.0, 0, 0, 0.02)
     copy = Copy(idle=0.0)
-    assert copy.growth.wanted(copy.now, 0, 0, NEAR)
+    assert not copy.run(0, 0, STRETCH - STEP)
+    assert copy.run(0, 0, 3 * STEP)
+    short = Copy(idle=0.0)
+    for _ in range(10):  # copies with pauses between
+        assert not short.run(0, 0, STRETCH - STEP)
+        short.now += 2 * PAUSE
 
 
 def test_distance_asks_for_more_until_windows_suffice() -> None:
