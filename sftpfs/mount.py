@@ -143,6 +143,9 @@ class _Service:
                 fuse_mount = await self._start(pool)
             if self._start_scope.cancelled_caught:
                 raise MountError(Failure.INTERRUPTED, "interrupted")
+            if self._start_scope.cancel_called:
+                # The signal came when the last wait of the start was over already.
+                nursery.start_soon(self._leave, fuse_mount)
             return await self._serve_kernel(fuse_mount)
         finally:
             with trio.move_on_after(CLOSE_LIMIT, shield=True):

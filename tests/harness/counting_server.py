@@ -160,8 +160,9 @@ class Connection:
 
     def cut(self) -> None:
         """End it with a TCP reset."""
-        raw = self.writer.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if not self.writer.is_closing():
+            raw = self.writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
         if self.task is not None:
             self.task.cancel()

@@ -201,7 +201,7 @@ def test_a_connection_cut_is_an_error_not_an_end_of_file(
 ) -> None:
     """Each read gives the right bytes or fails; never short, never zeros."""
     size = 32 << 20
-    block = os.urandom(1 << 16)
+    block = os.urandom(1 << 20)
     (backing / "big").write_bytes(block * (size // len(block)))
     mount = mounted(make_mount, counting_proxy, backing)
     fd = os.open(mount.path / "big", os.O_RDONLY)
