@@ -23,6 +23,11 @@ STRETCH = 0.5
 """Seconds of uninterrupted bulk from which is judged: many times what it takes to open a
 connection, so that a copy that is nearly over opens none."""
 
+FIRST_STRETCH = 3.0
+"""Seconds of uninterrupted bulk nearby before it gets a connection apart from metadata: what is
+queued before a metadata request is passed in some 10 ms there, and a login costs a tenth of a
+copy that takes a second."""
+
 PAUSE = 0.1
 """Seconds without a busy moment that end a stretch: then the user is the slow one."""
 
@@ -73,10 +78,10 @@ class Growth:
             return False
         self._last = now
         taken = now - self._begin
-        if taken < STRETCH:
+        if taken < (STRETCH if count else FIRST_STRETCH):
             return False
         if not count:
-            return True  # from now on metadata shall not queue behind it
+            return True
         rate = (moved - self._moved) / taken
         idle = self._idle_seconds() - self._idle
         self._start(now, count, moved)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sftpfs.remote.growth import PAUSE, STRETCH, Growth
+from sftpfs.remote.growth import FIRST_STRETCH, PAUSE, STRETCH, Growth
 
 MIB = 1 << 20
 NEAR = 0.0002
@@ -32,11 +32,11 @@ class Copy:
 def test_the_first_is_opened_at_once_over_a_distance_and_after_a_stretch_nearby() -> None:
     assert Copy(idle=0.0).growth.wanted(100.0, 0, 0, 0.02)
     copy = Copy(idle=0.0)
-    assert not copy.run(0, 0, STRETCH - STEP)
+    assert not copy.run(0, 0, FIRST_STRETCH - STEP)
     assert copy.run(0, 0, 3 * STEP)
     short = Copy(idle=0.0)
     for _ in range(10):  # copies with pauses between
-        assert not short.run(0, 0, STRETCH - STEP)
+        assert not short.run(0, 0, FIRST_STRETCH - STEP)
         short.now += 2 * PAUSE
 
 
