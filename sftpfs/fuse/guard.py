@@ -13,6 +13,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pyfuse3 import FUSEError
 
+from sftpfs.fuse.turns import step
+
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
@@ -28,7 +30,7 @@ def guarded(
     @wraps(handler)
     async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return await handler(self, *args, **kwargs)
+            return await step(handler(self, *args, **kwargs))
         except FUSEError:
             raise
         except OSError as problem:

@@ -15,6 +15,7 @@ import trio
 
 from sftpfs.config import MountConfig
 from sftpfs.errors import Failure, MountError
+from sftpfs.fuse import turns
 from sftpfs.fuse.operations import Operations, outdate_attributes
 from sftpfs.fuse.reply import Replies
 from sftpfs.remote.api import Remote
@@ -78,6 +79,7 @@ class FuseMount:
             nursery.start_soon(self.filesystem.contents.run)
             nursery.start_soon(self.filesystem.background.run)
             nursery.start_soon(self._widen_read_ahead)
+            turns.install()
             await pyfuse3.main()
             nursery.cancel_scope.cancel()
 

@@ -35,11 +35,6 @@ BULK_BYTES = 1 << 20
 """A file becomes bulk once this much of it was asked for: what most files are smaller
 than, and about what one connection carries in one round trip."""
 
-CHANNEL_BYTES = 4 << 20
-"""Written bytes outstanding on one connection: two of sshd's windows of 2 MiB keep it busy.
-What is beyond waits here for whichever connection has room first, and does not have to
-travel before a new stripe can be compared."""
-
 COMPARISONS = 3
 """FSTAT pairs tried for a stripe: the file may change between two, by us or by others."""
 
@@ -230,8 +225,7 @@ class File:
         """As ``Handles.queues``: where the connection has enough, but for a file's only write."""
         if self.backlog:
             return True
-        busy = handle.connection.outstanding >= CHANNEL_BYTES
-        return busy and self.writes_under_way > 0 and OpenFlags.APPEND not in self.flags
+        return handle.connection.full and self.writes_under_way > 0 and OpenFlags.APPEND not in self.flags
 
     def send_backlog(self) -> None:
         """As ``Handles.send_backlog``: as much as there is room for, one at least where none is under way."""
@@ -240,7 +234,7 @@ class File:
             handle = self.choose()
             if handle is None:
                 self.wait(backlog.popleft())
-            elif self.writes_under_way and handle.connection.outstanding >= CHANNEL_BYTES:
+            elif self.writes_under_way and handle.connection.full:
                 return
             else:
                 backlog.popleft().send_on(handle)

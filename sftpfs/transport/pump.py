@@ -15,6 +15,7 @@ from collections.abc import Callable
 import asyncssh
 
 from sftpfs.transport.control import one_line
+from sftpfs.transport.outlet import Outlet
 
 RECEIVE_SIZE = 256 * 1024
 """Bytes taken from the front's socket at once."""
@@ -53,13 +54,22 @@ class Pump(asyncssh.SSHClientSession[bytes]):
     watched for room; a reader is registered exactly while ``_reading``.
     """
 
-    def __init__(self, front: socket.socket, congestion: Congestion, ended: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        front: socket.socket,
+        connection: asyncssh.SSHClientConnection,
+        congestion: Congestion,
+        ended: Callable[[str], None],
+    ) -> None:
         self._front = front
+        self._connection = connection
         self._fd = front.fileno()
         self._congestion = congestion
         self._ended = ended
         self._loop = asyncio.get_running_loop()
         self._chan: asyncssh.SSHClientChannel[bytes] | None = None
+        self._outlet: Outlet | None = None
+        self._received = memoryview(bytearray(RECEIVE_SIZE))
         self._pending: deque[bytes | memoryview] = deque()
         self._stderr = b""
         self._started = False
@@ -74,6 +84,7 @@ class Pump(asyncssh.SSHClientSession[bytes]):
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """The channel is open; nothing moves before the subsystem runs."""
         self._chan = chan
+        self._outlet = Outlet(self._connection, chan, self.update_reading)
 
     def session_started(self) -> None:
         """The subsystem runs."""
@@ -147,7 +158,7 @@ class Pump(asyncssh.SSHClientSession[bytes]):
         if not self._pending or self._closed:
             self._finish()
         self._ended(self._reason(exc))
-        self._chan = None
+        self._chan = self._outlet = None
 
     def _reason(self, exc: Exception | None) -> str:
         said = one_line(self._stderr.decode(errors="replace").strip().rpartition("\n")[2])
@@ -169,6 +180,7 @@ class Pump(asyncssh.SSHClientSession[bytes]):
             or self._front_eof
             or self._send_paused
             or self._congestion.congested
+            or (self._outlet is not None and not self._outlet.window)
         )
         if wanted == self._reading:
             return
@@ -179,23 +191,28 @@ class Pump(asyncssh.SSHClientSession[bytes]):
             self._loop.remove_reader(self._fd)
 
     def _read(self) -> None:
+        outlet = self._outlet
+        if outlet is None:
+            self._front_ended()
+            return
         try:
-            data = self._front.recv(RECEIVE_SIZE)
+            size = self._front.recv_into(self._received, min(RECEIVE_SIZE, outlet.window))
+            outlet.write(self._received[:size])
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        chan = self._chan
-        if data and chan is not None:
-            try:
-                chan.write(data)
-                return
-            except OSError:
-                pass
+            size = 0
+        if not size:
+            self._front_ended()
+        elif not outlet.window:
+            self.update_reading()
+
+    def _front_ended(self) -> None:
+        """The front closed its socket, or there is no channel for what it sends."""
         self._front_eof = True
         self.update_reading()
-        if chan is not None:
-            chan.close()
+        if self._chan is not None:
+            self._chan.close()
         self._finish()
 
     def _finish(self) -> None:

@@ -265,7 +265,7 @@ class Worker:
         def ended(reason: str) -> None:
             self._send({"type": "ended", "id": request, "reason": reason})
 
-        pump = Pump(front, self._congestion, ended)
+        pump = Pump(front, self._connections[-1], self._congestion, ended)
         try:
             await self._create_session(pump)
         except asyncssh.ChannelOpenError as error:

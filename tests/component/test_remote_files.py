@@ -15,7 +15,8 @@ import pytest
 from sftpfs.errors import Failure, SessionLostError
 from sftpfs.remote import growth
 from sftpfs.remote.api import OpenFlags
-from sftpfs.remote.file import CHANNEL_BYTES, File
+from sftpfs.remote.connection import FAR_BYTES
+from sftpfs.remote.file import File
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.types import AttributeChange
@@ -322,7 +323,7 @@ def test_one_is_enough_where_channels_are_refused(tmp_path: Path, single: bool) 
 
 
 def test_writes_beyond_what_a_connection_carries_wait_for_room(tmp_path: Path) -> None:
-    """All sent at once, they are queued behind CHANNEL_BYTES a connection and all arrive, in place."""
+    """All sent at once, they are queued behind FAR_BYTES a connection and all arrive, in place."""
     path, data = tmp_path / "big", content(24 * MIB)
     path.touch()
 
@@ -332,7 +333,7 @@ def test_writes_beyond_what_a_connection_carries_wait_for_room(tmp_path: Path) -
             slots = [file.start_write(at, data[at : at + MIB]) for at in range(0, len(data), MIB)]
             assert isinstance(file, File) and file.backlog and not file.ordered
             connections = [pool.metadata_nowait(), *pool.bulk]
-            assert all(one is None or one.outstanding <= CHANNEL_BYTES + MIB for one in connections)
+            assert all(one is None or one.outstanding <= FAR_BYTES + MIB for one in connections)
             for slot in slots:
                 await slot.wait()
             assert not file.backlog

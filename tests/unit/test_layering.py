@@ -40,6 +40,7 @@ LIBRARIES = {
     "asyncssh": {"transport"},
     "uvloop": {"transport"},
     "asyncio": {"transport"},
+    "cryptography": {"transport"},
     "cachetools": {"vfs", "data"},
 }
 
