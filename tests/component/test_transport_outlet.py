@@ -119,6 +119,7 @@ def test_the_short_way_is_taken_and_may_be_mixed_with_asyncssh_s_own(tmp_path: P
             for part in parts:
                 outlet.write(memoryview(part))
                 own(part)
+            assert isinstance(session, Received)
             assert await session.has(2 * sum(map(len, parts))) == b"".join(part * 2 for part in parts)
             assert queued == 0
             chan.close()
