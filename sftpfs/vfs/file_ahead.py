@@ -4,7 +4,10 @@ Pure policy over the cached tree; ``vfs.ahead`` carries it out. Small files of o
 directory opened one after the other, in listing order or by name (grep -r, cp -r, git
 status), are a reader going through the tree: the files that follow, in preorder over
 what is listed, are fetched whole before they are opened. The window doubles with every
-file that is used and closes when the reader goes elsewhere.
+file that is used and closes when the reader goes elsewhere, or leaves out too many.
+A reader that leaves out whole kinds of files, told by the ends of their names (the
+objects beside sources, what ``grep --include`` does not match), goes on: those are not
+fetched and do not count.
 """
 
 from __future__ import annotations
@@ -45,9 +48,23 @@ MOST_IN_FLIGHT = 64
 RECOGNISED = 2
 """Opens in order after a first one that make a reader."""
 
-LONGEST_STEP = 2
-"""Entries from one open to the next that still count as in order: a directory or a file
-of no interest may lie between; more is a choice, and most of what lies between unwanted."""
+LONGEST_GAP = 8
+"""Entries from one open to the next that still count as in order; more is a choice."""
+
+MOST_SKIPPED = 2
+"""Files a reader may leave out at the begin of a directory and still be going through the tree."""
+
+READ_FOR_ONE_SKIPPED = 4
+"""Files opened for each one left out: with fewer more than a fifth of what is fetched were in vain."""
+
+KINDS = 32
+"""Kinds of names remembered; more than one tree has."""
+
+MOST_TRIED = 4
+"""Files of a kind fetched before the first of them is opened: as many as a first window has."""
+
+KIND_MEMORY = 64
+"""Files of one kind after which the older half of what was seen of it is forgotten."""
 
 MOST_VISITED = 1024
 """Entries looked at for one plan: bounds what planning itself costs."""
@@ -77,6 +94,50 @@ class Sequence:
         self.index = {child.number: position for position, child in enumerate(self.items)}
 
 
+class Kinds:
+    """Which kinds of files a reader opens, and which it leaves out.
+
+    ``_seen``: by kind, how many were opened, left out, and fetched before any was opened.
+    """
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, tuple[int, int, int]] = {}
+
+    def opened(self, inode: Inode) -> None:
+        """One of this kind was opened."""
+        self._count(inode, opened=1)
+
+    def passed(self, inode: Inode) -> None:
+        """One of this kind was left out."""
+        self._count(inode, passed=1)
+
+    def fetched(self, inode: Inode) -> None:
+        """One of this kind is being fetched."""
+        self._count(inode, tried=1)
+
+    def unwanted(self, inode: Inode) -> bool:
+        """Left out mostly (a few may be chance), or fetched often enough for nothing."""
+        opened, passed, tried = self._seen.get(_kind(inode), (0, 0, 0))
+        return passed > 2 * opened + 1 or (not opened and tried >= MOST_TRIED)
+
+    def _count(self, inode: Inode, opened: int = 0, passed: int = 0, tried: int = 0) -> None:
+        kind = _kind(inode)
+        before = self._seen.pop(kind, (0, 0, 0))
+        opened, passed, tried = before[0] + opened, before[1] + passed, before[2] + tried
+        if opened + passed >= KIND_MEMORY:
+            opened, passed = opened // 2, passed // 2
+        self._seen[kind] = (opened, passed, min(tried, MOST_TRIED))
+        if len(self._seen) > KINDS:
+            del self._seen[next(iter(self._seen))]
+
+
+def _kind(inode: Inode) -> bytes:
+    """What follows the last dot of the name; nothing where there is none."""
+    return inode.name.rpartition(b".")[2] if b"." in inode.name else b""
+
+
 class FileAhead:
     """Decides what to fetch ahead.
 
@@ -86,18 +147,21 @@ class FileAhead:
 
     ``_steps`` counts opens since the last plan, for a window of ``_planned``: a plan looks
     over the whole window, so it is made a few times a window and not at every open.
-    ``_distance`` is how many files ahead the last plan came.
+    ``_distance`` is how many files ahead the last plan came. ``_run`` counts opens in order,
+    ``_skipped`` the files left out between them.
     """
 
     __slots__ = (
         "_distance",
         "_flying",
+        "_kinds",
         "_last",
         "_last_in",
         "_order",
         "_planned",
         "_run",
         "_sequences",
+        "_skipped",
         "_steps",
         "_unused",
         "_unused_bytes",
@@ -111,6 +175,8 @@ class FileAhead:
         """In bytes."""
         self._order = Order.LISTING
         self._run = 0
+        self._skipped = 0
+        self._kinds = Kinds()
         self._last: Inode | None = None
         self._last_in: dict[int, Inode] = {}
         self._sequences: dict[tuple[int, Order], Sequence] = {}
@@ -127,13 +193,14 @@ class FileAhead:
         if parent is None or inode is self._last:
             return
         fetched = self._unused.pop(inode.number, None)
+        self._judge(inode, parent)
         if fetched is not None:
             self._unused_bytes -= fetched[1]
             self.tally.used += fetched[1]
-            self.window = min(max(self.window, FIRST_WINDOW) * 2, LARGEST_WINDOW)
+            if self.window:
+                self.window = min(self.window * 2, LARGEST_WINDOW)
             self._steps += 1
         else:
-            self._judge(inode, parent)
             self._steps = self.window
         self._last = inode
         self._last_in.pop(parent.number, None)
@@ -142,36 +209,53 @@ class FileAhead:
             del self._last_in[next(iter(self._last_in))]
 
     def _judge(self, inode: Inode, parent: Inode) -> None:
-        """An open that was not foreseen: does it carry on, begin anew, or end it?"""
+        """Does an open carry on, begin anew, or end it?"""
+        self._kinds.opened(inode)
         last = self._last_in.get(parent.number)
         if last is None:
-            if self.window and self._step(None, inode, parent, self._order) > LONGEST_STEP:
+            if self.window and self._before(inode, parent) > MOST_SKIPPED:
                 self._stop()
             return
-        orders = [self._order, Order.NAME if self._order is Order.LISTING else Order.LISTING]
-        for order in orders:
-            if 1 <= self._step(last, inode, parent, order) <= LONGEST_STEP:
-                self._order = order
-                self._run += 1
-                if self._run >= RECOGNISED:
-                    self.window = max(self.window, FIRST_WINDOW)
-                return
-        self._stop()
+        between = self._between(last, inode, parent)
+        if between is None:
+            self._stop()
+            return
+        for passed in between:
+            if self._small(passed):
+                self._kinds.passed(passed)
+                self._skipped += not self._kinds.unwanted(passed)
+        self._run += 1
+        if self._skipped * READ_FOR_ONE_SKIPPED > self._run:
+            self._stop()
+        elif self._run >= RECOGNISED:
+            self.window = max(self.window, FIRST_WINDOW)
 
     def _stop(self) -> None:
         self._run = 0
+        self._skipped = 0
         self.window = 0
 
-    def _step(self, last: Inode | None, inode: Inode, parent: Inode, order: Order) -> int:
-        """Entries from ``last`` (None: the first that is no directory) to ``inode``; 0 where unknown."""
-        sequence = self._sequence(parent, order)
-        here = sequence.index.get(inode.number)
-        if here is None:
-            return 0
-        if last is None:
-            return sum(1 for child in sequence.items[:here] if child.directory is None)
-        there = sequence.index.get(last.number)
-        return 0 if there is None else here - there
+    def _before(self, inode: Inode, parent: Inode) -> int:
+        """Files worth fetching that come before ``inode``; beyond a few the number does not matter."""
+        sequence = self._sequence(parent, self._order)
+        before = sequence.items[: min(sequence.index.get(inode.number, 0), REMEMBERED)]
+        return sum(1 for child in before if self._small(child) and not self._kinds.unwanted(child))
+
+    def _between(self, last: Inode, inode: Inode, parent: Inode) -> list[Inode] | None:
+        """What ``last`` and ``inode`` have between them, in the order in which they are next to each
+        other or nearly so, which is taken for the reader's; None where there is none."""
+        best: tuple[int, int, Sequence] | None = None
+        for order in (self._order, Order.NAME if self._order is Order.LISTING else Order.LISTING):
+            sequence = self._sequence(parent, order)
+            here, there = sequence.index.get(inode.number), sequence.index.get(last.number)
+            if here is None or there is None or not 0 < here - there <= LONGEST_GAP:
+                continue
+            if best is None or here - there < best[1] - best[0]:
+                best = (there, here, sequence)
+                self._order = order
+            if here - there == 1:
+                break
+        return best[2].items[best[0] + 1 : best[1]] if best is not None else None
 
     def plan(self, now: float) -> list[Inode]:
         """Files to fetch now, the one needed first at the front; each is counted as issued."""
@@ -191,6 +275,7 @@ class FileAhead:
                 self._steps = self.window  # there is more to fetch as soon as there is room
                 break
             chosen.append(inode)
+            self._kinds.fetched(inode)
             self._unused[inode.number] = (inode, size)
             self._unused_bytes += size
             self._flying.add(inode.number)
@@ -240,7 +325,7 @@ class FileAhead:
                 if visited > MOST_VISITED or self._distance >= self.window:
                     return
                 if child.directory is None:
-                    if self._small(child):
+                    if self._small(child) and not self._kinds.unwanted(child):
                         self._distance += 1
                         if self._wanted(child, now):
                             yield child

@@ -5,7 +5,8 @@ below or beside one needed before is a walk: find, ls -R, du and grep -r list on
 the other, git status looks up names in one after the other. What the walk reaches next,
 in preorder, is listed in parallel. The window of listings made
 ahead and not yet used doubles with every one that is used and closes when somebody
-lists elsewhere.
+lists elsewhere. A walk that leaves a directory without going down into it (``find
+-maxdepth``, a pattern like ``*/*.c``) is not expected to go deeper than that, until it does.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ MOST_IN_FLIGHT = 32
 
 REMEMBERED = 512
 """Directories remembered as needed: a walk's ancestors and their neighbours."""
+
+DEEPEST = 1 << 30
+"""Deeper than any tree: the walk is expected to go everywhere."""
 
 TRIAL = 64
 """Listings wasted before it is asked whether walking ahead pays at all."""
@@ -57,7 +61,17 @@ class WalkAhead:
     INVARIANT: ``_flying`` holds the numbers of what was planned and has not arrived.
     """
 
-    __slots__ = ("_demanded", "_flying", "_here", "_order", "_parents", "_unused", "tally", "window")
+    __slots__ = (
+        "_deepest",
+        "_demanded",
+        "_flying",
+        "_here",
+        "_order",
+        "_parents",
+        "_unused",
+        "tally",
+        "window",
+    )
 
     def __init__(self, order: Order) -> None:
         """``order``: LISTING where programs choose their own and what lies behind may still
@@ -70,6 +84,8 @@ class WalkAhead:
         self._parents: dict[int, int] = {}
         self._unused: dict[int, Inode] = {}
         self._here: Inode | None = None
+        self._deepest = DEEPEST
+        """How many directories deep the walk is expected to go, at most."""
 
     @property
     def in_flight(self) -> int:
@@ -88,10 +104,23 @@ class WalkAhead:
             self._widen()  # a walk, and where it found nothing ready it outran us
         else:
             self.window = 0
+            self._deepest = DEEPEST
+        if self._order is Order.LISTING:
+            self._learn_depth(directory)
         self._here = directory
         _remember(self._demanded, directory.number, 1)
         if parent is not None:
             _remember(self._parents, parent.number, self._parents.get(parent.number, 0) + 1)
+
+    def _learn_depth(self, directory: Inode) -> None:
+        """The walk goes from where it was to ``directory``: did it leave out what was below?"""
+        left = self._here
+        if left is None or left is directory:
+            return
+        if directory.parent is not left and left.directory is not None and subdirectories(left, self._order):
+            self._deepest = _depth(left)
+        if _depth(directory) > self._deepest:
+            self._deepest = DEEPEST
 
     def _walked(self, node: Inode) -> bool:
         """Was ``node`` needed, or a directory in it?"""
@@ -143,23 +172,28 @@ class WalkAhead:
 
     def _preorder(self, here: Inode, now: float) -> Iterator[Inode]:
         """Directories listed ahead or not listed, as a walker standing at ``here`` reaches them."""
-        yield from self._below(here, now)
-        passed: list[Inode] = []
+        depth = _depth(here)
+        yield from self._below(here, depth, now)
+        passed: list[tuple[list[Inode], int]] = []
         node = here
         while node.parent is not None and self._walks_on_in(node.parent):
             beside = subdirectories(node.parent, self._order)
             position = beside.index(node) if node in beside else len(beside)
-            yield from self._among(beside[position + 1 :], now)
-            passed += beside[:position]
+            yield from self._among(beside[position + 1 :], depth, now)
+            passed.append((beside[:position], depth))
             node = node.parent
+            depth -= 1
         if self._order is Order.LISTING:
-            yield from self._among(passed, now)
+            for behind, level in passed:
+                yield from self._among(behind, level, now)
 
-    def _below(self, node: Inode, now: float) -> Iterator[Inode]:
-        if node.directory is not None:
-            yield from self._among(subdirectories(node, self._order), now)
+    def _below(self, node: Inode, depth: int, now: float) -> Iterator[Inode]:
+        """Directories below ``node``, which is ``depth`` deep."""
+        if node.directory is not None and depth < self._deepest:
+            yield from self._among(subdirectories(node, self._order), depth + 1, now)
 
-    def _among(self, candidates: list[Inode], now: float) -> Iterator[Inode]:
+    def _among(self, candidates: list[Inode], depth: int, now: float) -> Iterator[Inode]:
+        """``candidates``, all ``depth`` deep, each followed by what is below it."""
         for child in candidates:
             if not child.linked or child.number in self._demanded:
                 continue
@@ -168,9 +202,18 @@ class WalkAhead:
             if child.number in self._unused:
                 yield child
                 if listed.complete_until > now:
-                    yield from self._below(child, now)
+                    yield from self._below(child, depth, now)
             elif listed.complete_until <= now and listed.listing is None:
                 yield child
+
+
+def _depth(node: Inode) -> int:
+    """How many directories ``node`` is below the mount's own."""
+    depth = 0
+    while node.parent is not None:
+        depth += 1
+        node = node.parent
+    return depth
 
 
 def _remember(counts: dict[int, int], number: int, count: int) -> None:

@@ -35,6 +35,8 @@ class Count:
     """Requests by name (extended requests by their own)."""
     trace: list[str]
     """``depth name`` in order of arrival, for messages."""
+    sent: dict[str, int]
+    """Bytes the server sent, by kind of reply, delivered or not."""
 
     @property
     def total(self) -> int:
@@ -58,7 +60,7 @@ class CountingProxy(HelperProcess):
     def read(self) -> Count:
         """The count so far, at this instant."""
         reply = self.ask("read")
-        return Count(reply["waits"], reply["requests"], reply["trace"])
+        return Count(reply["waits"], reply["requests"], reply["trace"], reply["sent"])
 
     def set_latency(self, seconds: float) -> None:
         """Hold each reply from now on for ``seconds``."""

@@ -23,6 +23,7 @@ class Ledger:
         self.waits = 0
         self.requests: Counter[str] = Counter()
         self.trace: list[str] = []
+        self.sent: Counter[str] = Counter()
         self.outstanding = 0
         self._round = 0
 
@@ -31,6 +32,7 @@ class Ledger:
         self.waits = 0
         self.requests.clear()
         self.trace.clear()
+        self.sent.clear()
         self._round += 1
 
     def request(self, packet: Packet) -> tuple[int, int]:
@@ -80,7 +82,12 @@ class Proxy:
         ledger = self.ledger
         match request["command"]:
             case "read":
-                return {"waits": ledger.waits, "requests": dict(ledger.requests), "trace": ledger.trace}
+                return {
+                    "waits": ledger.waits,
+                    "requests": dict(ledger.requests),
+                    "trace": ledger.trace,
+                    "sent": dict(ledger.sent),
+                }
             case "outstanding":
                 return {"outstanding": ledger.outstanding}
             case "reset":
@@ -191,6 +198,7 @@ class Connection:
                 if packet.identifier == self.last:
                     self.proxy.cut_all()
                     return
+                self.proxy.ledger.sent[packet.name] += len(packet.raw)
                 held.put_nowait((due, packet))
 
     async def _deliver(self, held: asyncio.Queue[tuple[float, Packet]]) -> None:

@@ -24,9 +24,9 @@ SHORT = "dcache_timeout=1"
 LEASE_LIMIT = 15.0
 
 
-def old_file(path: Path, data: bytes) -> None:
+def old_file(path: Path, data: bytes, changed: float = OLD) -> None:
     path.write_bytes(data)
-    os.utime(path, (OLD, OLD))
+    os.utime(path, (changed, changed))
 
 
 def content(number: int) -> bytes:
@@ -109,9 +109,9 @@ def test_what_was_fetched_ahead_is_not_believed_past_its_lease(make_mount: MakeM
     names = sorted(os.listdir(mount.path))
     read_in(mount.path, names[:6])  # the others are fetched ahead, and not opened
     last = mount.path / names[-1]
-    old_file(mount.backing / names[-1], content(77))
+    old_file(mount.backing / names[-1], content(77), OLD + 60)
     eventually(lambda: last.read_bytes() == content(77), LEASE_LIMIT)
-    old_file(mount.backing / names[-1], content(78) + b"longer")
+    old_file(mount.backing / names[-1], content(78) + b"longer", OLD + 60)
     eventually(lambda: last.read_bytes() == content(78) + b"longer", LEASE_LIMIT)
 
 

@@ -11,12 +11,15 @@ from sftpfs.config import CacheConfig
 from sftpfs.types import Attributes, DirectoryEntry, Listing
 from sftpfs.vfs.file_ahead import (
     FIRST_WINDOW,
+    KIND_MEMORY,
     LARGEST_WINDOW,
     MOST_BYTES,
     MOST_IN_FLIGHT,
+    MOST_TRIED,
     SMALL_FILE,
     TRIAL,
     FileAhead,
+    Kinds,
 )
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.tree import Tree
@@ -78,6 +81,49 @@ def test_every_tenth_file_is_a_choice_and_fetches_nothing() -> None:
     children = list(reader.directory(reader.tree.root, files(300)).values())
     assert not any(reader.open(inode) for inode in children[::10])
     assert not reader.fetched
+
+
+def test_every_second_file_fetches_nothing() -> None:
+    reader = Reader()
+    children = list(reader.directory(reader.tree.root, files(300)).values())
+    assert not any(reader.open(inode) for inode in children[::2])
+    assert not reader.fetched
+
+
+def test_a_kind_that_is_left_out_is_not_fetched_and_stops_nobody() -> None:
+    reader = Reader()
+    kinds = (b"c", b"h", b"o")
+    names = [(b"f%03d.%s" % (number, kind), regular()) for number in range(50) for kind in kinds]
+    children = reader.directory(reader.tree.root, names)
+    ready = [reader.open(inode) for name, inode in children.items() if not name.endswith(b"o")]
+    assert ready.count(False) <= 12
+    assert sum(inode.name.endswith(b"o") for inode in reader.fetched) <= MOST_TRIED
+
+
+def test_of_a_kind_never_opened_few_are_fetched() -> None:
+    reader = Reader()
+    names = [(b"a%03d.c" % number, regular()) for number in range(20)]
+    names += [(b"b%03d.o" % number, regular()) for number in range(100)]
+    children = reader.directory(reader.tree.root, names)
+    for name, inode in children.items():
+        if name.endswith(b"c"):
+            reader.open(inode)
+    assert sum(inode.name.endswith(b"o") for inode in reader.fetched) == MOST_TRIED
+    inode = children[b"b000.o"]
+    reader.open(inode)
+    reader.open(children[b"b001.o"])
+    assert sum(inode.name.endswith(b"o") for inode in reader.fetched) > MOST_TRIED
+
+
+def test_a_kind_once_left_out_is_wanted_again_where_it_is_read() -> None:
+    kinds = Kinds()
+    inode = Inode(7, None, b"name.c", regular())
+    for _ in range(KIND_MEMORY * 10):
+        kinds.passed(inode)
+    assert kinds.unwanted(inode)
+    for _ in range(KIND_MEMORY):
+        kinds.opened(inode)
+    assert not kinds.unwanted(inode)
 
 
 def test_two_opens_fetch_nothing() -> None:

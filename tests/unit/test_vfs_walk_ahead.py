@@ -148,3 +148,25 @@ def test_a_walk_does_not_leave_the_directory_it_began_in() -> None:
     inside, *outside = walk.children(walk.tree.root)
     walk.preorder(inside)
     assert not set(walk.asked) & set(outside)
+
+
+def test_a_walk_that_does_not_go_down_is_not_expected_to() -> None:
+    walk = Walk(10, 3)
+    walk.demand(walk.tree.root)
+    children = walk.children(walk.tree.root)
+    for child in children:
+        walk.demand(child)
+    below = [directory for directory in walk.asked if directory not in children]
+    assert 0 < len(below) < 2 * FIRST_WINDOW, "all before it was seen not to go down"
+    assert not any(directory.parent in children[1:] for directory in below)
+
+
+def test_a_walk_that_goes_deeper_after_all_is_followed_there() -> None:
+    walk = Walk(6, 3)
+    walk.demand(walk.tree.root)
+    children = walk.children(walk.tree.root)
+    for child in children[:3]:
+        walk.demand(child)
+    walk.asked.clear()
+    found = walk.preorder(children[3])
+    assert found.count(False) <= 1
