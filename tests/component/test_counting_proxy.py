@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -135,6 +136,30 @@ def test_delay_proxy(one_way: float, rate: float | None) -> None:
             sender.join(LIMIT)
         thread.join(LIMIT)
         assert not thread.is_alive()
+
+
+def test_connections_share_the_rate_of_the_link() -> None:
+    """However many there are, nothing arrives sooner than one after the other."""
+    size, rate, connections = 400_000, 4e6, 3
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(LIMIT)
+        with DelayProxy(listener.getsockname()[1], 0.0, rate) as proxy, ExitStack() as stack:
+            begin = time.monotonic()
+            pairs = []
+            for _ in range(connections):
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), LIMIT))
+                pairs.append((client, stack.enter_context(listener.accept()[0])))
+            senders = [threading.Thread(target=client.sendall, args=(bytes(size),)) for client, _ in pairs]
+            for sender in senders:
+                sender.start()
+            for _, server in pairs:
+                server.settimeout(LIMIT)
+                left = size
+                while left:
+                    left -= len(server.recv(left))
+            assert time.monotonic() - begin >= 0.95 * connections * size / rate
+            for sender in senders:
+                sender.join(LIMIT)
 
 
 def test_the_time_limit_ends_a_test() -> None:

@@ -9,7 +9,7 @@ class DelayProxy(HelperProcess):
     """Forwards its ``port`` to 127.0.0.1:``target``.
 
     ``one_way`` seconds of delay in each direction, so a round trip costs twice that;
-    ``rate`` in bytes per second each way, None for as fast as it goes.
+    ``rate`` in bytes per second each way, of all connections together, None for as fast as it goes.
     """
 
     def __init__(self, target: int, one_way: float = 0.0, rate: float | None = None) -> None:

@@ -14,33 +14,54 @@ QUEUED = 1024
 """Chunks in flight per direction: 256 MiB, above any window × delay used here."""
 
 
+PIECE = 1 << 14
+"""Bytes that pass a link of limited rate in one go: what others send comes between."""
+
+BUFFERED = 0.05
+"""Seconds a link of limited rate is behind before it takes nothing more, as a router's buffer does."""
+
+
+class Direction:
+    """One way of a link of limited rate: what all connections send over it follows one another."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._free = 0.0
+        self._lock = threading.Lock()
+
+    def pass_through(self, size: int) -> float:
+        """Wait for room for ``size`` bytes; when they will have left."""
+        if not self.rate:
+            return time.monotonic()
+        with self._lock:
+            self._free = left = max(time.monotonic(), self._free) + size / self.rate
+        time.sleep(max(0.0, left - BUFFERED - time.monotonic()))
+        return left
+
+
 class Link:
-    """The delay and rate all connections share."""
+    """The delay and rate all connections share; ``rate`` in bytes per second each way, 0 for no limit."""
 
     def __init__(self, target: int, one_way: float, rate: float) -> None:
         self.target = target
         self.one_way = one_way
-        self.rate = rate
+        self.directions = (Direction(rate), Direction(rate))
 
-    def carry(self, source: socket.socket, sink: socket.socket) -> None:
+    def carry(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
         """One direction of one connection."""
-        if not self.one_way and not self.rate:
+        if not self.one_way and not direction.rate:
             self._copy(source, sink)
             return
         flight: queue.Queue[tuple[float, bytes]] = queue.Queue(QUEUED)
         threading.Thread(target=self._deliver, args=(flight, sink), daemon=True).start()
-        free = 0.0
+        size = PIECE if direction.rate else CHUNK
         data = b"start"
         while data:
             try:
-                data = source.recv(CHUNK)
+                data = source.recv(size)
             except OSError:
                 data = b""
-            departure = max(time.monotonic(), free)
-            if self.rate:
-                free = departure + len(data) / self.rate
-                departure = free
-            flight.put((departure + self.one_way, data))
+            flight.put((direction.pass_through(len(data)) + self.one_way, data))
 
     @staticmethod
     def _deliver(flight: queue.Queue[tuple[float, bytes]], sink: socket.socket) -> None:
@@ -72,8 +93,8 @@ class Link:
             server = socket.create_connection(("127.0.0.1", self.target))
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for pair in ((client, server), (server, client)):
-                threading.Thread(target=self.carry, args=pair, daemon=True).start()
+            for ends in ((client, server, self.directions[0]), (server, client, self.directions[1])):
+                threading.Thread(target=self.carry, args=ends, daemon=True).start()
 
 
 def _end(sink: socket.socket) -> None:
