@@ -97,6 +97,10 @@ class Remote(Protocol):
     def capabilities(self) -> ServerCapabilities:
         """What the server of the current session offers."""
 
+    @property
+    def round_trip(self) -> float:
+        """Seconds: the least time a request took of those the current sessions had answered."""
+
     async def lstat(self, path: bytes) -> Attributes:
         """Attributes, of the link itself where ``path`` is one."""
 

@@ -78,7 +78,7 @@ class Pool:
         Far from the server the first bulk connection follows at once, for it takes many round trips.
         """
         self._install_metadata(await self._connect(Role.METADATA, interactive))
-        if FAR <= self._round_trip < math.inf:
+        if FAR <= self.round_trip < math.inf:
             self.demand_bulk(most=1)
 
     def metadata_nowait(self) -> Connection | None:
@@ -119,7 +119,7 @@ class Pool:
             return
         if count and sum(one.outstanding for one in self.bulk) < BULK_BYTES_PER_CONNECTION * count:
             return
-        now, round_trip = trio.current_time(), self._round_trip
+        now, round_trip = trio.current_time(), self.round_trip
         if now >= self._grow_after and self._growth.wanted(now, count, self._moved, round_trip):
             # One alone first: whether the server lets us in once more is not known before.
             self._growing = max(self._growth.needed(round_trip, limit) - count, 1) if count else 1
@@ -133,8 +133,8 @@ class Pool:
         return sum(one.bytes_sent + one.bytes_received for one in counted)
 
     @property
-    def _round_trip(self) -> float:
-        """The least latency seen, seconds."""
+    def round_trip(self) -> float:
+        """The least latency seen, seconds; 0 without a connection."""
         return min((one.session.statistics.minimum_latency for one in self._connections), default=0.0)
 
     @property

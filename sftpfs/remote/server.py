@@ -68,6 +68,11 @@ class Server:
         """As ``Remote.capabilities``."""
         return self._pool.capabilities
 
+    @property
+    def round_trip(self) -> float:
+        """As ``Remote.round_trip``."""
+        return self._pool.round_trip
+
     # names and attributes
 
     async def lstat(self, path: bytes) -> Attributes:

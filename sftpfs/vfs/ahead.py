@@ -13,6 +13,7 @@ from sftpfs.data import Contents
 from sftpfs.remote.api import Remote
 from sftpfs.types import WholeFile
 from sftpfs.vfs.background import Background
+from sftpfs.vfs.enter_ahead import EnterAhead
 from sftpfs.vfs.file_ahead import FileAhead
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.listings import Listings
@@ -48,6 +49,8 @@ class Ahead:
         """For programs that list."""
         self.probe = WalkAhead(Order.NAME)
         """For programs that look up names they know."""
+        self.enter = EnterAhead()
+        """For directories looked up by name."""
         self.files = FileAhead()
         self._fetching: dict[int, Slot[None]] = {}
 
@@ -55,14 +58,26 @@ class Ahead:
         """A program begins to list ``inode``."""
         if inode.directory is not None:
             inode.directory.ahead = False
+        self.enter.entered(inode)
         self.walk.demanded(inode)
 
     def looked_up(self, parent: Inode) -> None:
-        """The first lookup that a listing made ahead answers."""
+        """The first lookup that a listing made ahead answers; the second where it was made as the
+        directory was looked up, for one may be all that is wanted."""
         assert parent.directory is not None
+        if self.enter.entered(parent):
+            return
         parent.directory.ahead = False
         self.probe.demanded(parent)
         self.advance()
+
+    def found(self, directory: Inode) -> None:
+        """``directory``, which was never listed, is looked up: what is in it may be wanted next."""
+        assert directory.directory is not None
+        if directory.directory.listing is None and self.enter.looked_up(
+            directory, self._remote.round_trip, time.monotonic()
+        ):
+            self._background.spawn(self._list, directory, self.enter)
 
     def advance(self) -> None:
         """List and fetch ahead what a walk and a reader will reach next."""
@@ -72,7 +87,7 @@ class Ahead:
                 self._background.spawn(self._list, directory, policy)
         self._fetch_ahead(now)
 
-    async def _list(self, directory: Inode, policy: WalkAhead) -> None:
+    async def _list(self, directory: Inode, policy: WalkAhead | EnterAhead) -> None:
         useful = False
         state = directory.directory
         assert state is not None
@@ -154,11 +169,12 @@ class Ahead:
 
     def statistics(self) -> dict[str, int]:
         """What was asked for ahead: listings in number, files in bytes."""
-        walk, probe, files = self.walk.tally, self.probe.tally, self.files.tally
+        listings = (self.walk.tally, self.probe.tally, self.enter.tally)
+        files = self.files.tally
         return {
-            "listings_ahead_issued": walk.issued + probe.issued,
-            "listings_ahead_used": walk.used + probe.used,
-            "listings_ahead_wasted": walk.wasted + probe.wasted,
+            "listings_ahead_issued": sum(tally.issued for tally in listings),
+            "listings_ahead_used": sum(tally.used for tally in listings),
+            "listings_ahead_wasted": sum(tally.wasted for tally in listings),
             "files_ahead_issued_bytes": files.issued,
             "files_ahead_used_bytes": files.used,
             "files_ahead_wasted_bytes": files.wasted,

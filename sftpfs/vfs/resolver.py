@@ -55,6 +55,8 @@ class Resolver:
                 return None
             if known is not True:
                 assert isinstance(known, Inode)
+                if known.directory is not None and not known.directory.complete_until:
+                    self._ahead.found(known)
                 return known
             pending = directory.pending.get(name)
             if pending is None:
@@ -99,7 +101,10 @@ class Resolver:
             current = directory.children.get(name)
             if current is not None and current is child and current.change_mark != mark:
                 return current  # what we changed meanwhile is newer than this answer
-            return self._tree.install(parent, name, attributes)
+            inode = self._tree.install(parent, name, attributes)
+            if current is None and inode.directory is not None:
+                self._ahead.found(inode)
+            return inode
         if attributes is None:
             return None
         inode = self._tree.install(parent, name, attributes)
