@@ -294,7 +294,7 @@ class Operations(pyfuse3.Operations):
                 if index == start:
                     raise
                 return  # what was added goes out, counted; the next call meets the error first
-            if not reply(token, FileNameT(name), encoded, index + FIRST_CHILD + 1):
+            if not reply(token, name, encoded, index + FIRST_CHILD + 1):
                 return
             pin(inode)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 
-from pyfuse3 import EntryAttributes, InodeT, ModeT, StatvfsData
+from pyfuse3 import EntryAttributes, InodeT, StatvfsData
 
 from sftpfs.config import CacheConfig
 from sftpfs.types import FilesystemStatistics
@@ -32,33 +32,35 @@ class Replies:
 
     def entry(self, inode: Inode) -> EntryAttributes:
         """The attributes of ``inode``, valid in the kernel as long as its lease."""
-        seen = self._filesystem.appearance(inode)
+        mode, nlink, uid, gid, size, atime_ns, mtime_ns, ctime_ns = self._filesystem.appearance(inode)
         reply = EntryAttributes()
-        reply.st_ino = InodeT(inode.number)
-        remaining = max(0.0, inode.expires - time.monotonic())
+        reply.st_ino = inode.number
+        remaining = inode.expires - monotonic()
+        if remaining < 0.0:
+            remaining = 0.0
         limit = self._entry_limit
         reply.entry_timeout = remaining if limit is None else min(remaining, limit)
         limit = self._attribute_limit
         reply.attr_timeout = remaining if limit is None else min(remaining, limit)
         if inode.content is not None and inode.content.deferring:
             reply.attr_timeout = 0.0  # not the server's word yet: should it refuse, that is seen at once
-        reply.st_mode = ModeT(seen.mode)
-        reply.st_nlink = seen.nlink
-        reply.st_uid = seen.uid
-        reply.st_gid = seen.gid
-        reply.st_size = seen.size
+        reply.st_mode = mode
+        reply.st_nlink = nlink
+        reply.st_uid = uid
+        reply.st_gid = gid
+        reply.st_size = size
         reply.st_blksize = PREFERRED_SIZE
-        reply.st_blocks = (seen.size + BLOCK_SIZE - 1) // BLOCK_SIZE
-        reply.st_atime_ns = seen.atime_ns
-        reply.st_mtime_ns = seen.mtime_ns
-        reply.st_ctime_ns = seen.ctime_ns
+        reply.st_blocks = (size + BLOCK_SIZE - 1) // BLOCK_SIZE
+        reply.st_atime_ns = atime_ns
+        reply.st_mtime_ns = mtime_ns
+        reply.st_ctime_ns = ctime_ns
         return reply
 
     def missing(self, until: float) -> EntryAttributes:
         """A negative entry the kernel keeps until ``until`` (monotonic seconds)."""
         reply = EntryAttributes()
         reply.st_ino = InodeT(0)
-        remaining = max(0.0, until - time.monotonic())
+        remaining = max(0.0, until - monotonic())
         limit = self._entry_limit
         reply.entry_timeout = remaining if limit is None else min(remaining, limit)
         return reply
