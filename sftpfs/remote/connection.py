@@ -45,15 +45,18 @@ class Role(Enum):
 class Connection:
     """A session, its transport, and what is under way on it.
 
+    ``further`` tells a channel that was opened beside the first one of its transport.
+
     INVARIANT: ``outstanding`` is the sum of the bytes of reads and writes sent and not answered.
     """
 
-    __slots__ = ("ended", "opened_at", "outstanding", "role", "session", "transport")
+    __slots__ = ("ended", "further", "opened_at", "outstanding", "role", "session", "transport")
 
     def __init__(self, session: Session, transport: Transport, role: Role) -> None:
         self.session = session
         self.transport = transport
         self.role = role
+        self.further = False
         self.outstanding = 0
         self.opened_at = trio.current_time()
         self.ended = trio.Event()

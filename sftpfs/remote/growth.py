@@ -67,11 +67,13 @@ class Growth:
 
     def wanted(self, now: float, count: int, moved: int, round_trip: float) -> bool:
         """True where ``count`` bulk connections, all busy at ``now``, should become one more. Nearby
-        the first waits for a whole stretch too: a short copy is over before it is connected.
+        the first waits for a whole stretch too: a short copy is over before it is connected. So does
+        one that is not the first: a file being copied pauses for a round trip or two to take it up.
 
         ``moved``: bytes sent and received on all so far. ``round_trip`` and ``now`` in seconds.
         """
-        if max(count, 1) * WINDOW_BYTES < round_trip * FULL_RATE:
+        far = max(count, 1) * WINDOW_BYTES < round_trip * FULL_RATE
+        if far and not count:
             return True
         if count != self._count or now - self._last > PAUSE or moved < self._moved:
             self._start(now, count, moved)
@@ -80,7 +82,7 @@ class Growth:
         taken = now - self._begin
         if taken < (STRETCH if count else FIRST_STRETCH):
             return False
-        if not count:
+        if not count or far:
             return True
         rate = (moved - self._moved) / taken
         idle = self._idle_seconds() - self._idle

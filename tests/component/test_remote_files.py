@@ -17,7 +17,7 @@ from sftpfs.remote import growth
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import FAR_BYTES
 from sftpfs.remote.file import File
-from sftpfs.remote.pool import Pool
+from sftpfs.remote.pool import FAR_CHANNELS, Pool
 from sftpfs.remote.server import Server
 from sftpfs.types import AttributeChange
 from tests.component.sftp_servers import ServerConnector, encoded, run, serving, until
@@ -30,6 +30,7 @@ MIB = 1 << 20
 def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every server counts as far: connections are added whether or not processors are idle here."""
     monkeypatch.setattr(growth, "FULL_RATE", math.inf)
+    monkeypatch.setattr(growth, "STRETCH", 0.0)
 
 
 def content(size: int) -> bytes:
@@ -75,6 +76,35 @@ def test_file_is_read_through_several_sessions(tmp_path: Path) -> None:
             assert all(one.outstanding == 0 for one in pool._connections)
             assert len(connector.processes) == 3
             file.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("channels", [True, False])
+def test_far_away_the_first_bulk_connection_has_several_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: bool
+) -> None:
+    """Where the server refuses them, the one there is has to do."""
+    monkeypatch.setattr("sftpfs.remote.pool.FAR", 0.0)
+    path, data = tmp_path / "big", content(12 * MIB)
+    connector = ServerConnector()
+    connector.refuse_channels = not channels
+
+    async def test() -> None:
+        async with serving(connector, max_connections=2) as (server, pool):
+            wanted = FAR_CHANNELS if channels else 1
+            await until(lambda: len(pool.bulk) == wanted)
+            assert connector.attempts == 2 and len({one.transport for one in pool.bulk}) == 1
+            file = await opened(server, path, CREATE | OpenFlags.TRUNCATE)
+            await file.start_write(0, data[: 2 * MIB]).wait()
+            await until(lambda: len(file._handles) == 1 + wanted)
+            for slot in [file.start_write(at, data[at : at + MIB]) for at in range(2 * MIB, len(data), MIB)]:
+                await slot.wait()
+            written = [one.session.statistics.requests.get("write", 0) for one in pool.bulk]
+            assert all(written), written
+            file.close()
+            assert path.read_bytes() == data
+            assert connector.attempts == 2
 
     run(test)
 

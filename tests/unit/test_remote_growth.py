@@ -40,16 +40,12 @@ def test_the_first_is_opened_at_once_over_a_distance_and_after_a_stretch_nearby(
         short.now += 2 * PAUSE
 
 
-def test_distance_asks_for_more_until_windows_suffice() -> None:
-    copy = Copy(idle=0.0)
-    assert copy.growth.wanted(copy.now, 1, 0, 0.02)
-    assert copy.growth.wanted(copy.now, 3, 0, 0.02)
-    assert copy.growth.wanted(copy.now, 1, 0, 0.003)
-    assert not copy.growth.wanted(copy.now, 2, 0, 0.003)
-
-
-def test_unknown_round_trip_is_a_distance() -> None:
-    assert Copy(idle=0.0).growth.wanted(100.0, 1, 0, float("inf"))
+def test_distance_asks_for_more_after_a_stretch_until_windows_suffice() -> None:
+    for count, round_trip in ((1, 0.02), (3, 0.02), (1, 0.003), (1, float("inf"))):
+        copy = Copy(idle=0.0)
+        assert not copy.run(count, 60, STRETCH - STEP, round_trip)
+        assert copy.run(count, 60, 3 * STEP, round_trip)
+    assert not Copy(idle=0.0).run(2, 60, 4 * STRETCH, 0.003)
 
 
 def test_nearby_no_further_one_where_no_processor_is_idle() -> None:
