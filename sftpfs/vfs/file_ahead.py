@@ -98,44 +98,56 @@ class Kinds:
     """Which kinds of files a reader opens, and which it leaves out.
 
     ``_seen``: by kind, how many were opened, left out, and fetched before any was opened.
+    INVARIANT: ``_unwanted`` holds the kinds of ``_seen`` left out mostly (a few may be chance),
+    or fetched often enough for nothing.
     """
 
-    __slots__ = ("_seen",)
+    __slots__ = ("_seen", "_unwanted")
 
     def __init__(self) -> None:
-        self._seen: dict[bytes, tuple[int, int, int]] = {}
+        self._seen: dict[bytes, list[int]] = {}
+        self._unwanted: set[bytes] = set()
 
     def opened(self, inode: Inode) -> None:
         """One of this kind was opened."""
-        self._count(inode, opened=1)
+        self._count(inode, 0)
 
     def passed(self, inode: Inode) -> None:
         """One of this kind was left out."""
-        self._count(inode, passed=1)
+        self._count(inode, 1)
 
     def fetched(self, inode: Inode) -> None:
         """One of this kind is being fetched."""
-        self._count(inode, tried=1)
+        self._count(inode, 2)
 
     def unwanted(self, inode: Inode) -> bool:
-        """Left out mostly (a few may be chance), or fetched often enough for nothing."""
-        opened, passed, tried = self._seen.get(_kind(inode), (0, 0, 0))
-        return passed > 2 * opened + 1 or (not opened and tried >= MOST_TRIED)
+        """Is a file like this not worth fetching?"""
+        return bool(self._unwanted) and _kind(inode) in self._unwanted
 
-    def _count(self, inode: Inode, opened: int = 0, passed: int = 0, tried: int = 0) -> None:
+    def _count(self, inode: Inode, which: int) -> None:
         kind = _kind(inode)
-        before = self._seen.pop(kind, (0, 0, 0))
-        opened, passed, tried = before[0] + opened, before[1] + passed, before[2] + tried
-        if opened + passed >= KIND_MEMORY:
-            opened, passed = opened // 2, passed // 2
-        self._seen[kind] = (opened, passed, min(tried, MOST_TRIED))
-        if len(self._seen) > KINDS:
-            del self._seen[next(iter(self._seen))]
+        seen = self._seen.get(kind)
+        if seen is None:
+            seen = self._seen[kind] = [0, 0, 0]
+            if len(self._seen) > KINDS:
+                oldest = next(iter(self._seen))
+                del self._seen[oldest]
+                self._unwanted.discard(oldest)
+        seen[which] += 1
+        if seen[0] + seen[1] >= KIND_MEMORY:
+            seen[0] //= 2
+            seen[1] //= 2
+        if seen[1] > 2 * seen[0] + 1 or (not seen[0] and seen[2] >= MOST_TRIED):
+            self._unwanted.add(kind)
+        elif self._unwanted:
+            self._unwanted.discard(kind)
 
 
 def _kind(inode: Inode) -> bytes:
-    """What follows the last dot of the name; nothing where there is none."""
-    return inode.name.rpartition(b".")[2] if b"." in inode.name else b""
+    """The end of the name from its last dot; nothing where there is none."""
+    name = inode.name
+    dot = name.rfind(b".")
+    return name[dot:] if dot > 0 else b""
 
 
 class FileAhead:
