@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from sftpfs.cli.dispatch import command_rows
 from sftpfs.cli.option import Option, Section
 from sftpfs.cli.options import OPTIONS
 from sftpfs.errors import Failure
@@ -16,6 +17,7 @@ INDENT = 31
 SYNOPSIS = """\
 usage: sftpfs [user@]host:[directory] mountpoint [options]
        sftpfs sftp://[user@]host[:port]/directory mountpoint [options]
+       sftpfs COMMAND …
 
 Mounts a directory of an SFTP server. Unmount with fusermount3 -u or umount.
 """
@@ -73,7 +75,7 @@ def _rows(section: Section) -> Iterator[tuple[str, str]]:
 
 def help_text() -> str:
     """What ``sftpfs --help`` prints."""
-    lines = [SYNOPSIS]
+    lines = [SYNOPSIS, "Commands (sftpfs COMMAND --help tells more):", *command_rows(), ""]
     for section in Section:
         lines.append(f"{section.value}:")
         for label, description in _rows(section):

@@ -1,4 +1,4 @@
-"""The ``sftpfs`` command: reads argv, mounts, and tells a failure in one line."""
+"""The ``sftpfs`` command: reads argv, mounts or runs a command, and tells a failure in one line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from sftpfs import __version__
 from sftpfs.cli.arguments import explain, parse_arguments
 from sftpfs.cli.build import build_config
+from sftpfs.cli.dispatch import find_command, run_command
 from sftpfs.cli.help import help_text
 from sftpfs.process import guarded, to_stderr
 
@@ -18,6 +19,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    command = find_command(argv)
+    if command is not None:
+        return run_command(command, argv[1:])
     arguments = parse_arguments(argv)
     if arguments.show == "--help":
         sys.stdout.write(help_text())

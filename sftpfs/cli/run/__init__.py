@@ -1,0 +1,1 @@
+"""What the commands of the table do: a module each, loaded when its command is given."""
