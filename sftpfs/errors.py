@@ -67,7 +67,7 @@ def error(number: int, detail: str = "") -> OSError:
 
 
 class Failure(Enum):
-    """Why a mount could not be made; each has its own exit status and words."""
+    """Why a mount could not be made, or a command not be done; each has its own exit status and words."""
 
     USAGE = 1
     NAME_NOT_FOUND = 2
@@ -85,6 +85,7 @@ class Failure(Enum):
     INTERRUPTED = 14
     CONFIGURATION = 15
     TRANSPORT = 16
+    COMMAND = 17
 
 
 class MountError(Exception):

@@ -95,6 +95,23 @@ class SyslogHandler(logging.Handler):
         super().close()
 
 
+class LatestProblem(logging.Handler):
+    """Remembers the last warning or error, for whoever asks how the mount is."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.at = 0.0
+        """When it was logged, seconds since 1970; 0 where there was none."""
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it in place of the one before."""
+        self.at, self.text = record.created, printable(record.getMessage())
+
+
+latest_problem = LatestProblem()
+
+
 def start(log_file: str | None, verbose: bool, debug: bool) -> None:
     """Log to ``log_file`` or stderr. Raises MountError(CONFIGURATION) if the file cannot be opened."""
     logging.raiseExceptions = False
@@ -105,7 +122,7 @@ def start(log_file: str | None, verbose: bool, debug: bool) -> None:
     else:
         handler = _file_handler(log_file, debug)
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [handler, latest_problem]
     root.setLevel(logging.INFO if debug else logging.WARNING)
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     logging.getLogger("sftpfs").setLevel(level)
@@ -136,4 +153,4 @@ def leave_terminal(debug: bool) -> None:
         return
     syslog = SyslogHandler()
     syslog.setFormatter(LineFormatter("%(message)s", debug))
-    root.handlers[:] = [syslog]
+    root.handlers[:] = [syslog, latest_problem]

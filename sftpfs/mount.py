@@ -13,12 +13,17 @@ import gc
 import json
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 
 import trio
 
 from sftpfs import logs, mountpoint
 from sftpfs.config import MountConfig, SymlinkPolicy, TransportKind
+from sftpfs.control.location import make_directory
+from sftpfs.control.mounted import Mounted
+from sftpfs.control.requests import Requests
+from sftpfs.control.server import ControlServer
 from sftpfs.errors import Failure, MountError
 from sftpfs.fuse.mount import FuseMount
 from sftpfs.process import DATA_LOST_STATUS, guarded, run_as_daemon, to_stderr
@@ -114,6 +119,7 @@ class _Service:
 
     __slots__ = (
         "_config",
+        "_control",
         "_drain_scope",
         "_fuse_mount",
         "_pool",
@@ -127,6 +133,7 @@ class _Service:
         self._config = config
         self._prompter = prompter
         self._ready = report_ready
+        self._control: ControlServer | None = None
         self._pool: Pool | None = None
         self._fuse_mount: FuseMount | None = None
         self._start_scope = trio.CancelScope()
@@ -140,7 +147,7 @@ class _Service:
         self._pool = pool = Pool(connector, config.pool, nursery)
         try:
             with self._start_scope:
-                fuse_mount = await self._start(pool)
+                fuse_mount = await self._start(pool, nursery)
             if self._start_scope.cancelled_caught:
                 raise MountError(Failure.INTERRUPTED, "interrupted")
             if self._start_scope.cancel_called:
@@ -148,11 +155,13 @@ class _Service:
                 nursery.start_soon(self._leave, fuse_mount)
             return await self._serve_kernel(fuse_mount)
         finally:
+            if self._control is not None:
+                self._control.close()
             with trio.move_on_after(CLOSE_LIMIT, shield=True):
                 await pool.aclose()
                 await connector.aclose()
 
-    async def _start(self, pool: Pool) -> FuseMount:
+    async def _start(self, pool: Pool, nursery: trio.Nursery) -> FuseMount:
         config = self._config
         if not config.delay_connect:
             await pool.start(interactive=self._prompter.available)
@@ -163,6 +172,7 @@ class _Service:
         try:
             if not config.delay_connect:
                 await fuse_mount.prime()
+            self._open_control(pool, remote, fuse_mount, nursery)
             # No await between these and run: a signal finds either no mount or one that serves.
             self._fuse_mount = fuse_mount
             self._ready()
@@ -172,6 +182,23 @@ class _Service:
             fuse_mount.close()
             raise
         return fuse_mount
+
+    def _open_control(self, pool: Pool, remote: Server, fuse_mount: FuseMount, nursery: trio.Nursery) -> None:
+        """Let people look in. Where that cannot be, the mount does without."""
+        mounted = mountpoint.mounted_at(self._config.mountpoint)
+        if mounted is None:
+            return
+        view = Mounted(
+            self._config, remote, fuse_mount.filesystem, pool.statistics, fuse_mount.forget, time.time()
+        )
+        control = ControlServer(Requests(view).handlers())
+        try:
+            control.listen(make_directory(), mounted.device)
+        except OSError as error:
+            log.warning("no control socket, sftpfs status and the like cannot be used: %s", error)
+            return
+        self._control = control
+        nursery.start_soon(control.run)
 
     async def _serve_kernel(self, fuse_mount: FuseMount) -> int:
         mounted = mountpoint.mounted_at(self._config.mountpoint)

@@ -29,6 +29,12 @@ class MountedAt(NamedTuple):
     path: str
     type: str
     source: str
+    identifier: int = 0
+    """The mount's number, as fdinfo tells it of an open file."""
+    root: str = "/"
+    """What of the file system is mounted there; another than ``/`` for a bind mount of a part."""
+    user_id: int = 0
+    """Who mounted it, of FUSE mounts."""
 
 
 def unescape(field: str) -> str:
@@ -45,14 +51,38 @@ def parse_mountinfo(text: str) -> list[MountedAt]:
         before, _, after = line.partition(" - ")
         head, tail = before.split(), after.split(" ")
         if len(head) >= 5 and len(tail) >= 2:
-            mounts.append(MountedAt(head[2], unescape(head[4]), tail[0], unescape(tail[1])))
+            mounts.append(
+                MountedAt(
+                    head[2],
+                    unescape(head[4]),
+                    tail[0],
+                    unescape(tail[1]),
+                    int(head[0]),
+                    unescape(head[3]),
+                    _user_id(tail[-1]),
+                )
+            )
     return mounts
+
+
+def _user_id(options: str) -> int:
+    """``user_id=`` of a FUSE mount's options."""
+    for word in options.split(","):
+        name, _, value = word.partition("=")
+        if name == "user_id" and value.isdecimal():
+            return int(value)
+    return 0
+
+
+def all_mounts() -> list[MountedAt]:
+    """Every mount this process sees."""
+    with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
+        return parse_mountinfo(file.read())
 
 
 def mounted_at(path: str) -> MountedAt | None:
     """What is mounted on ``path`` (absolute, no links in it), or None."""
-    with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
-        mounts = [mount for mount in parse_mountinfo(file.read()) if mount.path == path]
+    mounts = [mount for mount in all_mounts() if mount.path == path]
     return mounts[-1] if mounts else None
 
 

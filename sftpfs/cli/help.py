@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from sftpfs.cli.commands import COMMANDS
 from sftpfs.cli.dispatch import command_rows
 from sftpfs.cli.option import Option, Section
 from sftpfs.cli.options import OPTIONS
@@ -39,11 +40,12 @@ EXIT_STATUSES: dict[int, str] = {
     Failure.AUTHENTICATION.value: "the server did not let us in",
     Failure.NO_SFTP.value: "the server offers no SFTP",
     Failure.REMOTE_DIRECTORY.value: "the remote directory is missing, no directory, or not readable",
-    Failure.MOUNTPOINT.value: "the mountpoint is missing, no directory, dead, or in use",
+    Failure.MOUNTPOINT.value: "the mountpoint is missing, no directory, dead, in use, or no mount",
     Failure.FUSE.value: "FUSE is missing or does not allow the mount",
     Failure.PROTOCOL.value: "the server does not keep to the protocol",
     Failure.CONFIGURATION.value: "a configuration or key file cannot be used",
     Failure.TRANSPORT.value: "the transport failed otherwise",
+    Failure.COMMAND.value: "a mount could not do what a command asked of it",
     INTERNAL_STATUS: "an error in sftpfs itself",
     DATA_LOST_STATUS: "in the foreground: unmounted, but some data could not be written to the server",
     INTERRUPTED_STATUS: "interrupted",
@@ -120,6 +122,12 @@ def _escape_choices(text: str) -> str:
     for choice in ("none|user|file", "error|ignore"):
         text = text.replace(choice, choice.replace("|", r"\|"))
     return text
+
+
+def readme_commands() -> str:
+    """The table of commands of the README."""
+    rows = [f"| `{command.synopsis}` | {command.summary} |" for command in COMMANDS]
+    return "\n".join(["| command | what it does |", "|---|---|", *rows]) + "\n"
 
 
 def readme_statuses() -> str:

@@ -282,6 +282,40 @@ class Contents:
         mount.failed.clear()
         return failed
 
+    async def settle_all(self) -> list[tuple[int, OSError]]:
+        """Everything written so far is acknowledged or failed; inode numbers and errors of what failed
+        and no program was told of. The handles report theirs all the same.
+        """
+        mount = self._mount
+        failed: dict[int, OSError] = {}
+
+        async def settle(writer: ContentWriter) -> None:
+            try:
+                problem = await writer.flush(None)
+            except OSError as error:
+                problem = error
+            if problem is not None:
+                failed[writer.number] = problem
+
+        mount.send_all()
+        async with trio.open_nursery() as nursery:
+            for writer in list(mount.dirty):
+                nursery.start_soon(settle, writer)
+        for content in list(self._open):
+            for handle in content.handles:
+                if handle.error is not None:
+                    failed.setdefault(content.number, handle.error)
+        failed |= mount.failed
+        mount.failed.clear()
+        return list(failed.items())
+
+    def dirty(self) -> list[tuple[int, int]]:
+        """(inode number, size in bytes) of every file with something that is not on the server yet."""
+        return [
+            (writer.number, writer.extents.unsent_bytes + sum(len(one.data) for one in writer.extents.sent))
+            for writer in self._mount.dirty
+        ]
+
     @property
     def dirty_bytes(self) -> int:
         """Bytes written and not yet acknowledged by the server."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 
 import pyfuse3
@@ -16,7 +17,7 @@ import trio
 from sftpfs.config import MountConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.fuse import turns
-from sftpfs.fuse.operations import Operations, outdate_attributes
+from sftpfs.fuse.operations import Operations, outdate_all, outdate_attributes
 from sftpfs.fuse.reply import Replies
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes
@@ -94,6 +95,15 @@ class FuseMount:
         await _unmount_command(self._config.mountpoint, lazy=False)
         if _is_mounted(self._config.mountpoint):
             await _unmount_command(self._config.mountpoint, lazy=True)
+
+    async def forget(self, entries: Iterable[tuple[int, bytes]], inodes: Iterable[int]) -> None:
+        """Make the kernel look up these names (directory's inode number, name) anew and drop the
+        attributes and pages of these inodes.
+
+        Waits for requests under way on them, in a thread: we have to answer those meanwhile.
+        """
+        if self._mounted:
+            await trio.to_thread.run_sync(outdate_all, list(entries), list(inodes))
 
     def terminate(self) -> None:
         """Make ``run`` return although the mount may be busy."""

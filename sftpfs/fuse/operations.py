@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pyfuse3
 import trio
@@ -318,3 +319,16 @@ def outdate_attributes(inode: int) -> None:
     except OSError as problem:
         if problem.errno not in (errno.ENOENT, errno.ENOSYS):
             raise
+
+
+def outdate_all(entries: Sequence[tuple[int, bytes]], inodes: Sequence[int]) -> None:
+    """Make the kernel forget names, and attributes and pages of inodes; what it does not know is skipped.
+
+    Blocks while a request about one of them is under way: never to be called in the loop's thread.
+    """
+    for directory, name in entries:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            pyfuse3.invalidate_entry(InodeT(directory), FileNameT(name))
+    for inode in inodes:
+        with suppress(FileNotFoundError):
+            pyfuse3.invalidate_inode(InodeT(inode))

@@ -174,6 +174,7 @@ class Pool:
             "connections": [connection.statistics() for connection in self._connections],
             "maximum": self.config.max_connections,
             "reconnects": self._reconnection.count,
+            "lost_for": self._reconnection.lost_for,
             "further_connections_refused": self._refused,
         }
 

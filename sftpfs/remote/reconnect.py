@@ -87,6 +87,11 @@ class Reconnection:
         self._made_at = -math.inf
         self._failure: MountError | OSError | None = None
 
+    @property
+    def lost_for(self) -> float | None:
+        """Seconds since the connection was lost; None while it is there."""
+        return None if self._lost_at is None else trio.current_time() - self._lost_at
+
     def lost(self, timed_out: bool) -> None:
         """The connection is lost; ``timed_out``: by a server that did not answer for ``timeout`` seconds."""
         now = trio.current_time()

@@ -24,6 +24,7 @@ from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.listings import Listings
 from sftpfs.vfs.namespace import Namespace
 from sftpfs.vfs.ownership import OwnerMap
+from sftpfs.vfs.refresh import Refresher
 from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
 
@@ -62,6 +63,7 @@ class Filesystem:
         self.resolver = Resolver(self.tree, remote, self.ahead, config.symlinks, mountpoint)
         self.namespace = Namespace(self.tree, remote, self.resolver, self.owners, config.hard_links)
         self.files = Files(self.tree, remote, self.resolver, self.namespace, self.contents, self.ahead)
+        self.refresher = Refresher(self.tree, self.listings, self.resolver)
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners)
         self.outdate: Callable[[int], None] = _nobody_to_tell
         """Makes the kernel ask for the attributes of an inode number again; set by ``fuse``."""
@@ -137,13 +139,20 @@ class Filesystem:
 
     async def drain(self) -> list[str]:
         """Everything dirty to the server; one line for each file that could not be written."""
-        failures = []
-        for number, problem in await self.contents.drain():
-            inode = self.tree.find(number)
-            path = self.tree.path(inode) if inode is not None else None
-            name = os.fsdecode(path) if path is not None else f"inode {number}"
-            failures.append(f"{name}: {problem.strerror or problem}")
-        return failures
+        return self._told(await self.contents.drain())
+
+    async def flush(self) -> list[str]:
+        """What was written so far to the server, as ``drain`` without an end in view."""
+        return self._told(await self.contents.settle_all())
+
+    def name(self, number: int) -> str:
+        """The path on the server of an inode, for a person."""
+        inode = self.tree.find(number)
+        path = self.tree.path(inode) if inode is not None else None
+        return os.fsdecode(path) if path is not None else f"inode {number}"
+
+    def _told(self, failed: list[tuple[int, OSError]]) -> list[str]:
+        return [f"{self.name(number)}: {problem.strerror or problem}" for number, problem in failed]
 
 
 def _nobody_to_tell(number: int) -> None:

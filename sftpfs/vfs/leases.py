@@ -122,6 +122,11 @@ class NegativeLeases:
         """``name`` was found missing; believe it until ``expires``."""
         self._cache[(directory, name)] = expires
 
+    def discard_all(self, directories: set[int]) -> None:
+        """Nothing is known to be missing in ``directories`` any more."""
+        for key in [key for key in self._cache if key[0] in directories]:
+            del self._cache[key]
+
     def discard(self, directory: int, name: bytes) -> None:
         """``name`` may exist again."""
         self._cache.pop((directory, name), None)

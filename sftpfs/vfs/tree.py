@@ -219,6 +219,21 @@ class Tree:
         directory.absent_until = now + min(directory.absence_lease, self.policy.directory)
         return True
 
+    def doubt(self, inode: Inode) -> list[Inode]:
+        """Believe nothing any more of ``inode`` and what is known below it: every lease ends, clean
+        content is dropped. Returns all these inodes, directories before what is in them."""
+        doubted = [inode]
+        for each in doubted:  # grows as it goes
+            each.expires = each.target_expires = each.ready_until = 0.0
+            if each.content is not None and not each.content.dirty:
+                each.content.invalidate()
+            directory = each.directory
+            if directory is not None:
+                directory.complete_until = directory.absent_until = 0.0
+                doubted += directory.children.values()
+        self.negatives.discard_all({each.number for each in doubted if each.directory is not None})
+        return doubted
+
     def _install_listed(self, parent: Inode, name: bytes, attributes: Attributes) -> None:
         inode = parent.directory.children.get(name)  # type: ignore[union-attr]
         if inode is None or inode.attributes.kind != attributes.kind:

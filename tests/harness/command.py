@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from tests.harness import processes
 from tests.harness.mounts import REPOSITORY, mountpoints, unmount_lazily
@@ -49,6 +50,46 @@ def run(
         check=False,
     )
     return done.returncode, done.stderr
+
+
+class Output(NamedTuple):
+    """What a command said and how it ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def say(*words: str | Path, prefix: Sequence[str] = (), env: dict[str, str] | None = None) -> Output:
+    """Run the command without a terminal until it returns."""
+    with started(*words, prefix=prefix, env=env) as process:
+        return ended(process)
+
+
+def started(
+    *words: str | Path, prefix: Sequence[str] = (), env: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """A run of the command that goes on; for ``ended``."""
+    return subprocess.Popen(
+        [*prefix, *COMMAND, *map(str, words)],
+        env=env or environment(),
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> Output:
+    """Wait for a run that was ``started``; it is killed where it takes too long."""
+    try:
+        stdout, stderr = process.communicate(timeout=LIMIT)
+    except BaseException:
+        process.kill()
+        raise
+    return Output(process.returncode, stdout, stderr)
 
 
 def daemon_of(path: Path) -> int:

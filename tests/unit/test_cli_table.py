@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sftpfs.cli.help import EXIT_STATUSES, help_text, readme_options, readme_statuses
+from sftpfs.cli.help import EXIT_STATUSES, help_text, readme_commands, readme_options, readme_statuses
 from sftpfs.cli.option import Option, Section
 from sftpfs.cli.options import BY_NAME, OPTIONS, TRANSPORT_KINDS
 from sftpfs.cli.ssh_keywords import SSH_KEYWORDS
@@ -75,6 +75,10 @@ def section(name: str) -> str:
 
 def test_readme_shows_the_table_as_it_is() -> None:
     assert section("options") == readme_options().strip()
+
+
+def test_readme_shows_the_commands_as_they_are() -> None:
+    assert section("commands") == readme_commands().strip()
 
 
 def test_readme_shows_the_exit_statuses_as_they_are() -> None:

@@ -11,17 +11,17 @@ from sftpfs.mountpoint import MountedAt, check_mountpoint, mounted_at, parse_mou
 
 TEXT = r"""
 21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-40 21 0:39 / /mnt/a\040b\134c rw,nosuid master:3 propagate_from:2 - fuse.sftpfs joe@host:a\040b rw,user_id=0
-41 21 0:40 / /mnt/x rw - fuse.sftpfs  rw
+40 21 0:39 / /mnt/a\040b\134c rw,nosuid master:3 - fuse.sftpfs joe@host:a\040b rw,user_id=1000,group_id=5
+41 21 0:40 /part /mnt/x rw - fuse.sftpfs  rw
 short line
 """
 
 
 def test_parse_mountinfo() -> None:
     assert parse_mountinfo(TEXT) == [
-        MountedAt("8:1", "/", "ext4", "/dev/sda1"),
-        MountedAt("0:39", r"/mnt/a b\c", "fuse.sftpfs", "joe@host:a b"),
-        MountedAt("0:40", "/mnt/x", "fuse.sftpfs", ""),
+        MountedAt("8:1", "/", "ext4", "/dev/sda1", 21),
+        MountedAt("0:39", r"/mnt/a b\c", "fuse.sftpfs", "joe@host:a b", 40, "/", 1000),
+        MountedAt("0:40", "/mnt/x", "fuse.sftpfs", "", 41, "/part"),
     ]
 
 

@@ -1,0 +1,45 @@
+"""``sftpfs flush MNT``."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sftpfs.cli.show import ProgressLine, duration, several, size
+from sftpfs.control.client import connect_to
+from sftpfs.control.protocol import Values
+from sftpfs.logs import printable
+from sftpfs.process import DATA_LOST_STATUS, to_stderr
+
+
+def run(given: Namespace) -> int:
+    """Everything written so far is on the server when it returns 0."""
+    client, _ = connect_to(given.mnt)
+    line = ProgressLine()
+    result: Values = {}
+    with client:
+        try:
+            for result in client.stream("flush"):
+                if "files" in result:
+                    line.show(what_waits(result))
+        finally:
+            line.clear()
+    return tell_failures(result)
+
+
+def what_waits(values: Values) -> str:
+    """How much is not on the server yet."""
+    text = f"{size(values['bytes'])} in {several(values['files'], 'file')} to go"
+    if values.get("lost_for") is not None:
+        text += f"; the server is out of reach for {duration(values['lost_for'])}"
+    return text
+
+
+def tell_failures(result: Values) -> int:
+    """A line for each file that could not be written; the exit status."""
+    failures = result.get("failures", [])
+    for failure in failures:
+        to_stderr(f"not written: {printable(str(failure))}")
+    more = result.get("failed", 0) - len(failures)
+    if more > 0:
+        to_stderr(f"and {several(more, 'further file')}")
+    return DATA_LOST_STATUS if failures else 0

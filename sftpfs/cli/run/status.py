@@ -1,0 +1,110 @@
+"""``sftpfs status [MNT]``."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+
+from sftpfs.cli.show import clock, duration, latency, number, several, share, size
+from sftpfs.control.client import connect, connect_to
+from sftpfs.control.location import our_mounts
+from sftpfs.control.protocol import Values
+from sftpfs.errors import Failure, MountError
+from sftpfs.logs import printable
+from sftpfs.process import exit_status, to_stderr
+
+
+def run(given: Namespace) -> int:
+    """Show one mount, or all."""
+    if given.mnt:
+        client, _ = connect_to(given.mnt)
+        with client:
+            print(describe(client.ask("status")))
+        return 0
+    mounts = our_mounts()
+    if not mounts:
+        print("no sftpfs is mounted by you")
+    status = 0
+    for index, mount in enumerate(mounts):
+        try:
+            with connect(mount) as client:
+                text = describe(client.ask("status"))
+        except MountError as error:  # one that is stuck does not hide the others
+            to_stderr(error.message)
+            status = exit_status(Failure.COMMAND)
+            continue
+        print(text if not index else f"\n{text}")
+    return status
+
+
+def describe(values: Values) -> str:
+    """The lines of one mount."""
+    rows = [
+        ("mounted", f"{duration(time.time() - values['since'])} ago, {clock(values['since'])}"),
+        ("process", f"{values['pid']}, sftpfs {values['version']}"),
+        ("server", _server(values)),
+        ("connections", _connections(values)),
+        ("traffic", _traffic(values)),
+        ("names", _names(values["mount"])),
+        ("content", _content(values["mount"], values["limits"])),
+        ("written", _written(values["mount"])),
+        ("last problem", _problem(values)),
+    ]
+    lines = [f"{values['server']} on {values['mountpoint']}"]
+    lines += [f"  {label:<13} {text}" for label, text in rows]
+    return "\n".join(printable(line) for line in lines)
+
+
+def _server(values: Values) -> str:
+    if values["ping"] is not None:
+        best = [one["minimum_latency"] for one in values["pool"]["connections"]]
+        least = min((each for each in best if each is not None), default=None)
+        return f"answers in {latency(values['ping'])} (at best {latency(least)})"
+    lost_for = values["pool"]["lost_for"]
+    if lost_for is not None:
+        return f"out of reach for {duration(lost_for)}; being connected again"
+    reason = values["no_ping"]
+    return f"answers with an error: {reason}" if reason else "connected, but gives no answer"
+
+
+def _connections(values: Values) -> str:
+    pool = values["pool"]
+    each = [f"{one['kind']} for {duration(one['age'])}" for one in pool["connections"]]
+    text = f"{len(each)} of at most {pool['maximum']}"
+    if each:
+        text += f": {', '.join(each)}"
+    if pool["reconnects"]:
+        text += f"; made again {several(pool['reconnects'], 'time')}"
+    return text
+
+
+def _traffic(values: Values) -> str:
+    connections = values["pool"]["connections"]
+    received = sum(one["bytes_received"] for one in connections)
+    sent = sum(one["bytes_sent"] for one in connections)
+    requests = sum(sum(one["requests"].values()) for one in connections)
+    return f"{size(received)} received, {size(sent)} sent, {several(requests, 'request')}"
+
+
+def _names(mount: Values) -> str:
+    inodes, listings = several(mount["inodes"], "file"), several(mount["listings"], "listing")
+    return f"{inodes} known to the kernel, {listings} kept"
+
+
+def _content(mount: Values, limits: Values) -> str:
+    reads = mount["chunk_hits"] + mount["chunk_misses"]
+    return (
+        f"{size(mount['cached_bytes'])} of at most {size(limits['cached_bytes'])} kept, "
+        f"{share(mount['chunk_hits'], reads)} of {number(reads)} reads answered from it"
+    )
+
+
+def _written(mount: Values) -> str:
+    if not mount["dirty_files"]:
+        return "all is on the server"
+    return f"{size(mount['dirty_bytes'])} in {several(mount['dirty_files'], 'file')} not on the server yet"
+
+
+def _problem(values: Values) -> str:
+    problem = values["problem"]
+    return f"{clock(problem['at'])} {problem['text']}" if problem else "none"

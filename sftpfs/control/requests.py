@@ -1,0 +1,122 @@
+"""What a mount does when it is asked to: the handlers of the control socket, by name."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from sftpfs.control import report
+from sftpfs.control.mounted import Mounted
+from sftpfs.control.protocol import ControlError, Values
+from sftpfs.control.server import Handler, Tell
+
+T = TypeVar("T")
+
+PROGRESS_INTERVAL = 0.25
+"""Seconds between two lines of progress: a person sees it move."""
+
+MOST_PROBLEMS = 20
+"""Lines of failures that are sent; of more the number is told."""
+
+
+class Requests:
+    """The handlers of one mount."""
+
+    def __init__(self, mounted: Mounted) -> None:
+        self._mounted = mounted
+
+    def handlers(self) -> dict[str, Handler]:
+        """By the name a client asks with."""
+        return {
+            "status": self.status,
+            "statistics": self.statistics,
+            "flush": self.flush,
+            "refresh": self.refresh,
+        }
+
+    async def status(self, arguments: Values, tell: Tell) -> Values:
+        """See ``report.status``."""
+        return await report.status(self._mounted)
+
+    async def statistics(self, arguments: Values, tell: Tell) -> Values:
+        """See ``report.statistics``."""
+        return report.statistics(self._mounted)
+
+    async def flush(self, arguments: Values, tell: Tell) -> Values:
+        """Everything written so far is acknowledged by the server, or has failed."""
+        failures = await beside(self._mounted.filesystem.flush, partial(self._tell_what_waits, tell))
+        return {"failures": failures[:MOST_PROBLEMS], "failed": len(failures)}
+
+    async def _tell_what_waits(self, tell: Tell) -> None:
+        """Tell again and again how much is not on the server yet; until cancelled."""
+        contents = self._mounted.filesystem.contents
+        while True:
+            waiting = contents.statistics()
+            values = {"bytes": waiting["dirty_bytes"], "files": waiting["dirty_files"]}
+            await tell({**values, "lost_for": self._mounted.connections()["lost_for"]})
+            await trio.sleep(PROGRESS_INTERVAL)
+
+    async def refresh(self, arguments: Values, tell: Tell) -> Values:
+        """Believe nothing any more of ``path`` and below; the kernel neither."""
+        names = names_of(text_argument(arguments, "path"))
+        progress = {"done": 0, "of": 0}
+
+        def listed(done: int, of: int) -> None:
+            progress.update(done=done, of=of)
+
+        async def tell_progress() -> None:
+            while True:
+                await trio.sleep(PROGRESS_INTERVAL)
+                await tell(dict(progress))
+
+        refresher = self._mounted.filesystem.refresher
+        outdated = await beside(partial(refresher.refresh, names, listed), tell_progress)
+        await self._mounted.forget(outdated.entries, outdated.inodes)
+        problems = [
+            f"{os.fsdecode(path)}: {problem.strerror or problem}" for path, problem in outdated.problems
+        ]
+        return {
+            "inodes": len(outdated.inodes),
+            "changed": len(outdated.entries),
+            "problems": problems[:MOST_PROBLEMS],
+        }
+
+
+async def beside(work: Callable[[], Awaitable[T]], meanwhile: Callable[[], Awaitable[None]]) -> T:
+    """The result of ``work``, or what it raises; ``meanwhile`` runs until then."""
+    result: list[T] = []
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(meanwhile)
+        try:
+            result.append(await work())
+        except Exception as error:  # raised below: out of the nursery it would come in a group
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return result[0]
+
+
+def text_argument(arguments: Values, name: str) -> str:
+    """Raises ControlError where it is missing or no text."""
+    value = arguments.get(name)
+    if not isinstance(value, str) or "\0" in value:
+        raise ControlError(f"a request without a {name}")
+    return value
+
+
+def names_of(path: str) -> list[bytes]:
+    """The names of a path inside the mount, from its root. EINVAL for one that leads up."""
+    try:
+        names = [os.fsencode(name) for name in path.split("/") if name not in ("", ".")]
+    except UnicodeEncodeError:
+        raise ControlError("a path that is none") from None
+    if b".." in names:
+        raise OSError(errno.EINVAL, "a path inside the mount has no .. in it")
+    return names

@@ -1,0 +1,176 @@
+"""The mount's side of its control socket: takes connections, checks who asks, runs handlers.
+
+Owns the socket and its file. A handler does what a request wants; nothing that a client
+sends or leaves unsent disturbs the mount or another client.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+
+import trio
+
+from sftpfs.control import protocol
+from sftpfs.control.location import socket_name
+from sftpfs.control.protocol import ControlError, Request, Values
+from sftpfs.errors import MountError
+
+log = logging.getLogger(__name__)
+
+MOST_CLIENTS = 32
+"""Connections served at once: a person has a few windows, a script some more."""
+
+REQUEST_LIMIT = 10.0
+"""Seconds a client has to send its request."""
+
+SEND_LIMIT = 30.0
+"""Seconds a client has to take a line; one that is stopped does not hold up what it asked for longer."""
+
+Tell = Callable[[Values], Awaitable[None]]
+"""Sends a line of progress; returns once the client took it, so that a slow one is not flooded."""
+
+Handler = Callable[[Values, Tell], Awaitable[Values]]
+"""Carries out a request with the client's (unchecked) arguments; cancelled when the client goes.
+
+Fails with OSError, MountError or ControlError, whose text the client is shown.
+"""
+
+
+class ControlServer:
+    """Serves ``handlers`` by name on the socket of the mount with ``device``.
+
+    INVARIANT: the socket's file is there from ``listen`` to ``close``.
+    """
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = handlers
+        self._listener: trio.SocketListener | None = None
+        self._scope = trio.CancelScope()
+        self._path = ""
+        self._clients = 0
+
+    def listen(self, directory: str, device: str) -> None:
+        """Make the socket. Raises OSError; the mount does without then.
+
+        ``directory`` is one that only we can enter (``location.make_directory``).
+        """
+        path = os.path.join(directory, socket_name(device))
+        try:
+            os.unlink(path)  # of a mount that had this number before and was killed
+        except FileNotFoundError:
+            pass
+        plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            plain.bind(path)  # nobody else can enter the directory, whatever the umask makes of its mode
+            plain.listen(MOST_CLIENTS)
+        except BaseException:
+            plain.close()
+            raise
+        self._path = path
+        self._listener = trio.SocketListener(trio.socket.from_stdlib_socket(plain))
+
+    async def run(self) -> None:
+        """Serve until ``close``."""
+        if self._listener is not None:
+            with self._scope:
+                await trio.serve_listeners(self._serve, [self._listener])
+
+    def close(self) -> None:
+        """End every request and remove the socket. Idempotent."""
+        self._scope.cancel()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            try:
+                os.unlink(self._path)
+            except OSError:
+                pass
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        """One connection, to its end."""
+        if self._clients >= MOST_CLIENTS or not _may_ask(stream):
+            await stream.aclose()
+            return
+        self._clients += 1
+        try:
+            async with stream:
+                await self._converse(stream)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # the client is gone, or as good as gone
+        except* Exception:
+            log.exception("internal error in a request: please report it")
+        finally:
+            self._clients -= 1
+
+    async def _converse(self, stream: trio.SocketStream) -> None:
+        try:
+            with trio.fail_after(REQUEST_LIMIT):
+                request = await _receive_request(stream)
+        except ControlError as error:
+            await _send(stream, protocol.failed_line(f"the mount was sent {error}"))
+            return
+        if request is None:
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch, stream, nursery.cancel_scope)
+            await _send(stream, await self._answer(request, stream))
+            nursery.cancel_scope.cancel()
+
+    async def _answer(self, request: Request, stream: trio.SocketStream) -> bytes:
+        """The last line of the answer."""
+        handler = self._handlers.get(request.name)
+        if handler is None:
+            return protocol.failed_line(
+                f"the mount knows no request {request.name[:40]!r}: is it an older sftpfs?"
+            )
+
+        async def tell(values: Values) -> None:
+            await _send(stream, protocol.progress_line(values))
+
+        try:
+            return protocol.done_line(await handler(request.arguments, tell))
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ExceptionGroup):
+            raise
+        except OSError as error:
+            return protocol.failed_line(error.strerror or str(error), error.errno or errno.EIO)
+        except (MountError, ControlError) as error:
+            return protocol.failed_line(str(error))
+        except Exception:
+            log.exception("internal error in the request %s: please report it", request.name)
+            return protocol.failed_line("an internal error; the mount's log says more")
+
+
+async def _receive_request(stream: trio.SocketStream) -> Request | None:
+    """The one request, or None where the client went without. Raises ControlError."""
+    lines = protocol.Lines(protocol.MAX_REQUEST)
+    while data := await stream.receive_some():
+        complete = lines.feed(data)
+        if complete:
+            return protocol.parse_request(complete[0])
+    return None
+
+
+async def _watch(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    """Withdraw the request when the client goes, or talks on."""
+    try:
+        await stream.receive_some(1)
+    except trio.BrokenResourceError:
+        pass
+    scope.cancel()
+
+
+async def _send(stream: trio.SocketStream, line: bytes) -> None:
+    with trio.fail_after(SEND_LIMIT):
+        await stream.send_all(line)
+
+
+def _may_ask(stream: trio.SocketStream) -> bool:
+    """True for the mount's owner, and for root, who may become the owner anyway (SO_PEERCRED, unix(7))."""
+    size = struct.calcsize("3i")
+    credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    _, uid, _ = struct.unpack("3i", credentials)
+    return uid in (0, os.geteuid())

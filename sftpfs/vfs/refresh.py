@@ -1,0 +1,121 @@
+"""Refreshing on request: what is known of a path is doubted, and asked for anew where the kernel knows it.
+
+The kernel cannot be told to doubt a whole tree, and forgetting the name of a directory
+somebody works in would make that directory nameless for them. Therefore every directory
+the kernel knows is listed anew, and it is told of the names that came, went or lead
+elsewhere, and of the inodes whose attributes and pages it may hold.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+import trio
+
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.listings import Listings
+from sftpfs.vfs.resolver import Resolver
+from sftpfs.vfs.tree import Tree
+
+LISTINGS_TOGETHER = 16
+"""Directories listed at once: they share the metadata connection with what somebody waits for."""
+
+GONE_ERRORS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
+"""Why a directory cannot be listed that the listing above it will tell of."""
+
+
+class Outdated:
+    """What the kernel has to forget."""
+
+    __slots__ = ("entries", "inodes", "problems")
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[int, bytes]] = []
+        """Names, with the inode number of their directory."""
+        self.inodes: list[int] = []
+        """Inodes whose attributes and pages are in doubt."""
+        self.problems: list[tuple[bytes, OSError]] = []
+        """Directories that could not be listed anew, by their path on the server."""
+
+
+class Refresher:
+    """Carries out refreshes for whoever looks after the mount."""
+
+    def __init__(self, tree: Tree, listings: Listings, resolver: Resolver) -> None:
+        self._tree = tree
+        self._listings = listings
+        self._resolver = resolver
+
+    async def refresh(self, names: list[bytes], listed: Callable[[int, int], None]) -> Outdated:
+        """Refresh what ``names`` lead to from the root, with everything below it that is known.
+
+        ``listed`` is called with the directories done and those there are. Raises what the
+        server says of the path itself, all leases gone by then.
+        """
+        outdated = Outdated()
+        inode = self._tree.root
+        for name in names:
+            parent = inode
+            known = parent.directory.children.get(name) if parent.directory is not None else None
+            if known is None:
+                self._forget_absence(parent, name, outdated)
+                return outdated
+            inode = known
+        doubted = self._tree.doubt(inode)
+        if inode.parent is not None:
+            parent, name = inode.parent, inode.name
+            if await self._resolver.lookup(parent, name) is not inode:
+                outdated.entries.append((parent.number, name))
+        await self._list(doubted, outdated, listed)
+        outdated.inodes = list({each.number for each in doubted if each.lookups})
+        return outdated
+
+    def _forget_absence(self, parent: Inode, name: bytes, outdated: Outdated) -> None:
+        """A name we know nothing of may be known as missing, here and to the kernel."""
+        if parent.directory is not None:
+            parent.directory.absent_until = 0.0
+            self._tree.negatives.discard(parent.number, name)
+            outdated.entries.append((parent.number, name))
+
+    async def _list(
+        self, doubted: list[Inode], outdated: Outdated, listed: Callable[[int, int], None]
+    ) -> None:
+        """List anew what the kernel knows of the directories among ``doubted``."""
+        directories = [each for each in doubted if each.directory is not None and each.lookups]
+        waiting = iter(directories)
+        done = 0
+
+        async def work() -> None:
+            nonlocal done
+            for directory in waiting:
+                await self._list_one(directory, outdated)
+                done += 1
+                listed(done, len(directories))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(LISTINGS_TOGETHER, len(directories))):
+                nursery.start_soon(work)
+
+    async def _list_one(self, inode: Inode, outdated: Outdated) -> None:
+        directory = inode.directory
+        assert directory is not None
+        before = dict(directory.children)
+        path = self._tree.path(inode)
+        try:
+            while directory.listing is not None:  # begun before the doubt: what it says is no answer
+                await directory.listing.slot.wait()
+            await self._listings.refresh(inode)
+        except OSError as problem:
+            if problem.errno not in GONE_ERRORS and path is not None:
+                outdated.problems.append((path, problem))
+            outdated.entries += [
+                (inode.number, name) for name, child in before.items() if not child.directory
+            ]
+            return
+        after = directory.children
+        outdated.entries += [
+            (inode.number, name)
+            for name in before.keys() | after.keys()
+            if before.get(name) is not after.get(name)
+        ]
