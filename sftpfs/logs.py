@@ -11,6 +11,8 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sftpfs.errors import Failure, MountError
 
@@ -110,6 +112,30 @@ class LatestProblem(logging.Handler):
 
 
 latest_problem = LatestProblem()
+
+
+class _Watcher(logging.Handler):
+    """Hands every line on."""
+
+    def __init__(self, watcher: Callable[[float, str, str], None]) -> None:
+        super().__init__()
+        self._watcher = watcher
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand it on."""
+        self._watcher(record.created, record.levelname, printable(record.getMessage()))
+
+
+@contextmanager
+def watching(watcher: Callable[[float, str, str], None]) -> Iterator[None]:
+    """``watcher`` is called with (seconds since 1970, level, text) of what is logged meanwhile."""
+    handler = _Watcher(watcher)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 def start(log_file: str | None, verbose: bool, debug: bool) -> None:

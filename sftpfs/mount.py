@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable
 import trio
 
 from sftpfs import logs, mountpoint
+from sftpfs.aio import Slot
 from sftpfs.config import MountConfig, SymlinkPolicy, TransportKind
 from sftpfs.control.location import make_directory
 from sftpfs.control.mounted import Mounted
@@ -41,6 +42,9 @@ YOUNG_OBJECTS = 50_000
 
 LEAVE_LIMIT = 1.0
 """Seconds the kernel has to end a session after the unmount; longer means somebody still is inside."""
+
+FAREWELL_LIMIT = 1.0
+"""Seconds to tell a person who waits for the unmount that it is done."""
 
 CLOSE_LIMIT = 5.0
 """Seconds for connections and their processes to end; then they are left to notice it themselves."""
@@ -112,7 +116,7 @@ async def serve(config: MountConfig, prompter: Prompter, report_ready: Callable[
 
 
 class _Service:
-    """One mount's life in the trio loop.
+    """One mount's life in the trio loop; the ``Life`` that requests of people see.
 
     INVARIANT: ``_fuse_mount`` is set from ready to the end, and only then.
     """
@@ -121,6 +125,8 @@ class _Service:
         "_config",
         "_control",
         "_drain_scope",
+        "_drained",
+        "_farewells",
         "_fuse_mount",
         "_pool",
         "_prompter",
@@ -138,6 +144,8 @@ class _Service:
         self._fuse_mount: FuseMount | None = None
         self._start_scope = trio.CancelScope()
         self._drain_scope = trio.CancelScope(shield=True)
+        self._drained: Slot[list[str]] = Slot()
+        self._farewells: list[trio.Event] = []
         self._stops = 0
 
     async def run(self, nursery: trio.Nursery) -> int:
@@ -189,7 +197,14 @@ class _Service:
         if mounted is None:
             return
         view = Mounted(
-            self._config, remote, fuse_mount.filesystem, pool.statistics, fuse_mount.forget, time.time()
+            self._config,
+            remote,
+            fuse_mount.filesystem,
+            pool.statistics,
+            fuse_mount.forget,
+            self,
+            fuse_mount.tracer,
+            time.time(),
         )
         control = ControlServer(Requests(view).handlers())
         try:
@@ -210,14 +225,15 @@ class _Service:
             if not served:
                 # Something broke; what it broke may be what drain waits for.
                 self._drain_scope.deadline = trio.current_time() + self._config.pool.timeout
-            status = await self._drain(fuse_mount)
+            failures = await self._drain(fuse_mount)
             fuse_mount.close()
             if mounted is not None:
                 mountpoint.detach(self._config.mountpoint, mounted.device)
+            await self._say_farewell(failures)
         log.info("unmounted %s", self._config.mountpoint)
-        return status
+        return DATA_LOST_STATUS if failures else 0
 
-    async def _drain(self, fuse_mount: FuseMount) -> int:
+    async def _drain(self, fuse_mount: FuseMount) -> list[str]:
         failures: list[str] = []
         with self._drain_scope:
             failures = await fuse_mount.drain()
@@ -225,7 +241,34 @@ class _Service:
             failures = ["not all data could be written before the end"]
         for failure in failures:
             log.error("data lost: %s", failure)
-        return DATA_LOST_STATUS if failures else 0
+        return failures
+
+    async def _say_farewell(self, failures: list[str]) -> None:
+        """Let those who wait for the end hear of it."""
+        self._drained.set(failures)
+        with trio.move_on_after(FAREWELL_LIMIT, shield=True):
+            for told in self._farewells:
+                await told.wait()
+
+    async def detach(self, lazy: bool) -> bool:
+        """As ``Life.detach``."""
+        return self._fuse_mount is None or await self._fuse_mount.detach(lazy)
+
+    def give_up(self) -> None:
+        """As ``Life.give_up``."""
+        if self._fuse_mount is not None:
+            self._fuse_mount.abandon()
+        self._drain_scope.cancel()
+
+    async def drained(self) -> list[str]:
+        """As ``Life.drained``."""
+        return await self._drained.wait()
+
+    def attend(self) -> trio.Event:
+        """As ``Life.attend``."""
+        told = trio.Event()
+        self._farewells.append(told)
+        return told
 
     async def watch_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         """Turn signals into what they mean now."""
@@ -243,7 +286,7 @@ class _Service:
                 self._fuse_mount.terminate()
             else:
                 # Whoever asks three times does not want to wait for the server.
-                self._drain_scope.cancel()
+                self.give_up()
 
     async def _leave(self, fuse_mount: FuseMount) -> None:
         """Unmount; where somebody stays inside, end without them."""

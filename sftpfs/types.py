@@ -59,6 +59,29 @@ class WholeFile(NamedTuple):
     data: Buffer
 
 
+class Operation(NamedTuple):
+    """One request of the kernel's, answered: for whoever watches the mount."""
+
+    at: float
+    """When it came, seconds since 1970."""
+    name: str
+    path: str
+    """From the root of the mount."""
+    detail: str
+    outcome: str
+    """``ok``, a number of bytes, or the errno's name."""
+    seconds: float
+
+
+class RunningOperation(NamedTuple):
+    """One that waits for its answer, for ``seconds`` so far."""
+
+    name: str
+    path: str
+    detail: str
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeChange:
     """What a SETSTAT is to change; None leaves a thing as it is.

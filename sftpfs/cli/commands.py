@@ -5,10 +5,20 @@ Owns rows only; what a command does is in ``sftpfs/cli/run/``.
 
 from __future__ import annotations
 
-from sftpfs.cli.command import Argument, Command, Count, Word
+from sftpfs.cli import values
+from sftpfs.cli.command import Argument, Command, Count, Switch, Word
 
 _MOUNT = Argument("MNT", "the mountpoint, or any path below it", Word.MOUNTPOINT)
 _PATHS = Argument("PATH", "files or directories in a mount", Word.PATH, Count.SOME)
+
+
+def _interval(text: str) -> float:
+    """Seconds between two looks, as the mount allows them."""
+    value = values.seconds(text)
+    if not 0.1 <= value <= 60:
+        raise ValueError("0.1 to 60 seconds")
+    return value
+
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -19,11 +29,59 @@ COMMANDS: tuple[Command, ...] = (
         (Argument("MNT", _MOUNT.help, Word.MOUNTPOINT, Count.OPTIONAL),),
     ),
     Command(
+        "stats",
+        "every counter, for programs; without MNT, of all mounts of yours",
+        "Prints what the mount has counted since it was made. With --json (the default) an object "
+        "with a list of mounts; the counts of a latency histogram belong to the upper ends in "
+        "latency_bounds, seconds, and the last to what took longer. With --prometheus the text "
+        "that a node exporter's textfile collector takes.",
+        (Argument("MNT", _MOUNT.help, Word.MOUNTPOINT, Count.OPTIONAL),),
+        (
+            Switch(("--json",), "as JSON (default)", excludes="form"),
+            Switch(("--prometheus",), "in Prometheus's text format", excludes="form"),
+        ),
+    ),
+    Command(
         "flush",
         "wait until all that was written is on the server",
         "Sends what was written through the mount and waits until the server has acknowledged it. "
         "Ends with status 74 where something could not be written.",
         (_MOUNT,),
+    ),
+    Command(
+        "top",
+        "watch a mount at work",
+        "Shows, every second: what goes over the network, the requests to the server and the "
+        "operations of programs with how long they take (half, 95 and 99 of 100 take at most that), "
+        "how often the caches and what was fetched ahead were of use, and the slowest operations, "
+        "those that still wait first. Those that came before top was started are not among them. "
+        "Without a terminal it shows that once.",
+        (_MOUNT,),
+        (Switch(("-i", "--interval"), "time between two looks", _interval, "SECONDS", default="1"),),
+    ),
+    Command(
+        "log",
+        "what a mount logs, as it does; with --trace every operation",
+        "Follows the mount's log from now on, until Ctrl-C. With --trace each request of the kernel "
+        "is a line: when it came, what it was, the path in the mount, what it was answered, how long "
+        "that took. Watching costs a little; nobody watching costs nothing.",
+        (_MOUNT,),
+        (Switch(("--trace",), "a line for every operation"),),
+    ),
+    Command(
+        "umount",
+        "bring everything to the server and unmount",
+        "Waits until all that was written is on the server, showing how much is left, then unmounts "
+        "and waits for the mount's process. Where somebody uses the mount it says who, and where "
+        "something could not be written it says what; the mount stays then.",
+        (_MOUNT,),
+        (
+            Switch(
+                ("--force",),
+                "unmount although somebody uses it, and without what the server does not take "
+                "within three seconds; says what is lost",
+            ),
+        ),
     ),
     Command(
         "refresh",
@@ -32,6 +90,15 @@ COMMANDS: tuple[Command, ...] = (
         "and makes the kernel forget it too: names, attributes and content. For changes made "
         "elsewhere that shall be seen before the leases end. What was written here and is not on "
         "the server yet is kept.",
+        (_PATHS,),
+    ),
+    Command(
+        "warm",
+        "fetch listings and content ahead",
+        "Lists everything below the paths and reads every file through the mount, many at once, and "
+        "shows how far it is. The kernel and the mount keep it: content as long as there is memory "
+        "and the file does not change, names and attributes as long as their leases last "
+        "(dcache_timeout=). Links are not followed.",
         (_PATHS,),
     ),
 )

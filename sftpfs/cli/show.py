@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TextIO
@@ -66,8 +67,17 @@ def clock(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
+def bar(part: float, width: int) -> str:
+    """``[#####.....]`` for a part of 0 to 1."""
+    filled = round(max(0.0, min(1.0, part)) * width)
+    return f"[{'#' * filled}{'.' * (width - filled)}]"
+
+
 class ProgressLine:
-    """One line on a terminal that is written over again and again; nothing where there is none."""
+    """One line on a terminal that is written over again and again; nothing where there is none.
+
+    Never longer than the terminal is wide: a line that wraps could not be written over.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -76,6 +86,8 @@ class ProgressLine:
 
     def show(self, text: str) -> None:
         """Show ``text`` in place of what was shown."""
+        if self._terminal:
+            text = text[: (os.get_terminal_size(self._stream.fileno()).columns or 80) - 1]
         if self._terminal and text != self._shown:
             self._shown = text
             self._stream.write(f"\r\x1b[K{text}")

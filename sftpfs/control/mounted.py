@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+import trio
 
 from sftpfs.config import MountConfig
 from sftpfs.remote.api import Remote
+from sftpfs.types import Operation, RunningOperation
 from sftpfs.vfs.filesystem import Filesystem
+
+
+class Life(Protocol):
+    """The end of the mount, as far as requests have to do with it."""
+
+    async def detach(self, lazy: bool) -> bool:
+        """Take the mount out of the tree, as umount(8) does; False where somebody uses it and not ``lazy``.
+
+        The mount then serves whoever is still inside, brings what is dirty to the server and ends.
+        """
+
+    def give_up(self) -> None:
+        """End without whoever is inside and without what is not on the server yet."""
+
+    async def drained(self) -> list[str]:
+        """Wait until the mount has nothing to do any more; a line for each file that was lost."""
+
+    def attend(self) -> trio.Event:
+        """Somebody waits for ``drained``; the mount ends once the event is set, or a moment later."""
+
+
+class Tracer(Protocol):
+    """The kernel's requests, one by one, for as long as somebody looks."""
+
+    def watching(self, watcher: Callable[[Operation], None]) -> AbstractContextManager[None]:
+        """``watcher`` is called with every request answered while the context lasts."""
+
+    def running(self) -> list[RunningOperation]:
+        """The requests not answered yet that came since somebody looks, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,5 +55,7 @@ class Mounted:
     """The pool's statistics."""
     forget: Callable[[Iterable[tuple[int, bytes]], Iterable[int]], Awaitable[None]]
     """Makes the kernel forget names (directory's inode number, name), and what it holds of inodes."""
+    life: Life
+    tracer: Tracer
     since: float
     """When it was mounted, seconds since 1970."""

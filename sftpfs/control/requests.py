@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import trio
 
-from sftpfs.control import report
+from sftpfs.control import report, watching
 from sftpfs.control.mounted import Mounted
 from sftpfs.control.protocol import ControlError, Values
 from sftpfs.control.server import Handler, Tell
@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 PROGRESS_INTERVAL = 0.25
 """Seconds between two lines of progress: a person sees it move."""
+
+FORCED_PATIENCE = 3.0
+"""Seconds a forced unmount gives what is dirty while the server can be reached."""
 
 MOST_PROBLEMS = 20
 """Lines of failures that are sent; of more the number is told."""
@@ -37,6 +40,9 @@ class Requests:
             "statistics": self.statistics,
             "flush": self.flush,
             "refresh": self.refresh,
+            "umount": self.umount,
+            "log": partial(watching.follow_log, self._mounted),
+            "top": partial(watching.top, self._mounted),
         }
 
     async def status(self, arguments: Values, tell: Tell) -> Values:
@@ -85,6 +91,41 @@ class Requests:
             "changed": len(outdated.entries),
             "problems": problems[:MOST_PROBLEMS],
         }
+
+    async def umount(self, arguments: Values, tell: Tell) -> Values:
+        """Everything to the server, then out of the tree; answered when the mount has ended.
+
+        EBUSY where somebody uses it, EIO where something could not be written: the mount stays
+        then. ``force`` goes on all the same; what it costs is told as ``lost``.
+        """
+        life = self._mounted.life
+        force = arguments.get("force") is True
+        if force:
+            await self._give_up(tell)
+        else:
+            failures = await beside(self._mounted.filesystem.flush, partial(self._tell_what_waits, tell))
+            if failures:
+                return {"failures": failures[:MOST_PROBLEMS], "failed": len(failures)}
+        told = life.attend()
+        try:
+            if not await life.detach(lazy=force):
+                raise OSError(errno.EBUSY, "somebody uses it")
+            if force:
+                life.give_up()
+            failures = await beside(life.drained, partial(self._tell_what_waits, tell))
+            await tell({"failures": failures[:MOST_PROBLEMS], "failed": len(failures), "ended": True})
+        finally:
+            told.set()
+        return {}
+
+    async def _give_up(self, tell: Tell) -> None:
+        """Save what can be had quickly, and tell what will be lost."""
+        filesystem = self._mounted.filesystem
+        if self._mounted.connections()["lost_for"] is None:
+            with trio.move_on_after(FORCED_PATIENCE):
+                await beside(filesystem.flush, partial(self._tell_what_waits, tell))
+        lost = [[filesystem.name(number), size] for number, size in filesystem.contents.dirty() if size]
+        await tell({"lost": lost[:MOST_PROBLEMS], "lost_files": len(lost)})
 
 
 async def beside(work: Callable[[], Awaitable[T]], meanwhile: Callable[[], Awaitable[None]]) -> T:

@@ -19,6 +19,7 @@ from sftpfs.errors import Failure, MountError
 from sftpfs.fuse import turns
 from sftpfs.fuse.operations import Operations, outdate_all, outdate_attributes
 from sftpfs.fuse.reply import Replies
+from sftpfs.fuse.trace import Tracer
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes
 from sftpfs.vfs.filesystem import Filesystem
@@ -43,6 +44,7 @@ class FuseMount:
         self._config = config
         self.filesystem = Filesystem(config, remote, root, attributes)
         self._mounted = False
+        self._scope: trio.CancelScope | None = None
 
     def mount(self) -> None:
         """Attach to the kernel. Raises MountError with what the system said."""
@@ -55,6 +57,7 @@ class FuseMount:
                 f"the kernel refused to mount {self._config.mountpoint} ({problem}): "
                 "check the options given with -o and that /dev/fuse may be used",
             ) from None
+        self.tracer = Tracer(self._operations, self.filesystem)
         self._mounted = True
         self.filesystem.outdate = outdate_attributes
 
@@ -77,6 +80,7 @@ class FuseMount:
     async def run(self) -> None:
         """Serve the kernel until unmounted or terminated."""
         async with trio.open_nursery() as nursery:
+            self._scope = nursery.cancel_scope
             nursery.start_soon(self.filesystem.contents.run)
             nursery.start_soon(self.filesystem.background.run)
             nursery.start_soon(self._widen_read_ahead)
@@ -92,9 +96,13 @@ class FuseMount:
     async def unmount(self) -> None:
         """Unmount as umount(8) would, so that the kernel hands over what it still holds;
         where the mount is busy detach it. ``run`` returns once the last user is gone."""
-        await _unmount_command(self._config.mountpoint, lazy=False)
-        if _is_mounted(self._config.mountpoint):
-            await _unmount_command(self._config.mountpoint, lazy=True)
+        if not await self.detach(lazy=False):
+            await self.detach(lazy=True)
+
+    async def detach(self, lazy: bool) -> bool:
+        """Unmount once, ``lazy`` also where somebody uses it; True where it is out of the tree."""
+        await _unmount_command(self._config.mountpoint, lazy)
+        return not _is_mounted(self._config.mountpoint)
 
     async def forget(self, entries: Iterable[tuple[int, bytes]], inodes: Iterable[int]) -> None:
         """Make the kernel look up these names (directory's inode number, name) anew and drop the
@@ -108,6 +116,11 @@ class FuseMount:
     def terminate(self) -> None:
         """Make ``run`` return although the mount may be busy."""
         pyfuse3.terminate()
+
+    def abandon(self) -> None:
+        """Make ``run`` return at once: requests under way get no answer but the end of the mount."""
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def drain(self) -> list[str]:
         """All dirty data to the server; a line for each file that failed."""

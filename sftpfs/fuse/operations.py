@@ -75,6 +75,11 @@ class Operations(pyfuse3.Operations):
         """The kernel is told our terms as soon as this returns, without a task being run between."""
         self.initialised.set()
 
+    def inode_of(self, handle: int) -> Inode | None:
+        """The inode an open file or directory of the kernel's belongs to."""
+        opened = self._files.get(handle) or self._directories.get(handle)
+        return opened.inode if opened is not None else None
+
     def _pinned(self, inode: Inode) -> EntryAttributes:
         reply = self._replies.entry(inode)
         self._tree.pin(inode)

@@ -84,6 +84,7 @@ class Connection:
             "generation": self.session.generation,
             "kind": self.role.value,
             "outstanding": self.outstanding,
+            "unanswered": self.session.outstanding,
             "age": trio.current_time() - self.opened_at,
         }
 

@@ -25,6 +25,7 @@ from sftpfs.errors import Failure, MountError, SessionLostError
 from sftpfs.remote.connection import Connection, Role, open_connection
 from sftpfs.remote.growth import Growth
 from sftpfs.remote.reconnect import Reconnection
+from sftpfs.sftp.table import SessionStatistics
 from sftpfs.transport.api import Connector, Transport
 from sftpfs.types import ServerCapabilities
 
@@ -64,6 +65,7 @@ class Pool:
         self._connector = connector
         self._nursery = nursery
         self._connections: list[Connection] = []
+        self._past = SessionStatistics()  # what connections counted that have ended
         self._metadata: Connection | None = None
         self._closed = False
         self._generation = 0
@@ -169,8 +171,20 @@ class Pool:
                 await connection.ended.wait()
 
     def statistics(self) -> dict[str, Any]:
-        """A snapshot for people: each live connection and the pool's own counters."""
+        """A snapshot for people: each live connection, the pool's own counters, and what was counted
+        over all connections there ever were."""
+        total = SessionStatistics()
+        for counted in (self._past, *(connection.session.statistics for connection in self._connections)):
+            total.add(counted)
         return {
+            "total": {
+                "requests": total.requests,
+                "replies": total.replies,
+                "bytes_sent": total.bytes_sent,
+                "bytes_received": total.bytes_received,
+                "hostile_names": total.hostile_names,
+                "latencies": {kind: histogram.values() for kind, histogram in total.latencies.items()},
+            },
             "connections": [connection.statistics() for connection in self._connections],
             "maximum": self.config.max_connections,
             "reconnects": self._reconnection.count,
@@ -219,6 +233,7 @@ class Pool:
         """Forget a session that ended, whatever ended it."""
         connection.session.close("the session ended")
         self._connections.remove(connection)
+        self._past.add(connection.session.statistics)
         connection.ended.set()
         if connection in self.bulk:
             self.bulk.remove(connection)

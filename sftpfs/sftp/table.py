@@ -21,6 +21,7 @@ import trio
 
 from sftpfs.aio import ByteStream, Slot
 from sftpfs.errors import ProtocolError, SessionLostError, Status, StatusError
+from sftpfs.latency import Histogram
 from sftpfs.sftp import packets
 from sftpfs.sftp.packets import Decoder
 from sftpfs.sftp.replies import decode_data, decode_listing, decode_status
@@ -74,6 +75,7 @@ class SessionStatistics:
         "bytes_sent",
         "hostile_names",
         "last_latency",
+        "latencies",
         "minimum_latency",
         "replies",
         "requests",
@@ -88,12 +90,25 @@ class SessionStatistics:
         self.bytes_sent = 0
         self.waits = 0
         """Requests sent while none was outstanding: for a single-threaded user, dependent round trips."""
+        self.latencies: dict[str, Histogram] = {}
+        """How long requests took, by the kind's name."""
         self.last_latency = 0.0
         """Seconds from the latest answered request to its reply."""
         self.minimum_latency = float("inf")
         """The least of all latencies: an estimate of the round trip."""
         self.hostile_names = 0
         """Names dropped from listings because no file can have them."""
+
+    def add(self, other: SessionStatistics) -> None:
+        """Count what ``other`` counted, too: it is at its end."""
+        for kind, count in other.requests.items():
+            self.requests[kind] = self.requests.get(kind, 0) + count
+        for kind, histogram in other.latencies.items():
+            self.latencies.setdefault(kind, Histogram()).add(histogram)
+        self.replies += other.replies
+        self.bytes_received += other.bytes_received
+        self.bytes_sent += other.bytes_sent
+        self.hostile_names += other.hostile_names
 
 
 class RequestTable:
@@ -329,6 +344,11 @@ class RequestTable:
         statistics.last_latency = latency = now - request.sent
         if latency < statistics.minimum_latency:
             statistics.minimum_latency = latency
+        name = request.kind.name
+        histogram = statistics.latencies.get(name)
+        if histogram is None:
+            histogram = statistics.latencies[name] = Histogram()
+        histogram.count(latency)
         self._last_reply = now
 
     def _result(self, request: Request[Any], packet_type: int, payload: memoryview) -> Any:

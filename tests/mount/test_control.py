@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -329,3 +332,53 @@ def test_another_users_mount_is_not_looked_into(make_mount: MakeMount) -> None:
     found = say("status", mount.path, prefix=other, env=environment(PYTHONDONTWRITEBYTECODE="1"))
     assert found.status == NOT_MOUNTED
     assert "belongs to user 0: only its owner may look into it" in found.stderr
+
+
+# -- stats -----------------------------------------------------------------------------------
+
+
+def test_counters_of_all_connections_there_were(make_mount: MakeMount, counting_proxy: CountingProxy) -> None:
+    mount = make_mount("max_conns=1", port=counting_proxy.port)
+    mount.expect("the connection to the server is lost|the connection is back")
+    (mount.path / "f").write_bytes(b"x" * 100_000)
+    before = statistics(mount)
+    assert before["pool"]["total"]["bytes_sent"] > 100_000
+    assert sum(before["pool"]["total"]["latencies"]["write"]["counts"]) >= 1
+    counting_proxy.cut()
+    eventually(lambda: statistics(mount)["pool"]["reconnects"] == 1, what="the connection back")
+    after = statistics(mount)["pool"]["total"]
+    for kind, count in before["pool"]["total"]["requests"].items():
+        assert after["requests"][kind] >= count
+    assert after["bytes_sent"] > before["pool"]["total"]["bytes_sent"]
+
+
+def statistics(mount: Mount) -> dict[str, Any]:
+    """``sftpfs stats`` of one mount."""
+    found = say("stats", mount.path)
+    assert found.status == 0, found.stderr
+    values = json.loads(found.stdout, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    (only,) = values["mounts"]
+    assert isinstance(only, dict)
+    return only
+
+
+SAMPLE = re.compile(r'[a-z_]+{(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)+} [0-9.e+-]+')
+
+
+def test_prometheus_takes_the_counters(make_mount: MakeMount, tmp_path: Path) -> None:
+    odd = tmp_path / 'a "quoted\\ name'
+    odd.mkdir()
+    mount = make_mount(backing=odd)
+    os.listdir(mount.path)
+    found = say("stats", "--prometheus")
+    assert found.status == 0, found.stderr
+    names = []
+    for line in found.stdout.splitlines():
+        if line.startswith("#"):
+            assert line.split()[1] in ("HELP", "TYPE")
+        else:
+            assert SAMPLE.fullmatch(line), line
+            names.append(line.partition("{")[0])
+    assert "sftpfs_request_duration_seconds_bucket" in names
+    assert "sftpfs_dirty_bytes" in names
+    assert 'a \\"quoted\\\\ name' in found.stdout

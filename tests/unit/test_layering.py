@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "sftpfs"
 
-BASE = {"types", "errors", "aio", "config", "__init__"}
+BASE = {"types", "errors", "aio", "config", "latency", "__init__"}
 API = {"remote.api"}
 
 ALLOWED: dict[str, set[str]] = {
@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "aio": set(),
     "config": set(),
+    "latency": set(),
     "__init__": set(),
     "sftp": BASE,
     "transport": BASE,
@@ -43,6 +44,7 @@ LIBRARIES = {
     "asyncio": {"transport"},
     "cryptography": {"transport"},
     "cachetools": {"vfs", "data"},
+    "rich": {"cli"},
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -79,11 +79,9 @@ def _connections(values: Values) -> str:
 
 
 def _traffic(values: Values) -> str:
-    connections = values["pool"]["connections"]
-    received = sum(one["bytes_received"] for one in connections)
-    sent = sum(one["bytes_sent"] for one in connections)
-    requests = sum(sum(one["requests"].values()) for one in connections)
-    return f"{size(received)} received, {size(sent)} sent, {several(requests, 'request')}"
+    total = values["pool"]["total"]
+    requests = several(sum(total["requests"].values()), "request")
+    return f"{size(total['bytes_received'])} received, {size(total['bytes_sent'])} sent, {requests}"
 
 
 def _names(mount: Values) -> str:

@@ -1,0 +1,43 @@
+"""``sftpfs log MNT``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from typing import Any
+
+from sftpfs.cli.show import latency, several
+from sftpfs.control.client import connect_to
+from sftpfs.logs import printable
+from sftpfs.process import to_stderr
+
+
+def run(given: Namespace) -> int:
+    """Print until interrupted or the mount ends."""
+    client, _ = connect_to(given.mnt)
+    try:
+        with client:
+            for message in client.stream("log", trace=given.trace):
+                if message.get("dropped"):
+                    to_stderr(f"{several(message['dropped'], 'line')} left out, they came too fast")
+                for line in message.get("lines", ()):
+                    sys.stdout.write(printable(shown(line)) + "\n")
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        pass  # how a person ends it
+    except BrokenPipeError:
+        sys.stdout = None  # | head: nobody reads any more
+    return 0
+
+
+def shown(line: list[Any]) -> str:
+    """One line of the log, or one operation."""
+    at, kind, *rest = line
+    when = time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1e6):06}"
+    if kind == "log":
+        level, text = rest
+        return f"{when} {level}: {text}"
+    name, path, detail, outcome, seconds = rest
+    about = f"{path} ({detail})" if detail else path
+    return f"{when} {name:<10} {about} = {outcome}  {latency(seconds)}"

@@ -1,0 +1,84 @@
+"""``sftpfs umount MNT``."""
+
+from __future__ import annotations
+
+import errno
+import os
+from argparse import Namespace
+
+from sftpfs import mountpoint
+from sftpfs.cli.holders import holders
+from sftpfs.cli.run.flush import tell_failures, what_waits
+from sftpfs.cli.show import ProgressLine, several, size
+from sftpfs.control.client import Client, RequestFailedError, connect
+from sftpfs.control.location import Found, find
+from sftpfs.control.protocol import Values
+from sftpfs.errors import Failure, MountError
+from sftpfs.logs import printable
+from sftpfs.process import DATA_LOST_STATUS, to_stderr
+
+
+def run(given: Namespace) -> int:
+    """The mount is gone and everything is on the server when it returns 0."""
+    found = find(given.mnt)
+    try:
+        client = connect(found.mount)
+    except MountError:
+        if not _is_dead(found):
+            raise
+        mountpoint.detach(found.mount.path, found.mount.device)
+        to_stderr(f"the process of the mount on {found.mount.path} was gone; it is unmounted")
+        return 0
+    with client:
+        try:
+            return _umount(client, given.force)
+        except RequestFailedError as failed:
+            if failed.errno != errno.EBUSY:
+                raise
+    raise MountError(Failure.MOUNTPOINT, _busy(found.mount.path))
+
+
+def _is_dead(found: Found) -> bool:
+    try:
+        os.close(os.open(found.mount.path, os.O_RDONLY | os.O_DIRECTORY))  # stat may come from memory
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def _umount(client: Client, force: bool) -> int:
+    line = ProgressLine()
+    result: Values = {}
+    lost = False
+    try:
+        for values in client.stream("umount", force=force):
+            if "lost" in values:
+                line.clear()
+                lost = _tell_lost(values)
+            elif "failures" in values:
+                result = values
+            elif "files" in values:
+                line.show(what_waits(values) if values["files"] else "unmounting")
+    finally:
+        line.clear()
+    if lost:
+        return DATA_LOST_STATUS
+    status = tell_failures(result)
+    if status and not result.get("ended"):
+        to_stderr(f"{client.mount.path} stays mounted; sftpfs umount --force gives up what is not written")
+    return status
+
+
+def _tell_lost(values: Values) -> bool:
+    for name, count in values["lost"]:
+        to_stderr(f"lost: {printable(str(name))}, {size(count)} that the server does not have")
+    more = values["lost_files"] - len(values["lost"])
+    if more > 0:
+        to_stderr(f"and {several(more, 'further file')}")
+    return bool(values["lost"])
+
+
+def _busy(path: str) -> str:
+    users = holders(path)
+    by = f"{', '.join(users[:5])}{' and others' if len(users) > 5 else ''}" if users else "somebody"
+    return f"{path} is in use by {by}; end that, or take it away with: sftpfs umount --force {path}"

@@ -1,0 +1,89 @@
+"""``sftpfs warm PATH…``."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+
+from sftpfs.cli.show import ProgressLine, bar, duration, several, size
+from sftpfs.cli.warming import Rate, Warming
+from sftpfs.control.client import connect_to
+from sftpfs.errors import Failure
+from sftpfs.logs import printable
+from sftpfs.process import exit_status, to_stderr
+
+LOOK_INTERVAL = 0.2
+"""Seconds between two looks at how far it is."""
+
+MOST_PROBLEMS = 20
+
+BAR_WIDTH = 20
+
+
+def run(given: Namespace) -> int:
+    """Everything below the paths was listed and read when it returns 0."""
+    for path in given.path:
+        client, _ = connect_to(path)
+        with client:
+            client.ask("statistics")  # it is there and answers
+    warming, line, rate = Warming(), ProgressLine(), Rate()
+    begun = time.monotonic()
+    told = False
+    try:
+        warming.start(given.path)
+        while not warming.finished.wait(LOOK_INTERVAL):
+            line.show(progress(warming, rate.update(time.monotonic(), warming.bytes_done)))
+            if warming.listed and not told:
+                told = True
+                line.clear()
+                _tell_of_memory(warming.bytes_found)
+    finally:
+        line.clear()
+        warming.stop()
+    taken = time.monotonic() - begun
+    print(
+        f"{several(warming.files_done, 'file')} and {size(warming.bytes_done)} in "
+        f"{several(warming.directories_done, 'directory', 'directories')} fetched in {taken:.1f} s "
+        f"({size(warming.bytes_done / max(taken, 0.001))}/s)"
+    )
+    return _tell_problems(warming)
+
+
+def progress(warming: Warming, rate: float) -> str:
+    """How far it is: a bar, the rate, the time remaining."""
+    done, found = warming.bytes_done, warming.bytes_found
+    counts = (
+        f"{size(done)} of {size(found)}, {warming.files_done:,} of {several(warming.files_found, 'file')}"
+    )
+    if not warming.listed:
+        return f"listing, {counts} so far, {size(rate)}/s"
+    part = done / found if found else 1.0
+    remaining = f", {duration((found - done) / rate)} to go" if rate > 0 else ""
+    return f"{bar(part, BAR_WIDTH)} {100 * part:3.0f} %  {size(rate)}/s{remaining}  {counts}"
+
+
+def _tell_of_memory(found: int) -> None:
+    """What is read is kept in memory, as far as there is some."""
+    available = _available_memory()
+    if found > available:
+        to_stderr(
+            f"{size(found)} is more than the memory that is free here ({size(available)}): "
+            "of what is read first some will be dropped again"
+        )
+
+
+def _available_memory() -> int:
+    with open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 1 << 62
+
+
+def _tell_problems(warming: Warming) -> int:
+    for path, problem in warming.problems[:MOST_PROBLEMS]:
+        to_stderr(f"not fetched: {printable(path)}: {problem.strerror}")
+    more = len(warming.problems) - MOST_PROBLEMS
+    if more > 0:
+        to_stderr(f"and {several(more, 'further one')}")
+    return exit_status(Failure.COMMAND) if warming.problems else 0
