@@ -357,6 +357,7 @@ class FileAhead:
             inode.expires > now
             and inode.ready_until <= now
             and inode.number not in self._unused
+            and inode.number not in self._flying  # opened on its way: whoever opened it waits for it
             and not inode.handles
         )
 

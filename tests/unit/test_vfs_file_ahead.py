@@ -221,3 +221,21 @@ def test_what_nobody_opens_in_time_is_wasted() -> None:
     reader.policy.opened(children[102])
     reader.policy.plan(time.monotonic())
     assert reader.policy.tally.wasted == len(planned) * SIZE
+
+
+def test_a_file_opened_on_its_way_is_not_fetched_once_more() -> None:
+    """Several programs read one directory: the next plan may come before the file does."""
+    tree, policy = Tree(b"/srv", DIRECTORY, CacheConfig()), FileAhead()
+    tree.install_listing(
+        tree.root, Listing(DIRECTORY, [DirectoryEntry(n, a) for n, a in files(60)]), 100.0, set()
+    )
+    assert tree.root.directory is not None
+    children = list(tree.root.directory.children.values())
+    flying: set[int] = set()
+    order = [*children[:3], children[4], children[3], *children[5:9], children[3], *children[9:30]]
+    for inode in order:
+        policy.opened(inode)
+        for ahead in policy.plan(time.monotonic()):
+            assert ahead.number not in flying
+            flying.add(ahead.number)
+    assert flying
