@@ -57,6 +57,15 @@ class SessionLostError(OSError):
         super().__init__(number, reason)
 
 
+class IncompleteWriteError(OSError):
+    """A write that failed, in part or as a whole."""
+
+    def __init__(self, failure: OSError, missing: list[tuple[int, int]]) -> None:
+        super().__init__(failure.errno, failure.strerror)
+        self.missing = missing
+        """Ranges (offset, end) of which it is not known that the server has them; in order of failing."""
+
+
 class ProtocolError(Exception):
     """The server sent what SFTP v3 does not allow; the session cannot go on."""
 

@@ -9,10 +9,13 @@ mounted; afterwards it unmounts, with all data on the server.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import logging
+import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -25,15 +28,18 @@ from sftpfs.control.location import make_directory
 from sftpfs.control.mounted import Mounted
 from sftpfs.control.requests import Requests
 from sftpfs.control.server import ControlServer
-from sftpfs.errors import Failure, MountError
+from sftpfs.errors import Failure, MountError, error
 from sftpfs.fuse.mount import FuseMount
 from sftpfs.process import DATA_LOST_STATUS, guarded, run_as_daemon, to_stderr
+from sftpfs.progress import report
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.root import find_root
+from sftpfs.salvage import Salvage, state_directory
 from sftpfs.transport.api import Prompter
 from sftpfs.transport.connector import make_connector
 from sftpfs.transport.prompter import TerminalPrompter
+from sftpfs.types import Unwritten
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -87,6 +93,7 @@ def check(config: MountConfig) -> None:
     for option, given in (("allow_other", config.fuse.allow_other), ("allow_root", config.fuse.allow_root)):
         if given:
             mountpoint.check_allowed(option)
+    mountpoint.recover(config.mountpoint, config.fuse.subtype)
     mountpoint.check_mountpoint(config.mountpoint, source_name(config), config.fuse.subtype)
 
 
@@ -131,6 +138,7 @@ class _Service:
         "_pool",
         "_prompter",
         "_ready",
+        "_salvage",
         "_start_scope",
         "_stops",
     )
@@ -140,6 +148,12 @@ class _Service:
         self._prompter = prompter
         self._ready = report_ready
         self._control: ControlServer | None = None
+        self._salvage = Salvage(
+            state_directory(os.environ, os.getuid()),
+            str(config.endpoint),
+            config.mountpoint,
+            2 * config.data.dirty_bytes,  # all there is, and as much again while that is being saved
+        )
         self._pool: Pool | None = None
         self._fuse_mount: FuseMount | None = None
         self._start_scope = trio.CancelScope()
@@ -175,7 +189,7 @@ class _Service:
             await pool.start(interactive=self._prompter.available)
         remote = Server(pool, follow_symlinks=config.symlinks is SymlinkPolicy.FOLLOW)
         root = await find_root(remote, config)
-        fuse_mount = FuseMount(config, remote, root.path, root.attributes)
+        fuse_mount = FuseMount(config, remote, root.path, root.attributes, self._salvage.keep)
         fuse_mount.mount()
         try:
             if not config.delay_connect:
@@ -234,11 +248,20 @@ class _Service:
         return DATA_LOST_STATUS if failures else 0
 
     async def _drain(self, fuse_mount: FuseMount) -> list[str]:
-        failures: list[str] = []
+        """Everything to the server, or saved here; tells what is not there."""
+        config = self._config
+        unwritten: list[Unwritten] = []
         with self._drain_scope:
-            failures = await fuse_mount.drain()
+            async with trio.open_nursery() as nursery:
+                terminal = config.foreground and sys.stderr.isatty()
+                nursery.start_soon(report, lambda: fuse_mount.dirty_bytes, config.endpoint.host, terminal)
+                unwritten = await fuse_mount.drain()
+                nursery.cancel_scope.cancel()
         if self._drain_scope.cancelled_caught:
-            failures = ["not all data could be written before the end"]
+            unwritten = fuse_mount.give_up(error(errno.ECANCELED, "the mount was ended before it was done"))
+        with trio.CancelScope(shield=True):
+            saved = await trio.to_thread.run_sync(self._salvage.close)
+        failures = [_told(one, saved.get(one.path, [])) for one in unwritten]
         for failure in failures:
             log.error("data lost: %s", failure)
         return failures
@@ -301,3 +324,10 @@ class _Service:
         if self._fuse_mount is not None:
             statistics["mount"] = self._fuse_mount.statistics()
         log.info("statistics %s", json.dumps(statistics, default=str))
+
+
+def _told(unwritten: Unwritten, files: list[str]) -> str:
+    """For a person: which file, why, and where its data is."""
+    path, failure = unwritten
+    where = f"; saved in {', '.join(files)}" if files else ""
+    return f"{os.fsdecode(path)}: {failure.strerror or failure}{where}"

@@ -1,16 +1,19 @@
 """The local side before and after the mount: is the mountpoint fit, is FUSE there.
 
-Looks at the machine and changes nothing, but for ``detach``. Every failure is a
-MountError that says how to mend it.
+Looks at the machine and changes nothing, but for ``detach`` and ``recover``. Every
+failure is a MountError that says how to mend it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import logging
 import os
 import shutil
 import stat
 import subprocess
+import threading
 from typing import NamedTuple
 
 from sftpfs.errors import Failure, MountError
@@ -18,8 +21,20 @@ from sftpfs.errors import Failure, MountError
 DEVICE = "/dev/fuse"
 FUSE_CONF = "/etc/fuse.conf"
 MOUNTINFO = "/proc/self/mountinfo"
-DETACH_LIMIT = 5.0
-"""Seconds for umount -l, which does not wait for the server."""
+UNMOUNT_LIMIT = 5.0
+"""Seconds for fusermount3, which does not wait for the server."""
+
+PROBE_LIMIT = 5.0
+"""Seconds a mount's process has to answer what it can answer without the server."""
+
+MOST_DEAD = 16
+"""Dead mounts on one another; more were not made by a person."""
+
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+"""umount2(2)."""
+
+log = logging.getLogger(__name__)
 
 
 class MountedAt(NamedTuple):
@@ -84,6 +99,46 @@ def mounted_at(path: str) -> MountedAt | None:
     """What is mounted on ``path`` (absolute, no links in it), or None."""
     mounts = [mount for mount in all_mounts() if mount.path == path]
     return mounts[-1] if mounts else None
+
+
+def recover(path: str, subtype: str) -> None:
+    """Detach the mounts of ours on ``path`` whose process is gone. One that lives is never touched.
+
+    Raises MountError(MOUNTPOINT) where one can be told neither dead nor alive.
+    """
+    for _ in range(MOST_DEAD):
+        mount = mounted_at(path)
+        if mount is None or mount.type != f"fuse.{subtype}" or not _is_dead(path):
+            return
+        detach(path, mount.device)
+        if mounted_at(path) == mount:
+            return  # not ours to detach: the check of the mountpoint says so
+        log.warning("the mount of %s on %s had lost its process; it was detached", mount.source, path)
+
+
+def _is_dead(path: str) -> bool:
+    """Whether the kernel has nobody to ask about the FUSE mount on ``path``.
+
+    Opening a directory always asks the process, which answers from memory, whereas stat
+    may be answered by what the kernel itself remembers of a dead mount.
+    """
+    outcome: list[int] = []
+
+    def probe() -> None:
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            outcome.append(0)
+        except OSError as error:
+            outcome.append(error.errno or 0)
+
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(PROBE_LIMIT)
+    if not outcome:
+        raise MountError(
+            Failure.MOUNTPOINT, f"what is mounted on {path} does not answer; free it with: umount -l {path}"
+        )
+    return outcome[0] == errno.ENOTCONN
 
 
 def check_mountpoint(path: str, source: str, subtype: str) -> None:
@@ -158,16 +213,27 @@ def detach(path: str, device: str) -> None:
     Files still open there fail from then on. Quiet where it is not there any more.
     """
     mount = mounted_at(path)
-    if mount is None or mount.device != device:
+    if mount is not None and mount.device == device:
+        unmount(path, lazy=True)
+
+
+def unmount(path: str, lazy: bool) -> None:
+    """Unmount ``path``; ``lazy``: busy or not. Quiet where that is refused.
+
+    Asks the file system nothing that it would have to ask a server. The kernel may hand over
+    what it still holds, so whoever serves it calls this in a thread.
+    """
+    if os.geteuid() == 0:
+        # Not by umount(8), which looks at the mountpoint first and may call a helper.
+        ctypes.CDLL(None).umount2(os.fsencode(path), UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0))
         return
-    command = ["fusermount3", "-u", "-z", "-q", "--", path] if os.geteuid() else ["umount", "-l", "--", path]
     try:
         subprocess.run(
-            command,
+            ["fusermount3", "-u", *(["-z"] if lazy else []), "-q", "--", path],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=DETACH_LIMIT,
+            timeout=UNMOUNT_LIMIT,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

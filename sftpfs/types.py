@@ -138,3 +138,11 @@ class ServerCapabilities:
     def has(self, extension: str) -> bool:
         """True where the server advertised ``extension`` in a version we speak."""
         return extension in self.extensions
+
+
+class Unwritten(NamedTuple):
+    """A file some of which could not be written."""
+
+    path: bytes
+    """On the server."""
+    failure: OSError

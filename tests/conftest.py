@@ -6,6 +6,7 @@ made on demand.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -117,6 +118,12 @@ def nothing_left_behind(
 
 def _known(point: str) -> bool:
     return any(str(mount.path) == point for mount in mounts.live.values())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What mounts of this run cannot write they save here, not among what the machine keeps."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")

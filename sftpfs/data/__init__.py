@@ -2,6 +2,7 @@
 
 from sftpfs.data.content import Contents, FileContent
 from sftpfs.data.handle import FileHandle
+from sftpfs.data.lost import LostBytes
 from sftpfs.data.state import ContentObserver
 
-__all__ = ["ContentObserver", "Contents", "FileContent", "FileHandle"]
+__all__ = ["ContentObserver", "Contents", "FileContent", "FileHandle", "LostBytes"]

@@ -278,8 +278,17 @@ class Contents:
             for handle in content.handles:
                 if handle.error is not None:  # its program was never told
                     mount.unreported(content.number, handle.error)
-        failed = list(mount.failed.items())
-        mount.failed.clear()
+        return self._taken_failures()
+
+    def give_up(self, failure: OSError) -> list[tuple[int, OSError]]:
+        """As ``drain``, but at once: whatever is not on the server is lost, for ``failure``."""
+        for writer in list(self._mount.dirty):
+            writer.give_up(failure)
+        return self._taken_failures()
+
+    def _taken_failures(self) -> list[tuple[int, OSError]]:
+        failed = list(self._mount.failed.items())
+        self._mount.failed.clear()
         return failed
 
     async def settle_all(self) -> list[tuple[int, OSError]]:

@@ -60,7 +60,7 @@ class Rider:
         state: ContentState,
         extents: DirtyExtents[HandleState],
         handles: list[HandleState],
-        failed: Callable[[Batch, BaseException, str], None],
+        failed: Callable[[Batch, BaseException], None],
         ended: Callable[[], None],
     ) -> None:
         self.deferred = DeferredChange()
@@ -129,7 +129,7 @@ class Rider:
             if state.attributes is not None:
                 state.attributes = changed(state.attributes, outgoing.change)
         elif outgoing.demanded:
-            self._failed(outgoing.batch, problem, "mode or times could not be set")
+            self._failed(outgoing.batch, problem)
         outgoing.batch.leave()
         self._ended()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from sftpfs.aio import ByteGate
 from sftpfs.config import DataConfig
 from sftpfs.data.chunks import ChunkStore, ReadAheadBudget
+from sftpfs.data.lost import LostBytes
 from sftpfs.data.read_ahead import LinkEstimate, ReadAheadWindow
 from sftpfs.remote.api import RemoteFile
 from sftpfs.types import Attributes
@@ -30,6 +31,9 @@ class ContentObserver(Protocol):
     def content_settled(self, number: int, attributes: Attributes) -> None:
         """``attributes`` are the server's own, after all our writes to inode ``number``."""
 
+    def content_lost(self, number: int, lost: LostBytes) -> None:
+        """Inode ``number`` loses bytes for good; whose writer was or will be told of the error."""
+
     def content_outdated(self, number: int, attributes: Attributes) -> None:
         """A read found inode ``number`` changed on the server: it has ``attributes`` now."""
 
@@ -37,7 +41,7 @@ class ContentObserver(Protocol):
 class MountContent:
     """What all files of the mount share: memory, its bounds, and who has something to send."""
 
-    __slots__ = ("budget", "chunks", "config", "dirty", "failed", "gate", "link", "observer")
+    __slots__ = ("budget", "chunks", "config", "dirty", "failed", "gate", "incidents", "link", "observer")
 
     def __init__(self, config: DataConfig, observer: ContentObserver) -> None:
         self.config = config
@@ -50,6 +54,12 @@ class MountContent:
         self.dirty: dict[ContentWriter, None] = {}
         self.failed: dict[int, OSError] = {}
         """By inode number the first write that failed and was reported to nobody; taken by ``drain``."""
+        self.incidents = 0
+
+    def new_incident(self) -> int:
+        """A number for what one file loses together."""
+        self.incidents += 1
+        return self.incidents
 
     def unreported(self, number: int, failure: OSError) -> None:
         """A write of inode ``number`` failed and no handle is left to be told."""

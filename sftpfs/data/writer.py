@@ -12,6 +12,7 @@ import time
 
 from sftpfs.aio import Slot
 from sftpfs.data.extents import EXTENT_BYTES, Batch, DirtyExtents, Extent
+from sftpfs.data.lost import Losses
 from sftpfs.data.outgoing import Outgoing, Settlement
 from sftpfs.data.reader import ContentReader
 from sftpfs.data.riding import Rider
@@ -40,6 +41,7 @@ class ContentWriter:
     __slots__ = (
         "_appender",
         "_changed_ns",
+        "_losses",
         "_mount",
         "_reader",
         "_settlement",
@@ -67,7 +69,7 @@ class ContentWriter:
         """The open handles of the file, shared with its owner; read only."""
         self.failure: OSError | None = None
         """The first failed write since the file was last clean."""
-        self.rider = Rider(state, extents, handles, self._failed, self._abandon_if_unused)
+        self.rider = Rider(state, extents, handles, self._change_failed, self._abandon_if_unused)
         """Mode and times to be set after what was written so far."""
         self._state = state
         self._mount = mount
@@ -76,6 +78,7 @@ class ContentWriter:
         self._settlement: Settlement | None = None
         self._untold: OSError | None = None  # why the last FSTAT told nothing
         self._since_ns = 0  # when the oldest unsent byte was written, wall clock
+        self._losses = Losses(state.number, mount)
         self._changed_ns = 0  # when the last write or change was absorbed, wall clock
         # Closed batches not yet done, oldest first.
         self._waiting: list[Batch] = []
@@ -201,8 +204,9 @@ class ContentWriter:
             del self._under_way[owner]
         problem = outgoing.slot.error
         if problem is not None:
-            what = f"bytes {extent.offset} to {extent.end} could not be written and are lost"
-            self._failed(extent.batch, problem, what)
+            failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
+            self._losses.failed(extent, failure)
+            self._failed(extent.batch, failure)
         self.extents.finish(extent)
         self._mount.gate.release(len(extent.data))
         if self.extents.blocked:
@@ -215,9 +219,13 @@ class ContentWriter:
         if not self.extents and not self.handles and self._state.dirty:
             self.abandon()
 
-    def _failed(self, batch: Batch, problem: BaseException, what: str) -> None:
+    def _change_failed(self, batch: Batch, problem: BaseException) -> None:
         failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
-        logger.error("inode %d: %s: %s", self._state.number, what, failure.strerror or failure)
+        reason = failure.strerror or failure
+        logger.error("inode %d: mode or times could not be set: %s", self._state.number, reason)
+        self._failed(batch, failure)
+
+    def _failed(self, batch: Batch, failure: OSError) -> None:
         if batch.error is None:
             batch.error = failure
         if self.failure is None:
@@ -355,6 +363,7 @@ class ContentWriter:
         self.failure = None
         self._appender = None
         self.rider.clear()
+        self._losses.settled()
         mount.dirty.pop(self, None)
         state.settled(attributes)
         if lost or foreign:
@@ -374,6 +383,12 @@ class ContentWriter:
             attributes = attributes._replace(size=state.size, mtime=state.mtime_ns // 10**9)
         self._clean(attributes, lost=True)
         state.verify = True
+
+    def give_up(self, failure: OSError) -> None:
+        """The mount ends before everything is on the server: what is not is lost, for ``failure``."""
+        if self.extents or self.rider.busy:
+            self._losses.ended(self.extents, failure, self._appender is not None)
+            self._mount.unreported(self.number, failure)
 
     def tidy(self, now_ns: int) -> None:
         """Send what lingers unsent; ask for the attributes where nothing was changed for a while."""

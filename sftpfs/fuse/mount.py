@@ -6,22 +6,22 @@ The only owner of pyfuse3's session, which is one per process.
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import pyfuse3
 import trio
 
 from sftpfs.config import MountConfig
+from sftpfs.data import LostBytes
 from sftpfs.errors import Failure, MountError
 from sftpfs.fuse import turns
 from sftpfs.fuse.operations import Operations, outdate_all, outdate_attributes
 from sftpfs.fuse.reply import Replies
 from sftpfs.fuse.trace import Tracer
+from sftpfs.mountpoint import mounted_at, unmount
 from sftpfs.remote.api import Remote
-from sftpfs.types import Attributes
+from sftpfs.types import Attributes, Unwritten
 from sftpfs.vfs.filesystem import Filesystem
 
 log = logging.getLogger(__name__)
@@ -40,11 +40,19 @@ class FuseMount:
     Life: ``mount`` → ``prime`` → ``run`` (until unmounted or ``terminate``) → ``drain`` → ``close``.
     """
 
-    def __init__(self, config: MountConfig, remote: Remote, root: bytes, attributes: Attributes) -> None:
+    def __init__(
+        self,
+        config: MountConfig,
+        remote: Remote,
+        root: bytes,
+        attributes: Attributes,
+        keep_lost: Callable[[bytes, LostBytes], None],
+    ) -> None:
         self._config = config
-        self.filesystem = Filesystem(config, remote, root, attributes)
+        self.filesystem = Filesystem(config, remote, root, attributes, keep_lost)
         self._mounted = False
         self._scope: trio.CancelScope | None = None
+        self._device: str | None = None
 
     def mount(self) -> None:
         """Attach to the kernel. Raises MountError with what the system said."""
@@ -59,6 +67,8 @@ class FuseMount:
             ) from None
         self.tracer = Tracer(self._operations, self.filesystem)
         self._mounted = True
+        found = mounted_at(self._config.mountpoint)
+        self._device = found.device if found is not None else None
         self.filesystem.outdate = outdate_attributes
 
     async def prime(self) -> None:
@@ -91,7 +101,8 @@ class FuseMount:
     async def _widen_read_ahead(self) -> None:
         """Once the kernel has settled its own figure with us, raise it."""
         await self._operations.initialised.wait()
-        widen_read_ahead(self._config.mountpoint)
+        if self._device is not None:
+            widen_read_ahead(self._device)
 
     async def unmount(self) -> None:
         """Unmount as umount(8) would, so that the kernel hands over what it still holds;
@@ -101,8 +112,14 @@ class FuseMount:
 
     async def detach(self, lazy: bool) -> bool:
         """Unmount once, ``lazy`` also where somebody uses it; True where it is out of the tree."""
-        await _unmount_command(self._config.mountpoint, lazy)
-        return not _is_mounted(self._config.mountpoint)
+        with trio.move_on_after(UNMOUNT_PATIENCE):
+            await trio.to_thread.run_sync(unmount, self._config.mountpoint, lazy, abandon_on_cancel=True)
+        return not self._is_there()
+
+    def _is_there(self) -> bool:
+        """Whether it is this mount that the mountpoint shows."""
+        found = mounted_at(self._config.mountpoint)
+        return found is not None and found.device == self._device
 
     async def forget(self, entries: Iterable[tuple[int, bytes]], inodes: Iterable[int]) -> None:
         """Make the kernel look up these names (directory's inode number, name) anew and drop the
@@ -122,66 +139,40 @@ class FuseMount:
         if self._scope is not None:
             self._scope.cancel()
 
-    async def drain(self) -> list[str]:
-        """All dirty data to the server; a line for each file that failed."""
+    async def drain(self) -> list[Unwritten]:
+        """All dirty data to the server; the files that failed."""
         return await self.filesystem.drain()
+
+    def give_up(self, failure: OSError) -> list[Unwritten]:
+        """What is dirty is lost, for ``failure``; the files concerned."""
+        return self.filesystem.give_up(failure)
+
+    @property
+    def dirty_bytes(self) -> int:
+        """Bytes accepted that are not on the server yet."""
+        return self.filesystem.contents.dirty_bytes
 
     def close(self) -> None:
         """Detach from the kernel; idempotent."""
         if self._mounted:
             self._mounted = False
-            pyfuse3.close(unmount=True)
+            pyfuse3.close(unmount=self._is_there())
 
     def statistics(self) -> dict[str, int]:
         """Counters since the mount."""
         return self.filesystem.statistics()
 
 
-async def _unmount_command(mountpoint: str, lazy: bool) -> None:
-    if os.geteuid() == 0:
-        command = ["umount", "-i", *(["-l"] if lazy else []), mountpoint]
-    else:
-        command = ["fusermount3", "-u", *(["-z"] if lazy else []), mountpoint]
-    with trio.move_on_after(UNMOUNT_PATIENCE), suppress(OSError):
-        await trio.run_process(
-            command,
-            check=False,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-        )
-
-
-def widen_read_ahead(mountpoint: str) -> None:
-    """Have the kernel ask for READ_AHEAD_KIB at once when it reads ahead.
+def widen_read_ahead(device: str) -> None:
+    """Have the kernel ask for READ_AHEAD_KIB at once when it reads ahead on ``device`` (``major:minor``).
 
     libfuse can only lower the kernel's figure; raising it is root's, and where we may not
     nothing changes.
     """
-    device = _device(mountpoint)
-    if device is None:
-        return
     with suppress(OSError, ValueError), open(f"/sys/class/bdi/{device}/read_ahead_kb", "r+") as file:
         if int(file.read()) < READ_AHEAD_KIB:
             file.seek(0)
             file.write(f"{READ_AHEAD_KIB}\n")
-
-
-def _device(mountpoint: str) -> str | None:
-    """``major:minor`` of what is mounted at ``mountpoint``, without asking it; None where nothing is."""
-    target = os.path.realpath(os.path.dirname(os.path.abspath(mountpoint)))
-    name = os.path.join(target, os.path.basename(os.path.abspath(mountpoint)))
-    device = None
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            fields = line.split(" ")
-            if fields[4].encode().decode("unicode_escape") == name:
-                device = fields[2]  # the last one covers those before
-    return device
-
-
-def _is_mounted(mountpoint: str) -> bool:
-    return _device(mountpoint) is not None
 
 
 def mount_options(config: MountConfig) -> set[str]:

@@ -64,7 +64,8 @@ class RemoteFile(Protocol):
     def start_write(self, offset: int, data: Buffer) -> Slot[None]:
         """Write all of ``data`` at ``offset`` (at the end, in order, where opened with APPEND).
 
-        ``data`` must not change until the slot is filled.
+        ``data`` must not change until the slot is filled. Where it fails with
+        ``IncompleteWriteError`` that tells which bytes the server may not have.
         """
 
     def start_fstat(self) -> Slot[Attributes]:

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Protocol
 
 from sftpfs.aio import Slot
-from sftpfs.errors import SessionLostError, Status, StatusError, error
+from sftpfs.errors import IncompleteWriteError, SessionLostError, Status, StatusError, error
 from sftpfs.remote import diagnose
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Handle
@@ -236,12 +236,13 @@ class Write:
     the bytes may be in use.
     """
 
-    __slots__ = ("_failure", "_file", "_pieces", "_slot", "_waiting")
+    __slots__ = ("_failure", "_file", "_missing", "_pieces", "_slot", "_waiting")
 
     def __init__(self, file: Handles, offset: int, data: Buffer, limit: int) -> None:
         self._file = file
         self._slot: Slot[None] = Slot()
         self._failure: tuple[int, OSError] | None = None
+        self._missing: list[tuple[int, int]] = []
         length = len(data)
         size = piece_size(length, limit)
         if length == size:
@@ -261,17 +262,24 @@ class Write:
             piece.send()
         return self._slot
 
-    def piece_done(self, length: int, failure: OSError | None) -> None:
+    def piece_done(self, offset: int, length: int, failure: OSError | None) -> None:
         """A piece of ``length`` bytes is on the server, or never will be."""
-        if failure is not None and self._failure is None:
-            self._failure = (length, failure)
+        if failure is not None:
+            self._failure = self._failure or (length, failure)
+            self._missing.append((offset, offset + length))
         self._waiting -= 1
         if self._waiting:
             return
         if self._failure is None:
             self._slot.set(None)
         else:
-            fail_explained(self._file, self._failure[0], self._failure[1], self._slot)
+            explained: Slot[None] = Slot(self._explained)
+            fail_explained(self._file, self._failure[0], self._failure[1], explained)
+
+    def _explained(self, slot: Slot[None]) -> None:
+        failure = slot.error
+        assert isinstance(failure, OSError)
+        self._slot.fail(IncompleteWriteError(failure, self._missing))
 
 
 class WritePiece:
@@ -326,11 +334,11 @@ class WritePiece:
 
     def give_up(self, failure: OSError) -> None:
         """As ``Repeatable.give_up``."""
-        self._whole.piece_done(len(self._data), failure)
+        self._whole.piece_done(self._offset, len(self._data), failure)
 
     def landed(self) -> None:
         """It was carried out, though its answer was lost."""
-        self._whole.piece_done(len(self._data), None)
+        self._whole.piece_done(self._offset, len(self._data), None)
 
     def _answered(self, slot: Slot[None]) -> None:
         file, handle = self._file, self._handle
@@ -346,7 +354,7 @@ class WritePiece:
                 file.wait(self) if OpenFlags.APPEND in file.flags else self.send()
             return
         assert failure is None or isinstance(failure, OSError)
-        self._whole.piece_done(length, failure)
+        self._whole.piece_done(self._offset, length, failure)
 
 
 def fail_explained(file: Handles, length: int, failure: OSError, slot: Slot[None]) -> None:

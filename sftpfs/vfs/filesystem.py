@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sftpfs.config import MountConfig
-from sftpfs.data import Contents
+from sftpfs.data import Contents, LostBytes
 from sftpfs.remote.api import Remote
-from sftpfs.types import Attributes, FilesystemStatistics
+from sftpfs.types import Attributes, FilesystemStatistics, Unwritten
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.attributes import NANOSECONDS, AttributeWriter
 from sftpfs.vfs.background import Background
 from sftpfs.vfs.files import Files
-from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.inodes import Inode, last_path_of
 from sftpfs.vfs.listings import Listings
 from sftpfs.vfs.namespace import Namespace
 from sftpfs.vfs.ownership import OwnerMap
@@ -50,7 +50,15 @@ class Appearance(NamedTuple):
 class Filesystem:
     """Everything ``fuse`` needs, and the observer of settled content."""
 
-    def __init__(self, config: MountConfig, remote: Remote, root: bytes, root_attributes: Attributes) -> None:
+    def __init__(
+        self,
+        config: MountConfig,
+        remote: Remote,
+        root: bytes,
+        root_attributes: Attributes,
+        keep_lost: Callable[[bytes, LostBytes], None],
+    ) -> None:
+        """``keep_lost`` is handed the path and the bytes of what can no longer be written; never raises."""
         self.config = config
         self._remote = remote
         self.owners = OwnerMap(config.ownership, (os.getuid(), os.getgid()))
@@ -67,6 +75,7 @@ class Filesystem:
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners)
         self.outdate: Callable[[int], None] = _nobody_to_tell
         """Makes the kernel ask for the attributes of an inode number again; set by ``fuse``."""
+        self._keep_lost = keep_lost
         self._statistics: FilesystemStatistics | None = None
         self._statistics_expire = 0.0
 
@@ -137,22 +146,34 @@ class Filesystem:
             inode.attributes = attributes
             self.outdate(number)
 
-    async def drain(self) -> list[str]:
-        """Everything dirty to the server; one line for each file that could not be written."""
-        return self._told(await self.contents.drain())
+    def content_lost(self, number: int, lost: LostBytes) -> None:
+        """Bytes of inode ``number`` will never be on the server."""
+        self._keep_lost(self._path_known(number), lost)
+
+    async def drain(self) -> list[Unwritten]:
+        """Everything dirty to the server; what could not be written."""
+        return self._unwritten(await self.contents.drain())
+
+    def give_up(self, failure: OSError) -> list[Unwritten]:
+        """As ``drain``, but at once: what is not on the server is lost, for ``failure``."""
+        return self._unwritten(self.contents.give_up(failure))
 
     async def flush(self) -> list[str]:
         """What was written so far to the server, as ``drain`` without an end in view."""
-        return self._told(await self.contents.settle_all())
+        failed = await self.contents.settle_all()
+        return [f"{self.name(number)}: {problem.strerror or problem}" for number, problem in failed]
 
     def name(self, number: int) -> str:
         """The path on the server of an inode, for a person."""
-        inode = self.tree.find(number)
-        path = self.tree.path(inode) if inode is not None else None
-        return os.fsdecode(path) if path is not None else f"inode {number}"
+        return os.fsdecode(self._path_known(number))
 
-    def _told(self, failed: list[tuple[int, OSError]]) -> list[str]:
-        return [f"{self.name(number)}: {problem.strerror or problem}" for number, problem in failed]
+    def _unwritten(self, failures: list[tuple[int, OSError]]) -> list[Unwritten]:
+        return [Unwritten(self._path_known(number), problem) for number, problem in failures]
+
+    def _path_known(self, number: int) -> bytes:
+        """The path on the server, the last one where it has none any more; for people."""
+        inode = self.tree.find(number)
+        return last_path_of(inode, self.tree.root_path) if inode is not None else b"inode %d" % number
 
 
 def _nobody_to_tell(number: int) -> None:

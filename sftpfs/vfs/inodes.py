@@ -174,3 +174,13 @@ def path_of(inode: Inode, root: bytes) -> bytes | None:
     parts.append(b"" if root == b"/" else root)
     parts.reverse()
     return b"/".join(parts)
+
+
+def last_path_of(inode: Inode, root: bytes) -> bytes:
+    """As ``path_of``; where a component has no name any more, by the name it had."""
+    parts: list[bytes] = []
+    node = inode
+    while node.parent is not None:
+        parts.append(node.name)
+        node = node.parent
+    return b"/".join([b"" if root == b"/" else root, *reversed(parts)]) or b"/"

@@ -18,7 +18,7 @@ import trio
 import trio.testing
 
 from sftpfs.aio import Slot
-from sftpfs.data import FileContent, FileHandle
+from sftpfs.data import FileContent, FileHandle, LostBytes
 from sftpfs.remote.api import OpenFlags
 from sftpfs.types import AttributeChange, Attributes, Buffer
 
@@ -245,9 +245,13 @@ class Observer:
     def __init__(self) -> None:
         self.settled: list[tuple[int, Attributes]] = []
         self.outdated: list[tuple[int, Attributes]] = []
+        self.lost: list[LostBytes] = []
 
     def content_settled(self, number: int, attributes: Attributes) -> None:
         self.settled.append((number, attributes))
+
+    def content_lost(self, number: int, lost: LostBytes) -> None:
+        self.lost.append(lost)
 
     def content_outdated(self, number: int, attributes: Attributes) -> None:
         self.outdated.append((number, attributes))

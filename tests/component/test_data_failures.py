@@ -15,9 +15,7 @@ from tests.component.data_server import attach, settle_tasks
 MIB = 1 << 20
 
 
-def test_failed_write_is_told_once_to_each_writer_open_then(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failed_write_is_told_once_to_each_writer_open_then(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         one, two, three, reader = room.open(), room.open(), room.open(), room.open(write=False)
         room.server.fail_next["write"] = errno.ENOSPC
@@ -30,9 +28,57 @@ def test_failed_write_is_told_once_to_each_writer_open_then(
         for handle in (one, two, three, reader, late):
             await room.perform(handle.flush)
         assert await room.perform(room.contents.drain) == []
+        assert [(one.offset, bytes(one.data)) for one in room.observer.lost] == [(100, b"lost")]
+        assert room.observer.lost[0].failure.errno == errno.ENOSPC
 
     in_room(tmp_path, test, b"content")
-    assert "inode 9: bytes 100 to 104" in caplog.text
+
+
+def test_what_is_lost_after_the_file_was_clean_is_another_incident(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        for text in (b"one", b"two"):
+            room.server.fail_next["write"] = errno.EIO
+            assert handle.write_nowait(0, text)
+            with pytest.raises(OSError):
+                await room.perform(handle.flush)
+        assert [bytes(one.data) for one in room.observer.lost] == [b"one", b"two"]
+        assert len({one.incident for one in room.observer.lost}) == 2
+
+    in_room(tmp_path, test)
+
+
+def test_what_write_itself_reports_is_not_lost(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = attach(room.content, room.server, synchronous=True)[0]
+        room.server.fail_next["write"] = errno.ENOSPC
+        with pytest.raises(OSError):
+            await room.perform(handle.write, 0, b"never accepted")
+        assert room.observer.lost == []
+
+    in_room(tmp_path, test)
+
+
+def test_giving_up_loses_each_unacknowledged_byte_once(tmp_path: Path) -> None:
+    """What is under way and what is not, the newer over the older; answers that still come change nothing."""
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.write_nowait(0, bytes(MIB))
+        room.server.finish_all()
+        assert handle.write_nowait(MIB, b"a" * MIB)
+        assert handle.write_nowait(MIB + 10, b"new")
+        assert handle.write_nowait(5 * MIB, b"end")
+        ((number, problem),) = room.contents.give_up(OSError(errno.ECANCELED, "the end"))
+        assert (number, problem.errno) == (9, errno.ECANCELED)
+        lost = [(one.offset, len(one.data)) for one in room.observer.lost]
+        assert lost == [(MIB, MIB), (MIB + 10, 3), (5 * MIB, 3)]
+        for request in room.server.pending("write"):
+            request.error = OSError(errno.EIO, "gone")
+        room.server.finish_all()
+        assert len(room.observer.lost) == 3
+
+    in_room(tmp_path, test)
 
 
 def test_size_of_lost_data_is_not_shown(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from sftpfs.errors import Failure
 from tests.conftest import server_options
-from tests.harness.command import Terminal, daemon_of, environment, family_of, run
+from tests.harness.command import Terminal, environment, family_of, run
 from tests.harness.mounts import mountpoints
 from tests.harness.processes import wait_gone
 from tests.sshd import Sshd, free_port, generate_key
@@ -118,18 +118,6 @@ def test_already_mounted(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
     finally:
         subprocess.run(["umount", str(mountpoint)], check=True, timeout=30)
     assert not wait_gone(family, 20)
-
-
-def test_mountpoint_whose_process_was_killed(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
-    words = (f"root@127.0.0.1:{tmp_path}", mountpoint, "-F", "none", "-o", options(sshd))
-    assert run(*words) == (0, "")
-    family = family_of(mountpoint)
-    try:
-        os.kill(daemon_of(mountpoint), 9)
-        assert not wait_gone(family, 20)
-        check(run(*words), Failure.MOUNTPOINT, "process is gone", f"fusermount3 -u {mountpoint}")
-    finally:
-        subprocess.run(["fusermount3", "-u", str(mountpoint)], check=True, timeout=30)
 
 
 def test_no_fuse_device(mountpoint: Path, tmp_path: Path) -> None:

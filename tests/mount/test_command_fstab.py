@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import server_options
-from tests.harness.command import COMMAND, assert_gone, environment, family_of
+from tests.harness.command import COMMAND, assert_gone, daemon_of, environment, family_of
 from tests.harness.mounts import REPOSITORY, mountpoints, unmount_lazily
+from tests.harness.processes import wait_gone
 from tests.sshd import Sshd, free_port
 
 GENERIC = (
@@ -105,6 +107,21 @@ def test_mount_and_umount(machine: Machine, generic: str) -> None:
     assert machine.call("umount", machine.path) == (0, "")
     assert_gone(machine.path, family)
     assert "ro" in generic.split(",") or (machine.backing / "new").stat().st_size == 1_000_000
+
+
+def test_mounting_again_after_the_process_was_killed(machine: Machine) -> None:
+    machine.line(machine.options)
+    assert machine.mount() == (0, "")
+    family = family_of(machine.path)
+    assert (machine.path / "hello").exists()
+    os.kill(daemon_of(machine.path), signal.SIGKILL)
+    assert not wait_gone(family, 20)
+    status, told = machine.mount()
+    assert status == 0 and "had lost its process; it was detached" in told
+    assert (machine.path / "hello").read_text() == "hello\n"
+    family = family_of(machine.path)
+    assert machine.call("umount", machine.path) == (0, "")
+    assert_gone(machine.path, family)
 
 
 def test_mount_by_type_without_fstab(machine: Machine) -> None:

@@ -178,6 +178,7 @@ def test_a_full_disk_under_the_log_does_not_end_the_mount(site: Site) -> None:
 def test_verbose_explains_options_without_effect(site: Site) -> None:
     with Foreground(site.path, *site.words, "-v", "-o", "nonempty") as mount:
         mount.wait_mounted()
+        assert (site.path / "hello").exists()  # it serves: before, a signal is an interruption
         mount.signal(signal.SIGTERM)
         status, errors = mount.finish()
     assert status == 0

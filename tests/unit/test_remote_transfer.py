@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sftpfs.aio import Slot
-from sftpfs.errors import SessionLostError, Status, StatusError
+from sftpfs.errors import IncompleteWriteError, SessionLostError, Status, StatusError, error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Handle
 from sftpfs.remote.transfer import PAGE, Read, Repeatable, Write, WritePiece, piece_size
@@ -310,4 +310,17 @@ def test_the_failure_stands_where_the_look_fails() -> None:
     failure = StatusError(Status.FAILURE)
     file.sent[0].slot.fail(failure)
     file.sent[1].slot.fail(SessionLostError("gone"))
-    assert slot.error is failure
+    assert isinstance(slot.error, OSError) and slot.error.errno == failure.errno
+
+
+def test_a_failed_write_tells_which_bytes_are_missing() -> None:
+    file = ScriptedFile(1, WRITE)
+    slot = Write(file, 100, b"x" * 3 * 4096, 4096).start()
+    for sent, problem in zip(file.sent, (None, error(errno.EDQUOT), None), strict=True):
+        if problem is None:
+            sent.slot.set(None)
+        else:
+            sent.slot.fail(problem)
+    assert isinstance(slot.error, IncompleteWriteError)
+    assert slot.error.errno == errno.EDQUOT
+    assert slot.error.missing == [(100 + 4096, 100 + 2 * 4096)]

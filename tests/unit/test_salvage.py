@@ -1,0 +1,151 @@
+"""Keeping what could not be written: where, how, how much, and that every loss is told."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from sftpfs import salvage
+from sftpfs.data.lost import LostBytes
+from sftpfs.salvage import Salvage, state_directory
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def store(directory: Path, mountpoint: str = "/mnt", room: int = 1 << 20) -> Salvage:
+    return Salvage(str(directory), "user@host:dir", mountpoint, room)
+
+
+def lost(offset: int, data: bytes, incident: int = 1, appended: bool = False) -> LostBytes:
+    return LostBytes(incident, offset, data, FULL, appended)
+
+
+@pytest.mark.parametrize(
+    ("environment", "uid", "expected"),
+    [
+        ({"HOME": "/home/u"}, 1000, "/home/u/.local/state/sftpfs"),
+        ({"HOME": "/home/u", "XDG_STATE_HOME": "/state"}, 1000, "/state/sftpfs"),
+        ({"HOME": "/home/u", "XDG_STATE_HOME": "relative"}, 1000, "/home/u/.local/state/sftpfs"),
+        ({"HOME": "/root"}, 0, "/var/lib/sftpfs"),
+        ({}, 1000, "/var/lib/sftpfs"),
+        ({"HOME": ""}, 1000, "/var/lib/sftpfs"),
+    ],
+)
+def test_where_state_belongs(environment: dict[str, str], uid: int, expected: str) -> None:
+    assert state_directory(environment, uid) == expected
+
+
+def test_bytes_are_at_their_offsets_and_what_they_are_is_beside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = store(tmp_path / "state")
+    kept.keep(b"/dir/a file", lost(4096, b"older"))
+    kept.keep(b"/dir/a file", lost(4098, b"NEW"))
+    kept.keep(b"/dir/a file", lost(1 << 30, b"far"))
+    files = kept.close()
+    (path,) = files[b"/dir/a file"]
+    with open(path, "rb") as file:
+        assert os.pread(file.fileno(), 10, 4096) == b"olNEW\0\0\0\0\0"
+        assert os.pread(file.fileno(), 10, 1 << 30) == b"far"
+        assert os.fstat(file.fileno()).st_blocks < 1000, "sparse"
+    about = json.loads(Path(f"{path}.json").read_text())
+    assert about["server"] == "user@host:dir" and about["path"] == "/dir/a file"
+    assert about["ranges"] == [[4096, 4101], [1 << 30, (1 << 30) + 3]]
+    assert about["reason"] == FULL.strerror and about["errno"] == errno.ENOSPC
+    assert not about["appended"] and about["time"].endswith("Z")
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "/dir/a file on user@host:dir: bytes 4096 to 4101" in line
+    assert FULL.strerror in line and path in line
+
+
+def test_nobody_else_can_read_it(tmp_path: Path) -> None:
+    kept = store(tmp_path / "state")
+    kept.keep(b"/f", lost(0, b"secret"))
+    ((path,),) = kept.close().values()
+    for file in (path, f"{path}.json"):
+        assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "state/lost").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) & 0o077 == 0
+    assert sorted(os.listdir(tmp_path / "state/lost")) == sorted(
+        os.path.basename(name) for name in (path, f"{path}.json")
+    )
+
+
+def test_incidents_are_kept_apart(tmp_path: Path) -> None:
+    kept = store(tmp_path)
+    kept.keep(b"/f", lost(0, b"one", incident=1))
+    kept.keep(b"/f", lost(0, b"two", incident=2))
+    contents = {Path(path).read_bytes() for path in kept.close()[b"/f"]}
+    assert contents == {b"one", b"two"}
+
+
+def test_a_name_of_the_server_names_no_other_file(tmp_path: Path) -> None:
+    kept = store(tmp_path)
+    kept.keep(b"/d/..\n\xff\x1b[31m;rm -rf $HOME" + b"x" * 300, lost(0, b"data"))
+    ((path,),) = kept.close().values()
+    assert os.path.dirname(path) == str(tmp_path / "lost")
+    assert path.isascii() and path.isprintable() and len(os.path.basename(path)) < 200
+    assert "\udcff" in json.loads(Path(f"{path}.json").read_text())["path"]
+
+
+def test_what_finds_no_memory_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kept = store(tmp_path, room=10)
+    kept.keep(b"/f", lost(0, b"0123456789"))
+    kept.keep(b"/f", lost(10, b"over"))
+    ((path,),) = kept.close().values()
+    assert Path(path).read_bytes() == b"0123456789"
+    saved, told = [record.getMessage() for record in caplog.records]
+    assert "bytes 0 to 10 could not be written" in saved and "saved in" in saved
+    assert "bytes 10 to 14 could not be written" in told and "could not be saved either" in told
+
+
+def test_no_more_is_kept_than_fits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(salvage, "STORE_BYTES", 100_000)
+    first = store(tmp_path)
+    first.keep(b"/f", lost(0, b"x" * 80_000))
+    first.close()
+    second = store(tmp_path)
+    second.keep(b"/g", lost(0, b"y" * 80_000))
+    assert second.close() == {}
+    assert "holds enough" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize("obstacle", ["link", "file", "in the mount"])
+def test_a_store_that_cannot_be_used_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, obstacle: str
+) -> None:
+    state = tmp_path / "state"
+    if obstacle == "link":
+        (tmp_path / "elsewhere").mkdir()
+        state.mkdir()
+    elif obstacle == "file":
+        state.write_text("")
+    kept = store(state, str(tmp_path) if obstacle == "in the mount" else "/mnt")
+    if obstacle == "link":
+        (state / "lost").symlink_to(tmp_path / "elsewhere")
+    kept.keep(b"/f", lost(0, b"data"))
+    assert kept.close() == {}
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "bytes 0 to 4 could not be written" in line and "could not be saved either" in line
+    if obstacle == "link":
+        assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_what_comes_after_the_end_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kept = store(tmp_path)
+    kept.close()
+    kept.keep(b"/f", lost(0, b"late"))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "bytes 0 to 4 could not be written" in line and "the mount has ended" in line
+
+
+def test_nothing_lost_nothing_made(tmp_path: Path) -> None:
+    assert store(tmp_path / "state").close() == {}
+    assert not (tmp_path / "state").exists()
