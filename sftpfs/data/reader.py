@@ -118,7 +118,8 @@ class ContentReader:
             end = offset + size if handle.direct else self._clamp(offset, offset + size)
             if end <= offset:
                 return b""
-            check = None if handle.direct else self._verify(handle)
+            # What is all here is of the version known; it is not to wait for a server that may be away.
+            check = None if handle.direct or self._has(offset, end) else self._verify(handle)
             parts = None if handle.direct else self._collect(handle, offset, end, sequential)
             if parts is None:
                 data = await self._read_range(handle, offset, end, check)
@@ -137,6 +138,12 @@ class ContentReader:
             if doubts == MAX_DOUBTS or not self._too_short(handle, data, offset, end):
                 return data
             doubts += 1
+
+    def _has(self, offset: int, end: int) -> bool:
+        """Is every chunk that holds [offset, end) cached?"""
+        return all(
+            index in self._cached for index in range(offset >> CHUNK_SHIFT, (end - 1 >> CHUNK_SHIFT) + 1)
+        )
 
     def _too_short(self, handle: HandleState, data: Buffer, offset: int, end: int) -> bool:
         """Does the file end before the size we know? Then it is another version: ask, and read again."""

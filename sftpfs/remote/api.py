@@ -26,6 +26,10 @@ from sftpfs.types import (
     WholeFile,
 )
 
+AWAY_AFTER = 3.0
+"""Seconds without the server after which it counts as away: a connection is made again in less, and
+a busy server answers in less; a person has waited long enough."""
+
 
 class OpenFlags(Flag):
     """How a file is opened (draft-ietf-secsh-filexfer-02 §6.3)."""
@@ -101,6 +105,13 @@ class Remote(Protocol):
     @property
     def round_trip(self) -> float:
         """Seconds: the least time a request took of those the current sessions had answered."""
+
+    @property
+    def away(self) -> bool:
+        """The server was not to be had, or owed an answer, for the last ``AWAY_AFTER`` seconds.
+
+        For those who then do without. Asking counts as wanting it back.
+        """
 
     async def lstat(self, path: bytes) -> Attributes:
         """Attributes, of the link itself where ``path`` is one."""

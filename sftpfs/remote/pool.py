@@ -16,12 +16,14 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import trio
 
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError, SessionLostError
+from sftpfs.remote.api import AWAY_AFTER
 from sftpfs.remote.connection import Connection, Role, open_connection
 from sftpfs.remote.growth import Growth
 from sftpfs.remote.reconnect import Reconnection
@@ -105,6 +107,17 @@ class Pool:
         if self._closed:
             raise SessionLostError("the file system is being unmounted")
         return await self._reconnection.wait(until)
+
+    @property
+    def away(self) -> bool:
+        """As ``Remote.away``. Attempts go on for as long as this is asked."""
+        connection = self.metadata_nowait()
+        if connection is None:
+            return not self._closed and self._reconnection.away()
+        if connection.session.silent_for() < AWAY_AFTER:
+            return False
+        heard = max(one.session.last_reply for one in self._connections if one.live)
+        return monotonic() - heard >= AWAY_AFTER
 
     def least_busy(self) -> Connection | None:
         """The bulk connection with the fewest bytes outstanding, the metadata connection where

@@ -19,6 +19,7 @@ import trio
 from sftpfs.aio import Slot
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError, SessionLostError
+from sftpfs.remote.api import AWAY_AFTER
 from sftpfs.remote.connection import Connection
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,8 @@ class Reconnection:
         self._slot: Slot[Connection | None] | None = None
         """Filled with None where the attempts end without success."""
         self._lost_at: float | None = None
+        self._away_at = math.inf
+        """When it counts as away: not at once, for most are back before anybody notices."""
         self._asked_at = 0.0
         self._give_up_at: float | None = None
         """When requests stop waiting; set as the first of an outage asks."""
@@ -98,7 +101,18 @@ class Reconnection:
         self._lost_at = self._asked_at = now
         if timed_out and not self._config.hard:
             self._give_up_at = now + min(CHANCE, self._config.timeout)
+        self._away_at = now if timed_out else now + AWAY_AFTER
         self._begin()
+
+    def away(self) -> bool:
+        """Has it been missing for so long that it is not to be waited for where there is a choice?
+
+        Whoever asks this would ask for the connection: attempts go on.
+        """
+        now = self._asked_at = trio.current_time()
+        if self._slot is None:
+            self._begin()
+        return now >= self._away_at
 
     async def wait(self, until: float) -> Connection:
         """The connection when it is back.
@@ -166,6 +180,7 @@ class Reconnection:
             self.count += 1
             logger.warning("the connection is back after %.1f s", now - self._lost_at)
         self._lost_at = self._give_up_at = None
+        self._away_at = math.inf
         self._told = False
         self._failure = None
         self._install(connection)

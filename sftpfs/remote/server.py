@@ -73,6 +73,11 @@ class Server:
         """As ``Remote.round_trip``."""
         return self._pool.round_trip
 
+    @property
+    def away(self) -> bool:
+        """As ``Remote.away``."""
+        return self._pool.away
+
     # names and attributes
 
     async def lstat(self, path: bytes) -> Attributes:

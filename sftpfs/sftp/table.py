@@ -147,6 +147,12 @@ class RequestTable:
         """When the latest reply came, on the monotonic clock; 0 before the first."""
         return self._last_reply
 
+    def silent_for(self) -> float:
+        """Seconds the server has owed its next answer; 0 where it owes none."""
+        if not self._requests:
+            return 0.0
+        return max(0.0, self._timeout - self._seconds_left(monotonic()))
+
     # -- life ---------------------------------------------------------------
 
     async def run(self) -> None:

@@ -162,7 +162,9 @@ class AttributeWriter:
             (requested.atime_ns is None) != (requested.mtime_ns is None)
         )
         if partial:
-            await self._resolver.revalidate(inode)  # the other half goes back as the server has it
+            await self._resolver.revalidate(
+                inode, firmly=True
+            )  # the other half goes back as the server has it
         known = inode.attributes
         if requested.uid is not None or requested.gid is not None:
             uid = known.uid if requested.uid is None else self._owners.remote_uid(requested.uid)

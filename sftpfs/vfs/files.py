@@ -20,6 +20,7 @@ from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.attributes import SPECIAL_BITS
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.namespace import Caller, Namespace
+from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
 
@@ -53,6 +54,7 @@ class Files:
         namespace: Namespace,
         contents: Contents,
         ahead: Ahead,
+        offline: Offline,
     ) -> None:
         self._tree = tree
         self._remote = remote
@@ -60,9 +62,11 @@ class Files:
         self._namespace = namespace
         self._contents = contents
         self._ahead = ahead
+        self._offline = offline
 
     async def open(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
-        """Open for ``flags`` (open(2)'s). One round trip.
+        """Open for ``flags`` (open(2)'s). One round trip; none to read what was fetched ahead, or, while
+        the server is away, what is in memory.
 
         Returns the file, whether the kernel may keep its pages, and whether the
         attributes the kernel holds are outdated. ESTALE where the name leads to
@@ -79,9 +83,21 @@ class Files:
                 and inode.content is not None
                 and inode.content.holds_all()
             ):
-                later = self._remote.open_later(partial(self._tree.path, inode))
-                file, keep_cache = self._attach(inode, later, flags, ahead=True)
-                return file, keep_cache, False
+                return self._open_from_memory(inode, flags)
+            if _held(inode):
+                opened = await self._offline.ask(
+                    partial(self._open, inode, flags), lambda: (None,) if _held(inode) else None
+                )
+                return opened or self._open_from_memory(inode, flags)
+        return await self._open(inode, flags)
+
+    def _open_from_memory(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
+        """An open of when the content was fetched or last found unchanged."""
+        later = self._remote.open_later(partial(self._tree.path, inode))
+        file, keep_cache = self._attach(inode, later, flags, ahead=True)
+        return file, keep_cache, False
+
+    async def _open(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
         path = self._tree.existing_path(inode)
         content = inode.content
         if flags & os.O_TRUNC and content is not None and content.dirty:
@@ -219,6 +235,11 @@ class Files:
             if inode.handles is not None:
                 inode.handles.remove(file.handle)
             self._tree.handle_closed(inode)
+
+
+def _held(inode: Inode) -> bool:
+    """All of the file is in memory, as the server told it last."""
+    return inode.expires > 0.0 and inode.content is not None and inode.content.holds_all()
 
 
 def _as_the_kernel_knows(attributes: Attributes) -> tuple[int, int, int, int, int]:

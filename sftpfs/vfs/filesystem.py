@@ -10,6 +10,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from sftpfs.config import MountConfig
@@ -23,6 +24,7 @@ from sftpfs.vfs.files import Files
 from sftpfs.vfs.inodes import Inode, last_path_of
 from sftpfs.vfs.listings import Listings
 from sftpfs.vfs.namespace import Namespace
+from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.ownership import OwnerMap
 from sftpfs.vfs.refresh import Refresher
 from sftpfs.vfs.resolver import Resolver
@@ -65,12 +67,15 @@ class Filesystem:
         self.tree = Tree(root, root_attributes, config.cache)
         self.contents = Contents(config.data, self)
         self.background = Background()
+        self.offline = Offline(remote, config.cache.enabled and config.cache.stat_timeout > 0)
         self.listings = Listings(self.tree, remote, config.symlinks)
         self.ahead = Ahead(self.tree, remote, self.contents, self.listings, self.background)
         mountpoint = os.fsencode(os.path.abspath(config.mountpoint))
-        self.resolver = Resolver(self.tree, remote, self.ahead, config.symlinks, mountpoint)
+        self.resolver = Resolver(self.tree, remote, self.ahead, self.offline, config.symlinks, mountpoint)
         self.namespace = Namespace(self.tree, remote, self.resolver, self.owners, config.hard_links)
-        self.files = Files(self.tree, remote, self.resolver, self.namespace, self.contents, self.ahead)
+        self.files = Files(
+            self.tree, remote, self.resolver, self.namespace, self.contents, self.ahead, self.offline
+        )
         self.refresher = Refresher(self.tree, self.listings, self.resolver)
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners)
         self.outdate: Callable[[int], None] = _nobody_to_tell
@@ -108,7 +113,9 @@ class Filesystem:
     async def listing(self, inode: Inode) -> list[tuple[bytes, Inode]]:
         """What a program lists: every name with its inode. Listings it will want next follow."""
         self.ahead.demanded(inode)
-        listed = await self.listings.listing(inode)
+        listed = await self.offline.ask(
+            partial(self.listings.listing, inode), partial(self.listings.expired, inode)
+        )
         self.ahead.advance()
         return listed
 
@@ -119,11 +126,18 @@ class Filesystem:
         return self.owners.permits(inode.attributes, mask)
 
     async def statfs(self) -> FilesystemStatistics | None:
-        """The server's figures for the root, a second old at most; None where it has none."""
+        """The server's figures for the root, a second old at most, the last ones while it is away;
+        None where it has none."""
+        if self._statistics_expire > time.monotonic():
+            return self._statistics
+        return await self.offline.ask(
+            self._ask_statistics, lambda: (self._statistics,) if self._statistics_expire else None
+        )
+
+    async def _ask_statistics(self) -> FilesystemStatistics | None:
         now = time.monotonic()
-        if self._statistics_expire <= now:
-            self._statistics = await self._remote.statvfs(self.tree.root_path)
-            self._statistics_expire = now + STATISTICS_LEASE
+        self._statistics = await self._remote.statvfs(self.tree.root_path)
+        self._statistics_expire = now + STATISTICS_LEASE
         return self._statistics
 
     def content_settled(self, number: int, attributes: Attributes) -> None:
@@ -137,7 +151,12 @@ class Filesystem:
 
     def statistics(self) -> dict[str, int]:
         """Counters of names, of what was asked for ahead, and of content."""
-        return {**self.tree.statistics(), **self.ahead.statistics(), **self.contents.statistics()}
+        return {
+            **self.tree.statistics(),
+            **self.ahead.statistics(),
+            **self.contents.statistics(),
+            "answered_offline": self.offline.served,
+        }
 
     def content_outdated(self, number: int, attributes: Attributes) -> None:
         """A read met another version than the kernel was told of: tell it to ask again."""

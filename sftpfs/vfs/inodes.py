@@ -93,9 +93,9 @@ class Directory:
 class Inode:
     """One file as the mount knows it.
 
-    ``expires`` (monotonic seconds) ends the lease on ``attributes``; ``lease`` is how
-    long the next one will be. ``epoch`` counts our own changes of attributes: a reply
-    asked for under an older epoch is not installed.
+    ``expires`` (monotonic seconds) ends the lease on ``attributes``, 0 where the server has
+    contradicted them since; ``lease`` is how long the next one will be. ``epoch`` counts our
+    own changes of attributes: a reply asked for under an older epoch is not installed.
 
     ``target`` is a link's target as the server keeps it, believed until ``target_expires``;
     ``given_target`` the one it was made with, where it was made through this mount.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import stat
 import time
+from contextlib import suppress
 
 from sftpfs.config import SymlinkPolicy
 from sftpfs.errors import error
@@ -35,8 +36,16 @@ class Listings:
             if pending is None:
                 await self.refresh(inode)
                 break  # good for this reading even where it may not be kept
-            await pending.slot.wait()
+            with suppress(InterruptedError):  # who asked did not wait for the answer
+                await pending.slot.wait()
         return list(directory.children.items())
+
+    def expired(self, inode: Inode) -> tuple[list[tuple[bytes, Inode]]] | None:
+        """The listing as it was last known, lease or not; None where it is not known as a whole."""
+        directory = inode.directory
+        if directory is None or directory.complete_until <= 0.0:
+            return None
+        return (list(directory.children.items()),)
 
     async def refresh(self, inode: Inode) -> None:
         """List anew, whatever the lease says; nothing where that is being done already."""

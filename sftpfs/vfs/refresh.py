@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -104,7 +105,8 @@ class Refresher:
         path = self._tree.path(inode)
         try:
             while directory.listing is not None:  # begun before the doubt: what it says is no answer
-                await directory.listing.slot.wait()
+                with suppress(InterruptedError):  # who asked did not wait for the answer
+                    await directory.listing.slot.wait()
             await self._listings.refresh(inode)
         except OSError as problem:
             if problem.errno not in GONE_ERRORS and path is not None:

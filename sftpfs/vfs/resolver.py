@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import stat
 import time
+from functools import partial
 
 from sftpfs.config import SymlinkPolicy
 from sftpfs.errors import error
@@ -16,6 +17,7 @@ from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.inodes import Inode, PendingLookup
+from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.symlinks import shown_target
 from sftpfs.vfs.tree import Tree
 
@@ -28,11 +30,18 @@ class Resolver:
     """Answers questions about the tree, from memory or from the server."""
 
     def __init__(
-        self, tree: Tree, remote: Remote, ahead: Ahead, symlinks: SymlinkPolicy, mountpoint: bytes
+        self,
+        tree: Tree,
+        remote: Remote,
+        ahead: Ahead,
+        offline: Offline,
+        symlinks: SymlinkPolicy,
+        mountpoint: bytes,
     ) -> None:
         """``mountpoint``: absolute, on this machine; links that name it stay inside."""
         self._tree = tree
         self._ahead = ahead
+        self._offline = offline
         self._remote = remote
         self._symlinks = symlinks
         self._mountpoint = mountpoint
@@ -40,28 +49,46 @@ class Resolver:
     # -- lookup ------------------------------------------------------------------
 
     async def lookup(self, parent: Inode, name: bytes) -> Inode | None:
-        """The inode called ``name`` in ``parent``, or None. One round trip where not leased."""
+        """The inode called ``name`` in ``parent``, or None. One round trip where not leased.
+
+        While the server is away what was known of it last.
+        """
         directory = parent.directory
         if directory is None:
             raise error(errno.ENOTDIR)
         if directory.ahead:
             self._ahead.looked_up(parent)
+        now = time.monotonic()
+        known = self._tree.child(directory, parent.number, name, now)
+        if known is False:
+            if directory.amended and 0.0 < directory.absent_until - now < directory.absence_lease / 4:
+                self._ahead.outdated(parent)  # in use: renewed before anybody has to wait for it
+            return None
+        if known is not True:
+            assert isinstance(known, Inode)
+            if known.directory is not None and not known.directory.complete_until:
+                self._ahead.found(known)
+            return known
+        return await self._offline.ask(
+            partial(self._find, parent, name), partial(self._tree.expired_child, parent, name)
+        )
+
+    async def _find(self, parent: Inode, name: bytes) -> Inode | None:
+        """As ``lookup``, from the lease or the server only."""
+        directory = parent.directory
+        if directory is None:
+            raise error(errno.ENOTDIR)
         while True:
-            now = time.monotonic()
-            known = self._tree.child(directory, parent.number, name, now)
-            if known is False:
-                if directory.amended and 0.0 < directory.absent_until - now < directory.absence_lease / 4:
-                    self._ahead.outdated(parent)  # in use: renewed before anybody has to wait for it
-                return None
+            known = self._tree.child(directory, parent.number, name, time.monotonic())
             if known is not True:
-                assert isinstance(known, Inode)
-                if known.directory is not None and not known.directory.complete_until:
-                    self._ahead.found(known)
-                return known
+                return known if isinstance(known, Inode) else None
             pending = directory.pending.get(name)
             if pending is None:
                 return await self._fetch(parent, name)
-            await pending.slot.wait()
+            try:
+                await pending.slot.wait()
+            except InterruptedError:
+                continue  # who asked did not wait for the answer
             if not pending.stale:
                 return pending.slot.result()
 
@@ -139,10 +166,21 @@ class Resolver:
 
     # -- attributes --------------------------------------------------------------
 
-    async def revalidate(self, inode: Inode) -> None:
-        """Make the lease on ``inode`` valid. ESTALE where its name leads elsewhere now."""
+    async def revalidate(self, inode: Inode, *, firmly: bool = False) -> None:
+        """Make the lease on ``inode`` valid. ESTALE where its name leads elsewhere now.
+
+        While the server is away its last attributes are good enough, unless ``firmly``.
+        """
         if inode.expires > time.monotonic():
             return
+        if firmly:
+            await self._revalidate(inode)
+        else:
+            await self._offline.ask(
+                partial(self._revalidate, inode), lambda: (None,) if inode.expires > 0.0 else None
+            )
+
+    async def _revalidate(self, inode: Inode) -> None:
         if inode.parent is None:
             attributes = await self._remote.lstat(self._tree.root_path)
             self._tree.refresh(inode, attributes)
@@ -150,7 +188,7 @@ class Resolver:
         if not inode.linked or self._tree.path(inode) is None:
             await self._revalidate_unlinked(inode)
             return
-        if await self.lookup(inode.parent, inode.name) is not inode:
+        if await self._find(inode.parent, inode.name) is not inode:
             if inode.handles:
                 await self._revalidate_unlinked(inode)
             else:
@@ -173,11 +211,18 @@ class Resolver:
         if not stat.S_ISLNK(inode.attributes.mode):
             raise error(errno.EINVAL)
         path = self._tree.existing_path(inode)
-        if inode.target is None or inode.target_expires <= time.monotonic():
-            inode.target = await self._remote.readlink(path)
-            inode.target_expires = time.monotonic() + self._tree.policy.link
         target = inode.target
-        assert target is not None
+        if target is None or inode.target_expires <= time.monotonic():
+            target = await self._offline.ask(
+                partial(self._target, inode, path),
+                lambda: (inode.target,) if inode.target is not None and inode.target_expires else None,
+            )
         if target == inode.given_target:
             return target  # a local program's own words, kept faithfully: nothing of the server's to fear
         return shown_target(target, path, self._tree.root_path, self._mountpoint, self._symlinks)
+
+    async def _target(self, inode: Inode, path: bytes) -> bytes:
+        target = await self._remote.readlink(path)
+        inode.target = target
+        inode.target_expires = time.monotonic() + self._tree.policy.link
+        return target

@@ -105,6 +105,20 @@ class Tree:
             return found if found.expires > now else True
         return not (parent.absent_until > now or self.negatives.expires(number, name) > now)
 
+    def expired_child(self, parent: Inode, name: bytes) -> tuple[Inode | None] | None:
+        """What was last known of ``name`` in ``parent``, lease or not: the inode, or (None,) where it was
+        missing. None where nothing is known, or nothing that still may be believed."""
+        directory = parent.directory
+        if directory is None or name in directory.changing:
+            return None
+        found = directory.children.get(name)
+        if found is not None:
+            return (found,) if found.expires > 0.0 else None
+        if not self.policy.negative:
+            return None
+        listed = directory.absent_until > 0.0
+        return (None,) if listed or self.negatives.expires(parent.number, name) > 0.0 else None
+
     def missing_until(self, parent: Inode, name: bytes) -> float:
         """When the lease on the absence of ``name`` ends (monotonic seconds); 0 where it exists."""
         directory = parent.directory

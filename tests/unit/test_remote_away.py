@@ -1,0 +1,78 @@
+"""When a lost server counts as away, and that attempts go on while that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import trio
+import trio.testing
+
+from sftpfs.config import PoolConfig
+from sftpfs.remote.api import AWAY_AFTER
+from sftpfs.remote.connection import Connection
+from sftpfs.remote.reconnect import PERSISTENCE, Reconnection
+
+
+class Attempts:
+    """Fail until told otherwise."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.succeed = False
+
+    async def __call__(self, _reuse: bool) -> Connection:
+        self.made += 1
+        if not self.succeed:
+            raise ConnectionRefusedError(111, "refused")
+        return cast(Connection, object())
+
+
+def run(test: Callable[[Reconnection, Attempts], Awaitable[None]]) -> None:
+    """``test`` on a clock that jumps over every wait."""
+
+    async def inside() -> None:
+        attempts = Attempts()
+        async with trio.open_nursery() as nursery:
+            reconnection = Reconnection(PoolConfig(), attempts, nursery.start_soon, lambda _: None)
+            await test(reconnection, attempts)
+            nursery.cancel_scope.cancel()
+
+    trio.run(inside, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_away_a_while_after_the_loss_and_not_after_the_return() -> None:
+    async def test(reconnection: Reconnection, attempts: Attempts) -> None:
+        reconnection.lost(timed_out=False)
+        assert not reconnection.away()
+        await trio.sleep(AWAY_AFTER)
+        assert reconnection.away()
+        attempts.succeed = True
+        await trio.sleep(5)
+        assert not reconnection.away()
+
+    run(test)
+
+
+def test_a_loss_that_took_long_to_be_noticed_is_no_news() -> None:
+    async def test(reconnection: Reconnection, attempts: Attempts) -> None:
+        reconnection.lost(timed_out=True)
+        assert reconnection.away()
+
+    run(test)
+
+
+def test_attempts_go_on_while_somebody_does_without() -> None:
+    async def test(reconnection: Reconnection, attempts: Attempts) -> None:
+        reconnection.lost(timed_out=False)
+        await trio.sleep(3 * PERSISTENCE)
+        made = attempts.made
+        await trio.sleep(PERSISTENCE)
+        assert attempts.made == made, "nobody asked"
+        for _ in range(3):
+            made = attempts.made
+            assert reconnection.away()
+            await trio.sleep(PERSISTENCE - 1)
+            assert attempts.made > made + 10
+
+    run(test)

@@ -1,0 +1,133 @@
+"""When an answer comes from memory: the server is away, and there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+from sftpfs.errors import SessionLostError
+from sftpfs.remote.api import AWAY_AFTER, Remote
+from sftpfs.vfs.offline import PATIENCE, Offline
+
+
+class Server:
+    """Is away from a moment on; an answer takes as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.away_from = float("inf")
+        self.latency = 0.0
+        self.failure: OSError | None = None
+        self.asked = 0
+
+    @property
+    def away(self) -> bool:
+        return trio.current_time() >= self.away_from
+
+    async def answer(self) -> str:
+        self.asked += 1
+        await trio.sleep(self.latency)
+        if self.failure is not None:
+            raise self.failure
+        return "fresh"
+
+
+def run(test: Callable[[Server, Offline], Awaitable[None]], enabled: bool = True) -> None:
+    """``test`` on a clock that jumps over every wait."""
+
+    async def inside() -> None:
+        server = Server()
+        await test(server, Offline(cast(Remote, server), enabled))
+
+    trio.run(inside, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def known() -> tuple[str]:
+    return ("old",)
+
+
+def nothing() -> Any:
+    return None
+
+
+def test_a_server_that_is_there_answers() -> None:
+    async def test(server: Server, offline: Offline) -> None:
+        server.latency = 10 * AWAY_AFTER
+        assert await offline.ask(server.answer, known) == "fresh"
+        assert offline.served == 0
+
+    run(test)
+
+
+def test_away_nobody_is_asked() -> None:
+    async def test(server: Server, offline: Offline) -> None:
+        server.away_from = trio.current_time()
+        assert await offline.ask(server.answer, known) == "old"
+        assert (server.asked, offline.served) == (0, 1)
+
+    run(test)
+
+
+def test_going_away_it_is_waited_for_a_moment() -> None:
+    async def test(server: Server, offline: Offline) -> None:
+        began = trio.current_time()
+        server.away_from = began + AWAY_AFTER
+        server.latency = 1000
+        assert await offline.ask(server.answer, known) == "old"
+        assert trio.current_time() - began == pytest.approx(PATIENCE)
+
+    run(test)
+
+
+def test_what_is_not_known_is_waited_for() -> None:
+    async def test(server: Server, offline: Offline) -> None:
+        server.away_from = trio.current_time()
+        server.latency = 1000
+        assert await offline.ask(server.answer, nothing) == "fresh"
+
+    run(test)
+
+
+def test_what_is_contradicted_meanwhile_is_not_shown() -> None:
+    async def test(server: Server, offline: Offline) -> None:
+        answers = [known(), None]
+        server.away_from = trio.current_time() + 1
+        server.latency = 10
+        assert await offline.ask(server.answer, lambda: answers.pop(0)) == "fresh"
+
+    run(test)
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_lost_session_is_told_where_the_server_is_not_away(away: bool) -> None:
+    async def test(server: Server, offline: Offline) -> None:
+        server.failure = SessionLostError("gone")
+        server.latency = 1
+        server.away_from = trio.current_time() + (1 if away else 100)
+        if away:
+            assert await offline.ask(server.answer, known) == "old"
+        else:
+            with pytest.raises(SessionLostError):
+                await offline.ask(server.answer, known)
+
+    run(test)
+
+
+def test_an_error_of_the_server_is_an_answer() -> None:
+    async def test(server: Server, offline: Offline) -> None:
+        server.failure = PermissionError(13, "no")
+        with pytest.raises(PermissionError):
+            await offline.ask(server.answer, known)
+
+    run(test)
+
+
+def test_without_a_cache_nothing_is_served() -> None:
+    async def test(server: Server, offline: Offline) -> None:
+        server.away_from = trio.current_time()
+        assert await offline.ask(server.answer, known) == "fresh"
+
+    run(test, enabled=False)
