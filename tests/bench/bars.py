@@ -51,6 +51,7 @@ BARS = {
     "cp-out": Bar(1.7),
     "git-status": Bar(2.5),
     "import": Bar(3.0),
+    "import-B": Bar(3.0),
     "untar": Bar(36.0),
     "cp-in": Bar(36.0),
     "rm": Bar(19.0),
