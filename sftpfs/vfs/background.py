@@ -46,3 +46,5 @@ class Background:
             await work(*arguments)
         except OSError as problem:
             log.debug("background work came to nothing: %s", problem)
+        except Exception:  # nobody waits for it, and the mount can do without
+            log.exception("internal error in background work: please report it")
