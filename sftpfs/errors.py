@@ -38,16 +38,54 @@ STATUS_TO_ERRNO: dict[int, int] = {
 }
 
 
+LATER_STATUS_TO_ERRNO: dict[int, int] = {
+    10: errno.ENOENT,  # NO_SUCH_PATH
+    11: errno.EEXIST,  # FILE_ALREADY_EXISTS
+    12: errno.EROFS,  # WRITE_PROTECT
+    14: errno.ENOSPC,  # NO_SPACE_ON_FILESYSTEM
+    15: errno.EDQUOT,  # QUOTA_EXCEEDED
+    18: errno.ENOTEMPTY,  # DIR_NOT_EMPTY
+    19: errno.ENOTDIR,  # NOT_A_DIRECTORY
+    20: errno.EINVAL,  # INVALID_FILENAME
+    21: errno.ELOOP,  # LINK_LOOP
+    24: errno.EISDIR,  # FILE_IS_A_DIRECTORY
+}
+"""Codes of later versions (draft-ietf-secsh-filexfer-13 §9.1), which some servers send in version 3."""
+
+MESSAGE_TO_ERRNO: dict[str, int] = {
+    "no space left on device": errno.ENOSPC,
+    "disk quota exceeded": errno.EDQUOT,
+    "read-only file system": errno.EROFS,
+    "invalid cross-device link": errno.EXDEV,
+    "file exists": errno.EEXIST,
+    "directory not empty": errno.ENOTEMPTY,
+    "is a directory": errno.EISDIR,
+    "not a directory": errno.ENOTDIR,
+    "file name too long": errno.ENAMETOOLONG,
+    "too many levels of symbolic links": errno.ELOOP,
+    "too many links": errno.EMLINK,
+    "file too large": errno.EFBIG,
+    "text file busy": errno.ETXTBSY,
+    "device or resource busy": errno.EBUSY,
+}
+"""What servers other than OpenSSH write beside FAILURE: strerror(3) of what happened."""
+
+
 class StatusError(OSError):
     """The server answered a request with a status other than OK.
 
-    ``status`` is the SFTP code, ``errno`` what the table makes of it.
+    ``status`` is the SFTP code, ``errno`` what the tables make of it. ``explicit`` where the
+    server said more than version 3 has words for, so that nothing is left to look for.
     """
 
     def __init__(self, status: int, message: str = "") -> None:
-        number = STATUS_TO_ERRNO.get(status, errno.EIO)
+        told = LATER_STATUS_TO_ERRNO.get(status)
+        if told is None and status == Status.FAILURE:
+            told = MESSAGE_TO_ERRNO.get(message.strip().rstrip(".").lower())
+        number = STATUS_TO_ERRNO.get(status, errno.EIO) if told is None else told
         super().__init__(number, message or os.strerror(number))
         self.status = status
+        self.explicit = told is not None
 
 
 class SessionLostError(OSError):

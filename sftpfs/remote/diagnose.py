@@ -175,18 +175,20 @@ def linking(status: int, seen: RenameSeen, name: bytes) -> int:
 
 
 def across(status: int, seen: RenameSeen, name: bytes) -> int:
-    """What two directories explain: read-only, another file system, no room, in this order.
+    """What two directories explain: another file system, read-only, no room, in the kernel's order.
 
-    Another file system goes before no room: a full one elsewhere is moved to by
+    Another file system goes before no room as well: a full one elsewhere is moved to by
     copying, and the copy will then say so.
     """
+    one, other = seen.old_place.statistics, seen.new_place.statistics
+    if status == Status.FAILURE and one is not None and other is not None and not same_filesystem(one, other):
+        return errno.EXDEV
     number = by_place(status, seen.new_place, name)
     if number != errno.EIO or status != Status.FAILURE:
         return number
-    one, other = seen.old_place.statistics, seen.new_place.statistics
     if one is not None and one.read_only:
         return errno.EROFS
-    if one is not None and other is not None and same_filesystem(one, other) and no_room(other):
+    if one is not None and no_room(other):
         return errno.ENOSPC
     # Bind mounts of one file system have the same figures, so that nothing seen
     # disproves EXDEV; it also is the one answer after which mv goes on by copying.

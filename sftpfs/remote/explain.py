@@ -74,6 +74,8 @@ async def is_empty(session: Session, path: bytes) -> bool | None:
 
 async def creation(session: Session, failed: StatusError, path: bytes, there: Slot[Attributes]) -> OSError:
     """mkdir and symlink; ``there`` is the LSTAT that went with the request."""
+    if failed.explicit:
+        return failed
     try:
         seen = await value_or_none(there)
         taken = seen is not None and code(failed) == Status.FAILURE
@@ -87,6 +89,8 @@ async def opening(
     session: Session, failed: StatusError, path: bytes, flags: OpenFlags, there: Slot[Attributes]
 ) -> OSError:
     """OPEN; ``there`` is the LSTAT that went with it."""
+    if failed.explicit:
+        return failed
     try:
         seen = await value_or_none(there)
         create, write = OpenFlags.CREATE in flags, OpenFlags.WRITE in flags
@@ -100,7 +104,7 @@ async def opening(
 
 async def removal(session: Session, failed: StatusError, path: bytes) -> OSError:
     """REMOVE."""
-    if code(failed) == Status.NO_SUCH_FILE:
+    if failed.explicit or code(failed) == Status.NO_SUCH_FILE:
         return failed
     try:
         there = session.start_lstat(path)
@@ -113,6 +117,8 @@ async def removal(session: Session, failed: StatusError, path: bytes) -> OSError
 
 async def directory_removal(session: Session, failed: StatusError, path: bytes) -> OSError:
     """RMDIR."""
+    if failed.explicit:
+        return failed
     try:
         there = session.start_lstat(path)
         place = await _Look(session, parent_of(path)).wait()
@@ -136,6 +142,8 @@ async def see_rename(session: Session, old: bytes, new: bytes) -> RenameSeen:
 
 async def renaming(session: Session, failed: StatusError, old: bytes, new: bytes, replace: bool) -> OSError:
     """RENAME and posix-rename."""
+    if failed.explicit:
+        return failed
     try:
         seen = await see_rename(session, old, new)
         return error(diagnose.renaming(code(failed), seen, replace, name_of(new)))
@@ -145,6 +153,8 @@ async def renaming(session: Session, failed: StatusError, old: bytes, new: bytes
 
 async def linking(session: Session, failed: StatusError, existing: bytes, path: bytes) -> OSError:
     """hardlink@openssh.com."""
+    if failed.explicit:
+        return failed
     try:
         seen = await see_rename(session, existing, path)
         return error(diagnose.linking(code(failed), seen, name_of(path)))
@@ -156,6 +166,8 @@ async def changing(
     session: Session, failed: StatusError, path: bytes, change: AttributeChange, there: Slot[Attributes]
 ) -> OSError:
     """SETSTAT and lsetstat; ``there`` is the LSTAT that went with it."""
+    if failed.explicit:
+        return failed
     try:
         seen = await value_or_none(there)
         place = Place()
@@ -168,7 +180,7 @@ async def changing(
 
 async def following(session: Session, failed: StatusError, path: bytes) -> OSError:
     """STAT, which follows links: tells a loop from a link to nothing."""
-    if code(failed) != Status.NO_SUCH_FILE:
+    if failed.explicit or code(failed) != Status.NO_SUCH_FILE:
         return failed
     seen: set[bytes] = set()
     try:
@@ -183,7 +195,7 @@ async def following(session: Session, failed: StatusError, path: bytes) -> OSErr
 
 async def listing(session: Session, failed: StatusError, path: bytes) -> OSError:
     """OPENDIR and READDIR: tells what is not a directory."""
-    if code(failed) not in (Status.NO_SUCH_FILE, Status.FAILURE):
+    if failed.explicit or code(failed) not in (Status.NO_SUCH_FILE, Status.FAILURE):
         return failed
     try:
         there = await value_or_none(session.start_lstat(path))

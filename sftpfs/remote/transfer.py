@@ -360,7 +360,7 @@ class WritePiece:
 def fail_explained(file: Handles, length: int, failure: OSError, slot: Slot[None]) -> None:
     """Fail ``slot`` with what ``failure`` really was: a FAILURE may be a full file system."""
     handle = file.primary()
-    vague = isinstance(failure, StatusError) and failure.status == Status.FAILURE
+    vague = isinstance(failure, StatusError) and failure.status == Status.FAILURE and not failure.explicit
     if not vague or handle is None or not handle.session.capabilities.has(STATVFS):
         slot.fail(failure)
         return
