@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import signal
 import socket
 from collections import deque
@@ -38,6 +39,8 @@ CLOSE_LIMIT = 0.5
 """Seconds for saying goodbye to the server."""
 LOG_LIMIT = 100
 """Log lines kept for a front that does not read."""
+OUT_OF_MEMORY_STATUS = 12
+"""Exit status where memory ran out (ENOMEM): rather no stream than one with a gap."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -343,6 +346,12 @@ def run(sock: socket.socket) -> None:
         runner.run(_main(sock))
 
 
+def _complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What goes wrong in a callback is nobody's to read; but bytes may be missing where memory was."""
+    if isinstance(context.get("exception"), MemoryError):
+        os._exit(OUT_OF_MEMORY_STATUS)
+
+
 async def _main(sock: socket.socket) -> None:
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    asyncio.get_running_loop().set_exception_handler(_complain)
     await Worker(sock).run()

@@ -239,3 +239,14 @@ def test_write_after_the_fstat_left_keeps_the_file_dirty(tmp_path: Path) -> None
         assert room.content.dirty and room.content.size == 11 and not room.observer.settled
 
     in_room(tmp_path, test)
+
+
+def test_a_clock_set_back_holds_nothing_back(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.write_nowait(0, b"written before")
+        room.content.writer.tidy(time.time_ns() - 3600 * 10**9)
+        assert room.kinds() == ["write"]
+        await room.perform(handle.flush)
+
+    in_room(tmp_path, test)

@@ -1,0 +1,135 @@
+"""Processes of a mount that die or cannot go on: the mount does, with the right bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeMount, server_options
+from tests.harness import processes
+from tests.harness.mounts import REPOSITORY, Mount, in_time, mountpoints, unmount_lazily
+from tests.harness.waiting import eventually
+from tests.sshd import Sshd
+
+pytestmark = pytest.mark.limit(120)
+
+MIB = 1 << 20
+LIMIT = 60.0
+LOSS = r"the connection to the server is lost|the connection is back after"
+
+
+def workers(mount: Mount) -> list[int]:
+    """The processes that hold the mount's connections: the fork server's children."""
+    table = processes.table()
+    forkers = [pid for pid in processes.descendants([mount.pid], table) if table[pid].parent == mount.pid]
+    return sorted(processes.descendants(forkers, table))
+
+
+def content(size: int) -> bytes:
+    """Bytes that differ everywhere."""
+    return random.Random(size).randbytes(size)
+
+
+def copied(mount: Mount, source: Path, target: Path, count: int, trouble: dict[int, object]) -> bool:
+    """Copies MiB by MiB through the mount, with ``trouble`` before the numbered ones."""
+    with open(source, "rb", buffering=0) as reader, open(target, "wb", buffering=0) as writer:
+        for number in range(count):
+            if number in trouble:
+                action = trouble[number]
+                assert callable(action)
+                action()
+            assert writer.write(reader.read(MIB)) == MIB
+    return True
+
+
+def digest(path: Path) -> str:
+    """Checksum of a whole file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_killed_workers_are_not_noticed(make_mount: MakeMount, backing: Path) -> None:
+    data = content(32 * MIB)
+    (backing / "big").write_bytes(data)
+    mount = make_mount("dir_cache=no", backing=backing)
+    mount.expect(LOSS)
+
+    def kill() -> None:
+        for pid in workers(mount):
+            os.kill(pid, signal.SIGKILL)
+
+    done, _ = in_time(
+        lambda: copied(mount, mount.path / "big", mount.path / "copy", 32, {8: kill, 20: kill}), LIMIT
+    )
+    assert done is True
+    assert digest(backing / "copy") == hashlib.sha256(data).hexdigest()
+    assert mount.log().count("the connection is back") == 2
+
+
+def test_a_worker_without_memory_gives_up_rather_than_lose_bytes(
+    make_mount: MakeMount, backing: Path
+) -> None:
+    data = content(32 * MIB)
+    (backing / "big").write_bytes(data)
+    mount = make_mount("dir_cache=no", backing=backing)
+    mount.expect(LOSS)
+
+    def starve() -> None:
+        for pid in workers(mount):
+            size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.prlimit(pid, resource.RLIMIT_AS, (size, size))
+
+    done, _ = in_time(
+        lambda: copied(
+            mount, mount.path / "big", mount.path / "copy", 32, {0: starve, 8: starve, 20: starve}
+        ),
+        LIMIT,
+    )
+    assert done is True
+    assert digest(backing / "copy") == hashlib.sha256(data).hexdigest()
+    assert "connection is back" in mount.log(), "it had memory enough"
+
+
+def test_a_log_file_on_a_full_disk_loses_lines_and_nothing_else(make_mount: MakeMount, backing: Path) -> None:
+    mount = make_mount("dir_cache=no", "log_file=/dev/full", backing=backing)
+    for pid in workers(mount):
+        os.kill(pid, signal.SIGKILL)
+    (mount.path / "file").write_bytes(b"written after lines were lost")
+    assert (backing / "file").read_bytes() == b"written after lines were lost"
+
+
+def test_a_terminal_that_takes_nothing_stops_nothing(sshd: Sshd, tmp_path: Path, backing: Path) -> None:
+    """stderr on a full disk, in the foreground; the status at the end is that of the mount."""
+    point = tmp_path / "mnt"
+    point.mkdir()
+    options = ",".join([*server_options(sshd), "dir_cache=no"])
+    spec = f"{sshd.user}@127.0.0.1:{backing}"
+    command = [sys.executable, "-m", "sftpfs", spec, str(point), "-f", "-v", "-o", options]
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=full,
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: str(point) in mountpoints() or process.poll() is not None, LIMIT, "mounted")
+        (point / "file").write_bytes(b"content")
+        assert (backing / "file").read_bytes() == b"content"
+        subprocess.run(["fusermount3", "-u", str(point)], check=True, timeout=LIMIT)
+        assert process.wait(LIMIT) == 0
+    finally:
+        if process.poll() is None:
+            unmount_lazily(str(point))
+            processes.kill_tree(process.pid)
+            process.wait(LIMIT)
