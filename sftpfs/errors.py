@@ -104,6 +104,10 @@ class IncompleteWriteError(OSError):
         """Ranges (offset, end) of which it is not known that the server has them; in order of failing."""
 
 
+class StalledError(SessionLostError):
+    """The session a request belonged to lives but is silent: what only looks is asked elsewhere."""
+
+
 class ProtocolError(Exception):
     """The server sent what SFTP v3 does not allow; the session cannot go on."""
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError
 from sftpfs.remote.connection import Handle
-from sftpfs.remote.transfer import Handles, lost
+from sftpfs.remote.transfer import Handles, OfFile, lost
 from sftpfs.remote.waiting import when_done
 
 T = TypeVar("T")
 
 
-class Call(Generic[T]):
+class Call(OfFile, Generic[T]):
     """Any other request on an open file, by its primary handle, and the slot of its result."""
 
     __slots__ = ("_done", "_file", "_handle", "_start", "deadline", "slot", "started")
@@ -39,6 +39,15 @@ class Call(Generic[T]):
         self._start = start
         self._done = done
         self._handle: Handle | None = None
+
+    @property
+    def file(self) -> Handles:
+        """As ``OfFile.file``."""
+        return self._file
+
+    def ask_again(self, handle: Handle) -> Slot[Any]:
+        """As ``OfFile.ask_again``: of calls, FSTAT alone is a look."""
+        return handle.session.start_fstat(handle.identifier)
 
     def send(self) -> None:
         """As ``Repeatable.send``."""

@@ -47,10 +47,24 @@ class Connection:
 
     ``further`` tells a channel that was opened beside the first one of its transport.
 
-    INVARIANT: ``outstanding`` is the sum of the bytes of reads and writes sent and not answered.
+    INVARIANT: ``outstanding`` is the sum of the bytes of reads and writes sent and not answered,
+    without reads sent a second time.
     """
 
-    __slots__ = ("ended", "further", "opened_at", "outstanding", "role", "session", "transport")
+    __slots__ = (
+        "_heard_at",
+        "_heard_bytes",
+        "ended",
+        "further",
+        "handles_let_go",
+        "opened_at",
+        "outstanding",
+        "refuge",
+        "role",
+        "session",
+        "stalled",
+        "transport",
+    )
 
     def __init__(self, session: Session, transport: Transport, role: Role) -> None:
         self.session = session
@@ -58,6 +72,14 @@ class Connection:
         self.role = role
         self.further = False
         self.outstanding = 0
+        self.stalled = False
+        """Alive, and silent for longer than what it was asked takes; set by ``remote.hedging``."""
+        self.refuge = 0
+        """Operations that began again here after another connection failed them; they are not sent on."""
+        self.handles_let_go = 0
+        """Files whose handle was closed for want of handles (``remote.room``)."""
+        self._heard_bytes = 0
+        self._heard_at = 0.0
         self.opened_at = trio.current_time()
         self.ended = trio.Event()
 
@@ -72,6 +94,18 @@ class Connection:
         near = self.session.statistics.minimum_latency < NEAR
         return self.outstanding >= (NEAR_BYTES if near else FAR_BYTES)
 
+    def quiet(self, now: float, since: float) -> float:
+        """Seconds until ``now`` for which it was not heard, counted from ``since`` at most.
+
+        Any byte counts: a large reply takes its time on a slow link. To be asked often, as
+        bytes are known to have come no better than since the last time.
+        """
+        received = self.session.statistics.bytes_received
+        if received != self._heard_bytes:
+            self._heard_bytes = received
+            self._heard_at = now
+        return now - max(self._heard_at, since)
+
     def statistics(self) -> dict[str, Any]:
         """Counters of the session, with the role, the age in seconds and the bytes outstanding."""
         counted = self.session.statistics
@@ -85,6 +119,8 @@ class Connection:
             "kind": self.role.value,
             "outstanding": self.outstanding,
             "unanswered": self.session.outstanding,
+            "stalled": self.stalled,
+            "handles_let_go": self.handles_let_go,
             "age": trio.current_time() - self.opened_at,
         }
 
@@ -114,7 +150,7 @@ async def open_connection(
     stream = await transport.open_channel()
     session = Session(
         stream,
-        timeout=config.timeout,
+        timeout=min(config.timeout, transport.silence),
         generation=generation,
         max_read=config.max_read,
         max_write=config.max_write,

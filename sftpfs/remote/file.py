@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from sftpfs.aio import Slot
@@ -68,7 +69,10 @@ class File:
         "flags",
         "held",
         "patience",
+        "read_sizes",
+        "used",
         "version",
+        "write_sizes",
         "writes_under_way",
     )
 
@@ -89,8 +93,12 @@ class File:
         self.backlog: deque[WritePiece] = deque()
         """Writes that wait for a connection to have room, in order."""
         self.writes_under_way = 0
+        self.used = True
+        """A request was made since ``remote.room`` last asked."""
         self.patience = pool.config.patience
         """Seconds after which a request is not sent again."""
+        self.read_sizes = pool.read_sizes
+        self.write_sizes = pool.write_sizes
         self.version: KnownVersion | None = None
         """None until OPEN's attributes are known."""
         self.current_path = current_path
@@ -103,7 +111,7 @@ class File:
         self._drained: Slot[None] | None = None
         self._open_files = open_files
         self._reopening = Reopening(self, pool, open_files)
-        open_files.files.add(self)
+        open_files.files[self] = None
 
     @property
     def ordered(self) -> bool:
@@ -121,12 +129,12 @@ class File:
     def start_read(self, offset: int, length: int) -> Slot[Buffer]:
         """As ``RemoteFile.start_read``."""
         self._account(length)
-        return Read(self, offset, length, self._pool.capabilities.limits.read_size).start()
+        return Read(self, offset, length, self.read_sizes.limit).start()
 
     def start_write(self, offset: int, data: Buffer) -> Slot[None]:
         """As ``RemoteFile.start_write``."""
         self._account(len(data))
-        return Write(self, offset, data, self._pool.capabilities.limits.write_size).start()
+        return Write(self, offset, data, self.write_sizes.limit).start()
 
     def start_fstat(self) -> Slot[Attributes]:
         """As ``RemoteFile.start_fstat``."""
@@ -179,6 +187,7 @@ class File:
     def _call(
         self, start: Callable[[Handle], Slot[T]], done: Callable[[Slot[T], Slot[T]], None] | None = None
     ) -> Slot[T]:
+        self.used = True
         call = Call(self, start, done)
         call.send()
         return call.slot
@@ -215,9 +224,12 @@ class File:
             return self.primary()
         best: Handle | None = None
         for handle in handles[1:]:
-            if not handle.connection.live:
+            connection = handle.connection
+            if not connection.live:
                 handles.remove(handle)
-            elif best is None or handle.connection.outstanding < best.connection.outstanding:
+            elif connection.stalled:
+                continue
+            elif best is None or connection.outstanding < best.connection.outstanding:
                 best = handle
         return best or self.primary()
 
@@ -238,6 +250,38 @@ class File:
                 return
             else:
                 backlog.popleft().send_on(handle)
+
+    def beside(self, connection: Connection, target: Connection) -> Handle | None:
+        """As ``Handles.beside``. Not of a file open for appending: its writes keep to one connection."""
+        if self.closed or OpenFlags.APPEND in self.flags:
+            return None
+        transport = connection.transport
+        for handle in self._handles:
+            one = handle.connection
+            # What went silent may be the transport, and so all its channels.
+            apart = one.transport is not transport or target.transport is transport
+            if one is not connection and one.live and not one.stalled and apart:
+                return handle
+        if not self._striping:
+            self._striping = True
+            self._pool.spawn(partial(self._open_beside, target))
+        return None
+
+    def can_let_go(self, connection: Connection) -> bool:
+        """As ``HandleOwner.can_let_go``. Not while it is opened, here or elsewhere, or compared."""
+        if self.version is None or self._striping or self.held is not None or self.current_path() is None:
+            return False
+        return any(handle.connection is connection for handle in self._handles)
+
+    def let_go(self, connection: Connection) -> None:
+        """As ``HandleOwner.let_go``. What it is like is asked once more, for it to be known again."""
+        going = [handle for handle in self._handles if handle.connection is connection]
+        self.start_fstat()
+        self._handles = [handle for handle in self._handles if handle.connection is not connection]
+        self._reopening.parked = True
+        self.used = False
+        for handle in going:
+            handle.session.start_close(handle.identifier)
 
     def drop(self, handle: Handle) -> None:
         """The session of ``handle`` is lost, and the handle with it."""
@@ -282,6 +326,7 @@ class File:
     # stripes
 
     def _account(self, length: int) -> None:
+        self.used = True
         self._requested += length
         if self._requested > BULK_BYTES and not (self.closed or OpenFlags.APPEND in self.flags):
             pool = self._pool
@@ -313,6 +358,23 @@ class File:
             for handle in candidates:
                 if handle.connection.live:
                     handle.session.start_close(handle.identifier)
+
+    async def _open_beside(self, target: Connection) -> None:
+        """Open this file on ``target`` as well, as one opens it after a loss: the first handle cannot be
+        asked what it is of."""
+        try:
+            path = self.current_path()
+            found = await self._reopening.open_same(target, path) if path is not None else None
+            if found is None:
+                return
+            if self.closed or self.current_path() != path or self._open_files.renames:
+                target.session.start_close(found[0].identifier)
+            else:
+                self._handles.append(found[0])
+        except OSError:
+            pass  # refused or lost: the requests wait on for what they are waiting for
+        finally:
+            self._striping = False
 
     async def _open_candidates(self, path: bytes) -> list[Handle]:
         taken = {handle.connection for handle in self._handles}

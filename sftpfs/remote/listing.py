@@ -9,7 +9,7 @@ import errno
 from collections import deque
 
 from sftpfs.aio import Slot
-from sftpfs.errors import SessionLostError, error
+from sftpfs.errors import SessionLostError, StalledError, error
 from sftpfs.remote.paths import NAME_MAX, valid_name
 from sftpfs.remote.waiting import opened
 from sftpfs.sftp.session import Session
@@ -64,8 +64,9 @@ async def list_entries(session: Session, path: bytes) -> list[DirectoryEntry]:
                     return list(names.entries.values())
                 names.add(reply)
                 window = min(window + 1, LARGEST_WINDOW)
-    except SessionLostError:
-        handle = b""
+    except SessionLostError as failure:
+        if not isinstance(failure, StalledError):
+            handle = b""
         raise
     finally:
         if handle:

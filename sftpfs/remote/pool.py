@@ -23,11 +23,15 @@ import trio
 
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError, SessionLostError
+from sftpfs.latency import Histogram
 from sftpfs.remote.api import AWAY_AFTER
 from sftpfs.remote.connection import Connection, Role, open_connection
 from sftpfs.remote.growth import Growth
+from sftpfs.remote.hedging import Hedging
 from sftpfs.remote.reconnect import Reconnection
-from sftpfs.sftp.table import SessionStatistics
+from sftpfs.remote.sizes import RequestSizes
+from sftpfs.remote.stalls import Stalls
+from sftpfs.sftp.request import SessionStatistics
 from sftpfs.transport.api import Connector, Transport
 from sftpfs.types import ServerCapabilities
 
@@ -47,6 +51,10 @@ at 20 ms from the first byte, without waiting for further logins. A process at t
 LONGEST_BULK_BACK_OFF = 60.0
 """Seconds between attempts to open a bulk connection; nobody waits for one."""
 
+REUSE_PAUSES = (0.1, 0.4, 0.0)
+"""Seconds after each refusal of a channel on a transport that outlived its session: a server that
+grants one session counts the old one until it has collected the process."""
+
 CLOSE_TIMEOUT = 2.0
 """Seconds the sessions have to end at unmount."""
 
@@ -64,6 +72,8 @@ class Pool:
         self.epoch = 0
         """Counts the changes of ``bulk``, so that files notice them cheaply."""
         self.capabilities = ServerCapabilities()
+        self.read_sizes = RequestSizes()
+        self.write_sizes = RequestSizes()
         self._connector = connector
         self._nursery = nursery
         self._connections: list[Connection] = []
@@ -73,6 +83,7 @@ class Pool:
         self._generation = 0
         self._scopes: set[trio.CancelScope] = set()
         self._reconnection = Reconnection(config, self._attempt, self.spawn, self._install_metadata)
+        self._hedging = Hedging(self, Stalls(self._latencies))
         # growth
         self._growth = Growth()
         self._growing = 0
@@ -119,15 +130,44 @@ class Pool:
         heard = max(one.session.last_reply for one in self._connections if one.live)
         return monotonic() - heard >= AWAY_AFTER
 
+    def looking(self) -> Connection | None:
+        """The connection for what only looks: as ``metadata_nowait``, another while that is stalled."""
+        connection = self.metadata_nowait()
+        if connection is not None and connection.stalled:
+            return self.beside(connection) or connection
+        return connection
+
+    def beside(self, connection: Connection) -> Connection | None:
+        """Another session than that of ``connection``, alive and not stalled, on another transport if
+        there is one, the one with the fewest bytes outstanding; None where there is none."""
+        others = [
+            one
+            for one in (self._metadata, *self.bulk)
+            if one is not None and one is not connection and one.live and not one.stalled
+        ]
+        transport = connection.transport
+        return min(others, key=lambda one: (one.transport is transport, one.outstanding), default=None)
+
+    def demand_spare(self) -> None:
+        """Nothing but stalled connections: open another, if there may be one more."""
+        if self._growing or self._refused or self._closed:
+            return
+        count = sum(1 for one in self.bulk if not one.further)
+        if count < self.config.max_connections - 1 and trio.current_time() >= self._grow_after:
+            self._growing = 1
+            self.spawn(self._grow)
+
     def least_busy(self) -> Connection | None:
         """The bulk connection with the fewest bytes outstanding, the metadata connection where
         there is none, None where that is dead. One is opened for those who ask for this."""
         self.demand_bulk(most=1)
         best = None
         for connection in self.bulk:
-            if connection.live and (best is None or connection.outstanding < best.outstanding):
+            if not connection.live or connection.stalled:
+                continue
+            if best is None or connection.outstanding < best.outstanding:
                 best = connection
-        return best or self.metadata_nowait()
+        return best or self.looking()
 
     def demand_bulk(self, most: int | None = None) -> None:
         """A bulk request is about to be sent: open further bulk connections if those there are busy,
@@ -156,6 +196,14 @@ class Pool:
     def round_trip(self) -> float:
         """The least latency seen, seconds; 0 without a connection."""
         return min((one.session.statistics.minimum_latency for one in self._connections), default=0.0)
+
+    def _latencies(self, kind: str) -> Histogram:
+        """How long requests of ``kind`` took over all connections there have been."""
+        known = Histogram()
+        for counted in (self._past, *(one.session.statistics for one in self._connections)):
+            if kind in counted.latencies:
+                known.add(counted.latencies[kind])
+        return known
 
     @property
     def closed(self) -> bool:
@@ -203,6 +251,9 @@ class Pool:
             "reconnects": self._reconnection.count,
             "lost_for": self._reconnection.lost_for,
             "further_connections_refused": self._refused,
+            "read_size": self.read_sizes.limit,
+            "write_size": self.write_sizes.limit,
+            "stalls": self._hedging.stalls.statistics(),
         }
 
     # sessions
@@ -231,6 +282,7 @@ class Pool:
         if self._closed:
             connection.session.close("the file system is being unmounted")
             raise SessionLostError("the file system is being unmounted")
+        connection.session.watch = self._hedging.watcher(connection)
         self._connections.append(connection)
         self._nursery.start_soon(self._run, connection)
         logger.info("connection %d is up, for %s", connection.session.generation, role.value)
@@ -268,7 +320,8 @@ class Pool:
             logger.info("connection %d is lost: %s", connection.session.generation, reason)
             return
         logger.warning("the connection to the server is lost: %s", reason)
-        self._reconnection.lost(error is not None and error.errno == errno.ETIMEDOUT)
+        silent = error is not None and error.errno == errno.ETIMEDOUT
+        self._reconnection.lost(connection.session.timeout if silent else 0.0)
 
     # the metadata connection
 
@@ -277,6 +330,8 @@ class Pool:
         if old is not None and not any(one.transport is old.transport for one in self._connections):
             old.transport.close()
         self.capabilities = connection.session.capabilities
+        self.read_sizes.told(self.capabilities.limits.read_size)
+        self.write_sizes.told(self.capabilities.limits.write_size)
 
     async def _attempt(self, reuse: bool) -> Connection:
         """One attempt: a channel on the old transport if that is alive, else a new transport."""
@@ -292,10 +347,13 @@ class Pool:
         transport = old.transport
         error = old.session.closed_error
         if not transport.closed.is_set() and not (error is not None and error.errno == errno.ETIMEDOUT):
-            try:
-                return await self._open_on(transport, Role.METADATA)
-            except (MountError, OSError):
-                pass
+            for pause in REUSE_PAUSES:
+                try:
+                    return await self._open_on(transport, Role.METADATA)
+                except (MountError, OSError):
+                    if transport.closed.is_set():
+                        break
+                    await trio.sleep(pause)
         if not any(one.transport is transport and one.live for one in self._connections):
             transport.close()
         return None

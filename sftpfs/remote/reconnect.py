@@ -95,13 +95,14 @@ class Reconnection:
         """Seconds since the connection was lost; None while it is there."""
         return None if self._lost_at is None else trio.current_time() - self._lost_at
 
-    def lost(self, timed_out: bool) -> None:
-        """The connection is lost; ``timed_out``: by a server that did not answer for ``timeout`` seconds."""
+    def lost(self, silent: float) -> None:
+        """The connection is lost; ``silent``: seconds it took to be noticed for want of any answer."""
         now = trio.current_time()
         self._lost_at = self._asked_at = now
-        if timed_out and not self._config.hard:
-            self._give_up_at = now + min(CHANCE, self._config.timeout)
-        self._away_at = now if timed_out else now + AWAY_AFTER
+        if silent and not self._config.hard:
+            timeout = self._config.timeout
+            self._give_up_at = now + max(timeout - silent, min(CHANCE, timeout))
+        self._away_at = now if silent else now + AWAY_AFTER
         self._begin()
 
     def away(self) -> bool:

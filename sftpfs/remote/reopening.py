@@ -12,6 +12,7 @@ import math
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -23,9 +24,11 @@ from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.flags import ACCESS, protocol_flags
 from sftpfs.remote.paths import check_path
 from sftpfs.remote.pool import Pool
+from sftpfs.remote.room import HandleOwner, Room
 from sftpfs.remote.transfer import Repeatable, WritePiece
 from sftpfs.remote.version import KnownVersion
 from sftpfs.remote.waiting import opened
+from sftpfs.sftp.session import Session
 from sftpfs.types import Attributes
 
 RENAME_PAUSE = 0.02
@@ -36,7 +39,9 @@ class OpenFiles:
     """Every open file of the mount, and what their paths depend on."""
 
     def __init__(self) -> None:
-        self.files: set[Reopenable] = set()
+        self.files: dict[Reopenable, None] = {}
+        """In the order they were opened."""
+        self.room = Room(self.files)
         self.renames = 0
         """Renames whose outcome the owner of the paths has not been told."""
 
@@ -60,7 +65,7 @@ class OpenFiles:
 
     def closed(self, file: Reopenable) -> None:
         """``file`` is open no more; what it changed the others know from now on."""
-        self.files.discard(file)
+        self.files.pop(file, None)
         version = file.version
         if version is None or not version.changed or not self.files:
             return
@@ -70,10 +75,9 @@ class OpenFiles:
                 other.version.adopt(version)
 
 
-class Reopenable(Protocol):
+class Reopenable(HandleOwner, Protocol):
     """What is needed of the file."""
 
-    flags: OpenFlags
     closed: bool
     current_path: Callable[[], bytes | None]
     version: KnownVersion | None
@@ -89,7 +93,7 @@ class Reopening:
     INVARIANT: requests wait only while ``_run`` is under way; they are sent in the order they came.
     """
 
-    __slots__ = ("_file", "_open_files", "_pool", "_running", "_stale", "_waiting")
+    __slots__ = ("_file", "_open_files", "_pool", "_running", "_stale", "_waiting", "parked")
 
     def __init__(self, file: Reopenable, pool: Pool, open_files: OpenFiles) -> None:
         self._file = file
@@ -98,6 +102,8 @@ class Reopening:
         self._waiting: deque[Repeatable] = deque()
         self._running = False
         self._stale = False
+        self.parked = False
+        """The handle was closed by ourselves, not lost."""
 
     def wait(self, request: Repeatable) -> None:
         """Send ``request`` once the file is open again, or give it up."""
@@ -105,7 +111,7 @@ class Reopening:
             request.give_up(error(errno.EBADF))
         elif self._stale:
             request.give_up(error(errno.ESTALE))
-        elif not self._pool.config.reconnect or self._pool.closed:
+        elif not (self._pool.config.reconnect or self.parked) or self._pool.closed:
             request.give_up(SessionLostError("the connection the file was open on is lost"))
         else:
             self._waiting.append(request)
@@ -179,9 +185,9 @@ class Reopening:
             path = file.current_path()
             if path is None:
                 raise error(errno.ESTALE)
-            connection = pool.metadata_nowait() or await pool.metadata()
+            connection = pool.looking() or await pool.metadata()
             try:
-                found = await self._open_same(connection, path)
+                found = await self.open_same(connection, path)
             except SessionLostError:
                 continue
             if self._open_files.renames:
@@ -197,28 +203,34 @@ class Reopening:
             else:
                 return found
 
-    async def _open_same(self, connection: Connection, path: bytes) -> tuple[Handle, Attributes] | None:
-        """What ``path`` leads to, opened, or None where that is another file or nothing."""
+    async def open_same(self, connection: Connection, path: bytes) -> tuple[Handle, Attributes] | None:
+        """What ``path`` leads to, opened, or None where that is another file or nothing. Raises OSError."""
         session = connection.session
+        room = self._open_files.room
         check_path(path)
         try:
             # First, and apart: opening a pipe would block the server.
             if not self._accepts(path, await session.start_stat(path).wait()):
                 return None
-            slot = session.start_open(path, protocol_flags(self._file.flags & ACCESS), None)
-            identifier = await opened(session, slot)
+            identifier = await room.use(connection, partial(self._open, session, path))
         except StatusError as refused:
             if refused.errno == errno.ENOENT:
                 return None
             raise
         accepted = False
+        room.unsettled += 1
         try:
             attributes = await session.start_fstat(identifier).wait()
             accepted = self._accepts(path, attributes)
         finally:
+            room.unsettled -= 1  # whoever called installs it before anybody else runs
             if not accepted and connection.live:
                 session.start_close(identifier)
         return (Handle(connection, identifier), attributes) if accepted else None
+
+    async def _open(self, session: Session, path: bytes) -> bytes:
+        pflags = protocol_flags(self._file.flags & ACCESS)
+        return await opened(session, session.start_open(path, pflags, None))
 
     def _accepts(self, path: bytes, attributes: Attributes) -> bool:
         """Whether a file with ``attributes`` is the one that was open, as far as any handle of ours

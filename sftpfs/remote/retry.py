@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import trio
 
-from sftpfs.errors import SessionLostError
+from sftpfs.errors import SessionLostError, StalledError
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.pool import Pool
 
@@ -49,10 +49,13 @@ async def repeat(
     patience = _Patience(pool, begun)
     while True:
         connection = await patience.next(lost, connection)
+        connection.refuge += 1
         try:
             return await work(connection)
         except SessionLostError as failure:
             lost = failure
+        finally:
+            connection.refuge -= 1
 
 
 async def resolve(
@@ -73,11 +76,14 @@ async def resolve(
     patience = _Patience(pool, begun)
     while True:
         connection = await patience.next(lost, connection)
+        connection.refuge += 1
         try:
             found = await look(connection)
             return await work(connection) if isinstance(found, Again) else found
         except SessionLostError as failure:
             lost = failure
+        finally:
+            connection.refuge -= 1
 
 
 class _Patience:
@@ -101,6 +107,10 @@ class _Patience:
             self._deadline = max(self._begun, lost.session.last_reply) + pool.config.patience
         self._losses += 1
         left = self._deadline - monotonic()
-        if left <= 0 or pool.closed or not pool.config.reconnect or self._losses > MOST_LOSSES:
+        if left <= 0 or pool.closed or self._losses > MOST_LOSSES:
             raise failure
-        return await pool.metadata(trio.current_time() + left)
+        stalled = isinstance(failure, StalledError)
+        if not (stalled or pool.config.reconnect):
+            raise failure
+        other = pool.beside(lost) if stalled else None
+        return other or await pool.metadata(trio.current_time() + left)

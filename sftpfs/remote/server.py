@@ -19,22 +19,22 @@ from sftpfs.errors import SessionLostError, Status, StatusError, error
 from sftpfs.remote import explain, lost_reply
 from sftpfs.remote.api import LinkTarget, OpenFlags, RemoteFile
 from sftpfs.remote.connection import Connection
-from sftpfs.remote.file import File
-from sftpfs.remote.flags import ACCESS, protocol_flags
+from sftpfs.remote.flags import ACCESS
 from sftpfs.remote.late import LateFile
 from sftpfs.remote.listing import list_entries
+from sftpfs.remote.opening import PERMISSIONS, open_file
 from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.reopening import OpenFiles
 from sftpfs.remote.replacing import aside_path, rename_replacing, tidy
 from sftpfs.remote.retry import Again, repeat, resolve
-from sftpfs.remote.version import KnownVersion
-from sftpfs.remote.waiting import opened, value_or_none
+from sftpfs.remote.waiting import value_or_none
 from sftpfs.remote.whole import fetch_whole
 from sftpfs.sftp.session import Session
 from sftpfs.types import (
     AttributeChange,
     Attributes,
+    DirectoryEntry,
     FilesystemStatistics,
     Listing,
     ServerCapabilities,
@@ -45,8 +45,6 @@ POSIX_RENAME = "posix-rename@openssh.com"
 HARDLINK = "hardlink@openssh.com"
 LSETSTAT = "lsetstat@openssh.com"
 STATVFS = "statvfs@openssh.com"
-
-PERMISSIONS = 0o7777
 
 LSTATS_TOGETHER = 256
 """LSTATs in flight at once: a round trip each time costs little beside so many answers."""
@@ -83,7 +81,9 @@ class Server:
     async def lstat(self, path: bytes) -> Attributes:
         """As ``Remote.lstat``."""
         check_path(path)
-        return await repeat(self._pool, lambda connection: self._look(connection.session, path).wait())
+        return await repeat(
+            self._pool, lambda connection: self._look(connection.session, path).wait(), self._pool.looking()
+        )
 
     async def stat(self, path: bytes) -> Attributes:
         """As ``Remote.stat``; a name that is missing costs a second wait, to tell a loop of links."""
@@ -95,12 +95,16 @@ class Server:
             except StatusError as failed:
                 raise await explain.following(connection.session, failed, path) from None
 
-        return await repeat(self._pool, work)
+        return await repeat(self._pool, work, self._pool.looking())
 
     async def readlink(self, path: bytes) -> bytes:
         """As ``Remote.readlink``."""
         check_path(path)
-        target = await repeat(self._pool, lambda connection: connection.session.start_readlink(path).wait())
+        target = await repeat(
+            self._pool,
+            lambda connection: connection.session.start_readlink(path).wait(),
+            self._pool.looking(),
+        )
         check_link_target(target)
         return target
 
@@ -109,7 +113,9 @@ class Server:
         if b"\0" in path:
             raise error(errno.EINVAL)
         canonical = await repeat(
-            self._pool, lambda connection: connection.session.start_realpath(path).wait()
+            self._pool,
+            lambda connection: connection.session.start_realpath(path).wait(),
+            self._pool.looking(),
         )
         check_path(canonical)
         return canonical
@@ -119,7 +125,7 @@ class Server:
         found: list[Attributes | OSError] = []
         for first in range(0, len(paths), LSTATS_TOGETHER):
             some = paths[first : first + LSTATS_TOGETHER]
-            found += await repeat(self._pool, partial(self._lstats, some))
+            found += await repeat(self._pool, partial(self._lstats, some), self._pool.looking())
         return found
 
     async def _lstats(self, paths: Sequence[bytes], connection: Connection) -> list[Attributes | OSError]:
@@ -136,17 +142,25 @@ class Server:
     async def list_directory(self, path: bytes) -> Listing:
         """As ``Remote.list_directory``."""
         check_path(path)
+        room = self._open_files.room
+
+        async def entries_of(session: Session) -> list[DirectoryEntry]:
+            room.unsettled += 1
+            try:
+                return await list_entries(session, path)
+            finally:
+                room.unsettled -= 1
 
         async def work(connection: Connection) -> Listing:
             session = connection.session
             own = session.start_stat(path)
             try:
-                entries = await list_entries(session, path)
+                entries = await room.use(connection, partial(entries_of, session))
                 return Listing(await own.wait(), entries)
             except StatusError as failed:
                 raise await explain.listing(session, failed, path) from None
 
-        return await repeat(self._pool, work)
+        return await repeat(self._pool, work, self._pool.looking())
 
     async def setattr(
         self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET
@@ -184,7 +198,7 @@ class Server:
                 return None
             return await value_or_none(session.start_statvfs(path))
 
-        return await repeat(self._pool, work)
+        return await repeat(self._pool, work, self._pool.looking())
 
     # files
 
@@ -198,70 +212,40 @@ class Server:
         check_path(path)
 
         async def work(connection: Connection) -> tuple[RemoteFile, Attributes]:
-            return await self._open(connection, path, flags, mode, current_path)
+            return await open_file(self._pool, self._open_files, connection, path, flags, mode, current_path)
 
         if OpenFlags.EXCLUSIVE not in flags:
             # Emptying twice is one open that took longer: nothing was written through it yet.
-            return await repeat(self._pool, work)
+            changes = flags & (OpenFlags.CREATE | OpenFlags.TRUNCATE)
+            return await repeat(self._pool, work, None if changes else self._pool.looking())
         asked = time.time()
 
         async def look(connection: Connection) -> tuple[RemoteFile, Attributes] | Again:
             found = await lost_reply.create(connection.session, path, mode & PERMISSIONS, asked)
             if isinstance(found, Again):
                 return found
-            return await self._open(connection, path, flags & ACCESS, mode, current_path)
+            return await open_file(
+                self._pool, self._open_files, connection, path, flags & ACCESS, mode, current_path
+            )
 
         return await resolve(self._pool, work, look)
-
-    async def _open(
-        self,
-        connection: Connection,
-        path: bytes,
-        flags: OpenFlags,
-        mode: int,
-        current_path: Callable[[], bytes | None],
-    ) -> tuple[RemoteFile, Attributes]:
-        session = connection.session
-        create = OpenFlags.CREATE in flags
-        slot = session.start_open(path, protocol_flags(flags), mode & PERMISSIONS if create else None)
-        seen = session.start_lstat(path)
-        try:
-            handle = await opened(session, slot)
-        except StatusError as failed:
-            raise await explain.opening(session, failed, path, flags, seen) from None
-        file = File(self._pool, connection, handle, flags, path, current_path, self._open_files)
-        try:
-            attributes = await self._opened(connection, handle, seen)
-        except BaseException:
-            file.close()
-            raise
-        file.version = KnownVersion(attributes)
-        file.version.changed = OpenFlags.TRUNCATE in flags
-        return file, attributes
 
     async def fetch(self, path: bytes, size: int) -> WholeFile | None:
         """As ``Remote.fetch``; on a bulk connection where there is one."""
         check_path(path)
-        return await repeat(
-            self._pool,
-            lambda connection: fetch_whole(connection.session, path, size),
-            self._pool.least_busy(),
-        )
+        self._open_files.room.unsettled += 1
+        try:
+            return await repeat(
+                self._pool,
+                lambda connection: fetch_whole(connection.session, path, size, self._pool.read_sizes.limit),
+                self._pool.least_busy(),
+            )
+        finally:
+            self._open_files.room.unsettled -= 1
 
     def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:
         """As ``Remote.open_later``."""
         return LateFile(self, current_path, self._pool.spawn)
-
-    async def _opened(self, connection: Connection, handle: bytes, seen: Slot[Attributes]) -> Attributes:
-        """The attributes of what was opened."""
-        session = connection.session
-        attributes = await value_or_none(seen)
-        if attributes is None or stat.S_ISLNK(attributes.mode):
-            # Gone already, or OPEN followed a link: the handle knows.
-            attributes = await session.start_fstat(handle).wait()
-        if stat.S_ISDIR(attributes.mode):
-            raise error(errno.EISDIR)
-        return attributes
 
     # changes of names
 

@@ -14,14 +14,15 @@ import errno
 import math
 from collections import deque
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from sftpfs.aio import Slot
 from sftpfs.errors import IncompleteWriteError, SessionLostError, Status, StatusError, error
 from sftpfs.remote import diagnose
 from sftpfs.remote.api import OpenFlags
-from sftpfs.remote.connection import Handle
+from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.paths import parent_of
+from sftpfs.remote.sizes import SAFE, RequestSizes
 from sftpfs.remote.waiting import when_done
 from sftpfs.types import Buffer, FilesystemStatistics
 
@@ -30,6 +31,9 @@ PAGE = 4096
 
 STATVFS = "statvfs@openssh.com"
 
+SIZE_REFUSALS = (Status.FAILURE, Status.BAD_MESSAGE)
+"""What servers say to a request that is too large for them."""
+
 
 class Handles(Protocol):
     """What a transfer needs of the open file."""
@@ -37,6 +41,8 @@ class Handles(Protocol):
     flags: OpenFlags
     closed: bool
     patience: float
+    read_sizes: RequestSizes
+    write_sizes: RequestSizes
     held: deque[WritePiece] | None
     backlog: deque[WritePiece]
     writes_under_way: int
@@ -69,6 +75,25 @@ class Handles(Protocol):
     def write_ended(self, offset: int, length: int, done: bool) -> None:
         """A piece of a write was answered; ``done``: the server has it."""
 
+    def beside(self, connection: Connection, target: Connection) -> Handle | None:
+        """A handle on another connection than ``connection``, alive and not stalled; where there is
+        none one is opened on ``target``, for later."""
+
+
+class OfFile:
+    """Who waits for a reply to a look through a handle, where another handle of the file does as well."""
+
+    __slots__ = ()
+
+    @property
+    def file(self) -> Handles:
+        """The file."""
+        raise NotImplementedError
+
+    def ask_again(self, handle: Handle) -> Slot[Any]:
+        """What is under way, asked by ``handle`` as well; the caller takes the first answer."""
+        raise NotImplementedError
+
 
 class Repeatable(Protocol):
     """A request on an open file that is sent again where its session is lost."""
@@ -98,6 +123,11 @@ def lost(file: Handles, request: Repeatable, handle: Handle, failure: SessionLos
         return True
     request.give_up(failure)
     return False
+
+
+def may_be_too_large(failure: BaseException) -> bool:
+    """Whether a server may have refused a request for its size."""
+    return isinstance(failure, StatusError) and failure.status in SIZE_REFUSALS and not failure.explicit
 
 
 def piece_size(length: int, limit: int) -> int:
@@ -161,14 +191,27 @@ class Read:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-class ReadPiece:
+class ReadPiece(OfFile):
     """A part of a read that one request can carry; a short reply is asked on.
 
     INVARIANT: ``parts`` hold the bytes from the piece's offset on, without gaps;
     ``missing`` are those not there yet, or past the end of the file.
     """
 
-    __slots__ = ("_asked", "_file", "_handle", "_next", "_whole", "deadline", "missing", "parts", "started")
+    __slots__ = (
+        "_asked",
+        "_file",
+        "_handle",
+        "_most",
+        "_next",
+        "_refused",
+        "_short",
+        "_whole",
+        "deadline",
+        "missing",
+        "parts",
+        "started",
+    )
 
     def __init__(self, whole: Read, file: Handles, offset: int, length: int) -> None:
         self.parts: list[Buffer] = []
@@ -179,11 +222,26 @@ class ReadPiece:
         self.started = monotonic()
         self.deadline = math.inf
         self._asked = 0
+        self._most = length
+        """Bytes asked for at once."""
+        self._refused = False
+        """At a size of which it is not known whether the server takes it."""
+        self._short = 0
+        """What the first short reply brought."""
         self._handle: Handle | None = None
 
     def content(self) -> Buffer:
         """All of the piece that is there; the reply itself where it was one."""
         return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+
+    @property
+    def file(self) -> Handles:
+        """As ``OfFile.file``."""
+        return self._file
+
+    def ask_again(self, handle: Handle) -> Slot[Buffer | None]:
+        """As ``OfFile.ask_again``."""
+        return handle.session.start_read(handle.identifier, self._next, self._asked)
 
     def send(self) -> None:
         """Ask for what is missing."""
@@ -193,7 +251,7 @@ class ReadPiece:
             file.wait(self)
             return
         self._handle = handle
-        self._asked = self.missing
+        self._asked = min(self.missing, self._most, self._file.read_sizes.limit)
         handle.connection.outstanding += self._asked
         when_done(handle.session.start_read(handle.identifier, self._next, self._asked), self._answered)
 
@@ -207,10 +265,7 @@ class ReadPiece:
         handle.connection.outstanding -= self._asked
         failure = slot.error
         if failure is not None:
-            if not isinstance(failure, SessionLostError):
-                self._whole.piece_failed(failure)
-            elif lost(self._file, self, handle, failure):
-                self.send()
+            self._failed(handle, failure)
             return
         data = slot.result()
         if data is None:
@@ -220,6 +275,10 @@ class ReadPiece:
         if not 0 < size <= self.missing:  # no progress, or more than was asked for
             self._whole.piece_failed(error(errno.EIO, "the server answered a read with a wrong length"))
             return
+        if size != self._asked or self._refused or self._short:
+            self._learn(size)
+        elif size > self._file.read_sizes.proven:
+            self._file.read_sizes.taken(size)
         self.parts.append(data)
         self._next += size
         self.missing -= size
@@ -227,6 +286,35 @@ class ReadPiece:
             self.send()
         else:
             self._whole.piece_done()
+
+    def _failed(self, handle: Handle, failure: BaseException) -> None:
+        """Send it again where that may help: elsewhere, or in smaller requests."""
+        sizes = self._file.read_sizes
+        doubtful = sizes.doubtful(self._asked)
+        if isinstance(failure, SessionLostError):
+            if doubtful:
+                sizes.lost(handle.session.generation)
+                self._most = SAFE
+            if lost(self._file, self, handle, failure):
+                self.send()
+        elif doubtful and may_be_too_large(failure):
+            self._refused = True
+            self._most = SAFE
+            self.send()
+        else:
+            self._whole.piece_failed(failure)
+
+    def _learn(self, size: int) -> None:
+        """What ``size`` bytes of an answer tell of what the server carries."""
+        sizes = self._file.read_sizes
+        if self._refused:
+            self._refused = False
+            sizes.refused()
+        if self._short:
+            sizes.cut(self._short)  # it was not the end of the file
+            self._short = 0
+        elif size < self._asked:
+            self._short = size
 
 
 class Write:
@@ -262,6 +350,10 @@ class Write:
             piece.send()
         return self._slot
 
+    def add_pieces(self, count: int) -> None:
+        """A piece became ``count`` more."""
+        self._waiting += count
+
     def piece_done(self, offset: int, length: int, failure: OSError | None) -> None:
         """A piece of ``length`` bytes is on the server, or never will be."""
         if failure is not None:
@@ -285,9 +377,11 @@ class Write:
 class WritePiece:
     """A part of a write that one request can carry."""
 
-    __slots__ = ("_data", "_file", "_handle", "_offset", "_whole", "deadline", "started")
+    __slots__ = ("_data", "_file", "_handle", "_offset", "_refused", "_whole", "deadline", "started")
 
-    def __init__(self, whole: Write, file: Handles, offset: int, data: Buffer) -> None:
+    def __init__(self, whole: Write, file: Handles, offset: int, data: Buffer, refused: bool = False) -> None:
+        """``refused``: more at once was, perhaps for being more."""
+        self._refused = refused
         self._whole = whole
         self._file = file
         self._offset = offset
@@ -322,10 +416,13 @@ class WritePiece:
         self.send_on(handle)
 
     def send_on(self, handle: Handle) -> None:
-        """Send it by ``handle``."""
+        """Send it by ``handle``, in parts where the server was found to take less since it was made."""
         file = self._file
-        self._handle = handle
         length = len(self._data)
+        if length > file.write_sizes.limit and OpenFlags.APPEND not in file.flags:
+            self._split(refused=False)
+            return
+        self._handle = handle
         file.writes_under_way += 1
         file.write_sent(self._offset, length)
         handle.connection.outstanding += length
@@ -348,13 +445,51 @@ class WritePiece:
         failure = slot.error
         file.write_ended(self._offset, length, failure is None)
         file.send_backlog()
+        if failure is None:
+            if self._refused:
+                file.write_sizes.refused()
+            elif length > file.write_sizes.proven:
+                file.write_sizes.taken(length)
+            self._whole.piece_done(self._offset, length, None)
+        else:
+            self._failed(handle, failure)
+
+    def _failed(self, handle: Handle, failure: BaseException) -> None:
+        """Send it again where that may help: elsewhere, or in smaller requests."""
+        file, length = self._file, len(self._data)
+        doubtful = file.write_sizes.doubtful(length)
+        appends = OpenFlags.APPEND in file.flags
         if isinstance(failure, SessionLostError):
-            if lost(file, self, handle, failure):
-                # Appending twice is not writing the same bytes to the same place.
-                file.wait(self) if OpenFlags.APPEND in file.flags else self.send()
+            if doubtful:
+                file.write_sizes.lost(handle.session.generation)
+            if not lost(file, self, handle, failure):
+                return
+            # Appending twice is not writing the same bytes to the same place.
+            if appends:
+                file.wait(self)
+            elif doubtful:
+                self._split(refused=False)
+            else:
+                self.send()
             return
-        assert failure is None or isinstance(failure, OSError)
-        self._whole.piece_done(self._offset, length, failure)
+        assert isinstance(failure, OSError)
+        if doubtful and may_be_too_large(failure) and not appends:
+            self._split(refused=True)
+        else:
+            self._whole.piece_done(self._offset, length, failure)
+
+    def _split(self, refused: bool) -> None:
+        """Go on as pieces of a size the server takes."""
+        view = memoryview(self._data)
+        size = min(SAFE, self._file.write_sizes.limit)
+        starts = range(0, len(view), size)
+        self._whole.add_pieces(len(starts) - 1)
+        for start in starts:
+            piece = WritePiece(
+                self._whole, self._file, self._offset + start, view[start : start + size], refused
+            )
+            piece.started, piece.deadline = self.started, self.deadline
+            piece.send()
 
 
 def fail_explained(file: Handles, length: int, failure: OSError, slot: Slot[None]) -> None:

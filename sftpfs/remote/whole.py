@@ -17,12 +17,13 @@ LARGEST_READ = 128 << 10
 """Bytes of one READ: what readers ask for too, and within the limit of every server that tells one."""
 
 
-async def fetch_whole(session: Session, path: bytes, size: int) -> WholeFile | None:
-    """``size`` bytes of the file at ``path``; None where FSTAT tells another size or type, or a
-    read brought less than it was asked for. Raises StatusError and SessionLostError."""
+async def fetch_whole(session: Session, path: bytes, size: int, most: int) -> WholeFile | None:
+    """``size`` bytes of the file at ``path``, in requests of at most ``most`` bytes; None where FSTAT
+    tells another size or type, or a read brought less than it was asked for. Raises StatusError and
+    SessionLostError."""
     handle = await opened(session, session.start_open(path, OPEN_READ))
     told = session.start_fstat(handle)
-    limit = min(session.capabilities.limits.read_size, LARGEST_READ)
+    limit = min(most, LARGEST_READ)
     reads = [
         (start, session.start_read(handle, start, min(limit, size - start)))
         for start in range(0, size, limit)

@@ -22,7 +22,8 @@ from sftpfs.errors import Failure, MountError, ProtocolError, Status, StatusErro
 from sftpfs.sftp import extensions, packets
 from sftpfs.sftp.packets import encode_string
 from sftpfs.sftp.replies import decode_attributes, decode_handle, decode_path, printable
-from sftpfs.sftp.table import Kind, RequestTable
+from sftpfs.sftp.request import Kind, Reach, Request
+from sftpfs.sftp.table import RequestTable
 from sftpfs.types import (
     AttributeChange,
     Attributes,
@@ -35,36 +36,38 @@ from sftpfs.types import (
 
 T = TypeVar("T")
 
-_OPEN = Kind("open", packets.OPEN, packets.HANDLE, decode_handle)
-_CLOSE: Kind[None] = Kind("close", packets.CLOSE, packets.STATUS)
-_READ: Kind[Buffer | None] = Kind("read", packets.READ, packets.DATA, ends=True)
+_OPEN = Kind("open", packets.OPEN, packets.HANDLE, decode_handle, reach=Reach.OPENS)
+_CLOSE: Kind[None] = Kind("close", packets.CLOSE, packets.STATUS, reach=Reach.APART)
+_READ: Kind[Buffer | None] = Kind("read", packets.READ, packets.DATA, ends=True, reach=Reach.HANDLE)
 _WRITE: Kind[None] = Kind("write", packets.WRITE, packets.STATUS)
-_LSTAT = Kind("lstat", packets.LSTAT, packets.ATTRS, decode_attributes)
-_FSTAT = Kind("fstat", packets.FSTAT, packets.ATTRS, decode_attributes)
-_STAT = Kind("stat", packets.STAT, packets.ATTRS, decode_attributes)
+_LSTAT = Kind("lstat", packets.LSTAT, packets.ATTRS, decode_attributes, reach=Reach.PATH)
+_FSTAT = Kind("fstat", packets.FSTAT, packets.ATTRS, decode_attributes, reach=Reach.HANDLE)
+_STAT = Kind("stat", packets.STAT, packets.ATTRS, decode_attributes, reach=Reach.PATH)
 _SETSTAT: Kind[None] = Kind("setstat", packets.SETSTAT, packets.STATUS)
 _FSETSTAT: Kind[None] = Kind("fsetstat", packets.FSETSTAT, packets.STATUS)
-_OPENDIR = Kind("opendir", packets.OPENDIR, packets.HANDLE, decode_handle)
-_READDIR: Kind[list[DirectoryEntry] | None] = Kind("readdir", packets.READDIR, packets.NAME, ends=True)
+_OPENDIR = Kind("opendir", packets.OPENDIR, packets.HANDLE, decode_handle, reach=Reach.OPENS)
+_READDIR: Kind[list[DirectoryEntry] | None] = Kind(
+    "readdir", packets.READDIR, packets.NAME, ends=True, reach=Reach.HANDLE
+)
 _REMOVE: Kind[None] = Kind("remove", packets.REMOVE, packets.STATUS)
 _MKDIR: Kind[None] = Kind("mkdir", packets.MKDIR, packets.STATUS)
 _RMDIR: Kind[None] = Kind("rmdir", packets.RMDIR, packets.STATUS)
-_REALPATH = Kind("realpath", packets.REALPATH, packets.NAME, decode_path)
+_REALPATH = Kind("realpath", packets.REALPATH, packets.NAME, decode_path, reach=Reach.PATH)
 _RENAME: Kind[None] = Kind("rename", packets.RENAME, packets.STATUS)
-_READLINK = Kind("readlink", packets.READLINK, packets.NAME, decode_path)
+_READLINK = Kind("readlink", packets.READLINK, packets.NAME, decode_path, reach=Reach.PATH)
 _SYMLINK: Kind[None] = Kind("symlink", packets.SYMLINK, packets.STATUS)
 
 _NAMES = tuple[list[bytes], list[bytes]]
 
 
-def _extension_status(name: str, extension: str) -> Kind[None]:
+def _extension_status(name: str, extension: str, reach: Reach = Reach.CHANGES) -> Kind[None]:
     """A kind of extended request answered by a status alone."""
-    return Kind(name, packets.EXTENDED, packets.STATUS, extension=extension)
+    return Kind(name, packets.EXTENDED, packets.STATUS, extension=extension, reach=reach)
 
 
 _POSIX_RENAME = _extension_status("posix_rename", extensions.POSIX_RENAME)
 _HARDLINK = _extension_status("hardlink", extensions.HARDLINK)
-_FSYNC = _extension_status("fsync", extensions.FSYNC)
+_FSYNC = _extension_status("fsync", extensions.FSYNC, Reach.APART)
 _LSETSTAT = _extension_status("lsetstat", extensions.LSETSTAT)
 _COPY_DATA = _extension_status("copy_data", extensions.COPY_DATA)
 _STATVFS = Kind(
@@ -73,6 +76,7 @@ _STATVFS = Kind(
     packets.EXTENDED_REPLY,
     extensions.decode_statvfs,
     extension=extensions.STATVFS,
+    reach=Reach.PATH,
 )
 _FSTATVFS = Kind(
     "fstatvfs",
@@ -80,15 +84,31 @@ _FSTATVFS = Kind(
     packets.EXTENDED_REPLY,
     extensions.decode_statvfs,
     extension=extensions.FSTATVFS,
+    reach=Reach.HANDLE,
 )
 _LIMITS = Kind(
-    "limits", packets.EXTENDED, packets.EXTENDED_REPLY, extensions.decode_limits, extension=extensions.LIMITS
+    "limits",
+    packets.EXTENDED,
+    packets.EXTENDED_REPLY,
+    extensions.decode_limits,
+    extension=extensions.LIMITS,
+    reach=Reach.APART,
 )
 _EXPAND_PATH = Kind(
-    "expand_path", packets.EXTENDED, packets.NAME, decode_path, extension=extensions.EXPAND_PATH
+    "expand_path",
+    packets.EXTENDED,
+    packets.NAME,
+    decode_path,
+    extension=extensions.EXPAND_PATH,
+    reach=Reach.PATH,
 )
 _HOME_DIRECTORY = Kind(
-    "home_directory", packets.EXTENDED, packets.NAME, decode_path, extension=extensions.HOME_DIRECTORY
+    "home_directory",
+    packets.EXTENDED,
+    packets.NAME,
+    decode_path,
+    extension=extensions.HOME_DIRECTORY,
+    reach=Reach.APART,
 )
 _USERS_GROUPS = Kind(
     "users_groups_by_id",
@@ -96,6 +116,7 @@ _USERS_GROUPS = Kind(
     packets.EXTENDED_REPLY,
     extensions.decode_names,
     extension=extensions.USERS_GROUPS_BY_ID,
+    reach=Reach.APART,
 )
 
 
@@ -131,7 +152,7 @@ class Session(RequestTable):
         else than SFTP v3.
         """
         try:
-            with trio.fail_after(self._timeout if patience is None else patience):
+            with trio.fail_after(self.timeout if patience is None else patience):
                 await self._greet()
         except MountError as failure:
             self.close(failure.message)
@@ -139,7 +160,7 @@ class Session(RequestTable):
         except trio.TooSlowError:
             self.close("no answer to the SFTP greeting")
             raise MountError(
-                Failure.TIMED_OUT, f"the server did not answer the SFTP greeting within {self._timeout:g} s"
+                Failure.TIMED_OUT, f"the server did not answer the SFTP greeting within {self.timeout:g} s"
             ) from None
         except trio.ClosedResourceError:
             self.close("the SFTP stream was closed")
@@ -202,7 +223,8 @@ class Session(RequestTable):
 
     def _start_string(self, kind: Kind[T], string: bytes) -> Slot[T]:
         identifier = self._next_id()
-        return self._start(kind, identifier, packets.encode_string_request(kind.type, identifier, string))
+        packet = packets.encode_string_request(kind.type, identifier, string)
+        return self._start(kind, identifier, packet, string)
 
     def _start_strings(self, kind: Kind[T], first: bytes, second: bytes) -> Slot[T]:
         identifier = self._next_id()
@@ -216,9 +238,14 @@ class Session(RequestTable):
             slot.fail(StatusError(Status.OP_UNSUPPORTED))
             return slot
         identifier = self._next_id()
-        return self._start(
-            kind, identifier, packets.encode_extended(identifier, kind.extension.encode(), arguments)
-        )
+        packet = packets.encode_extended(identifier, kind.extension.encode(), arguments)
+        return self._start(kind, identifier, packet, arguments)
+
+    def start_again(self, request: Request[T]) -> Slot[T]:
+        """What ``request`` of another session asked; only what looks at a path (``Reach.PATH``)."""
+        assert request.kind.reach is Reach.PATH
+        start = self._start_extended if request.kind.extension else self._start_string
+        return start(request.kind, request.detail)
 
     def start_lstat(self, path: bytes) -> Slot[Attributes]:
         """LSTAT (§6.8): of the link itself where ``path`` is one. EIO where the server tells too little."""
@@ -235,7 +262,7 @@ class Session(RequestTable):
     def start_open(self, path: bytes, pflags: int, mode: int | None = None) -> Slot[bytes]:
         """OPEN (§6.3) with ``packets.OPEN_*`` flags, to the handle; ``mode`` for a file it creates."""
         identifier = self._next_id()
-        return self._start(_OPEN, identifier, packets.encode_open(identifier, path, pflags, mode))
+        return self._start(_OPEN, identifier, packets.encode_open(identifier, path, pflags, mode), pflags)
 
     def start_close(self, handle: bytes) -> Slot[None]:
         """CLOSE (§6.3) of a file or directory."""

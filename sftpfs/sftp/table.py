@@ -12,10 +12,9 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -25,6 +24,7 @@ from sftpfs.latency import Histogram
 from sftpfs.sftp import packets
 from sftpfs.sftp.packets import Decoder
 from sftpfs.sftp.replies import decode_data, decode_listing, decode_status
+from sftpfs.sftp.request import Kind, Request, SessionStatistics, Unwanted
 from sftpfs.types import Buffer, DirectoryEntry
 
 T = TypeVar("T")
@@ -38,79 +38,6 @@ _REAPER_INTERVAL = 1.0
 """Seconds between looks at the oldest request: short beside any deadline, rare enough to cost nothing."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Kind(Generic[T]):
-    """What one kind of request expects."""
-
-    name: str
-    type: int
-    """Packet type of the request."""
-    expected: int
-    """Packet type of a successful reply; STATUS where success is SSH_FX_OK."""
-    decode: Callable[[memoryview], T] | None = None
-    """The reply's payload to the result; None where the reply carries none, and for DATA and listings."""
-    ends: bool = False
-    """Whether the status EOF is an answer (None) rather than an error."""
-    extension: str = ""
-    """The extension it belongs to, if any."""
-
-
-class Request(Slot[T]):
-    """One request and the slot of its result."""
-
-    __slots__ = ("detail", "kind", "sent")
-
-    kind: Kind[T]
-    detail: Any
-    """READ: the length asked for."""
-    sent: float
-    """When it was handed over for sending, on the monotonic clock."""
-
-
-class SessionStatistics:
-    """What went over one session. Read by anybody, written by the session."""
-
-    __slots__ = (
-        "bytes_received",
-        "bytes_sent",
-        "hostile_names",
-        "last_latency",
-        "latencies",
-        "minimum_latency",
-        "replies",
-        "requests",
-        "waits",
-    )
-
-    def __init__(self) -> None:
-        self.requests: dict[str, int] = {}
-        """Requests sent, by the kind's name."""
-        self.replies = 0
-        self.bytes_received = 0
-        self.bytes_sent = 0
-        self.waits = 0
-        """Requests sent while none was outstanding: for a single-threaded user, dependent round trips."""
-        self.latencies: dict[str, Histogram] = {}
-        """How long requests took, by the kind's name."""
-        self.last_latency = 0.0
-        """Seconds from the latest answered request to its reply."""
-        self.minimum_latency = float("inf")
-        """The least of all latencies: an estimate of the round trip."""
-        self.hostile_names = 0
-        """Names dropped from listings because no file can have them."""
-
-    def add(self, other: SessionStatistics) -> None:
-        """Count what ``other`` counted, too: it is at its end."""
-        for kind, count in other.requests.items():
-            self.requests[kind] = self.requests.get(kind, 0) + count
-        for kind, histogram in other.latencies.items():
-            self.latencies.setdefault(kind, Histogram()).add(histogram)
-        self.replies += other.replies
-        self.bytes_received += other.bytes_received
-        self.bytes_sent += other.bytes_sent
-        self.hostile_names += other.hostile_names
-
-
 class RequestTable:
     """Requests outstanding on one byte stream.
 
@@ -122,11 +49,14 @@ class RequestTable:
 
     def __init__(self, stream: ByteStream, *, timeout: float, generation: int) -> None:
         self.generation = generation
+        self.watch: Callable[[], None] | None = None
+        """Called about once a second while the session lives; must not raise."""
         self.closed_error: SessionLostError | None = None
         self.statistics = SessionStatistics()
         self.queued_bytes = 0
         self._stream = stream
-        self._timeout = timeout
+        self.timeout = timeout
+        """Seconds without an answer after which the session is given up."""
         self._decoder = Decoder()
         self._requests: dict[int, Request[Any]] = {}
         self._last_id = 0
@@ -151,7 +81,24 @@ class RequestTable:
         """Seconds the server has owed its next answer; 0 where it owes none."""
         if not self._requests:
             return 0.0
-        return max(0.0, self._timeout - self._seconds_left(monotonic()))
+        return max(0.0, self.timeout - self._seconds_left(monotonic()))
+
+    def unanswered(self) -> list[Request[Any]]:
+        """Requests sent and not yet answered, in the order of sending."""
+        return list(self._requests.values())
+
+    def let_go(self, request: Request[T]) -> Request[T] | None:
+        """Take ``request``, which its owner is to fill, from the table: the reply goes to the slot returned.
+
+        None where it is not outstanding.
+        """
+        for identifier, outstanding in self._requests.items():
+            if outstanding is request:
+                instead: Request[T] = Unwanted()
+                instead.kind, instead.detail, instead.sent = request.kind, request.detail, request.sent
+                self._requests[identifier] = instead
+                return instead
+        return None
 
     # -- life ---------------------------------------------------------------
 
@@ -390,6 +337,8 @@ class RequestTable:
 
     async def _reap_loop(self) -> None:
         while (pause := self._check_deadline(monotonic())) > 0:
+            if self.watch is not None:
+                self.watch()
             with trio.move_on_after(pause):
                 await self._ended.wait()
 
@@ -405,17 +354,17 @@ class RequestTable:
             self._receive()
             left = self._seconds_left(now)
             if left <= 0:
-                self.close(f"the server did not answer within {self._timeout:g} s", errno.ETIMEDOUT)
+                self.close(f"the server did not answer within {self.timeout:g} s", errno.ETIMEDOUT)
                 return 0.0
         return min(left, _REAPER_INTERVAL)
 
     def _seconds_left(self, now: float) -> float:
         if not self._requests:
-            return self._timeout
+            return self.timeout
         identifier, request = next(iter(self._requests.items()))
         if identifier != self._oldest[0]:
             self._oldest = (identifier, max(request.sent, self._last_reply))
-        return self._oldest[1] + self._timeout - now
+        return self._oldest[1] + self.timeout - now
 
 
 def _after(buffers: tuple[Buffer, ...], sent: int) -> tuple[Buffer, ...]:

@@ -42,11 +42,14 @@ class Transport(Protocol):
     ``closed`` is set when it is gone, whoever ended it; ``reason`` then says why in
     one line. ``may_be_asking``: the program underneath may still be asking a person to
     log in when the stream is handed out, so that SFTP begins whenever they have answered.
+    ``silence``: seconds without an answer after which the connection counts as dead; infinite
+    where what is underneath asks the other side itself whether it is alive.
     """
 
     closed: trio.Event
     reason: str
     may_be_asking: bool
+    silence: float
 
     async def open_channel(self) -> ByteStream:
         """A further SFTP byte stream over this connection.

@@ -6,6 +6,7 @@ Runs on trio. Owns the processes: nothing it started outlives ``aclose`` or the 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import site
@@ -195,6 +196,7 @@ class WorkerTransport:
         self.closed = trio.Event()
         self.reason = ""
         self.may_be_asking = False
+        self.silence = math.inf  # asyncssh sends keepalives
         self.pid, self._control, self._exit = worker
         self.server = ""
         """The server's version string, once connected."""

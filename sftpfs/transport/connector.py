@@ -21,5 +21,5 @@ def make_connector(
     if config.kind is TransportKind.COMMAND:
         return CommandConnector(config, endpoint, prompter, nursery)
     if config.kind is TransportKind.PASSIVE:
-        return PassiveConnector()
+        return PassiveConnector(config)
     return SocketConnector(config, endpoint)

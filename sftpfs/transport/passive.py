@@ -7,14 +7,16 @@ import os
 import trio
 
 from sftpfs.aio import ByteStream
+from sftpfs.config import TransportConfig
 from sftpfs.errors import Failure, MountError
-from sftpfs.transport.sockets import SocketTransport
+from sftpfs.transport.sockets import SocketTransport, keepalive_time
 
 
 class PassiveConnector:
     """Hands out stdin and stdout, once."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: TransportConfig) -> None:
+        self._config = config
         self._used = False
 
     @property
@@ -30,7 +32,7 @@ class PassiveConnector:
                 Failure.TRANSPORT, "passive: the session on stdin and stdout cannot be made again"
             )
         self._used = True
-        return SocketTransport(ByteStream(os.dup(0), os.dup(1)))
+        return SocketTransport(ByteStream(os.dup(0), os.dup(1)), keepalive_time(self._config))
 
     async def aclose(self) -> None:
         """Nothing is shared between connections."""

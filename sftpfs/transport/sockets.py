@@ -5,6 +5,7 @@ Owns nothing but the socket: one connection a transport, one stream a connection
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import Any
 
@@ -15,6 +16,10 @@ from sftpfs.config import Endpoint, TransportConfig, TransportKind
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport.failures import connect_failure, name_failure, timeout_failure
 
+LONGEST_KEEPALIVE = 32767
+MOST_KEEPALIVES = 127
+"""What Linux takes for TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT."""
+
 QUEUE_RETRY = 0.02
 """Seconds between two tries at a UNIX socket whose queue is full."""
 
@@ -22,10 +27,11 @@ QUEUE_RETRY = 0.02
 class SocketTransport:
     """One connected socket, or one pair of descriptors; its one stream is handed out once."""
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: ByteStream, silence: float = math.inf) -> None:
         self.closed = trio.Event()
         self.reason = ""
         self.may_be_asking = False
+        self.silence = silence
         self._stream = stream
         self._taken = False
 
@@ -60,7 +66,7 @@ class SocketConnector:
     async def connect(self, *, interactive: bool) -> SocketTransport:
         """Connect within ``connect_timeout``. Raises MountError."""
         with trio.move_on_after(self._config.connect_timeout):
-            return SocketTransport(await self._open())
+            return SocketTransport(await self._open(), keepalive_time(self._config))
         raise timeout_failure(self._where, self._config.connect_timeout, "connecting")
 
     async def aclose(self) -> None:
@@ -117,9 +123,25 @@ class SocketConnector:
                 await sock.connect(address)
             if family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                watch_over(sock, self._config)
             fd = sock.detach()
             return ByteStream(fd, fd)
+
+
+def keepalive_time(config: TransportConfig) -> float:
+    """Seconds of silence after which a connection is dead (ServerAliveInterval × ServerAliveCountMax)."""
+    return config.keepalive_interval * config.keepalive_count or math.inf
+
+
+def watch_over(sock: trio.socket.SocketType, config: TransportConfig) -> None:
+    """Have the kernel notice a dead peer in the keepalive time, also while nobody asks anything (tcp(7))."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    interval = min(math.ceil(config.keepalive_interval), LONGEST_KEEPALIVE)
+    if not interval:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, interval)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, min(config.keepalive_count, MOST_KEEPALIVES))
 
 
 async def connect_unix(sock: trio.socket.SocketType, address: Any) -> None:

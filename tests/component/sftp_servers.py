@@ -5,6 +5,7 @@ Each transport is one process; a further channel is a further process, as with s
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -33,6 +34,7 @@ class ServerTransport:
         self.closed = trio.Event()
         self.reason = ""
         self.may_be_asking = False
+        self.silence = connector.silence
         self.processes: list[subprocess.Popen[bytes]] = []
         self._connector = connector
 
@@ -44,7 +46,7 @@ class ServerTransport:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220 — a few milliseconds, in a test
-                [SFTP_SERVER, *self._connector.arguments],
+                self._connector.command,
                 stdin=theirs,
                 stdout=theirs,
                 stderr=subprocess.DEVNULL,
@@ -64,9 +66,12 @@ class ServerTransport:
 class ServerConnector:
     """Makes transports; what it is to refuse can be set at any time."""
 
-    def __init__(self, *arguments: str, single: bool = False) -> None:
-        self.arguments = arguments
+    def __init__(self, *arguments: str, single: bool = False, descriptors: int | None = None) -> None:
+        self.command = [SFTP_SERVER, *arguments]
+        if descriptors is not None:
+            self.command = ["prlimit", f"--nofile={descriptors}", *self.command]
         self.single = single
+        self.silence = math.inf
         self.refuse_channels = False
         self.refusal: Failure | None = None
         self.blackhole = False

@@ -74,6 +74,10 @@ class CountingProxy(HelperProcess):
         """Undo ``pause``; what was sent meanwhile arrives."""
         self.ask("resume")
 
+    def hole(self, number: int) -> None:
+        """As ``pause``, for good, of connection ``number`` (from 0, in order of coming) alone."""
+        self.ask("hole", number=number)
+
     def cut(self) -> None:
         """Reset every connection and end its server."""
         self.ask("cut")

@@ -60,7 +60,8 @@ class Proxy:
         self.ledger = Ledger()
         self.flowing = asyncio.Event()
         self.flowing.set()
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
+        self.accepted: list[Connection] = []
         self.refusing = False
         self.cuts: list[tuple[str, bool]] = []
         """Requests at whose next coming everything is cut: the name, and whether they are carried out."""
@@ -71,11 +72,12 @@ class Proxy:
         if self.refusing:
             connection.cut()
             return
-        self.connections.add(connection)
+        self.connections[connection] = None
+        self.accepted.append(connection)
         try:
             await connection.run()
         finally:
-            self.connections.discard(connection)
+            self.connections.pop(connection, None)
 
     def command(self, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out one command and answer it."""
@@ -98,6 +100,8 @@ class Proxy:
                 self.flowing.clear()
             case "resume":
                 self.flowing.set()
+            case "hole":
+                self.accepted[request["number"]].flowing.clear()
             case "cut":
                 self.cut_all()
             case "cut at":
@@ -130,6 +134,8 @@ class Connection:
         self.reader = reader
         self.writer = writer
         self.pending: dict[int, tuple[int, int]] = {}
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self.task: asyncio.Task[None] | None = None
         self.last: int | None = None
         """The request whose reply nobody gets."""
@@ -180,6 +186,7 @@ class Connection:
             for packet in framer.feed(data):
                 self.pending[packet.identifier] = self.proxy.ledger.request(packet)
                 await self.proxy.flowing.wait()
+                await self.flowing.wait()
                 carried_out = self.proxy.cut_at(packet.name)
                 if carried_out is False:
                     self.proxy.cut_all()
@@ -207,6 +214,7 @@ class Connection:
             due, packet = await held.get()
             await asyncio.sleep(max(0.0, due - clock()))
             await self.proxy.flowing.wait()
+            await self.flowing.wait()
             token = self.pending.pop(packet.identifier, None)
             if token is not None:
                 self.proxy.ledger.reply(token)

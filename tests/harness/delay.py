@@ -1,4 +1,4 @@
-"""A TCP link with a delay in front of a server."""
+"""A TCP link with a delay, or with holes, in front of a server."""
 
 from __future__ import annotations
 
@@ -18,3 +18,16 @@ class DelayProxy(HelperProcess):
     def set_delay(self, one_way: float) -> None:
         """Delay what arrives from now on by ``one_way`` seconds."""
         self.ask("delay", seconds=one_way)
+
+    def hole(self, number: int) -> None:
+        """Nothing passes on connection ``number`` (from 0, in order of coming) any more, either way; it
+        stays open."""
+        self.ask("hole", number=number, holed=True)
+
+    def fill(self, number: int) -> None:
+        """Undo ``hole``; what was sent meanwhile arrives."""
+        self.ask("hole", number=number, holed=False)
+
+    def connections(self) -> int:
+        """How many connections there have been."""
+        return int(self.ask("connections")["connections"])

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from typing import Any
 
 CHUNK = 1 << 18
 QUEUED = 1024
@@ -46,14 +47,18 @@ class Link:
         self.target = target
         self.one_way = one_way
         self.directions = (Direction(rate), Direction(rate))
+        self.flowing: list[threading.Event] = []
+        """Of each connection there was, whether anything passes on it."""
 
-    def carry(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
+    def carry(
+        self, source: socket.socket, sink: socket.socket, direction: Direction, flowing: threading.Event
+    ) -> None:
         """One direction of one connection."""
         if not self.one_way and not direction.rate:
-            self._copy(source, sink)
+            self._copy(source, sink, flowing)
             return
         flight: queue.Queue[tuple[float, bytes]] = queue.Queue(QUEUED)
-        threading.Thread(target=self._deliver, args=(flight, sink), daemon=True).start()
+        threading.Thread(target=self._deliver, args=(flight, sink, flowing), daemon=True).start()
         size = PIECE if direction.rate else CHUNK
         data = b"start"
         while data:
@@ -64,10 +69,13 @@ class Link:
             flight.put((direction.pass_through(len(data)) + self.one_way, data))
 
     @staticmethod
-    def _deliver(flight: queue.Queue[tuple[float, bytes]], sink: socket.socket) -> None:
+    def _deliver(
+        flight: queue.Queue[tuple[float, bytes]], sink: socket.socket, flowing: threading.Event
+    ) -> None:
         while True:
             due, data = flight.get()
             time.sleep(max(0.0, due - time.monotonic()))
+            flowing.wait()
             if not data:
                 _end(sink)
                 return
@@ -77,10 +85,11 @@ class Link:
                 continue  # the reader of this direction notices by itself
 
     @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket) -> None:
+    def _copy(source: socket.socket, sink: socket.socket, flowing: threading.Event) -> None:
         buffer = memoryview(bytearray(CHUNK))
         try:
             while size := source.recv_into(buffer):
+                flowing.wait()
                 sink.sendall(buffer[:size])
         except OSError:
             pass
@@ -93,8 +102,25 @@ class Link:
             server = socket.create_connection(("127.0.0.1", self.target))
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            flowing = threading.Event()
+            flowing.set()
+            self.flowing.append(flowing)
             for ends in ((client, server, self.directions[0]), (server, client, self.directions[1])):
-                threading.Thread(target=self.carry, args=ends, daemon=True).start()
+                threading.Thread(target=self.carry, args=(*ends, flowing), daemon=True).start()
+
+    def command(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one command and answer it."""
+        match request["command"]:
+            case "delay":
+                self.one_way = request["seconds"]
+            case "hole":
+                flowing = self.flowing[request["number"]]
+                flowing.clear() if request["holed"] else flowing.set()
+            case "connections":
+                return {"connections": len(self.flowing)}
+            case other:
+                raise ValueError(other)
+        return {}
 
 
 def _end(sink: socket.socket) -> None:
@@ -111,8 +137,7 @@ def main() -> None:
     threading.Thread(target=link.serve, args=(listener,), daemon=True).start()
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
     for line in sys.stdin:
-        link.one_way = json.loads(line)["seconds"]
-        print("{}", flush=True)
+        print(json.dumps(link.command(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def run(test: Callable[[Reconnection, Attempts], Awaitable[None]]) -> None:
 
 def test_away_a_while_after_the_loss_and_not_after_the_return() -> None:
     async def test(reconnection: Reconnection, attempts: Attempts) -> None:
-        reconnection.lost(timed_out=False)
+        reconnection.lost(silent=0.0)
         assert not reconnection.away()
         await trio.sleep(AWAY_AFTER)
         assert reconnection.away()
@@ -56,7 +56,7 @@ def test_away_a_while_after_the_loss_and_not_after_the_return() -> None:
 
 def test_a_loss_that_took_long_to_be_noticed_is_no_news() -> None:
     async def test(reconnection: Reconnection, attempts: Attempts) -> None:
-        reconnection.lost(timed_out=True)
+        reconnection.lost(silent=30.0)
         assert reconnection.away()
 
     run(test)
@@ -64,7 +64,7 @@ def test_a_loss_that_took_long_to_be_noticed_is_no_news() -> None:
 
 def test_attempts_go_on_while_somebody_does_without() -> None:
     async def test(reconnection: Reconnection, attempts: Attempts) -> None:
-        reconnection.lost(timed_out=False)
+        reconnection.lost(silent=0.0)
         await trio.sleep(3 * PERSISTENCE)
         made = attempts.made
         await trio.sleep(PERSISTENCE)

@@ -19,6 +19,7 @@ from sftpfs.aio import Slot
 from sftpfs.errors import IncompleteWriteError, SessionLostError, Status, StatusError, error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Handle
+from sftpfs.remote.sizes import RequestSizes
 from sftpfs.remote.transfer import PAGE, Read, Repeatable, Write, WritePiece, piece_size
 from sftpfs.types import FilesystemStatistics, ServerCapabilities
 
@@ -32,6 +33,7 @@ class Sent:
 
 class ScriptedSession:
     def __init__(self, extensions: frozenset[str] = frozenset()) -> None:
+        self.generation = 1
         self.sent: list[Sent] = []
         self.capabilities = ServerCapabilities(extensions)
         self.last_reply = 0.0
@@ -67,6 +69,10 @@ class ScriptedFile:
         self.backlog: deque[WritePiece] = deque()
         self.writes_under_way = 0
         self.patience = 60.0
+        self.read_sizes = RequestSizes()
+        self.write_sizes = RequestSizes()
+        for sizes in (self.read_sizes, self.write_sizes):
+            sizes.told(1 << 30)
         self.waiting: list[Repeatable] = []
         self.path = b"/dir/file"
         self.sessions = [ScriptedSession(frozenset(extensions)) for _ in range(count)]

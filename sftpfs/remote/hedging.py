@@ -1,0 +1,136 @@
+"""Requests that stall are sent again on another connection; the first answer is taken.
+
+Owned by ``remote.pool``, which has it look at each connection about once a second.
+``remote.stalls`` says when and how many; here is how:
+- a look at a path is sent again as it is;
+- a read or FSTAT of an open file is sent again by another handle of the file, opened on
+  another connection where there is none (``File.beside``);
+- what makes or belongs to a handle of one operation alone (OPEN to read, OPENDIR, READDIR)
+  is taken away, and the operation begins again on another connection.
+
+What changes something is never sent again while its connection lives, nor is what was sent
+behind it on the same session: that is meant to see the change.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Protocol
+
+from sftpfs.aio import Slot
+from sftpfs.errors import SessionLostError, StalledError
+from sftpfs.remote.connection import Connection
+from sftpfs.remote.stalls import FLOOR, Stalls
+from sftpfs.remote.transfer import OfFile
+from sftpfs.remote.waiting import when_done
+from sftpfs.sftp.request import Reach, Request, Unwanted
+
+logger = logging.getLogger(__name__)
+
+
+class Connections(Protocol):
+    """What is needed of the pool."""
+
+    def beside(self, connection: Connection) -> Connection | None:
+        """Another connection, alive and not stalled."""
+
+    def demand_spare(self) -> None:
+        """Open another connection, if that is permitted."""
+
+
+class Hedging:
+    """See the module. One object a pool.
+
+    INVARIANT: ``_again`` are the requests under way a second time.
+    """
+
+    __slots__ = ("_again", "_connections", "stalls")
+
+    def __init__(self, connections: Connections, stalls: Stalls) -> None:
+        self.stalls = stalls
+        self._connections = connections
+        self._again: set[Request[Any]] = set()
+
+    def watcher(self, connection: Connection) -> Callable[[], None]:
+        """What the session of ``connection`` is to call as its ``watch``."""
+
+        def watch() -> None:
+            self._look(connection, monotonic())
+
+        return watch
+
+    def _look(self, connection: Connection, now: float) -> None:
+        requests = connection.session.unanswered()
+        limit = self.stalls.limit
+        oldest = requests[0] if requests else None
+        quiet = connection.quiet(now, oldest.sent) if oldest is not None else 0.0
+        if oldest is None or quiet < FLOOR or now - oldest.sent < limit(oldest.kind.name):
+            connection.stalled = False
+            return
+        if not connection.stalled:
+            connection.stalled = True
+            self.stalls.stalled += 1
+            logger.info("connection %d has been silent for %.1f s", connection.session.generation, quiet)
+        target = self._connections.beside(connection)
+        if target is None:
+            self._connections.demand_spare()
+            return
+        for request in requests:
+            if request.changes:
+                return
+            if request.kind.reach is Reach.APART or request in self._again or isinstance(request, Unwanted):
+                continue
+            if now - request.sent < limit(request.kind.name):
+                continue
+            self._send_again(connection, request, target)
+
+    def _send_again(self, connection: Connection, request: Request[Any], target: Connection) -> None:
+        if request.kind.reach is Reach.PATH:
+            if self.stalls.admit():
+                self._race(connection, request, target.session.start_again(request))
+            return
+        owner = getattr(request.callback, "__self__", None)
+        if isinstance(owner, OfFile):
+            handle = owner.file.beside(connection, target)
+            if handle is not None and self.stalls.admit():
+                self._race(connection, request, owner.ask_again(handle))
+            return
+        if not connection.refuge:
+            # Elsewhere it begins from nothing: once is enough for what is slow rather than stuck.
+            self._move(connection, request)
+
+    def _race(self, connection: Connection, first: Request[Any], second: Slot[Any]) -> None:
+        """Whichever is answered first fills ``first``."""
+        self._again.add(first)
+
+        def answered(slot: Slot[Any]) -> None:
+            self._again.discard(first)
+            won = not first.done and not isinstance(slot.error, SessionLostError)
+            self.stalls.ended(won)
+            if not won:
+                return
+            connection.session.let_go(first)
+            if slot.error is None:
+                first.set(slot.result())
+            else:
+                first.fail(slot.error)
+
+        when_done(second, answered)
+
+    def _move(self, connection: Connection, request: Request[Any]) -> None:
+        """End the operation's waiting; ``remote.retry`` begins it again elsewhere."""
+        session = connection.session
+        late = session.let_go(request)
+        if late is None:
+            return
+        self.stalls.moved += 1
+        if request.kind.reach is Reach.OPENS:
+
+            def close(slot: Slot[Any]) -> None:
+                if slot.error is None:
+                    session.start_close(slot.result())
+
+            late.callback = close
+        request.fail(StalledError("the connection is silent; asked again on another"))

@@ -1,0 +1,113 @@
+"""Room for one more handle where a server's process has as many as it may have.
+
+A file of ours that was not used lately gives up its handle and is opened again, as the
+version that was known, when it is used next (``remote.reopening``). The CLOSE goes just
+before the OPEN that needs the room, on the same session, and behind everything that was sent
+by the handle: nothing under way is lost by it, not even of a file that is busy.
+
+Owned by ``remote.reopening.OpenFiles``; whatever makes a handle does so through it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import trio
+
+from sftpfs.errors import Status, StatusError
+from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.connection import Connection
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+SPARE = 4
+"""Handles below the server's limit that are left for listings and for files fetched whole."""
+
+
+PAUSE = 0.01
+"""Seconds between tries while every handle is about to be settled or closed: about a round trip nearby."""
+
+
+class HandleOwner(Protocol):
+    """What is needed of an open file."""
+
+    flags: OpenFlags
+    used: bool
+    """A request was made since this was last cleared."""
+
+    def can_let_go(self, connection: Connection) -> bool:
+        """It has a handle on ``connection``, and can be found again by its path."""
+
+    def let_go(self, connection: Connection) -> None:
+        """Close its handles on ``connection``."""
+
+
+class Room:
+    """See the module.
+
+    INVARIANT: ``unsettled`` handles are ours and belong to no file that could let them go: of files
+    being opened, of listings, of files fetched whole. Each is gone, or settled, within the deadline.
+    """
+
+    __slots__ = ("_files", "_turn", "unsettled")
+
+    def __init__(self, files: Mapping[Any, None]) -> None:
+        self.unsettled = 0
+        self._files: Mapping[HandleOwner, None] = files
+        self._turn = trio.Lock()
+
+    async def use(self, connection: Connection, attempt: Callable[[], Awaitable[T]]) -> T:
+        """``attempt``, which makes a handle on ``connection``; again where it failed for want of room,
+        as far as FAILURE tells. Raises what it raises."""
+        self._leave(connection)
+        try:
+            return await attempt()
+        except StatusError as refused:
+            if refused.status != Status.FAILURE or refused.explicit:
+                raise
+            problem = refused
+        async with self._turn:
+            while True:
+                made = self._make(connection)
+                if not made:
+                    if not self.unsettled:
+                        raise problem
+                    await trio.sleep(PAUSE)
+                try:
+                    return await attempt()
+                except StatusError as refused:
+                    if made or refused.status != Status.FAILURE:
+                        raise
+
+    def _leave(self, connection: Connection) -> None:
+        """Make room beforehand where there is known to be none."""
+        most = connection.session.capabilities.limits.open_handles
+        if not most or len(self._files) <= most - SPARE:
+            return
+        if sum(file.can_let_go(connection) for file in self._files) > most - SPARE:
+            self._make(connection)
+
+    def _make(self, connection: Connection) -> bool:
+        """Close one file's handles on ``connection``; False where no file has any to spare.
+
+        The first in order not used since it was last asked about, those only read before those written.
+        """
+        candidates = [file for file in self._files if file.can_let_go(connection)]
+        if not candidates:
+            return False
+        chosen = min(candidates, key=lambda file: (file.used, OpenFlags.WRITE in file.flags))
+        if chosen.used:
+            for file in candidates:
+                file.used = False
+        chosen.let_go(connection)
+        connection.handles_let_go += 1
+        if connection.handles_let_go == 1:
+            logger.info(
+                "connection %d has no handle left: files not in use give up theirs for a while",
+                connection.session.generation,
+            )
+        return True
