@@ -68,6 +68,8 @@ def test_of_a_file_replaced_meanwhile(
         os.fsync(file.fileno())  # acknowledged: not lost
         proxy.refuse()
         proxy.cut()
+        # Seen before anything is sent: what is under way may have made the file another size.
+        eventually(lambda: "connection to the server is lost" in mount.log(), what="the loss noticed")
         os.pwrite(file.fileno(), b"ours", 5)
         os.pwrite(file.fileno(), bytes(MIB), MIB)
         (backing / "file").unlink()
