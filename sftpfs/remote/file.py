@@ -13,12 +13,14 @@ Where every connection the file was open on is lost, requests wait until it is o
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
 from sftpfs.aio import Slot
+from sftpfs.errors import Status, StatusError, error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.call import Call
 from sftpfs.remote.connection import Connection, Handle
@@ -40,6 +42,9 @@ COMPARISONS = 3
 """FSTAT pairs tried for a stripe: the file may change between two, by us or by others."""
 
 FSYNC = "fsync@openssh.com"
+
+SIZE_REFUSED = frozenset({Status.FAILURE, Status.BAD_MESSAGE})
+"""What OpenSSH makes of EFBIG and EINVAL."""
 
 
 class File:
@@ -160,12 +165,22 @@ class File:
     def start_setattr(self, change: AttributeChange) -> Slot[None]:
         """As ``RemoteFile.start_setattr``."""
 
+        grows = change.size is not None and self.version is not None and change.size > self.version.least
+
         def start(handle: Handle) -> Slot[None]:
             if self.version is not None:
                 self.version.setting(change)
             return handle.session.start_fsetstat(handle.identifier, change)
 
-        return self._call(start)
+        def done(answer: Slot[None], result: Slot[None]) -> None:
+            if answer.error is None:
+                result.set(None)
+            elif grows and isinstance(answer.error, StatusError) and answer.error.status in SIZE_REFUSED:
+                result.fail(error(errno.EFBIG))  # a hole takes no room
+            else:
+                result.fail(answer.error)
+
+        return self._call(start, done)
 
     def start_fsync(self) -> Slot[None]:
         """As ``RemoteFile.start_fsync``."""
@@ -180,7 +195,7 @@ class File:
                 result.set(None)
             else:
                 assert isinstance(answer.error, OSError)
-                fail_explained(self, 1, answer.error, result)
+                fail_explained(self, 0, answer.error, result)
 
         return self._call(start, done)
 

@@ -493,8 +493,12 @@ class WritePiece:
 
 
 def fail_explained(file: Handles, length: int, failure: OSError, slot: Slot[None]) -> None:
-    """Fail ``slot`` with what ``failure`` really was: a FAILURE may be a full file system."""
+    """Fail ``slot`` with what ``failure`` of a write of ``length`` bytes, or of fsync (0), really was:
+    a FAILURE may be a full file system."""
     handle = file.primary()
+    if isinstance(failure, StatusError) and failure.status == Status.BAD_MESSAGE and length:
+        slot.fail(error(errno.EFBIG))  # OpenSSH's word for EINVAL: an offset that no file can have
+        return
     vague = isinstance(failure, StatusError) and failure.status == Status.FAILURE and not failure.explicit
     if not vague or handle is None or not handle.session.capabilities.has(STATVFS):
         slot.fail(failure)
@@ -502,7 +506,7 @@ def fail_explained(file: Handles, length: int, failure: OSError, slot: Slot[None
 
     def seen(figures: Slot[FilesystemStatistics]) -> None:
         known = figures.result() if figures.error is None else None
-        number = diagnose.writing(Status.FAILURE, length, known)
+        number = diagnose.writing(Status.FAILURE, max(length, 1), known)
         slot.fail(failure if number == errno.EIO else error(number))
 
     when_done(handle.session.start_statvfs(parent_of(file.path)), seen)

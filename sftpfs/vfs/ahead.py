@@ -119,7 +119,8 @@ class Ahead:
         """The listing of ``parent`` can no longer be proven true: make it anew."""
         directory = parent.directory
         assert directory is not None
-        if len(directory.children) <= LARGEST_RENEWED:
+        believed = self._tree.policy.negative > 0.0  # else a listing proves no name missing
+        if believed and len(directory.children) <= LARGEST_RENEWED:
             self._background.spawn(self._listings.refresh, parent)
 
     # -- files -------------------------------------------------------------------

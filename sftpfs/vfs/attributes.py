@@ -15,15 +15,13 @@ from sftpfs.data import FileHandle
 from sftpfs.errors import error
 from sftpfs.remote.api import LinkTarget, Remote
 from sftpfs.types import AttributeChange, Attributes
-from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.inodes import NANOSECONDS, Inode
 from sftpfs.vfs.ownership import OwnerMap
 from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
 
 LATEST_TIME = 2**32 - 1
 """Times travel as 32-bit unsigned seconds: 1970 to 2106."""
-
-NANOSECONDS = 1_000_000_000
 
 PERMISSION_BITS = 0o777
 
@@ -107,7 +105,7 @@ class AttributeWriter:
         if requested.size is not None or requested.atime_ns is not None or requested.mtime_ns is not None:
             return False
         known = inode.attributes
-        if not inode.ctime_ns or inode.expires <= time.monotonic() or known.mode & SPECIAL_BITS:
+        if not inode.epoch or inode.expires <= time.monotonic() or known.mode & SPECIAL_BITS:
             return False
         if not self._owners.is_ours(known):
             return False
@@ -145,14 +143,14 @@ class AttributeWriter:
         if handle is None or not handle.writable:
             handle = next((other for other in inode.handles or () if other.writable), None)
         if content is not None and handle is not None:
-            self._tree.own_change(inode, await content.truncate(handle, size))
+            self._tree.own_change(inode, await content.truncate(handle, size), dated=True)
             return
         if content is not None and content.dirty:
             await content.settle()
         attributes = await self._remote.setattr(self._tree.existing_path(inode), AttributeChange(size=size))
         if content is not None:
             content.truncated(attributes)
-        self._tree.own_change(inode, attributes)
+        self._tree.own_change(inode, attributes, dated=True)
 
     async def _translate(self, inode: Inode, requested: RequestedChange) -> AttributeChange | None:
         change = AttributeChange()

@@ -22,7 +22,7 @@ from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.namespace import Caller, Namespace
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.resolver import Resolver
-from sftpfs.vfs.tree import Tree
+from sftpfs.vfs.tree import Tree, may_be_another
 
 O_SYNC_BITS = os.O_SYNC | os.O_DSYNC
 
@@ -65,12 +65,12 @@ class Files:
         self._offline = offline
 
     async def open(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
-        """Open for ``flags`` (open(2)'s). One round trip; none to read what was fetched ahead, or, while
-        the server is away, what is in memory.
+        """Open for ``flags`` (open(2)'s). One round trip, more where a file that is open changed; none to
+        read what was fetched ahead, or, while the server is away, what is in memory.
 
         Returns the file, whether the kernel may keep its pages, and whether the
         attributes the kernel holds are outdated. ESTALE where the name leads to
-        something other than a regular file now.
+        something other than a regular file now, or to another than the one that is open.
         """
         if not stat.S_ISREG(inode.attributes.mode):
             raise error(errno.EISDIR if inode.directory is not None else errno.EPERM)
@@ -120,16 +120,34 @@ class Files:
             inode.expires = 0.0
             raise error(errno.ESTALE)
         before = inode.attributes
+        if may_be_another(inode, attributes):
+            await self._check_identity(inode, path, remote, attributes)
         if flags & os.O_TRUNC:
             if inode.content is not None:
                 inode.content.truncated(attributes)
-            self._tree.own_change(inode, attributes)
+            self._tree.own_change(inode, attributes, dated=True)
         elif inode.change_mark == mark:
             self._tree.refresh(inode, attributes)
         hot = not flags & os.O_ACCMODE and self._shorten_if_hot(inode)
         outdated = hot or _as_the_kernel_knows(before) != _as_the_kernel_knows(inode.attributes)
         file, keep_cache = self._attach(inode, remote, flags)
         return file, keep_cache, outdated
+
+    async def _check_identity(
+        self, inode: Inode, path: bytes, remote: RemoteFile, attributes: Attributes
+    ) -> None:
+        """ESTALE where ``remote`` is another file than the one open as ``inode``: the kernel
+        then looks the name up again, and opens the inode found there."""
+        try:
+            parent, name = inode.parent, inode.name
+            if await self._resolver.is_another(inode, path, attributes):
+                if parent is not None and inode.linked and (parent, name) == (inode.parent, inode.name):
+                    self._tree.unlink(parent, name)
+                    self._tree.install(parent, name, attributes)
+                raise error(errno.ESTALE)
+        except BaseException:
+            remote.close()
+            raise
 
     def _shorten_if_hot(self, inode: Inode) -> bool:
         """A file that changed a moment ago may be growing: look often while it is read. True where so."""

@@ -18,10 +18,10 @@ from sftpfs.data import Contents, LostBytes
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes, FilesystemStatistics, Unwritten
 from sftpfs.vfs.ahead import Ahead
-from sftpfs.vfs.attributes import NANOSECONDS, AttributeWriter
+from sftpfs.vfs.attributes import AttributeWriter
 from sftpfs.vfs.background import Background
 from sftpfs.vfs.files import Files
-from sftpfs.vfs.inodes import Inode, last_path_of
+from sftpfs.vfs.inodes import NANOSECONDS, Inode, last_path_of
 from sftpfs.vfs.listings import Listings
 from sftpfs.vfs.namespace import Namespace
 from sftpfs.vfs.offline import Offline
@@ -97,14 +97,18 @@ class Filesystem:
         mode, uid, gid = self.owners.show(attributes)
         size = attributes.size
         mtime_ns = attributes.mtime * NANOSECONDS
+        ctime_ns = inode.ctime_ns or mtime_ns
         content = inode.content
         if content is not None and content.dirty:
             if content.size is not None:
                 size = content.size
             if content.mtime_ns is not None:
                 mtime_ns = content.mtime_ns
+                if content.server_dated and mtime_ns > ctime_ns:
+                    ctime_ns = mtime_ns
         nlink = 0 if not inode.linked else attributes.nlink if attributes.nlink > 1 else 1
-        ctime_ns = inode.ctime_ns if inode.ctime_ns > mtime_ns else mtime_ns
+        if inode.aliases:
+            nlink = max(nlink, 1 + len(inode.aliases))
         # The constructor of a NamedTuple costs twice as much, for every entry listed.
         return _new_tuple(
             Appearance, (mode, nlink, uid, gid, size, attributes.atime * NANOSECONDS, mtime_ns, ctime_ns)
@@ -145,8 +149,9 @@ class Filesystem:
         inode = self.tree.find(number)
         if inode is None or not stat.S_ISREG(attributes.mode):
             return
-        self.tree.own_change(inode, attributes)
-        if inode.content is not None and inode.content.server_dated:
+        dated = inode.content is not None and inode.content.server_dated
+        self.tree.own_change(inode, attributes, dated=dated)
+        if dated:
             self.tree.clock.learn(attributes.mtime, time.time())
 
     def statistics(self) -> dict[str, int]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sftpfs.data import FileContent, FileHandle
 
 
+NANOSECONDS = 1_000_000_000
+
+
 class PendingLookup:
     """An LSTAT under way for one name; ``stale`` once we changed that name ourselves."""
 
@@ -97,6 +100,9 @@ class Inode:
     contradicted them since; ``lease`` is how long the next one will be. ``epoch`` counts our
     own changes of attributes: a reply asked for under an older epoch is not installed.
 
+    ``ctime_ns`` is what stat shows as ctime, 0 while that is the mtime: no change of ours, and none
+    that the mtime does not show, is known. INVARIANT: what it makes ``shown_ctime_ns`` never falls.
+
     ``target`` is a link's target as the server keeps it, believed until ``target_expires``;
     ``given_target`` the one it was made with, where it was made through this mount.
 
@@ -146,6 +152,11 @@ class Inode:
         self.given_target: bytes | None = None
         self.target_expires = 0.0
         self.ready_until = 0.0
+
+    @property
+    def shown_ctime_ns(self) -> int:
+        """The last change known, nanoseconds; SFTP v3 has no ctime of its own."""
+        return self.ctime_ns or self.attributes.mtime * NANOSECONDS
 
     @property
     def change_mark(self) -> tuple[int, int]:

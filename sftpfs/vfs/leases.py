@@ -95,6 +95,11 @@ def version_changed(old: Attributes, new: Attributes) -> bool:
     return old.mtime != new.mtime or old.size != new.size
 
 
+def permission_changed(old: Attributes, new: Attributes) -> bool:
+    """True where mode or owner differ."""
+    return (old.mode, old.uid, old.gid) != (new.mode, new.uid, new.gid)
+
+
 def proves_unchanged(listed: Attributes, listed_at: float, now: Attributes) -> bool:
     """True where a directory's mtime shows that no name came or went since it was listed.
 

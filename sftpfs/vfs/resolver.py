@@ -17,9 +17,10 @@ from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.inodes import Inode, PendingLookup
+from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.symlinks import shown_target
-from sftpfs.vfs.tree import Tree
+from sftpfs.vfs.tree import Tree, may_be_another
 
 INSTALL_ATTEMPTS = 4
 """A name that we ourselves change again and again while asking: after so many the last
@@ -116,6 +117,9 @@ class Resolver:
             mark = child.change_mark if child is not None else None
             epoch = self._tree.rename_epoch
             attributes = await self._look(parent, name)
+            replaced = False
+            if child is not None and attributes is not None and may_be_another(child, attributes):
+                replaced = await self.is_another(child, self._tree.child_path(parent, name), attributes)
             unsure = pending.stale or name in directory.changing
             if unsure or (attributes is None and epoch != self._tree.rename_epoch):
                 known = self._tree.child(directory, parent.number, name, time.monotonic())
@@ -128,6 +132,8 @@ class Resolver:
             current = directory.children.get(name)
             if current is not None and current is child and current.change_mark != mark:
                 return current  # what we changed meanwhile is newer than this answer
+            if replaced and current is child:
+                self._tree.unlink(parent, name)
             inode = self._tree.install(parent, name, attributes)
             if current is None and inode.directory is not None:
                 self._ahead.found(inode)
@@ -155,6 +161,29 @@ class Resolver:
         if found.errno == errno.ENOENT:
             return None
         raise found
+
+    async def is_another(self, inode: Inode, path: bytes, told: Attributes) -> bool:
+        """True where ``path``, of which ``told`` was told, is another file than the one open as ``inode``.
+
+        SFTP tells no inode numbers, but an open handle knows its file, whoever has the name. A
+        file that grows fast is between two answers of its handle. One round trip, three for
+        another file. A handle that is stale is of another.
+        """
+        try:
+            if inode.handles:
+                before = await inode.handles[0].fstat()
+                if not version_changed(before, told):
+                    return False
+            if inode.handles:
+                told = await self._remote.lstat(path)
+            if inode.handles:
+                after = await inode.handles[0].fstat()
+                return not (_in_order(before, told) and _in_order(told, after))
+        except OSError as problem:
+            if problem.errno in (errno.ESTALE, errno.ENOENT):
+                return True
+            raise
+        return False  # closed meanwhile: nobody is left to whom it matters
 
     async def _lstat(self, path: bytes) -> Attributes | None:
         try:
@@ -226,3 +255,8 @@ class Resolver:
         inode.target = target
         inode.target_expires = time.monotonic() + self._tree.policy.link
         return target
+
+
+def _in_order(earlier: Attributes, later: Attributes) -> bool:
+    """Whether both can be of one file that grows."""
+    return earlier.kind == later.kind and earlier.size <= later.size and earlier.mtime <= later.mtime

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,18 +19,22 @@ from cachetools import LRUCache
 from sftpfs.config import CacheConfig
 from sftpfs.errors import error
 from sftpfs.types import UNKNOWN_ID, Attributes, Listing
-from sftpfs.vfs.inodes import Directory, Inode, path_of
+from sftpfs.vfs.inodes import NANOSECONDS, Directory, Inode, path_of
 from sftpfs.vfs.leases import (
     LISTED_ENTRIES_MINIMUM,
     LeasePolicy,
     NegativeLeases,
     ServerClock,
+    permission_changed,
     proves_unchanged,
     version_changed,
 )
 
 ROOT_NUMBER = 1
 """FUSE_ROOT_ID."""
+
+LINKS_OF_A_DIRECTORY = 2
+"""Its name and its ``.``; btrfs and overlayfs do not count and say 1."""
 
 
 class _Listings(LRUCache[int, Inode]):
@@ -162,24 +165,37 @@ class Tree:
                 attributes = content.over(attributes)
             else:
                 content.revalidated(attributes, self.clock.server_time(time.time()))
+        if changed or permission_changed(inode.attributes, attributes):
+            self._changed_there(inode, attributes)
         inode.attributes = attributes
         self._grant(inode, changed)
         return changed
 
-    def own_change(self, inode: Inode, attributes: Attributes) -> None:
-        """As ``refresh``, but the change is ours: the lease is a full one, ctime is now."""
+    def _changed_there(self, inode: Inode, attributes: Attributes) -> None:
+        """Somebody changed ``inode``: ctime follows an mtime that went on, else it is when we saw it."""
+        shown = inode.shown_ctime_ns
+        mtime_ns = attributes.mtime * NANOSECONDS
+        if attributes.mtime <= inode.attributes.mtime:
+            inode.ctime_ns = max(time.time_ns(), shown + 1)
+        elif inode.ctime_ns or mtime_ns <= shown:
+            inode.ctime_ns = max(mtime_ns, shown + 1)
+
+    def own_change(self, inode: Inode, attributes: Attributes, *, dated: bool = False) -> None:
+        """As ``refresh``, but the change is ours: the lease is a full one, ctime is now.
+
+        ``dated``: the mtime is what the server's clock said of it, which may be ahead of ours.
+        """
         if attributes.nlink == UNKNOWN_ID:
             attributes = attributes._replace(nlink=inode.attributes.nlink)
+        self.touched(inode, attributes.mtime * NANOSECONDS if dated else 0)
         inode.attributes = inode.content.over(attributes) if inode.content is not None else attributes
-        inode.epoch += 1
-        inode.ctime_ns = time.time_ns()
         inode.lease = self.policy.attribute
         inode.expires = time.monotonic() + inode.lease
 
-    def touched(self, inode: Inode) -> None:
-        """We changed something of ``inode`` that made no difference but to its ctime."""
+    def touched(self, inode: Inode, earliest_ns: int = 0) -> None:
+        """A change of ours: ctime is now, and in any case later than it was."""
         inode.epoch += 1
-        inode.ctime_ns = time.time_ns()
+        inode.ctime_ns = max(time.time_ns(), earliest_ns, inode.shown_ctime_ns + 1)
 
     def missing(self, parent: Inode, name: bytes) -> None:
         """The server says there is no ``name`` in ``parent``."""
@@ -252,7 +268,9 @@ class Tree:
         inode = parent.directory.children.get(name)  # type: ignore[union-attr]
         if inode is None or inode.attributes.kind != attributes.kind:
             self.install(parent, name, attributes)
-        elif inode.expires <= time.monotonic() or (inode.content is None and inode.ctime_ns == 0):
+        elif may_be_another(inode, attributes):
+            inode.expires = 0.0  # to be asked of its handle
+        elif inode.expires <= time.monotonic() or (inode.content is None and inode.epoch == 0):
             self.refresh(inode, attributes)
         elif inode.attributes.nlink == UNKNOWN_ID:
             inode.attributes = inode.attributes._replace(nlink=attributes.nlink)
@@ -296,12 +314,13 @@ class Tree:
         if name in directory.children:
             self.unlink(parent, name)
         inode = self.install(parent, name, attributes)
-        inode.ctime_ns = time.time_ns()
+        self.touched(inode)
         self.clock.learn(attributes.mtime, time.time())
         if inode.directory is not None:
             inode.directory.absence_lease = self.policy.absence_lease(0.0, False)
             inode.directory.amended = True
             self._complete(inode, inode.directory)
+            _count_subdirectory(parent, 1)
         self.directory_changed(parent)
         return inode
 
@@ -320,6 +339,10 @@ class Tree:
     def removed(self, parent: Inode, name: bytes) -> None:
         """We removed ``name`` from ``parent``."""
         self._name_changed(parent, name)
+        assert parent.directory is not None
+        inode = parent.directory.children.get(name)
+        if inode is not None and inode.directory is not None:
+            _count_subdirectory(parent, -1)
         self.missing(parent, name)
         self.directory_changed(parent)
 
@@ -332,6 +355,8 @@ class Tree:
         replaced = new_parent.directory.children.get(new_name)
         if replaced is not None and replaced is not inode:
             self.unlink(new_parent, new_name)
+            if replaced.directory is not None:
+                _count_subdirectory(new_parent, -1)
         if inode is not None:
             if inode.directory is not None:
                 self.rename_epoch += 1
@@ -342,7 +367,10 @@ class Tree:
             else:
                 aliases = [alias for alias in inode.aliases or () if alias != (old_parent, old_name)]
                 inode.aliases = [*aliases, (new_parent, new_name)]
-            inode.ctime_ns = time.time_ns()
+            if inode.directory is not None and old_parent is not new_parent:
+                _count_subdirectory(old_parent, -1)
+                _count_subdirectory(new_parent, 1)
+            self.touched(inode)
             inode.target = None  # a rewritten relative target depends on where the link stands
         self.missing(old_parent, old_name)
         self.directory_changed(old_parent)
@@ -352,8 +380,7 @@ class Tree:
         """Names in ``parent`` changed by our doing: its times move, its lease stays."""
         now = int(self.clock.server_time(time.time()))
         parent.attributes = parent.attributes._replace(mtime=max(now, parent.attributes.mtime))
-        parent.epoch += 1
-        parent.ctime_ns = time.time_ns()
+        self.touched(parent)
 
     def _name_changed(self, parent: Inode, name: bytes) -> None:
         """Replies about ``name`` that left the server before our change must not be believed."""
@@ -384,10 +411,9 @@ class Tree:
         elif inode.aliases:
             inode.aliases = [alias for alias in inode.aliases if alias != (parent, name)]
         attributes = inode.attributes
-        if attributes.nlink > 0 and not stat.S_ISDIR(attributes.mode):
+        if attributes.nlink > 0 and inode.directory is None:
             inode.attributes = attributes._replace(nlink=attributes.nlink - 1)
-        inode.epoch += 1
-        inode.ctime_ns = time.time_ns()
+        self.touched(inode)
         if not inode.linked:
             self._release_if_unused(inode)
 
@@ -448,3 +474,19 @@ class Tree:
         for child in list(directory.children.values()):
             if child.lookups == 0:
                 self._drop_unused_child(child)
+
+
+def may_be_another(inode: Inode, attributes: Attributes) -> bool:
+    """True where ``attributes``, told of a name, are another version than that of the open file
+    it led to: somebody changed the file, or put another in its place."""
+    if not inode.handles or (inode.content is not None and inode.content.dirty):
+        return False
+    return version_changed(inode.attributes, attributes)
+
+
+def _count_subdirectory(parent: Inode, difference: int) -> None:
+    """A directory has a link more for each one in it, where its file system counts them at all."""
+    links = parent.attributes.nlink
+    if links >= LINKS_OF_A_DIRECTORY:
+        links = max(links + difference, LINKS_OF_A_DIRECTORY)
+        parent.attributes = parent.attributes._replace(nlink=links)

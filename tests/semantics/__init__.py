@@ -1,0 +1,1 @@
+"""One test for every marked sentence of SEMANTICS.md, here or where ``elsewhere`` says."""

@@ -1,0 +1,258 @@
+"""Statements whose tests stand elsewhere: mark → (sentence, file::test, further tests)."""
+
+from __future__ import annotations
+
+ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "P1": (
+        "A read returns the file's bytes, its end, or an error: never fewer bytes than the file has, and "
+        "never zeros for bytes that could not be fetched.",
+        "tests/mount/test_dead_server.py::test_a_connection_cut_is_an_error_not_an_end_of_file",
+    ),
+    "P2": (
+        "`close` and `fsync` return 0 only after the server acknowledged every write of the file.",
+        "tests/mount/test_posix_files.py::test_close_puts_the_data_on_the_server",
+    ),
+    "P3": (
+        "A failed write is reported once to every handle that was open for writing: at its next write, "
+        "`fsync` or `close`.",
+        "tests/component/test_data_failures.py::test_failed_write_is_told_once_to_each_writer_open_then",
+    ),
+    "P4": (
+        "A request the server does not answer within `timeout=` (30 s by default) fails with an errno, and "
+        "the mount can still be unmounted.",
+        "tests/mount/test_dead_server.py::test_new_operations_in_a_hole_end_and_the_mount_comes_down",
+    ),
+    "C1": (
+        "A change made here is seen at once by every process that uses the mount.",
+        "tests/mount/test_posix_directories.py::test_local_changes_show_in_the_next_listing",
+    ),
+    "C2": (
+        "Every `open` asks the server for the file's version, its size and mtime, and drops cached content "
+        "of another version.",
+        "tests/mount/test_coherence.py::test_open_sees_a_file_replaced_on_the_server",
+    ),
+    "C3": (
+        "Cached content of the same version is used again.",
+        "tests/component/test_data_open.py::test_unchanged_file_is_served_from_memory_after_reopening",
+    ),
+    "C4": (
+        "A version whose mtime is within three seconds of when its content was fetched is not taken for "
+        "unchanged at the next open.",
+        "tests/mount/test_coherence.py::test_open_sees_content_changed_on_the_server",
+    ),
+    "C5": (
+        "Attributes, listings and link targets are believed for `cache_timeout=` (20 s by default), and no "
+        "longer while the server is there.",
+        "tests/mount/test_coherence.py::test_everything_shows_after_the_lease",
+        "tests/mount/test_posix_symlinks.py::test_a_target_changed_on_the_server_shows_after_the_lease",
+    ),
+    "C6": (
+        "A file that grows on the server is followed by a program that keeps it open: it is asked about "
+        "every second while it changes.",
+        "tests/mount/test_coherence.py::test_a_file_made_here_and_grown_there_is_followed",
+    ),
+    "C8": (
+        "What was fetched ahead is believed as long as its lease, counted from when it was asked for.",
+        "tests/mount/test_ahead.py::test_what_was_fetched_ahead_is_not_believed_past_its_lease",
+    ),
+    "C9": (
+        "With `cache=no` every `stat` and lookup asks the server.",
+        "tests/mount/test_coherence.py::test_without_a_cache_everything_shows_at_once",
+    ),
+    "D1": (
+        "A change of names is on the server when the call returns.",
+        "tests/mount/test_posix_rename.py::test_rename",
+        "tests/mount/test_posix_directories.py::test_mkdir_makes_an_empty_directory_on_the_server",
+        "tests/mount/test_posix_directories.py::test_rmdir_removes_an_empty_directory",
+    ),
+    "D2": (
+        "After `fsync` the data is on the server although the file is still open.",
+        "tests/mount/test_posix_files.py::test_fsync_puts_the_data_on_the_server_before_close",
+    ),
+    "D4": (
+        "`fsync` of a directory succeeds: every change in it was waited for.",
+        "tests/mount/test_posix_directories.py::test_fsync_of_a_directory_succeeds",
+    ),
+    "D5": (
+        "Unmounting waits until everything written is on the server, and data that cannot be written is "
+        "told by the exit status and in the log.",
+        "tests/mount/test_command_life.py::test_data_that_cannot_be_written_is_told_by_the_status",
+        "tests/mount/test_command_life.py::test_a_file_open_past_unmount_is_written",
+    ),
+    "N1": (
+        "Of many that create one name with `O_EXCL`, or by `mkdir`, exactly one succeeds and the others get "
+        "`EEXIST`.",
+        "tests/mount/test_concurrency.py::test_one_of_many_exclusive_creates_wins",
+        "tests/mount/test_concurrency.py::test_one_of_many_mkdirs_wins",
+    ),
+    "N2": (
+        "A rename over an existing file replaces it, and who had it open keeps it.",
+        "tests/mount/test_posix_rename.py::test_rename_over_an_open_file_keeps_what_was_open",
+    ),
+    "N4": (
+        "A directory renamed into itself is `EINVAL`.",
+        "tests/mount/test_posix_rename.py::test_rename_of_a_directory_into_itself_is_einval",
+    ),
+    "N5": (
+        "A directory over a file is `ENOTDIR`, a file over a directory `EISDIR`.",
+        "tests/mount/test_posix_rename.py::test_rename_between_kinds",
+    ),
+    "N6": (
+        "`RENAME_NOREPLACE` over a taken name is `EEXIST`, also where the name was taken on the server a "
+        "moment ago.",
+        "tests/mount/test_posix_rename.py::test_noreplace_over_a_name_just_taken_on_the_server_is_eexist",
+        "tests/mount/test_posix_rename.py::test_noreplace_over_an_existing_name_is_eexist",
+    ),
+    "N7": (
+        "`RENAME_EXCHANGE` is `EINVAL` and changes nothing.",
+        "tests/mount/test_posix_rename.py::test_exchange_is_refused_and_changes_nothing",
+    ),
+    "N9": (
+        "Renaming one name of a file over another name of it does nothing, as POSIX has it.",
+        "tests/mount/test_posix_rename.py::test_rename_of_a_hard_link_over_its_other_name_keeps_both",
+    ),
+    "N10": (
+        "A renamed directory keeps its open files and everything known below it.",
+        "tests/mount/test_posix_rename.py::test_rename_of_a_directory_keeps_open_files_and_children",
+    ),
+    "N11": (
+        "A removed file that is open goes on working, and leaves no hidden name behind: its directory can "
+        "be removed.",
+        "tests/mount/test_posix_directories.py::test_rmdir_right_after_unlink_of_an_open_file",
+        "tests/mount/test_posix_files.py::test_unlink_while_open",
+    ),
+    "N12": (
+        "Making a pipe, a socket or a device is `EPERM`; those on the server are shown.",
+        "tests/mount/test_posix_special.py::test_mknod_of_a_special_file_is_refused",
+        "tests/mount/test_posix_special.py::test_a_unix_socket_is_refused",
+        "tests/mount/test_posix_metadata.py::test_special_files_are_shown",
+    ),
+    "N17": (
+        "`rewinddir` takes a new snapshot.",
+        "tests/mount/test_posix_directories.py::test_rewinddir_starts_again",
+    ),
+    "N18": (
+        "A listing has `.` and `..`, and tells every entry's type and inode number.",
+        "tests/mount/test_posix_directories.py::test_a_listing_tells_types_and_inode_numbers",
+        "tests/mount/test_posix_directories.py::test_a_listing_has_dot_and_dotdot",
+    ),
+    "N19": (
+        "Names are bytes: everything but a slash and a NUL is kept as it is, and case matters.",
+        "tests/mount/test_posix_names.py::test_odd_names",
+        "tests/mount/test_posix_names.py::test_case_matters",
+    ),
+    "F1": (
+        "Two handles see each other's writes at once.",
+        "tests/mount/test_posix_files.py::test_two_handles_see_each_other",
+    ),
+    "F2": (
+        "Appends by two handles all arrive, in the order made.",
+        "tests/mount/test_posix_files.py::test_append_by_two_handles_in_turn",
+    ),
+    "F4": (
+        "A truncation is seen at once by every open handle, and what lies behind a size that grows again "
+        "reads as zeros.",
+        "tests/mount/test_posix_files.py::test_truncate_by_path_is_seen_by_an_open_handle",
+        "tests/mount/test_posix_files.py::test_truncate_to_less_and_then_more_reads_zeros",
+    ),
+    "F5": (
+        "What was never written between two writes reads as zeros.",
+        "tests/mount/test_posix_files.py::test_seeking_past_the_end_leaves_a_hole_of_zeros",
+    ),
+    "F14": (
+        "A file that shrinks on the server is never padded with zeros.",
+        "tests/mount/test_coherence.py::test_a_file_shrinking_on_the_server_is_never_padded",
+    ),
+    "F15": (
+        "Reading a handle open for writing only, or writing one open for reading only, is `EBADF`.",
+        "tests/mount/test_posix_files.py::test_reading_a_write_only_descriptor_is_ebadf",
+        "tests/mount/test_posix_files.py::test_writing_a_read_only_descriptor_is_ebadf",
+    ),
+    "A2": (
+        "`chmod` sets every bit asked for, and `stat` shows what the server made of it.",
+        "tests/mount/test_posix_metadata.py::test_chmod",
+    ),
+    "A5": (
+        "Setting one of atime and mtime leaves the other (`UTIME_OMIT`).",
+        "tests/mount/test_posix_metadata.py::test_utimens_of_one_time_omits_the_other",
+    ),
+    "A6": (
+        "An mtime set while a file is open survives its `close`, if nothing is written after it.",
+        "tests/mount/test_posix_metadata.py::test_mtime_set_while_open_survives_the_close",
+    ),
+    "A7": (
+        "While a file has unsent data its mtime is this machine's clock; after `close` it is the server's.",
+        "tests/mount/test_posix_files.py::test_mtime_is_the_same_before_and_after_close_within_a_second",
+    ),
+    "A12": (
+        "Blocks are counted from the size: SFTP does not tell holes.",
+        "tests/mount/test_posix_metadata.py::test_block_count_fits_the_size",
+    ),
+    "A14": (
+        "A hard link made here shares inode number and link count with its other name.",
+        "tests/mount/test_posix_metadata.py::test_hard_link",
+        "tests/mount/test_posix_metadata.py::test_hard_link_counts",
+    ),
+    "A16": (
+        "Extended attributes and ACLs are `EOPNOTSUPP`.",
+        "tests/mount/test_posix_metadata.py::test_extended_attributes_are_refused_cleanly",
+    ),
+    "A17": (
+        "`statfs` shows the server's figures (statvfs@openssh.com); without the extension all sizes are 0, "
+        "none is invented.",
+        "tests/mount/test_posix_metadata.py::test_statvfs_equals_the_backing_filesystem",
+    ),
+    "A18": (
+        "Where permission is taken away the server has it when `chmod` returns, so that what is written "
+        "next is protected there as here.",
+        "tests/mount/test_round_trips_riding.py::test_permission_is_taken_away_at_once",
+    ),
+    "O1": (
+        "With `idmap=user` (the default) the login's own uid and gid on the server show as the mounting "
+        "user's, and all others as the server's numbers.",
+        "tests/unit/test_vfs_ownership.py::test_user_mapping_swaps_the_logins_ids_and_leaves_others",
+        "tests/unit/test_vfs_ownership.py::test_a_file_it_made_tells_who_the_login_is_where_its_home_is_not_its_own",
+    ),
+    "O2": (
+        "`idmap=none` shows the server's numbers.",
+        "tests/mount/test_mount_options.py::test_idmap_none_shows_the_servers_ids",
+    ),
+    "O3": (
+        "`idmap=file` maps by `uidfile` and `gidfile`, and `chown` maps back; an id they do not name is "
+        "`EPERM` with `nomap=error` and shown as it is with `nomap=ignore`.",
+        "tests/mount/test_mount_options.py::test_idmap_file_translates_both_ways",
+        "tests/unit/test_vfs_ownership.py::test_an_unmapped_id_is_an_error_where_asked_for",
+    ),
+    "O4": (
+        "`uid=`, `gid=` and `umask=` show every file so, and change nothing on the server.",
+        "tests/mount/test_mount_options.py::test_uid_gid_and_umask",
+    ),
+    "O6": (
+        "Without `allow_other` only the mounting user enters, and the server alone decides what the login "
+        "may do.",
+        "tests/mount/test_mount_options.py::test_another_user_is_kept_out",
+    ),
+    "O7": (
+        "With `allow_other` the kernel checks mode bits as well (`default_permissions`).",
+        "tests/mount/test_mount_options.py::test_allow_other_lets_in_by_the_permission_bits",
+    ),
+    "O8": (
+        "A read-only mount refuses every change with `EROFS`.",
+        "tests/mount/test_mount_options.py::test_read_only",
+    ),
+    "O9": (
+        "`access` answers from the mode bits and what is known of the login; the server decides when the "
+        "file is used.",
+        "tests/mount/test_posix_metadata.py::test_access",
+    ),
+    "M1": (
+        "Private and shared maps work, reading and writing; `msync` hands pages to the kernel, `close` and "
+        "`fsync` wait for the server.",
+        "tests/mount/test_posix_files.py::test_shared_memory_map",
+    ),
+    "Z1": ("255 bytes", "tests/mount/test_posix_names.py::test_a_name_of_256_bytes_is_enametoolong"),
+    "Z2": (
+        "4095 bytes",
+        "tests/mount/test_posix_names.py::test_a_path_past_the_servers_limit_is_enametoolong",
+    ),
+}
