@@ -30,10 +30,11 @@ class IdMapping(Enum):
     NONE = "none"
     USER = "user"
     FILE = "file"
+    NAME = "name"
 
 
 class UnmappedId(Enum):
-    """What ``idmap=file`` does with an id its files do not name (``nomap=``)."""
+    """What becomes of an id that ``idmap=file`` or ``idmap=name`` does not map (``nomap=``)."""
 
     ERROR = "error"
     IGNORE = "ignore"
@@ -152,7 +153,8 @@ class OwnershipConfig:
     id_mapping: IdMapping = IdMapping.USER
     uid_file: str | None = None
     gid_file: str | None = None
-    unmapped: UnmappedId = UnmappedId.ERROR
+    unmapped: UnmappedId | None = None
+    """None: ERROR with FILE, as sshfs has it, and IGNORE with NAME: most servers have users nobody knows."""
     uid: int | None = None
     gid: int | None = None
     umask: int | None = None

@@ -52,6 +52,13 @@ class Listing(NamedTuple):
     entries: list[DirectoryEntry]
 
 
+class OwnerNames(NamedTuple):
+    """The server's names of ids; one it has no name for, or does not tell, is missing."""
+
+    users: dict[int, bytes]
+    groups: dict[int, bytes]
+
+
 class WholeFile(NamedTuple):
     """All of a small file, and the attributes it had then."""
 

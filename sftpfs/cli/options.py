@@ -276,11 +276,12 @@ _DATA = [
 _OWNERSHIP = [
     Option(
         "idmap",
-        "user: your remote account's files are yours here; file: by uidfile and gidfile; none: no change",
+        "user: your remote account's files are yours here; name: so are everybody's who has the same name on "
+        "both sides; file: by uidfile and gidfile; none: no change",
         Section.OWNERSHIP,
         ("ownership.id_mapping",),
         values.choice({kind.value: kind for kind in IdMapping}),
-        "none|user|file",
+        "none|user|file|name",
         default="user",
     ),
     Option(
@@ -301,12 +302,11 @@ _OWNERSHIP = [
     ),
     Option(
         "nomap",
-        "what idmap=file does with ids its files do not name",
+        "what becomes of ids that are not mapped: error is the default of idmap=file, ignore of idmap=name",
         Section.OWNERSHIP,
         ("ownership.unmapped",),
         values.choice({kind.value: kind for kind in UnmappedId}),
         "error|ignore",
-        default="error",
     ),
     Option(
         "uid",

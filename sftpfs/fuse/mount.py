@@ -77,6 +77,10 @@ class FuseMount:
         Raises MountError where the root cannot be listed for another reason than permission.
         """
         await self.filesystem.learn_owner()
+        fuse = self._config.fuse
+        note = self.filesystem.owners.note_of_owner(fuse.allow_other or fuse.allow_root)
+        if note is not None:
+            log.warning("note: %s", note)
         try:
             await self.filesystem.listings.listing(self.filesystem.tree.root)
         except PermissionError:

@@ -22,6 +22,7 @@ from sftpfs.types import (
     Buffer,
     FilesystemStatistics,
     Listing,
+    OwnerNames,
     ServerCapabilities,
     WholeFile,
 )
@@ -183,6 +184,12 @@ class Remote(Protocol):
         """Rename. ``replace``: over an existing name, atomically by posix-rename@openssh.com;
         without the extension the old file is moved aside, and back if the rename fails.
         Not ``replace``: EEXIST where ``new`` is taken (v3's own RENAME). ``known`` as ``remove``.
+        """
+
+    async def owner_names(self, uids: Sequence[int], gids: Sequence[int], near: bytes) -> OwnerNames:
+        """The server's names of users and groups, those it tells (users-groups-by-id@openssh.com).
+
+        Without the extension what the lines of directory ``near`` tell, in several waits.
         """
 
     async def statvfs(self, path: bytes) -> FilesystemStatistics | None:

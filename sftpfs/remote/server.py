@@ -23,6 +23,7 @@ from sftpfs.remote.flags import ACCESS
 from sftpfs.remote.late import LateFile
 from sftpfs.remote.listing import list_entries
 from sftpfs.remote.opening import PERMISSIONS, open_file
+from sftpfs.remote.owners import owner_names
 from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.reopening import OpenFiles
@@ -37,6 +38,7 @@ from sftpfs.types import (
     DirectoryEntry,
     FilesystemStatistics,
     Listing,
+    OwnerNames,
     ServerCapabilities,
     WholeFile,
 )
@@ -199,6 +201,11 @@ class Server:
             return await value_or_none(session.start_statvfs(path))
 
         return await repeat(self._pool, work, self._pool.looking())
+
+    async def owner_names(self, uids: Sequence[int], gids: Sequence[int], near: bytes) -> OwnerNames:
+        """As ``Remote.owner_names``."""
+        check_path(near)
+        return await repeat(self._pool, lambda connection: owner_names(connection.session, uids, gids, near))
 
     # files
 

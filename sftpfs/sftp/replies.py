@@ -239,6 +239,28 @@ def link_count(longname: bytes, attributes: Attributes) -> int:
     return count if 0 < count <= _MAX_LINKS else UNKNOWN_ID
 
 
+def decode_owner_lines(payload: memoryview) -> list[tuple[bytes, bytes, Attributes]]:
+    """NAME as the answer to READDIR (§7), for the user and group names in lines like ``ls -l``'s.
+
+    Only lines that are believed as in ``link_count``, with their attributes.
+    """
+    data = bytes(payload)
+    count = _name_count(data)
+    told: list[tuple[bytes, bytes, Attributes]] = []
+    position = 4
+    try:
+        for _ in range(count):
+            _, position = read_string(data, position)
+            longname, position = read_string(data, position)
+            attributes, position = _attributes(data, position)
+            if attributes is not None and link_count(longname, attributes) != UNKNOWN_ID:
+                user, group = longname.split(None, 4)[2:4]
+                told.append((user, group, attributes))
+    except struct.error:
+        raise ProtocolError("a truncated NAME") from None
+    return told
+
+
 def decode_path(payload: memoryview) -> bytes:
     """NAME as the answer to READLINK or REALPATH (§6.10, §6.11): one name, the rest of it is dummy.
 

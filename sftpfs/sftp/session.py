@@ -21,7 +21,13 @@ from sftpfs.aio import ByteStream, Slot
 from sftpfs.errors import Failure, MountError, ProtocolError, Status, StatusError
 from sftpfs.sftp import extensions, packets
 from sftpfs.sftp.packets import encode_string
-from sftpfs.sftp.replies import decode_attributes, decode_handle, decode_path, printable
+from sftpfs.sftp.replies import (
+    decode_attributes,
+    decode_handle,
+    decode_owner_lines,
+    decode_path,
+    printable,
+)
 from sftpfs.sftp.request import Kind, Reach, Request
 from sftpfs.sftp.table import RequestTable
 from sftpfs.types import (
@@ -49,6 +55,7 @@ _OPENDIR = Kind("opendir", packets.OPENDIR, packets.HANDLE, decode_handle, reach
 _READDIR: Kind[list[DirectoryEntry] | None] = Kind(
     "readdir", packets.READDIR, packets.NAME, ends=True, reach=Reach.HANDLE
 )
+_OWNER_LINES = Kind("readdir", packets.READDIR, packets.NAME, decode_owner_lines)
 _REMOVE: Kind[None] = Kind("remove", packets.REMOVE, packets.STATUS)
 _MKDIR: Kind[None] = Kind("mkdir", packets.MKDIR, packets.STATUS)
 _RMDIR: Kind[None] = Kind("rmdir", packets.RMDIR, packets.STATUS)
@@ -306,6 +313,10 @@ class Session(RequestTable):
     def start_readdir(self, handle: bytes) -> Slot[list[DirectoryEntry] | None]:
         """READDIR (§6.7): some more entries, without ``.`` and ``..``; None at the end."""
         return self._start_string(_READDIR, handle)
+
+    def start_owner_lines(self, handle: bytes) -> Slot[list[tuple[bytes, bytes, Attributes]]]:
+        """READDIR for the (user name, group name, attributes) its lines tell; StatusError(EOF) at the end."""
+        return self._start_string(_OWNER_LINES, handle)
 
     def start_remove(self, path: bytes) -> Slot[None]:
         """REMOVE (§6.5): unlink anything but a directory."""

@@ -16,6 +16,7 @@ from sftpfs.errors import error
 from sftpfs.remote.api import LinkTarget, Remote
 from sftpfs.types import AttributeChange, Attributes
 from sftpfs.vfs.inodes import NANOSECONDS, Inode
+from sftpfs.vfs.naming import NamingRemote
 from sftpfs.vfs.ownership import OwnerMap
 from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
@@ -44,7 +45,15 @@ class RequestedChange:
 class AttributeWriter:
     """Carries out changes of attributes and installs what the server made of them."""
 
-    def __init__(self, tree: Tree, remote: Remote, resolver: Resolver, owners: OwnerMap) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        remote: Remote,
+        resolver: Resolver,
+        owners: OwnerMap,
+        naming: NamingRemote | None = None,
+    ) -> None:
+        self._naming = naming
         self._tree = tree
         self._remote = remote
         self._resolver = resolver
@@ -54,6 +63,8 @@ class AttributeWriter:
         """Apply ``requested``; ``inode.attributes`` then show the server's answer. One round trip,
         one more where dirty data has to go first; none where it rides with the writes of a
         file that is open since it was created."""
+        if self._naming is not None and (requested.uid is not None or requested.gid is not None):
+            await self._naming.know_local(requested.uid, requested.gid, self._tree.root_path)
         if self._defer(inode, requested):
             return
         if self._nothing_to_do(inode, requested):

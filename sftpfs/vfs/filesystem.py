@@ -24,6 +24,7 @@ from sftpfs.vfs.files import Files
 from sftpfs.vfs.inodes import NANOSECONDS, Inode, last_path_of
 from sftpfs.vfs.listings import Listings
 from sftpfs.vfs.namespace import Namespace
+from sftpfs.vfs.naming import NamingRemote
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.ownership import OwnerMap
 from sftpfs.vfs.refresh import Refresher
@@ -62,8 +63,10 @@ class Filesystem:
     ) -> None:
         """``keep_lost`` is handed the path and the bytes of what can no longer be written; never raises."""
         self.config = config
-        self._remote = remote
         self.owners = OwnerMap(config.ownership, (os.getuid(), os.getgid()))
+        self._naming = naming = NamingRemote(remote, self.owners) if self.owners.by_name else None
+        remote = naming or remote
+        self._remote = remote
         self.tree = Tree(root, root_attributes, config.cache)
         self.contents = Contents(config.data, self)
         self.background = Background()
@@ -72,12 +75,12 @@ class Filesystem:
         self.ahead = Ahead(self.tree, remote, self.contents, self.listings, self.background)
         mountpoint = os.fsencode(os.path.abspath(config.mountpoint))
         self.resolver = Resolver(self.tree, remote, self.ahead, self.offline, config.symlinks, mountpoint)
-        self.namespace = Namespace(self.tree, remote, self.resolver, self.owners, config.hard_links)
+        self.namespace = Namespace(self.tree, remote, self.resolver, self.owners, config.hard_links, naming)
         self.files = Files(
             self.tree, remote, self.resolver, self.namespace, self.contents, self.ahead, self.offline
         )
         self.refresher = Refresher(self.tree, self.listings, self.resolver)
-        self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners)
+        self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners, naming)
         self.outdate: Callable[[int], None] = _nobody_to_tell
         """Makes the kernel ask for the attributes of an inode number again; set by ``fuse``."""
         self._keep_lost = keep_lost
@@ -85,9 +88,12 @@ class Filesystem:
         self._statistics_expire = 0.0
 
     async def learn_owner(self) -> None:
-        """Find out who we are on the server: the owner of the login's home. One round trip."""
+        """Find out who we are on the server: the owner of the login's home. Two round trips."""
         try:
-            self.owners.learn_session(await self._remote.stat(b"."))
+            home = await self._remote.realpath(b".")
+            self.owners.learn_session(await self._remote.stat(home))
+            if self._naming is not None:
+                await self._naming.know((self.tree.root.attributes,), self.tree.root_path)
         except OSError:
             return  # then ids are shown as the server has them
 

@@ -16,6 +16,7 @@ from sftpfs.errors import error
 from sftpfs.remote.api import LinkTarget, OpenFlags, Remote
 from sftpfs.types import UNKNOWN_ID, AttributeChange, Attributes
 from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.naming import NamingRemote
 from sftpfs.vfs.ownership import OwnerMap
 from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
@@ -35,8 +36,15 @@ class Namespace:
     """Operations that change which names there are."""
 
     def __init__(
-        self, tree: Tree, remote: Remote, resolver: Resolver, owners: OwnerMap, hard_links: bool
+        self,
+        tree: Tree,
+        remote: Remote,
+        resolver: Resolver,
+        owners: OwnerMap,
+        hard_links: bool,
+        naming: NamingRemote | None = None,
     ) -> None:
+        self._naming = naming
         self._tree = tree
         self._remote = remote
         self._resolver = resolver
@@ -146,12 +154,14 @@ class Namespace:
         self._owners.learn_created(attributes)
         if self._owners.session_uid != 0:
             return attributes
-        uid = self._owners.remote_uid(caller.uid)
-        if uid == attributes.uid:
-            return attributes
-        inherits = parent.attributes.mode & stat.S_ISGID  # the directory's group is the file's
-        gid = attributes.gid if inherits else self._owners.remote_gid(caller.gid)
         try:
+            if self._naming is not None:
+                await self._naming.know_local(caller.uid, caller.gid, self._tree.root_path)
+            uid = self._owners.remote_uid(caller.uid)
+            if uid == attributes.uid:
+                return attributes
+            inherits = parent.attributes.mode & stat.S_ISGID  # the directory's group is the file's
+            gid = attributes.gid if inherits else self._owners.remote_gid(caller.gid)
             return await self._remote.setattr(path, AttributeChange(uid=uid, gid=gid), target)
         except OSError:
             return attributes

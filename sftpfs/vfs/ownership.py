@@ -1,6 +1,7 @@
 """Owners, groups and permission bits: the server's to the mount's and back.
 
-Pure. ``show`` is asked for every attribute shown, so it is a dictionary look-up.
+Pure, but for ``local_ids`` and the id files, which ask this machine. ``show`` is asked for
+every attribute shown, so it is a dictionary look-up.
 """
 
 from __future__ import annotations
@@ -9,12 +10,19 @@ import errno
 import grp
 import pwd
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from sftpfs.config import IdMapping, OwnershipConfig, UnmappedId
 from sftpfs.errors import Failure, MountError, error
-from sftpfs.types import UNKNOWN_ID, Attributes
+from sftpfs.types import UNKNOWN_ID, Attributes, OwnerNames
+
+LARGEST_ID = 2**32 - 2
+"""Ids have 32 bits, and the last is nobody's."""
+
+MOST_NAMES = 10_000
+"""Ids of users, and of groups, that are asked for by name in the life of a mount; a server may
+invent any number."""
 
 
 class OwnerMap:
@@ -27,19 +35,27 @@ class OwnerMap:
         """``local``: uid and gid of the mounting user. Raises MountError for unreadable id files."""
         self._config = config
         self._local = local
+        self.by_name = config.id_mapping is IdMapping.NAME
+        self._asked: tuple[set[int], set[int]] = (set(), set())
+        self._named: tuple[set[int], set[int]] = (set(), set())
+        """Ids of users and groups that have a name on the server."""
         self._users: dict[int, int] = {}
         self._groups: dict[int, int] = {}
-        self._strict = config.id_mapping is IdMapping.FILE and config.unmapped is UnmappedId.ERROR
+        unmapped = config.unmapped or (UnmappedId.IGNORE if self.by_name else UnmappedId.ERROR)
+        mapped = config.id_mapping in (IdMapping.FILE, IdMapping.NAME)
+        self._strict = mapped and unmapped is UnmappedId.ERROR
         if config.id_mapping is IdMapping.FILE:
             self._users = _read_id_file(config.uid_file, "uidfile", lambda name: pwd.getpwnam(name).pw_uid)
             self._groups = _read_id_file(config.gid_file, "gidfile", lambda name: grp.getgrnam(name).gr_gid)
         self._remote_users = {local: remote for remote, local in self._users.items()}
         self._remote_groups = {local: remote for remote, local in self._groups.items()}
-        self.session_uid = UNKNOWN_ID
+        self.session_uid = self.session_gid = UNKNOWN_ID
 
     def learn_session(self, home: Attributes) -> None:
         """The login owns its home directory: these are its ids on the server, until it made a file."""
-        self.session_uid = home.uid
+        self.session_uid, self.session_gid = home.uid, home.gid
+        if self.by_name:
+            self._claim_login()
         if self._config.id_mapping is IdMapping.USER and home.uid != UNKNOWN_ID:
             self._users = {home.uid: self._local[0]}
             self._groups = {home.gid: self._local[1]}
@@ -50,6 +66,53 @@ class OwnerMap:
         """Who owns a file just made is the login, whoever owns its home (a chroot's is root's)."""
         if created.uid not in (UNKNOWN_ID, self.session_uid):
             self.learn_session(created)
+
+    def unnamed(self, attributes: Collection[Attributes]) -> tuple[list[int], list[int]]:
+        """The uids and gids among ``attributes`` that ``idmap=name`` has not asked for yet."""
+        users, groups = self._asked
+        uids = {one.uid for one in attributes} - users
+        gids = {one.gid for one in attributes} - groups
+        return self._bounded(uids, users), self._bounded(gids, groups)
+
+    def unmapped_here(self, uids: Iterable[int], gids: Iterable[int]) -> tuple[list[int], list[int]]:
+        """The local ids among these for which no id of the server's is known, so that the ids of the
+        same number are worth asking for; those asked for already are left out."""
+        users, groups = self._asked
+        wanted = {uid for uid in uids if uid not in self._remote_users} - users
+        others = {gid for gid in gids if gid not in self._remote_groups} - groups
+        return self._bounded(wanted, users), self._bounded(others, groups)
+
+    @staticmethod
+    def _bounded(ids: set[int], asked: set[int]) -> list[int]:
+        ids.discard(UNKNOWN_ID)
+        return sorted(ids)[: MOST_NAMES - len(asked)] if ids else []
+
+    def learn_names(
+        self,
+        asked: tuple[Iterable[int], Iterable[int]],
+        names: OwnerNames,
+        local: tuple[dict[int, int], dict[int, int]],
+    ) -> None:
+        """The ids ``asked`` for are called ``names``; those in ``local`` as these users and groups here."""
+        for which, (table, reverse) in enumerate(
+            ((self._users, self._remote_users), (self._groups, self._remote_groups))
+        ):
+            self._asked[which].update(asked[which])
+            self._named[which].update(names[which])
+            for remote, number in local[which].items():
+                table[remote] = number
+                reverse.setdefault(number, remote)  # two ids of one name: the first is written
+        self._claim_login()
+
+    def _claim_login(self) -> None:
+        """The login's own ids are the mounting user's where no name here claims them."""
+        for session, own, table, reverse in (
+            (self.session_uid, self._local[0], self._users, self._remote_users),
+            (self.session_gid, self._local[1], self._groups, self._remote_groups),
+        ):
+            if session != UNKNOWN_ID and session not in table:
+                table[session] = own
+                reverse.setdefault(own, session)
 
     def is_ours(self, attributes: Attributes) -> bool:
         """True where the login may change modes and times as it likes: its own file, or it is root."""
@@ -73,24 +136,40 @@ class OwnerMap:
         if local is not None:
             return local
         if self._strict:
-            raise error(errno.EPERM, f"id {remote} of the server is in no id file")
+            raise error(errno.EPERM, f"id {remote} of the server is nobody's here")
         return remote
 
     def remote_uid(self, uid: int) -> int:
         """The server's id for a local user. EPERM where unmapped with nomap=error."""
-        return self._stored(uid, self._remote_users)
+        return self._stored(uid, self._remote_users, 0)
 
     def remote_gid(self, gid: int) -> int:
         """The server's id for a local group. EPERM where unmapped with nomap=error."""
-        return self._stored(gid, self._remote_groups)
+        return self._stored(gid, self._remote_groups, 1)
 
-    def _stored(self, local: int, table: dict[int, int]) -> int:
+    def _stored(self, local: int, table: dict[int, int], which: int) -> int:
         remote = table.get(local)
         if remote is not None:
             return remote
-        if self._strict:
-            raise error(errno.EPERM, f"local id {local} is in no id file")
+        if self._strict or local in self._named[which]:
+            # By name, and the number is somebody else's there.
+            raise error(errno.EPERM, f"local id {local} has none on the server")
         return local
+
+    def note_of_owner(self, others_enter: bool) -> str | None:
+        """A line for the person who mounts, where what is created here will belong to somebody else."""
+        session, (own, _) = self.session_uid, self._local
+        if session in (UNKNOWN_ID, 0) or self._config.uid is not None:
+            return None  # what root creates is given to whoever asked for it
+        try:
+            shown = self._shown(session, self._users, 0)
+        except OSError:
+            return f"files created here will belong to uid {session} of the server, which no id file names"
+        if shown != own:
+            return f"files created here will belong to {_name_of(shown)}: so the server has the login"
+        if others_enter:
+            return f"files that other users create here will belong to {_name_of(shown)}, as the login's own"
+        return None
 
     def permits(self, attributes: Attributes, mask: int) -> bool:
         """Whether the login may access with ``mask`` (R=4, W=2, X=1), as far as mode bits tell.
@@ -108,6 +187,35 @@ class OwnerMap:
         return (mode >> 3) & mask == mask or mode & mask == mask
 
 
+def _name_of(uid: int) -> str:
+    """A user here as a person reads it."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def local_ids(names: OwnerNames) -> tuple[dict[int, int], dict[int, int]]:
+    """Ids of the server → ids here of the users and groups of the same name, where there are any.
+
+    Asks this machine's user database, which may be a slow directory: not for the loop.
+    """
+
+    def found(number_of: Callable[[str], int], names: dict[int, bytes]) -> dict[int, int]:
+        table = {}
+        for remote, name in names.items():
+            try:
+                table[remote] = number_of(name.decode())
+            except (KeyError, ValueError, OSError):
+                continue  # nobody here is called so
+        return table
+
+    return (
+        found(lambda name: pwd.getpwnam(name).pw_uid, names.users),
+        found(lambda name: grp.getgrnam(name).gr_gid, names.groups),
+    )
+
+
 def _read_id_file(path: str | None, option: str, number_of: Callable[[str], int]) -> dict[int, int]:
     """Remote id → local id from ``name:id`` or passwd(5)/group(5) lines (sshfs's format)."""
     if path is None:
@@ -123,7 +231,7 @@ def _read_id_file(path: str | None, option: str, number_of: Callable[[str], int]
             continue
         fields = text.split(":")
         remote = fields[2] if len(fields) > 2 else fields[1] if len(fields) == 2 else ""
-        if not remote.isdigit():
+        if not (remote.isascii() and remote.isdigit() and len(remote) <= 10 and int(remote) <= LARGEST_ID):
             raise MountError(
                 Failure.CONFIGURATION,
                 f"{option}={path}, line {number}: expected name:id or a passwd line, found {text!r}",

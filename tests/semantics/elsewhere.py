@@ -210,6 +210,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "O1": (
         "With `idmap=user` (the default) the login's own uid and gid on the server show as the mounting "
         "user's, and all others as the server's numbers.",
+        "tests/mount/test_idmap_name.py::test_a_note_says_who_will_own_what_is_created",
         "tests/unit/test_vfs_ownership.py::test_user_mapping_swaps_the_logins_ids_and_leaves_others",
         "tests/unit/test_vfs_ownership.py::test_a_file_it_made_tells_who_the_login_is_where_its_home_is_not_its_own",
     ),
@@ -222,6 +223,23 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "`EPERM` with `nomap=error` and shown as it is with `nomap=ignore`.",
         "tests/mount/test_mount_options.py::test_idmap_file_translates_both_ways",
         "tests/unit/test_vfs_ownership.py::test_an_unmapped_id_is_an_error_where_asked_for",
+    ),
+    "O10": (
+        "With `idmap=name` files of a user or group of the server show as those of the user or group here "
+        "that has the same name, and `chown` maps back.",
+        "tests/mount/test_idmap_name.py::test_owners_are_shown_by_name",
+        "tests/mount/test_idmap_name.py::test_chown_goes_back_by_name",
+        "tests/mount/test_idmap_name.py::test_unmapped_owners_are_an_error_where_asked_for",
+        "tests/mount/test_idmap_name.py::test_names_are_asked_for_once",
+    ),
+    "O11": (
+        "A `chown` to a number that belongs to somebody else on the server is `EPERM`:",
+        "tests/mount/test_idmap_name.py::test_a_number_that_is_somebody_elses_there_is_refused",
+    ),
+    "O12": (
+        "Where files created here will belong to somebody else than the mounting user, a line says so at the "
+        "mount.",
+        "tests/mount/test_idmap_name.py::test_a_note_says_who_will_own_what_is_created",
     ),
     "O4": (
         "`uid=`, `gid=` and `umask=` show every file so, and change nothing on the server.",

@@ -56,6 +56,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("entry_timeout=1", "cache.entry_timeout", 1.0),
     ("attr_timeout=1", "cache.attribute_timeout", 1.0),
     ("idmap=none", "ownership.id_mapping", IdMapping.NONE),
+    ("idmap=name", "ownership.id_mapping", IdMapping.NAME),
     ("uid=root", "ownership.uid", 0),
     ("uid=1000", "ownership.uid", 1000),
     ("gid=root", "ownership.gid", 0),
@@ -171,6 +172,7 @@ def test_idmap_file() -> None:
     built = config("-o", "idmap=file,uidfile=/u,gidfile=/g,nomap=ignore").ownership
     assert (built.id_mapping, built.uid_file, built.gid_file) == (IdMapping.FILE, "/u", "/g")
     assert built.unmapped is UnmappedId.IGNORE
+    assert config("-o", "idmap=name").ownership.unmapped is None
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ def test_idmap_file() -> None:
         ("uid=nosuchuserhere", ["uid", "local user"]),
         ("uid=4294967295", ["uid", "a number from 0"]),
         ("gid=nosuchgrouphere", ["gid", "local group"]),
-        ("idmap=all", ["idmap", "none or user or file"]),
+        ("idmap=all", ["idmap", "none or user or file or name"]),
         ("idmap=file", ["idmap=file", "uidfile"]),
         ("uidfile=/x", ["uidfile", "idmap=file"]),
         ("nomap=x", ["nomap", "error or ignore"]),

@@ -120,6 +120,24 @@ def test_names_no_file_can_have_are_dropped_and_counted() -> None:
     assert dropped == len(bad)
 
 
+def test_owners_in_the_lines_of_a_listing() -> None:
+    body = wire.attrs(size=42, ids=(1000, 100), mode=0o100644, times=(0, 0))
+    line = b"-rw-r--r--    ? alice users 42 Jan  1 00:00 a name"
+    lines = [
+        line.replace(b"?", b"1"),
+        line,
+        line.replace(b"?", b"1").replace(b" 42 ", b" 43 "),
+        b"",
+        b"a b c d",
+    ]
+    found = replies.decode_owner_lines(
+        view(wire.names(*((b"n%d" % n, one, body) for n, one in enumerate(lines))))
+    )
+    assert [(user, group, attributes.uid) for user, group, attributes in found] == [
+        (b"alice", b"users", 1000)
+    ]
+
+
 def test_a_listing_of_dots_alone_is_not_the_end() -> None:
     body = wire.names((b".", b"", wire.attrs()), (b"..", b"", wire.attrs()))
     assert replies.decode_listing(view(body)) == ([], 0)
@@ -142,6 +160,7 @@ def test_a_lying_count_of_names_allocates_nothing(count: int) -> None:
 DECODERS: list[Callable[[memoryview], object]] = [
     replies.decode_attributes,
     replies.decode_listing,
+    replies.decode_owner_lines,
     replies.decode_path,
     replies.decode_status,
     replies.decode_handle,

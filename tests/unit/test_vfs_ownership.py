@@ -10,8 +10,8 @@ import pytest
 
 from sftpfs.config import IdMapping, OwnershipConfig, UnmappedId
 from sftpfs.errors import MountError
-from sftpfs.types import UNKNOWN_ID, Attributes
-from sftpfs.vfs.ownership import OwnerMap
+from sftpfs.types import UNKNOWN_ID, Attributes, OwnerNames
+from sftpfs.vfs.ownership import MOST_NAMES, OwnerMap, local_ids
 
 LOCAL = (501, 502)
 
@@ -91,9 +91,10 @@ def test_an_unmapped_id_is_an_error_where_asked_for(tmp_path: Path) -> None:
 
 def test_a_malformed_id_file_is_named_with_its_line(tmp_path: Path) -> None:
     bad = tmp_path / "users"
-    bad.write_text("root:0\nroot\n")
-    with pytest.raises(MountError, match="line 2"):
-        OwnerMap(OwnershipConfig(id_mapping=IdMapping.FILE, uid_file=str(bad)), LOCAL)
+    for line in ("root", "root:-1", "root:4294967295", "root:99999999999", "root:\u00b2", "a:x:b:c"):
+        bad.write_text(f"root:0\n{line}\n")
+        with pytest.raises(MountError, match=f"{bad}, line 2"):
+            OwnerMap(OwnershipConfig(id_mapping=IdMapping.FILE, uid_file=str(bad)), LOCAL)
     with pytest.raises(MountError, match="cannot be read"):
         OwnerMap(OwnershipConfig(id_mapping=IdMapping.FILE, uid_file=str(tmp_path / "none")), LOCAL)
 
@@ -116,3 +117,74 @@ def test_a_malformed_id_file_is_named_with_its_line(tmp_path: Path) -> None:
 def test_access_follows_the_mode_bits_of_the_login(session: int, mode: int, mask: int, allowed: bool) -> None:
     owners = learned(OwnershipConfig(), uid=session)
     assert owners.permits(attributes(1000, 1000, stat.S_IFREG | mode), mask) is allowed
+
+
+def named(unmapped: UnmappedId | None = None) -> OwnerMap:
+    """The server has met users 1 (of 5001) and 2, and 7 without a name; group 8 is 8 here."""
+    owners = OwnerMap(OwnershipConfig(id_mapping=IdMapping.NAME, unmapped=unmapped), LOCAL)
+    names = OwnerNames({5001: b"daemon", 2: b"stranger"}, {8: b"mail"})
+    owners.learn_names(([5001, 2, 7], [8]), names, ({5001: 1}, {8: 8}))
+    return owners
+
+
+def test_names_map_both_ways_and_are_asked_for_once() -> None:
+    owners = named()
+    assert owners.show(attributes(5001, 8))[1:] == (1, 8)
+    assert (owners.remote_uid(1), owners.remote_gid(8)) == (5001, 8)
+    assert owners.unnamed([attributes(5001, 8), attributes(7, 9), attributes(UNKNOWN_ID, 8)]) == ([], [9])
+    assert owners.unmapped_here([1, 2, 3], [8, 4]) == ([3], [4])
+
+
+def test_names_nobody_has_here() -> None:
+    owners = named()
+    assert owners.show(attributes(2, 8))[1] == 2
+    assert owners.remote_uid(7) == 7
+    with pytest.raises(PermissionError):
+        owners.remote_uid(2)  # the server's 2 is somebody else
+    strict = named(UnmappedId.ERROR)
+    for attempt in (lambda: strict.show(attributes(2, 8)), lambda: strict.remote_uid(7)):
+        with pytest.raises(PermissionError):
+            attempt()
+
+
+def test_the_login_is_the_mounting_user_unless_a_name_says_otherwise() -> None:
+    owners = named()
+    owners.learn_session(attributes(2, 8))
+    assert owners.show(attributes(2, 8))[1:] == (LOCAL[0], 8)
+    assert owners.remote_uid(LOCAL[0]) == 2
+    owners.learn_session(attributes(5001, 8))
+    assert owners.show(attributes(5001, 8))[1] == 1
+
+
+def test_a_server_with_any_number_of_owners_is_not_asked_for_all() -> None:
+    owners = OwnerMap(OwnershipConfig(id_mapping=IdMapping.NAME), LOCAL)
+    uids, _ = owners.unnamed([attributes(uid, 0) for uid in range(3 * MOST_NAMES)])
+    assert len(uids) == MOST_NAMES
+    owners.learn_names((uids, []), OwnerNames({}, {}), ({}, {}))
+    assert owners.unnamed([attributes(5 * MOST_NAMES, 0)]) == ([], [0])
+
+
+def test_names_that_cannot_be_are_nobodys() -> None:
+    hostile = {1: b"root\0", 2: b"\xff", 3: b"no-such-user-here", 4: b"root"}
+    assert local_ids(OwnerNames(hostile, hostile)) == ({4: 0}, {4: 0})
+
+
+@pytest.mark.parametrize(
+    ("mapping", "session", "others", "words"),
+    [
+        (IdMapping.USER, 1000, False, None),
+        (IdMapping.USER, 1000, True, "other users"),
+        (IdMapping.USER, 0, True, None),
+        (IdMapping.NONE, 1000, False, "uid 1000"),
+        (IdMapping.NONE, LOCAL[0], False, None),
+        (IdMapping.NONE, UNKNOWN_ID, True, None),
+        (IdMapping.FILE, 1000, False, "no id file"),
+        (IdMapping.NAME, 1000, False, None),
+    ],
+)
+def test_a_note_where_files_will_be_somebody_elses(
+    mapping: IdMapping, session: int, others: bool, words: str | None
+) -> None:
+    note = learned(OwnershipConfig(id_mapping=mapping), uid=session).note_of_owner(others)
+    assert note is None if words is None else note is not None and words in note
+    assert learned(OwnershipConfig(id_mapping=mapping, uid=5), uid=session).note_of_owner(others) is None
