@@ -195,4 +195,3 @@ class MountConfig:
     debug: bool = False
     verbose: bool = False
     log_file: str | None = None
-    workarounds: frozenset[str] = frozenset()

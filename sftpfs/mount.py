@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable
 
 import trio
 
-from sftpfs import logs, mountpoint
+from sftpfs import claim, logs, mountpoint
 from sftpfs.aio import Slot
 from sftpfs.config import MountConfig, SymlinkPolicy, TransportKind
 from sftpfs.control.location import make_directory
@@ -36,6 +36,7 @@ from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.root import find_root
 from sftpfs.salvage import Salvage, state_directory
+from sftpfs.service_manager import ServiceManager
 from sftpfs.transport.api import Prompter
 from sftpfs.transport.connector import make_connector
 from sftpfs.transport.prompter import TerminalPrompter
@@ -45,6 +46,9 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 YOUNG_OBJECTS = 50_000
 """Allocations between two looks of the garbage collector: a few megabytes at most."""
+
+STATUS_INTERVAL = 2.0
+"""Seconds between two looks whether the service manager is to be told something else."""
 
 LEAVE_LIMIT = 1.0
 """Seconds the kernel has to end a session after the unmount; longer means somebody still is inside."""
@@ -117,7 +121,9 @@ async def serve(config: MountConfig, prompter: Prompter, report_ready: Callable[
     with trio.open_signal_receiver(*STOP_SIGNALS, signal.SIGUSR1) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.watch_signals, signals, nursery)
-            status = await service.run(nursery)
+            nursery.start_soon(service.inform_manager)
+            with claim.claimed(config.mountpoint):
+                status = await service.run(nursery)
             nursery.cancel_scope.cancel()
     return status
 
@@ -135,6 +141,7 @@ class _Service:
         "_drained",
         "_farewells",
         "_fuse_mount",
+        "_manager",
         "_pool",
         "_prompter",
         "_ready",
@@ -154,6 +161,7 @@ class _Service:
             config.mountpoint,
             2 * config.data.dirty_bytes,  # all there is, and as much again while that is being saved
         )
+        self._manager = ServiceManager()
         self._pool: Pool | None = None
         self._fuse_mount: FuseMount | None = None
         self._start_scope = trio.CancelScope()
@@ -198,6 +206,7 @@ class _Service:
             # No await between these and run: a signal finds either no mount or one that serves.
             self._fuse_mount = fuse_mount
             self._ready()
+            self._manager.ready(self._state())
             logs.mounted()
             log.info("mounted %s on %s", config.endpoint, config.mountpoint)
         except BaseException:
@@ -251,6 +260,7 @@ class _Service:
         """Everything to the server, or saved here; tells what is not there."""
         config = self._config
         unwritten: list[Unwritten] = []
+        self._manager.stopping("unmounted; writing what is left to the server")
         with self._drain_scope:
             async with trio.open_nursery() as nursery:
                 terminal = config.foreground and sys.stderr.isatty()
@@ -304,12 +314,35 @@ class _Service:
                 self._start_scope.cancel()
             elif self._stops == 1:
                 log.info("unmounting after %s", signal.Signals(number).name)
+                self._manager.stopping("unmounting")
                 nursery.start_soon(self._leave, self._fuse_mount)
             elif self._stops == 2:
                 self._fuse_mount.terminate()
             else:
                 # Whoever asks three times does not want to wait for the server.
                 self.give_up()
+
+    async def inform_manager(self) -> None:
+        """Signs of life, and the state of the mount in a line, for a service manager that wants them."""
+        manager = self._manager
+        if not manager.present:
+            return
+        interval = min(STATUS_INTERVAL, manager.watchdog_interval or STATUS_INTERVAL)
+        told = ""
+        while True:
+            if manager.watchdog_interval:
+                manager.alive()
+            if self._fuse_mount is not None and not self._stops and self._state() != told:
+                told = self._state()
+                manager.status(told)
+            await trio.sleep(interval)
+
+    def _state(self) -> str:
+        """The mount in a line."""
+        what = f"{self._config.endpoint} on {self._config.mountpoint}"
+        if self._pool is None or self._pool.metadata_nowait() is None:
+            return f"{what}: no connection to the server"
+        return f"{what}: connections: {self._pool.count}"
 
     async def _leave(self, fuse_mount: FuseMount) -> None:
         """Unmount; where somebody stays inside, end without them."""

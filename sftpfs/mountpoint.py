@@ -141,6 +141,15 @@ def _is_dead(path: str) -> bool:
     return outcome[0] == errno.ENOTCONN
 
 
+def filesystem_of(path: str) -> str:
+    """``major:minor`` of the file system ``path`` (absolute, no links in it) is on, as the kernel counts it.
+
+    stat(2) tells another number on file systems with subvolumes.
+    """
+    around = [mount for mount in all_mounts() if os.path.commonpath([mount.path, path]) == mount.path]
+    return max(reversed(around), key=lambda mount: len(mount.path)).device
+
+
 def check_mountpoint(path: str, source: str, subtype: str) -> None:
     """Raises MountError(MOUNTPOINT) unless ``source`` can be mounted on ``path``."""
     try:
@@ -180,27 +189,28 @@ def check_fuse() -> None:
             Failure.FUSE, f"{DEVICE} does not exist; load the module with: modprobe fuse"
         ) from None
     except OSError as error:
-        raise MountError(
-            Failure.FUSE,
-            f"cannot open {DEVICE}: {error.strerror}; "
-            "a container must be started with --device /dev/fuse --cap-add SYS_ADMIN",
-        ) from None
+        cure = "a container must be started with --device /dev/fuse --cap-add SYS_ADMIN"
+        if isinstance(error, PermissionError) and os.geteuid():
+            cure = f"every user may use it after, as root: chmod 666 {DEVICE}"
+        raise MountError(Failure.FUSE, f"cannot open {DEVICE}: {error.strerror}; {cure}") from None
     if os.geteuid() and shutil.which("fusermount3") is None:
         raise MountError(
             Failure.FUSE, "fusermount3 is not installed; on Debian and Ubuntu: apt install fuse3"
         )
 
 
-def check_allowed(option: str) -> None:
-    """Raises MountError(FUSE) where a plain user may not give ``option`` (allow_other, allow_root)."""
-    if os.geteuid() == 0:
-        return
+def users_may_let_others_in() -> bool:
+    """Whether fuse.conf allows allow_other and allow_root to users."""
     try:
         with open(FUSE_CONF, encoding="utf-8", errors="replace") as file:
-            words = [line.strip() for line in file]
+            return "user_allow_other" in [line.strip() for line in file]
     except OSError:
-        words = []
-    if "user_allow_other" not in words:
+        return False
+
+
+def check_allowed(option: str) -> None:
+    """Raises MountError(FUSE) where a plain user may not give ``option`` (allow_other, allow_root)."""
+    if os.geteuid() and not users_may_let_others_in():
         raise MountError(
             Failure.FUSE,
             f"option {option} is not allowed to users; as root: echo user_allow_other >> {FUSE_CONF}",

@@ -28,6 +28,10 @@ class Arguments:
     """(keyword as ssh_config(5) writes it, value)."""
     show: str = ""
     """``--help`` or ``--version`` where asked for."""
+    sloppy: bool = False
+    """Unknown words after ``-o`` are passed over (``mount -s``)."""
+    passed_over: list[str] = field(default_factory=list)
+    """Those."""
 
 
 def usage_error(message: str) -> MountError:
@@ -63,9 +67,9 @@ def split_options(text: str) -> list[str]:
     return [word for word in words if word]
 
 
-def parse_arguments(argv: list[str]) -> Arguments:
+def parse_arguments(argv: list[str], sloppy: bool = False) -> Arguments:
     """The arguments (without the program's name). Raises MountError(USAGE)."""
-    arguments = Arguments()
+    arguments = Arguments(sloppy=sloppy)
     rest = list(argv)
     while rest:
         word = rest.pop(0)
@@ -143,6 +147,9 @@ def _named(arguments: Arguments, item: str) -> None:
     if option is None:
         if keyword:
             raise usage_error(f"option {name} needs a value: {name}=VALUE")
+        if arguments.sloppy:
+            arguments.passed_over.append(name)
+            return
         raise _unknown(name, [*BY_NAME, *SSH_KEYWORDS.values()])
     _check_form(option, name, given)
     arguments.options.append((option, given))
@@ -168,7 +175,7 @@ def _unknown(name: str, known: list[str]) -> MountError:
 
 def explain(arguments: Arguments) -> list[str]:
     """One line for every option given that has no effect, for the log."""
-    lines = []
+    lines = [f"option {name} is unknown and passed over" for name in arguments.passed_over]
     for option, _ in arguments.options:
         if option.section in (Section.MOOT, Section.FSTAB):
             lines.append(f"option {option.name or option.flags[0]} has no effect: {option.why}")

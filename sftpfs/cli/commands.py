@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sftpfs.cli import values
 from sftpfs.cli.command import Argument, Command, Count, Switch, Word
+from sftpfs.cli.helper_links import DIRECTORY
 
 _MOUNT = Argument("MNT", "the mountpoint, or any path below it", Word.MOUNTPOINT)
 _PATHS = Argument("PATH", "files or directories in a mount", Word.PATH, Count.SOME)
@@ -19,6 +20,21 @@ def _interval(text: str) -> float:
         raise ValueError("0.1 to 60 seconds")
     return value
 
+
+INSTALL_HELPERS = Command(
+    "install-helpers",
+    "let mount(8) and umount(8) know the types sftpfs and fuse.sftpfs",
+    "Links mount.sftpfs, mount.fuse.sftpfs, umount.sftpfs, umount.fuse.sftpfs and umount.fuse to this "
+    "program, where mount(8) and umount(8) look for them. From then on `mount -t sftpfs host:dir /mnt` "
+    "and lines of these types in fstab work, and umount waits until everything is on the server.\n\n"
+    "umount.fuse is what a plain `umount DIRECTORY` of root asks for, whatever FUSE file system it is. "
+    "Those of other programs are unmounted as before. Where another program has put it there, it is "
+    "left alone, and only `umount -t fuse.sftpfs`, `umount -a`, systemd and users' umount wait.",
+    switches=(
+        Switch(("--remove",), "remove the links"),
+        Switch(("--directory",), "where the links are", values.path, "DIR", DIRECTORY, word=Word.DIRECTORY),
+    ),
+)
 
 COMMANDS: tuple[Command, ...] = (
     Command(
@@ -101,5 +117,6 @@ COMMANDS: tuple[Command, ...] = (
         "(dcache_timeout=). Links are not followed.",
         (_PATHS,),
     ),
+    INSTALL_HELPERS,
 )
 """In the order the help shows them."""

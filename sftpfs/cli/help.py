@@ -56,7 +56,7 @@ def _describe(option: Option) -> str:
     return f"{option.help} (default {option.default})" if option.default else option.help
 
 
-def _rows(section: Section) -> Iterator[tuple[str, str]]:
+def rows(section: Section) -> Iterator[tuple[str, str]]:
     """(labels, description); neighbours with the same description share a row."""
     shared: list[str] = []
     previous = ""
@@ -80,7 +80,7 @@ def help_text() -> str:
     lines = [SYNOPSIS, "Commands (sftpfs COMMAND --help tells more):", *command_rows(), ""]
     for section in Section:
         lines.append(f"{section.value}:")
-        for label, description in _rows(section):
+        for label, description in rows(section):
             lines += _help_row(label, description)
         if section is Section.CONNECTION:
             lines += ["", *textwrap.wrap(SSH_NOTE, WIDTH, initial_indent="    ", subsequent_indent="    ")]
@@ -108,7 +108,7 @@ def readme_options() -> str:
     lines: list[str] = []
     for section in Section:
         lines += [f"### {section.value}", "", "| option | meaning |", "|---|---|"]
-        for label, description in _rows(section):
+        for label, description in rows(section):
             labels = ", ".join(f"`{word}`" for word in label.split(", "))
             lines.append(f"| {labels} | {description} |".replace("yes|no", r"yes\|no"))
         lines.append("")

@@ -195,15 +195,6 @@ _CONNECTION = [
         values.integer(512, 1 << 20),
         "BYTES",
     ),
-    Option(
-        "workaround",
-        "colon separated names of sshfs's workarounds: none, all, " + ", ".join(values.WORKAROUNDS),
-        Section.CONNECTION,
-        ("workarounds",),
-        values.workarounds,
-        "LIST",
-        default="none",
-    ),
 ]
 
 _CACHE = [

@@ -152,18 +152,9 @@ def vsock_address(value: str) -> tuple[int, int]:
         raise ValueError("CID:PORT, two numbers") from None
 
 
-def workarounds(value: str) -> frozenset[str]:
-    """sshfs's colon separated list; ``none`` empties it, ``all`` fills it, ``noX`` removes X."""
-    chosen: set[str] = set()
+def workarounds(value: str) -> str:
+    """sshfs's colon separated list: names, ``no`` before a name, ``none``, ``all``."""
     for word in value.split(":"):
-        if word == "none":
-            chosen.clear()
-        elif word == "all":
-            chosen.update(WORKAROUNDS)
-        elif word in WORKAROUNDS:
-            chosen.add(word)
-        elif word.startswith("no") and word[2:] in WORKAROUNDS:
-            chosen.discard(word[2:])
-        else:
+        if word not in ("none", "all", *WORKAROUNDS) and word.removeprefix("no") not in WORKAROUNDS:
             raise ValueError("a colon separated list of none, all, " + ", ".join(WORKAROUNDS))
-    return frozenset(chosen)
+    return value

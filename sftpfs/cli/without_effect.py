@@ -5,12 +5,20 @@ Each says why, so that ``-v`` can tell. Owns rows only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sftpfs.cli import values
 from sftpfs.cli.option import Option, Section
 
 
-def _moot(why: str, *names: str, flags: tuple[str, ...] = (), value: bool = False) -> list[Option]:
-    parse = values.text if value else None
+def _moot(
+    why: str,
+    *names: str,
+    flags: tuple[str, ...] = (),
+    value: bool = False,
+    parse: Callable[[str], object] | None = None,
+) -> list[Option]:
+    parse = values.text if value else parse
     return [
         Option(n, why, Section.MOOT, flags=flags, parse=parse, metavar="VALUE", optional_value=True, why=why)
         for n in names
@@ -42,10 +50,12 @@ FSTAB_WORDS: list[Option] = [
 """Words starting with ``x-`` or ``X-`` are accepted as well."""
 
 MOOT: list[Option] = [
+    *_moot("what sshfs works around is found out or not there", "workaround", parse=values.workarounds),
     *_moot("requests are answered concurrently in any case", "", flags=("-s",)),
     *_moot("there is no mtab", "", flags=("-n",)),
     *_moot("the type is known", "", flags=("-t",), value=True),
     *_moot("version 2 is the only one there is", "ssh_protocol", value=True),
+    *_moot("it chose a cipher of version 1; Ciphers= is version 2's", "cipher", value=True),
     *_moot("what is cached ends by itself", "dcache_clean_interval", "dcache_min_clean_interval", value=True),
     *_moot("what is cached ends by itself", "cache_clean_interval", "cache_min_clean_interval", value=True),
     *_moot("follows dcache_stat_timeout", "ac_attr_timeout", value=True),
@@ -64,6 +74,7 @@ MOOT: list[Option] = [
     *_moot("data passes through this process", "splice_read", "splice_write", "splice_move"),
     *_moot("data passes through this process", "no_splice_read", "no_splice_write", "no_splice_move"),
     *_moot("would show stale files, and is always off", "writeback_cache"),
+    *_moot("macOS's", "defer_permissions", "volname", "noappledouble", "noapplexattr", "local"),
 ]
 
 REFUSED: list[Option] = [

@@ -206,6 +206,11 @@ class Pool:
         return known
 
     @property
+    def count(self) -> int:
+        """Live connections."""
+        return len(self._connections)
+
+    @property
     def closed(self) -> bool:
         """No connection is made any more: the file system is being unmounted."""
         return self._closed

@@ -202,11 +202,12 @@ class Foreground:
         )
 
     def wait_mounted(self) -> None:
-        """Wait until the mount is there."""
+        """Wait until the mount is there and serves."""
         eventually(
             lambda: str(self.path) in mountpoints() or self.process.poll() is not None, LIMIT, "mounted"
         )
         assert self.process.poll() is None, self.process.communicate()[1]
+        os.stat(self.path)  # answered once it serves: in the kernel's table it is a little earlier
 
     def signal(self, number: int) -> None:
         """Send a signal to the process."""

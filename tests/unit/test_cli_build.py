@@ -75,8 +75,6 @@ CASES: list[tuple[str, str, Any]] = [
     ("no_contain_symlinks,transform_symlinks", "symlinks", SymlinkPolicy.TRANSFORM),
     ("follow_symlinks,contain_symlinks", "symlinks", SymlinkPolicy.FOLLOW),
     ("disable_hardlink", "hard_links", False),
-    ("workaround=rename:truncate", "workarounds", {"rename", "truncate"}),
-    ("workaround=all:nobuflimit", "workarounds", None),
     ("password_stdin", "transport.password_stdin", True),
     ("compression=yes", "transport.compression", True),
     ("ConnectTimeout=3", "transport.connect_timeout", 3.0),
@@ -107,11 +105,9 @@ def test_option_sets_field(text: str, dotted: str, expected: Any) -> None:
     assert text in ("sshfs_debug", "sync,async") or field(config(), dotted) != expected or "," in text
 
 
-def test_workaround_list() -> None:
-    chosen = config("-o", "workaround=all:nobuflimit").workarounds
-    assert "buflimit" not in chosen
-    assert "rename" in chosen
-    assert config("-o", "workaround=rename:none").workarounds == frozenset()
+def test_workarounds_are_checked_and_change_nothing() -> None:
+    for words in ("all:nobuflimit", "rename:none", "nodelaysrv"):
+        assert config("-o", f"workaround={words}") == config()
 
 
 def test_short_options() -> None:

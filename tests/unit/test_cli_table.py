@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sftpfs.cli.help import EXIT_STATUSES, help_text, readme_commands, readme_options, readme_statuses
+from sftpfs.cli.generated import files
+from sftpfs.cli.help import EXIT_STATUSES, help_text
 from sftpfs.cli.option import Option, Section
 from sftpfs.cli.options import BY_NAME, OPTIONS, TRANSPORT_KINDS
 from sftpfs.cli.ssh_keywords import SSH_KEYWORDS
@@ -15,7 +16,7 @@ from sftpfs.config import Endpoint, MountConfig
 from sftpfs.errors import Failure
 from sftpfs.process import exit_status
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 DEFAULTS = MountConfig(Endpoint("host"), "/mnt")
 
 
@@ -67,19 +68,6 @@ def test_every_failure_has_a_status_of_its_own_and_it_is_told() -> None:
     assert set(statuses.values()) <= set(EXIT_STATUSES)
 
 
-def section(name: str) -> str:
-    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
-    text = README.read_text(encoding="utf-8")
-    return text.partition(begin)[2].partition(end)[0].strip()
-
-
-def test_readme_shows_the_table_as_it_is() -> None:
-    assert section("options") == readme_options().strip()
-
-
-def test_readme_shows_the_commands_as_they_are() -> None:
-    assert section("commands") == readme_commands().strip()
-
-
-def test_readme_shows_the_exit_statuses_as_they_are() -> None:
-    assert section("statuses") == readme_statuses().strip()
+def test_what_is_made_from_the_tables_is_current() -> None:
+    stale = [str(path) for path, text in files(ROOT).items() if path.read_text(encoding="utf-8") != text]
+    assert not stale, "run contrib/generate"

@@ -32,6 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "root": BASE | API,
     "salvage": BASE | {"data.lost"},
     "progress": BASE,
+    "service_manager": set(),
+    "claim": BASE | {"mountpoint"},
     "control": BASE | API | {"logs", "mountpoint", "vfs"},
     "mount": BASE
     | API
@@ -41,13 +43,15 @@ ALLOWED: dict[str, set[str]] = {
         "process",
         "mountpoint",
         "root",
+        "service_manager",
+        "claim",
         "salvage",
         "progress",
         "fuse",
         "remote",
         "transport",
     },
-    "cli": BASE | {"control", "logs", "mount", "mountpoint", "process"},
+    "cli": BASE | {"control", "logs", "mount", "mountpoint", "process", "claim"},
     "__main__": {"cli"},
 }
 """Room → what it may import of sftpfs: a room, or one module of it. A room may import itself."""

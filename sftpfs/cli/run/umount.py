@@ -15,6 +15,7 @@ from sftpfs.control.location import Found, find
 from sftpfs.control.protocol import Values
 from sftpfs.errors import Failure, MountError
 from sftpfs.logs import printable
+from sftpfs.mountpoint import MountedAt
 from sftpfs.process import DATA_LOST_STATUS, to_stderr
 
 
@@ -35,7 +36,7 @@ def run(given: Namespace) -> int:
         except RequestFailedError as failed:
             if failed.errno != errno.EBUSY:
                 raise
-    raise MountError(Failure.MOUNTPOINT, _busy(found.mount.path))
+    raise MountError(Failure.MOUNTPOINT, _busy(found.mount))
 
 
 def _is_dead(found: Found) -> bool:
@@ -78,7 +79,7 @@ def _tell_lost(values: Values) -> bool:
     return bool(values["lost"])
 
 
-def _busy(path: str) -> str:
-    users = holders(path)
+def _busy(mount: MountedAt) -> str:
+    path, users = mount.path, holders(mount)
     by = f"{', '.join(users[:5])}{' and others' if len(users) > 5 else ''}" if users else "somebody"
     return f"{path} is in use by {by}; end that, or take it away with: sftpfs umount --force {path}"

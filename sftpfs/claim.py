@@ -1,0 +1,88 @@
+"""How the process of a mount is found from its mountpoint, also when the mount is off already.
+
+A mount's process holds a shared flock(2) on the directory it is mounted over, from before
+the mount until its end. ``umount`` waits for the holder: then everything is on the
+server. The kernel keeps the list (/proc/locks, proc_locks(5)); no file is left behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sftpfs.mountpoint import filesystem_of
+
+LOCKS = "/proc/locks"
+
+
+@contextmanager
+def claimed(path: str) -> Iterator[None]:
+    """Hold the directory ``path`` while the block runs.
+
+    Where it cannot be held (not readable, no locks there) nobody will wait for us, and all else works.
+    """
+    fd = -1
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def holders(text: str, device: str, inode: int) -> list[int]:
+    """Process ids with a shared flock on the file, from the text of /proc/locks.
+
+    ``device`` is ``major:minor`` in decimal, as mountinfo writes it; /proc/locks has it in hexadecimal.
+    """
+    major, minor = map(int, device.split(":"))
+    wanted = f"{major:02x}:{minor:02x}:{inode}"
+    found = []
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) == 8 and fields[1] == "FLOCK" and fields[3] == "READ" and fields[5] == wanted:
+            found.append(int(fields[4]))
+    return found
+
+
+def wait_for_end(path: str, owner: int) -> None:
+    """Wait until no process of the user ``owner`` holds ``path``, where nothing is mounted any more.
+
+    Anybody may lock a directory they can read; others than the mount's owner are not waited for.
+    """
+    device, inode = filesystem_of(path), os.stat(path).st_ino
+    while True:
+        pids = [pid for pid in _read_holders(device, inode) if _owner(pid) == owner]
+        if not pids:
+            return
+        _wait_for_process(pids[0])
+
+
+def _read_holders(device: str, inode: int) -> list[int]:
+    with open(LOCKS, encoding="ascii") as file:
+        return holders(file.read(), device, inode)
+
+
+def _owner(pid: int) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+
+
+def _wait_for_process(pid: int) -> None:
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        select.select([fd], [], [])
+    finally:
+        os.close(fd)

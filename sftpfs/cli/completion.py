@@ -1,0 +1,179 @@
+"""Completion for bash, zsh and fish, made from the tables of options and commands.
+
+Pure text. ``contrib/generate`` writes the files.
+"""
+
+from __future__ import annotations
+
+from sftpfs.cli.command import Command, Word
+from sftpfs.cli.commands import COMMANDS
+from sftpfs.cli.option import Option, Section
+from sftpfs.cli.options import OPTIONS
+from sftpfs.cli.ssh_keywords import SSH_KEYWORDS
+
+NOTE = "# Made by contrib/generate from the tables of sftpfs.cli; do not edit."
+
+
+def names() -> list[str]:
+    """What may follow ``-o``: options of use, then ssh_config's keywords; ``=`` where a value follows."""
+    known = []
+    for option in OPTIONS:
+        if option.name and option.section is not Section.REFUSED:
+            known += [name + ("=" if option.takes_value else "") for name in (option.name, *option.aliases)]
+    return [*known, *(f"{keyword}=" for keyword in SSH_KEYWORDS.values())]
+
+
+def letters() -> list[Option]:
+    """Options with a letter or a long form."""
+    return [option for option in OPTIONS if option.flags]
+
+
+def _flags(command: Command) -> list[str]:
+    return [flag for switch in command.switches for flag in switch.flags] + ["--help"]
+
+
+def _takes_mount(command: Command) -> bool:
+    return any(argument.word is Word.MOUNTPOINT for argument in command.arguments)
+
+
+def bash() -> str:
+    """For /usr/share/bash-completion/completions/sftpfs."""
+    cases = []
+    for command in COMMANDS:
+        words = " ".join(_flags(command))
+        more = "$(_sftpfs_mounts)" if _takes_mount(command) else ""
+        cases.append(f'        {command.name}) words="{words} {more}" ;;')
+    flags = " ".join(flag for option in letters() for flag in option.flags)
+    return f"""{NOTE}
+_sftpfs_mounts() {{
+    awk '$3 == "fuse.sftpfs" {{ print $2 }}' /proc/self/mounts
+}}
+
+_sftpfs() {{
+    local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} words="" head
+    local names="{" ".join(names())}"
+    # bash splits words at "=", so that the list after -o is put together again
+    if [[ $previous == -o || $COMP_LINE =~ [[:space:]]-o[[:space:]]*[^[:space:]]*$ ]]; then
+        current=${{COMP_LINE##*[[:space:]]}}
+        current=${{current#-o}}
+        head=""
+        [[ $current == *,* ]] && head=${{current%,*}},
+        current=${{current##*,}}
+        [[ $current == *=* ]] && return
+        compopt -o nospace
+        COMPREPLY=($(compgen -W "$names" -- "$current"))
+        COMPREPLY=("${{COMPREPLY[@]/#/$head}}")
+        [[ $COMP_LINE == *=* && $head == *=* ]] && COMPREPLY=("${{COMPREPLY[@]##*=}}")
+        return
+    fi
+    case $previous in
+        -F) COMPREPLY=($(compgen -f -- "$current")); return ;;
+        -p) return ;;
+    esac
+    if [[ $COMP_CWORD -eq 1 && $current != -* ]]; then
+        COMPREPLY=($(compgen -W "{" ".join(command.name for command in COMMANDS)}" -- "$current"))
+        declare -F _known_hosts_real >/dev/null && _known_hosts_real -c -a -- "$current"
+        return
+    fi
+    case ${{COMP_WORDS[1]}} in
+{chr(10).join(cases)}
+        *) [[ $current == -* ]] && words="{flags} -o" ;;
+    esac
+    COMPREPLY=($(compgen -W "$words" -- "$current"))
+    [[ $current == -* ]] || COMPREPLY+=($(compgen -d -- "$current"))
+}}
+complete -F _sftpfs sftpfs
+"""
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "'\\''")
+
+
+def zsh() -> str:
+    """For a directory of zsh's fpath, as _sftpfs."""
+    commands = "\n".join(f"        '{c.name}:{_quoted(c.summary)}'" for c in COMMANDS)
+    flags = []
+    for option in letters():
+        for flag in option.flags:
+            value = f":{option.metavar}:_files" if flag == "-F" else f":{option.metavar}:"
+            help_text = _quoted(option.help.replace("[", "(").replace("]", ")").replace(":", "\\:"))
+            flags.append(f"        '{flag}[{help_text}]{value if option.takes_value else ''}'")
+    cases = "\n".join(
+        f"            {command.name}) _values -w flags {' '.join(_flags(command))}; _files ;;"
+        for command in COMMANDS
+    )
+    return f"""#compdef sftpfs mount.sftpfs
+{NOTE}
+_sftpfs_names() {{
+    local -a names
+    names=({" ".join(f"'{name}'" for name in names())})
+    compset -P '*,'
+    compadd -S '' -- $names
+}}
+
+_sftpfs_server() {{
+    local -a commands
+    commands=(
+{commands}
+    )
+    _describe -t commands command commands
+    _ssh_hosts -S : 2>/dev/null || _hosts -S :
+}}
+
+_sftpfs() {{
+    if (( CURRENT > 2 )); then
+        case $words[2] in
+{cases}
+            *) ;;
+        esac
+    fi
+    _arguments -s \\
+{" ".join(chr(92) + chr(10) + flag for flag in flags)[2:]} \\
+        '*-o+[options, separated by commas]:option:_sftpfs_names' \\
+        '1:server:_sftpfs_server' \\
+        '2:mountpoint:_directories'
+}}
+
+_sftpfs "$@"
+"""
+
+
+def fish() -> str:
+    """For a directory of fish's completions, as sftpfs.fish."""
+    lines = [
+        NOTE,
+        "function __sftpfs_names",
+        "    set -l given (commandline -ct | string replace -r '[^,]*$' '')",
+        f"    for name in {' '.join(names())}",
+        "        echo $given$name",
+        "    end",
+        "end",
+        "function __sftpfs_mounts",
+        "    string match -rg '^\\S+ (\\S+) fuse.sftpfs' < /proc/self/mounts",
+        "end",
+        "complete -c sftpfs -n __fish_is_first_arg -a '(__fish_print_hostnames):'",
+        "complete -c sftpfs -s o -x -a '(__sftpfs_names)' -d 'options, separated by commas'",
+    ]
+    for option in letters():
+        for flag in option.flags:
+            form = f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}"
+            kind = " -r" if option.takes_value else ""
+            lines.append(f"complete -c sftpfs {form}{kind} -d '{_fish(option.help)}'")
+    for command in COMMANDS:
+        lines.append(
+            f"complete -c sftpfs -n __fish_is_first_arg -a {command.name} -d '{_fish(command.summary)}'"
+        )
+        inside = f"'__fish_seen_subcommand_from {command.name}'"
+        if _takes_mount(command):
+            lines.append(f"complete -c sftpfs -n {inside} -a '(__sftpfs_mounts)'")
+        for switch in command.switches:
+            for flag in switch.flags:
+                form = f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}"
+                kind = " -r" if switch.parse else ""
+                lines.append(f"complete -c sftpfs -n {inside} {form}{kind} -d '{_fish(switch.help)}'")
+    return "\n".join(lines) + "\n"
+
+
+def _fish(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")

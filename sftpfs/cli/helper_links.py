@@ -1,0 +1,103 @@
+"""The links by which mount(8) and umount(8) find this program.
+
+Owns their names, making and removing them. libmount looks for ``mount.TYPE`` and
+``umount.TYPE`` in /sbin, where TYPE is ``sftpfs`` or ``fuse.sftpfs``. But root's plain ``umount
+DIR`` learns the type from statfs(2), which knows no subtypes, and looks for ``umount.fuse``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+
+from sftpfs.errors import Failure, MountError
+
+DIRECTORY = "/sbin"
+"""Where libmount looks (its FS_SEARCH_PATH)."""
+
+FOR_ALL = "umount.fuse"
+"""Unmounts every FUSE file system, as umount(8) does without it, and waits for ours. Another
+program's is left in place."""
+
+NAMES = ("mount.sftpfs", "mount.fuse.sftpfs", "umount.sftpfs", "umount.fuse.sftpfs", FOR_ALL)
+
+PROGRAM = "sftpfs"
+
+
+def program_path() -> str:
+    """The installed command this process runs as: what the links lead to. Raises MountError."""
+    candidates = [shutil.which(sys.argv[0]), os.path.join(os.path.dirname(sys.executable), PROGRAM)]
+    for candidate in candidates:
+        if candidate and os.path.basename(candidate) == PROGRAM and os.access(candidate, os.X_OK):
+            return os.path.abspath(candidate)
+    raise MountError(
+        Failure.CONFIGURATION,
+        f"no installed program {PROGRAM} to link to; install the package first, for example with pipx",
+    )
+
+
+def install(directory: str, program: str) -> list[str]:
+    """Make every link; those made or led elsewhere before. Raises MountError."""
+    made = []
+    for name in NAMES:
+        path = os.path.join(directory, name)
+        if _is_ours(path) and os.readlink(path) == program:
+            continue
+        if name == FOR_ALL and os.path.lexists(path) and not _is_ours(path):
+            continue
+        try:
+            if _is_ours(path):
+                os.unlink(path)
+            os.symlink(program, path)
+        except FileExistsError:
+            raise MountError(
+                Failure.CONFIGURATION, f"{path} exists and was not made by sftpfs: remove it first"
+            ) from None
+        except OSError as error:
+            raise _refused(path, error) from None
+        made.append(path)
+    return made
+
+
+def remove(directory: str) -> list[str]:
+    """Remove every link; those that were there. What others made is left alone. Raises MountError."""
+    removed = []
+    for name in NAMES:
+        path = os.path.join(directory, name)
+        if not _is_ours(path):
+            continue
+        try:
+            os.unlink(path)
+        except OSError as error:
+            raise _refused(path, error) from None
+        removed.append(path)
+    return removed
+
+
+def _is_ours(path: str) -> bool:
+    """Whether ``path`` is a link to a program of our name, there or not any more."""
+    return os.path.islink(path) and os.path.basename(os.readlink(path)) == PROGRAM
+
+
+def _refused(path: str, error: OSError) -> MountError:
+    cure = "; run this as root" if os.geteuid() else ""
+    return MountError(Failure.CONFIGURATION, f"cannot change {path}: {error.strerror}{cure}")
+
+
+def changeable_by_others(program: str) -> str:
+    """The file or directory on the way to ``program`` that another user than root may change, or nothing.
+
+    mount(8) runs the program as root.
+    """
+    path = os.path.realpath(program)
+    while True:
+        seen = os.stat(path)
+        others = seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        sticky = stat.S_ISDIR(seen.st_mode) and seen.st_mode & stat.S_ISVTX
+        if seen.st_uid != 0 or (others and not sticky):
+            return path
+        if path == "/":
+            return ""
+        path = os.path.dirname(path)
