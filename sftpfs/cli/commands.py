@@ -36,6 +36,37 @@ INSTALL_HELPERS = Command(
     ),
 )
 
+DOCTOR = Command(
+    "doctor",
+    "examine this machine and a server, and say what is wrong and which options to set",
+    "Looks whether FUSE can be used here, and whether the server lets us in, offers SFTP, and lets us "
+    "read and write in the directory; which of SFTP's extensions and limits it has; how far and how "
+    "fast it is. Says of each what it means for a mount. Options are those of a mount.\n\n"
+    "A temporary file is made in the directory and removed. Ends with 0 where a mount is possible, "
+    "else with the status the mount would end with.",
+    (
+        Argument(
+            "SERVER", "[user@]host:[directory]; without it this machine alone", Word.SERVER, Count.OPTIONAL
+        ),
+    ),
+    (Switch(("-o",), "options, as for a mount", values.text, "OPTIONS"),),
+    as_mount=True,
+)
+
+BENCH = Command(
+    "bench",
+    "measure how fast mounts of a server are",
+    "Mounts the directory, writes a file of random bytes and small files there, mounts it afresh, looks "
+    "at them and reads them, and removes them. Options are those of a mount. What is shown is one run, "
+    "and the server's disk, the line and what else they do have their part in it.",
+    (Argument("SERVER", "[user@]host:[directory], a directory you may write to", Word.SERVER),),
+    (
+        Switch(("--size",), "size of the large file in MiB", values.integer(1, 65536), "MIB", "64"),
+        Switch(("-o",), "options, as for a mount", values.text, "OPTIONS"),
+    ),
+    as_mount=True,
+)
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         "status",
@@ -117,6 +148,8 @@ COMMANDS: tuple[Command, ...] = (
         "(dcache_timeout=). Links are not followed.",
         (_PATHS,),
     ),
+    DOCTOR,
+    BENCH,
     INSTALL_HELPERS,
 )
 """In the order the help shows them."""

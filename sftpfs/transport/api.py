@@ -44,10 +44,12 @@ class Transport(Protocol):
     log in when the stream is handed out, so that SFTP begins whenever they have answered.
     ``silence``: seconds without an answer after which the connection counts as dead; infinite
     where what is underneath asks the other side itself whether it is alive.
+    ``about`` says for a person who we are there and what the server is, as far as is known.
     """
 
     closed: trio.Event
     reason: str
+    about: str
     may_be_asking: bool
     silence: float
 

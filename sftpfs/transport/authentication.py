@@ -333,6 +333,11 @@ class Client(asyncssh.SSHClient):
         self._host_keys = host_keys
         self._log = log
 
+    @property
+    def method(self) -> str:
+        """The authentication method that was used last: the one that let us in."""
+        return self._authenticator.tried[-1] if self._authenticator.tried else "none"
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         if self.lost is not None:

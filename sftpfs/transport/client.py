@@ -197,6 +197,7 @@ class WorkerTransport:
         self.reason = ""
         self.may_be_asking = False
         self.silence = math.inf  # asyncssh sends keepalives
+        self.about = ""
         self.pid, self._control, self._exit = worker
         self.server = ""
         """The server's version string, once connected."""
@@ -298,6 +299,10 @@ class WorkerTransport:
             self._owner.nursery.start_soon(self._answer, message)
         elif kind == "connected":
             self.server, self.cipher = message["server"], message["cipher"]
+            self.about = (
+                f"{message['user']}@{message['where']} by {message['method']}, "
+                f"server {self.server}, cipher {self.cipher}"
+            )
             self._owner.memory.keep(self._answers)
             if not self._connected.done:
                 self._connected.set(None)

@@ -32,6 +32,7 @@ class SocketTransport:
         self.reason = ""
         self.may_be_asking = False
         self.silence = silence
+        self.about = ""
         self._stream = stream
         self._taken = False
 

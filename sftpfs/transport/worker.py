@@ -208,6 +208,8 @@ class Worker:
                 "server": one_line(str(connection.get_extra_info("server_version"))),
                 "cipher": str(connection.get_extra_info("recv_cipher")),
                 "user": settings.user,
+                "where": str(settings),
+                "method": getattr(connection.get_owner(), "method", ""),
             }
         )
 

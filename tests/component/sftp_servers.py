@@ -35,6 +35,7 @@ class ServerTransport:
         self.reason = ""
         self.may_be_asking = False
         self.silence = connector.silence
+        self.about = ""
         self.processes: list[subprocess.Popen[bytes]] = []
         self._connector = connector
 

@@ -51,7 +51,8 @@ ALLOWED: dict[str, set[str]] = {
         "remote",
         "transport",
     },
-    "cli": BASE | {"control", "logs", "mount", "mountpoint", "process", "claim"},
+    "doctor": BASE | {"logs", "process", "mountpoint", "root", "remote", "sftp", "transport"},
+    "cli": BASE | {"control", "logs", "mount", "mountpoint", "process", "claim", "doctor"},
     "__main__": {"cli"},
 }
 """Room → what it may import of sftpfs: a room, or one module of it. A room may import itself."""

@@ -1,0 +1,47 @@
+"""``sftpfs bench``: a short measurement of mounts of the user's own server."""
+
+from __future__ import annotations
+
+import argparse
+
+from sftpfs.cli import values
+from sftpfs.cli.arguments import parse_arguments, usage_error
+from sftpfs.cli.build import build_config
+from sftpfs.cli.run.doctor import NOWHERE
+
+DEFAULT_SIZE = "64"
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print a row for each measure; 0, or the mount's status. Raises MountError."""
+    words, size = take_size(given.words)
+    arguments = parse_arguments(words)
+    if len(arguments.positionals) != 1:
+        raise usage_error("usage: sftpfs bench [user@]host:[directory] [--size MIB] [options]")
+    server = arguments.positionals[0]
+    arguments.positionals.append(NOWHERE)
+    build_config(arguments)  # tells what is wrong before anything is mounted
+    from sftpfs.doctor.bench import MountFailedError, bench
+
+    def show(row: tuple[str, str]) -> None:
+        print(f"{row[0]:<26} {row[1]}", flush=True)
+
+    others = list(words)
+    others.remove(server)
+    try:
+        bench([server, *others], size, show)
+    except MountFailedError as failed:
+        return failed.status
+    return 0
+
+
+def take_size(words: list[str]) -> tuple[list[str], int]:
+    """``words`` without ``--size MIB``, and that. Raises MountError(USAGE)."""
+    if "--size" not in words:
+        return words, int(DEFAULT_SIZE)
+    at = words.index("--size")
+    text = words[at + 1] if at + 1 < len(words) else ""
+    try:
+        return words[:at] + words[at + 2 :], values.integer(1, 65536)(text)
+    except ValueError as error:
+        raise usage_error(f"option --size: expected {error}, not {text!r}") from None

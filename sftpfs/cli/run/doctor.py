@@ -1,0 +1,26 @@
+"""``sftpfs doctor``: examines this machine and a server, and says what each finding means."""
+
+from __future__ import annotations
+
+import argparse
+
+from sftpfs.cli.arguments import parse_arguments
+from sftpfs.cli.build import build_config
+
+NOWHERE = "/nowhere"
+"""Stands for the mountpoint: nothing is mounted."""
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print the findings; 0 where a mount is possible, else the status the mount would end with.
+
+    Raises MountError for wrong words.
+    """
+    from sftpfs.doctor.examine import examine
+
+    arguments = parse_arguments(given.words)
+    if not arguments.positionals:
+        return examine(None)
+    if len(arguments.positionals) == 1:
+        arguments.positionals.append(NOWHERE)
+    return examine(build_config(arguments))

@@ -1,0 +1,190 @@
+"""Examines a server: login, directory, extensions, limits, what the account may do, distance and speed.
+
+One connection, one SFTP session. A temporary file is made where the account may, and removed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from sftpfs.config import MountConfig, TransportKind
+from sftpfs.doctor import speed
+from sftpfs.doctor.findings import Finding, bad, good, note
+from sftpfs.errors import Status, StatusError
+from sftpfs.remote.connection import Connection, Role, open_connection
+from sftpfs.root import home_relative
+from sftpfs.sftp import extensions
+from sftpfs.sftp.session import Session
+from sftpfs.transport.api import Prompter
+from sftpfs.transport.connector import make_connector
+from sftpfs.types import Limits
+
+CREATE_NEW = 0x2A
+"""WRITE | CREAT | EXCL of SSH_FXP_OPEN (draft-ietf-secsh-filexfer-02 §6.3)."""
+
+FAR = 0.1
+"""Seconds of round trip from which longer leases are worth a stale look."""
+
+SLOW = 2_000_000
+"""Bytes a second below which compression costs less than it saves."""
+
+WITHOUT = {
+    extensions.POSIX_RENAME: "replacing a file by rename is not atomic",
+    extensions.STATVFS: "df shows nothing, and a full disk is told as an input/output error",
+    extensions.HARDLINK: "hard links cannot be made",
+    extensions.FSYNC: "fsync waits for the server's answer, not for its disk",
+    extensions.LSETSTAT: "times and owners of symbolic links cannot be set",
+    extensions.LIMITS: "requests are of 32 KiB; max_read= and max_write= may raise that to 65536",
+}
+"""What the lack of each extension means."""
+
+WRITING = (extensions.POSIX_RENAME, extensions.HARDLINK, extensions.FSYNC, extensions.LSETSTAT)
+"""Not offered by OpenSSH to an account that may only read (``sftp-server -R``)."""
+
+Report = AsyncIterator[Finding]
+
+
+@asynccontextmanager
+async def connected(config: MountConfig, prompter: Prompter) -> AsyncIterator[Connection]:
+    """A session to the server of ``config``. Raises MountError."""
+    async with trio.open_nursery() as nursery:
+        connector = make_connector(config.transport, config.endpoint, prompter, nursery)
+        try:
+            transport = await connector.connect(interactive=prompter.available)
+            try:
+                connection = await open_connection(transport, Role.METADATA, 1, config.pool)
+                nursery.start_soon(connection.session.run)
+                yield connection
+                connection.session.close("the examination is over")
+            finally:
+                transport.close()
+        finally:
+            with trio.CancelScope(shield=True):
+                await connector.aclose()
+            nursery.cancel_scope.cancel()
+
+
+async def examine_server(config: MountConfig, connection: Connection) -> Report:
+    """Every finding about the server."""
+    if connection.transport.about:
+        yield good(f"logged in as {connection.transport.about}")
+    if config.transport.kind is TransportKind.ASYNCSSH:
+        yield good("the host key is the one known")
+    session = connection.session
+    yield _extensions(session)
+    yield _limits(session)
+    directory = home_relative(config.endpoint.directory)
+    try:
+        path = await session.start_realpath(directory).wait()
+        attributes = await session.start_stat(path).wait()
+    except OSError as error:
+        shown = directory.decode(errors="backslashreplace")
+        yield bad(f"the directory {shown} cannot be used: {error.strerror}")
+        return
+    if not stat.S_ISDIR(attributes.mode):
+        yield bad(f"{path.decode(errors='backslashreplace')} is not a directory")
+        return
+    async for finding in _directory(session, path):
+        yield finding
+    async for finding in _measured(session, path):
+        yield finding
+
+
+def _extensions(session: Session) -> Finding:
+    missing = [text for name, text in WITHOUT.items() if not session.capabilities.has(name)]
+    if not missing:
+        return good("the server offers every extension of SFTP that matters")
+    return note("the server lacks extensions of SFTP", "; ".join(missing))
+
+
+def _limits(session: Session) -> Finding:
+    limits = session.capabilities.limits
+    text = f"one request reads up to {limits.read_size} bytes and writes up to {limits.write_size}"
+    if limits.open_handles:
+        text += f"; {limits.open_handles} files may be open at once"
+    small = min(limits.read_size, limits.write_size) < Limits().read_size
+    return note(text, "the server wants small requests, which costs speed") if small else good(text)
+
+
+async def _directory(session: Session, path: bytes) -> Report:
+    shown = path.decode(errors="backslashreplace")
+    try:
+        handle = await session.start_opendir(path).wait()
+        session.start_close(handle)
+    except OSError as error:
+        yield note(f"{shown} cannot be listed: {error.strerror}", "names in it work where you know them")
+    home = await session.start_realpath(b".").wait()
+    if home == b"/":
+        yield note(
+            f"the account starts in /, and {shown} is the directory: it may be confined (chroot) there",
+            "absolute paths and links of the server's own tree do not lead anywhere",
+        )
+
+
+async def _measured(session: Session, path: bytes) -> Report:
+    """What the account may do there, how far it is and how fast."""
+    round_trip = await speed.round_trip(session, path)
+    far = round_trip >= FAR
+    yield good(
+        f"a round trip takes {round_trip * 1000:.1f} ms",
+        "attributes may be kept longer: cache_timeout=60" if far else "",
+    )
+    name = os.path.join(path, b".sftpfs-doctor-" + secrets.token_hex(4).encode())
+    refused: StatusError | None = None
+    try:
+        handle = await session.start_open(name, CREATE_NEW, 0o600).wait()
+    except StatusError as failed:
+        yield await _not_writable(session, failed, path)
+        return
+    try:
+        written = await speed.write(session, handle)
+        read = await speed.read(session, name)
+        slow = min(written, read) < SLOW
+        yield good(
+            f"writes {written / 1e6:.1f} MB/s and reads {read / 1e6:.1f} MB/s over one connection",
+            "compression may help with text: -C" if slow else "",
+        )
+    except StatusError as failed:
+        refused = failed
+    finally:
+        session.start_close(handle)
+        await _removed(session, name)
+    if refused is not None:
+        yield note(
+            f"files can be made there, and not be written or read: the server answered {refused.strerror!r} "
+            "(a request denied with sftp-server -P?)",
+            "mount with -o ro",
+        )
+    else:
+        yield good("files can be made, written, read and removed there")
+
+
+async def _removed(session: Session, name: bytes) -> None:
+    with trio.CancelScope(shield=True):
+        try:
+            await session.start_remove(name).wait()
+        except OSError:
+            pass  # nothing more can be done; its name says what it is
+
+
+async def _not_writable(session: Session, failed: StatusError, path: bytes) -> Finding:
+    shown = path.decode(errors="backslashreplace")
+    if failed.status != Status.PERMISSION_DENIED:
+        return note(f"no file can be made in {shown}: {failed.strerror}", "mount with -o ro")
+    offered = session.capabilities
+    if offered.has(extensions.STATVFS) and not any(offered.has(name) for name in WRITING):
+        return note(
+            "the account is read-only: the server denies every request that changes something "
+            "(sftp-server -R)",
+            "mount with -o ro, so that programs are told so at once",
+        )
+    return note(
+        f"you have no permission to make files in {shown}",
+        "where you only read, mount with -o ro; else mount another directory, or ask for permission",
+    )

@@ -1,0 +1,154 @@
+"""``sftpfs doctor`` and ``sftpfs bench`` against servers with one thing wrong each: the verdict names it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import server_options
+from tests.harness.command import COMMAND, LIMIT, environment
+from tests.harness.mounts import REPOSITORY
+from tests.sshd import SFTP_SERVER, Sshd, free_port, generate_key
+
+
+def run(*words: str) -> tuple[int, str]:
+    """(status, all it said, on one line)."""
+    done = subprocess.run(
+        [*COMMAND, *words],
+        env=environment(),
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        start_new_session=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.returncode, " ".join(done.stdout.split())
+
+
+def doctor(server: Sshd, directory: object = "", *more: str) -> tuple[int, str]:
+    options = ",".join([*server_options(server), *more])
+    return run("doctor", f"root@127.0.0.1:{directory}", "-o", options)
+
+
+def test_this_machine_alone() -> None:
+    status, said = run("doctor")
+    assert status == 0
+    assert "ok /dev/fuse can be opened" in said
+
+
+def test_a_good_server(sshd: Sshd, backing: Path) -> None:
+    status, said = doctor(sshd, backing)
+    assert status == 0 and "FAIL" not in said
+    for part in (
+        "ok logged in as root@127.0.0.1",
+        "by publickey, server SSH-2.0-OpenSSH",
+        "ok the host key is the one known",
+        "ok the server offers every extension",
+        "one request reads up to 261120 bytes",
+        "ok a round trip takes",
+        "MB/s over one connection",
+        "ok files can be made, written, read and removed there",
+    ):
+        assert part in said
+    assert list(backing.iterdir()) == []
+
+
+def test_nobody_listens() -> None:
+    status, said = run("doctor", "root@127.0.0.1:", "-p", str(free_port()))
+    assert status == 3
+    assert "FAIL 127.0.0.1 port" in said and "refused the connection" in said
+
+
+def test_a_wrong_key(sshd: Sshd, tmp_path: Path) -> None:
+    key = generate_key(tmp_path / "other")
+    options = ",".join(o for o in server_options(sshd) if not o.startswith("IdentityFile="))
+    status, said = run("doctor", "root@127.0.0.1:", "-o", f"{options},IdentityFile={key}")
+    assert status == 8
+    assert "FAIL root@127.0.0.1" in said and "refuses to let us in (methods tried: publickey)" in said
+
+
+def test_a_changed_host_key(sshd: Sshd, tmp_path: Path) -> None:
+    other = generate_key(tmp_path / "other").with_suffix(".pub").read_text().split()
+    known = tmp_path / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{sshd.port} {other[0]} {other[1]}\n")
+    options = ",".join(o for o in server_options(sshd) if not o.startswith("UserKnownHostsFile="))
+    status, said = run("doctor", "root@127.0.0.1:", "-o", f"{options},UserKnownHostsFile={known}")
+    assert status == 7
+    assert "FAIL" in said and "changed" in said and str(known) in said
+
+
+def test_an_unknown_host_key(sshd: Sshd) -> None:
+    options = ",".join(o for o in server_options(sshd) if not o.startswith("UserKnownHostsFile="))
+    status, said = run("doctor", "root@127.0.0.1:", "-o", f"{options},UserKnownHostsFile=/dev/null")
+    assert status == 6
+    assert "FAIL" in said and "SHA256:" in said
+
+
+def test_no_sftp(tmp_path: Path) -> None:
+    with Sshd(tmp_path / "sshd", subsystem=None) as server:
+        status, said = doctor(server)
+    assert status == 9
+    assert "FAIL" in said and "offers no SFTP subsystem" in said and "Subsystem sftp internal-sftp" in said
+
+
+@pytest.fixture
+def cage() -> Iterator[Path]:
+    """A directory sshd accepts for ChrootDirectory: nobody but root may write to its parents."""
+    made = Path(tempfile.mkdtemp(dir="/run", prefix="sftpfs-test-"))
+    made.chmod(0o755)
+    (made / "inside").mkdir()
+    yield made
+    shutil.rmtree(made)
+
+
+def test_a_confined_account(tmp_path: Path, cage: Path) -> None:
+    extra = f"ChrootDirectory {cage}\nForceCommand internal-sftp"
+    with Sshd(tmp_path / "sshd", config_extra=extra, subsystem="internal-sftp") as server:
+        status, said = doctor(server, "/inside")
+    assert status == 0
+    assert "note the account starts in /, and /inside is the directory: it may be confined (chroot)" in said
+    assert "ok files can be made, written, read and removed there" in said
+    assert list((cage / "inside").iterdir()) == []
+
+
+def test_a_read_only_account(tmp_path: Path, backing: Path) -> None:
+    with Sshd(tmp_path / "sshd", subsystem=f"{SFTP_SERVER} -R") as server:
+        status, said = doctor(server, backing)
+    assert status == 0
+    assert "note the account is read-only" in said and "mount with -o ro" in said
+
+
+def test_a_denied_request(tmp_path: Path, backing: Path) -> None:
+    with Sshd(tmp_path / "sshd", subsystem=f"{SFTP_SERVER} -P write") as server:
+        status, said = doctor(server, backing)
+    assert status == 0
+    assert "note files can be made there, and not be written or read" in said
+    assert list(backing.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("gone", "FAIL the directory"), ("file", "is not a directory")],
+)
+def test_a_wrong_directory(sshd: Sshd, backing: Path, name: str, part: str) -> None:
+    (backing / "file").touch()
+    status, said = doctor(sshd, backing / name)
+    assert status == 10
+    assert part in said
+
+
+def test_bench_measures_and_cleans_up(sshd: Sshd, backing: Path) -> None:
+    options = ",".join(server_options(sshd))
+    status, said = run("bench", f"root@127.0.0.1:{backing}", "--size", "4", "-o", options)
+    assert status == 0, said
+    for part in ("write 4 MiB", "read 4 MiB", "create 50 files", "read 50 files", "stat 50"):
+        assert part in said
+    assert list(backing.iterdir()) == []
