@@ -24,7 +24,7 @@ def holders(mount: MountedAt) -> list[str]:
 
 
 def _links(pid: str, identifier: int) -> Iterator[str]:
-    """What its links in /proc lead to, without open files of other mounts; of what may not be seen nothing."""
+    """What its links in /proc lead to, less open files of other mounts; of what may not be seen nothing."""
     paths = [f"/proc/{pid}/cwd", f"/proc/{pid}/root", f"/proc/{pid}/exe"]
     try:
         paths += [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]

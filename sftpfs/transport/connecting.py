@@ -36,7 +36,9 @@ from sftpfs.transport.ssh_config import match_patterns
 
 CONFIRM_TRIES = 3
 """Times an answer that is neither yes nor no is asked again."""
-VERSION = "sftpfs"
+VERSION = "sftpfs_as_OpenSSH"
+"""Our software version. We put the arguments of SYMLINK in OpenSSH's order, which is not the draft's; servers
+that know both go by this word."""
 
 
 class Clock:
