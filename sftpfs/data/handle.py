@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from sftpfs.aio import Slot
 from sftpfs.data.state import HandleState
 from sftpfs.errors import error
 from sftpfs.types import AttributeChange, Attributes, Buffer
@@ -93,7 +94,11 @@ class FileHandle(HandleState):
 
     async def fstat(self) -> Attributes:
         """The server's attributes of the open file."""
-        return await self.remote.start_fstat().wait()
+        return await self.start_fstat().wait()
+
+    def start_fstat(self) -> Slot[Attributes]:
+        """As ``fstat``, sent now."""
+        return self.remote.start_fstat()
 
     async def setattr(self, change: AttributeChange) -> Attributes:
         """FSETSTAT and FSTAT together.

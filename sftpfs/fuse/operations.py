@@ -277,7 +277,7 @@ class Operations(pyfuse3.Operations):
         if opened.snapshot is None or start_id == 0:
             opened.snapshot = await self._filesystem.listing(opened.inode)
         if self._add_dots(opened.inode, start_id, token):
-            self._add_names(opened.snapshot, max(start_id - FIRST_CHILD, 0), token)
+            self._add_names(opened, max(start_id - FIRST_CHILD, 0), token)
 
     def _add_dots(self, inode: Inode, start_id: int, token: ReaddirToken) -> bool:
         """``.`` and ``..``, which the kernel does not count as looked up; False where full."""
@@ -288,12 +288,15 @@ class Operations(pyfuse3.Operations):
                 return False
         return True
 
-    def _add_names(self, snapshot: list[tuple[bytes, Inode]], start: int, token: ReaddirToken) -> None:
+    def _add_names(self, opened: OpenDirectory, start: int, token: ReaddirToken) -> None:
+        snapshot, directory = opened.snapshot, opened.inode.directory
+        assert snapshot is not None and directory is not None
+        names = directory.children
         entry, reply, pin = self._replies.entry, pyfuse3.readdir_reply, self._tree.pin
         for index in range(start, len(snapshot)):
             name, inode = snapshot[index]
-            if not inode.linked:
-                continue  # removed since the snapshot
+            if names.get(name) is not inode and (opened.inode, name) not in inode.names():
+                continue  # removed or renamed since the snapshot: the kernel would take it for a name that is
             try:
                 encoded = entry(inode)
             except OSError:

@@ -146,10 +146,15 @@ class Ahead:
         useful = False
         whole: WholeFile | None = None
         try:
-            mark = inode.change_mark
+            mark, place = inode.change_mark, self._tree.place(inode)
             asked = time.monotonic()
             whole = await self._remote.fetch(self._tree.existing_path(inode), size)
-            if whole is not None and inode.linked and inode.change_mark == mark and not inode.handles:
+            if (
+                whole is not None
+                and place is not None
+                and self._tree.place(inode) == place
+                and (inode.change_mark == mark and not inode.handles)
+            ):
                 useful = self._install(inode, whole, asked)
             else:
                 whole = None

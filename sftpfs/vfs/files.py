@@ -19,15 +19,22 @@ from sftpfs.types import AttributeChange, Attributes
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.attributes import SPECIAL_BITS
 from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.namespace import Caller, Namespace
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.resolver import Resolver
-from sftpfs.vfs.tree import Tree, may_be_another
+from sftpfs.vfs.tree import Tree
 
 O_SYNC_BITS = os.O_SYNC | os.O_DSYNC
 
 NOT_FROM_MEMORY = os.O_ACCMODE | os.O_TRUNC | os.O_DIRECT | O_SYNC_BITS
 """Flags with which an open always asks the server, whatever was fetched ahead."""
+
+OPEN_ATTEMPTS = 4
+"""A name that is changed again and again by us while it is being opened."""
+
+IDENTITY_LOOKS = 3
+"""So often two handles' size and time, asked for together, differ in a row where they are two files'."""
 
 CREATE_ATTEMPTS = 3
 """A name that appears and disappears between our exclusive create and our open."""
@@ -98,30 +105,14 @@ class Files:
         return file, keep_cache, False
 
     async def _open(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
-        path = self._tree.existing_path(inode)
         content = inode.content
         if flags & os.O_TRUNC and content is not None and content.dirty:
             await content.settle()  # what was written before must not land after the truncation
         elif content is not None and content.deferring:
             await content.advance()  # the server decides by the mode
         mark = inode.change_mark
-        try:
-            remote, attributes = await self._remote.open(
-                path, remote_flags(flags), 0o600, partial(self._tree.path, inode)
-            )
-        except OSError as problem:
-            if problem.errno == errno.ENOENT and inode.parent is not None and inode.linked:
-                # The name went while its lease held: make the kernel look it up again.
-                self._tree.missing(inode.parent, inode.name)
-                raise error(errno.ESTALE) from None
-            raise
-        if not stat.S_ISREG(attributes.mode):
-            remote.close()
-            inode.expires = 0.0
-            raise error(errno.ESTALE)
+        remote, attributes = await self._open_in_place(inode, flags)
         before = inode.attributes
-        if may_be_another(inode, attributes):
-            await self._check_identity(inode, path, remote, attributes)
         if flags & os.O_TRUNC:
             if inode.content is not None:
                 inode.content.truncated(attributes)
@@ -133,21 +124,70 @@ class Files:
         file, keep_cache = self._attach(inode, remote, flags)
         return file, keep_cache, outdated
 
-    async def _check_identity(
-        self, inode: Inode, path: bytes, remote: RemoteFile, attributes: Attributes
-    ) -> None:
-        """ESTALE where ``remote`` is another file than the one open as ``inode``: the kernel
-        then looks the name up again, and opens the inode found there."""
-        try:
-            parent, name = inode.parent, inode.name
-            if await self._resolver.is_another(inode, path, attributes):
-                if parent is not None and inode.linked and (parent, name) == (inode.parent, inode.name):
-                    self._tree.unlink(parent, name)
-                    self._tree.install(parent, name, attributes)
-                raise error(errno.ESTALE)
-        except BaseException:
+    async def _open_in_place(self, inode: Inode, flags: int) -> tuple[RemoteFile, Attributes]:
+        """The file ``inode`` stands for, and no other that got its name meanwhile, be it by a rename of
+        ours or of another client's. ESTALE makes the kernel look the name up again."""
+        for _ in range(OPEN_ATTEMPTS):
+            under_way = self._tree.under_way(inode)
+            if under_way is not None:
+                await under_way.wait()
+            path, place = self._tree.existing_path(inode), self._tree.place(inode)
+            known = inode.attributes
+            try:
+                remote, attributes = await self._remote.open(
+                    path, remote_flags(flags), 0o600, partial(self._tree.path, inode)
+                )
+            except OSError as problem:
+                if problem.errno != errno.ENOENT:
+                    raise
+                if place is None or place != self._tree.place(inode):
+                    continue
+                if inode.parent is not None:  # the name went while its lease held
+                    self._tree.missing(inode.parent, inode.name)
+                raise error(errno.ESTALE) from None
+            try:
+                told = await self._identified(inode, remote, known, attributes, bool(flags & os.O_TRUNC))
+            except BaseException:
+                remote.close()
+                raise
+            overtaken = inode.attributes is not known and version_changed(
+                inode.attributes, told or attributes
+            )
+            if overtaken or place is None or place != self._tree.place(inode):
+                remote.close()  # of another file perhaps than the kernel has been told of meanwhile
+                continue
+            if told is not None and stat.S_ISREG(told.mode):
+                return remote, told
             remote.close()
-            raise
+            inode.expires = 0.0
+            if told is None and inode.parent is not None:
+                self._tree.unlink(inode.parent, inode.name)  # what has the name now gets an inode of its own
+            break
+        raise error(errno.ESTALE)
+
+    async def _identified(
+        self, inode: Inode, remote: RemoteFile, known: Attributes, attributes: Attributes, truncated: bool
+    ) -> Attributes | None:
+        """The attributes of what was opened; None where it is another file than the one open already.
+
+        ``attributes`` came with the OPEN by name: of a version not ``known`` they may be those of a file
+        renamed over it in between. Of two handles on one file they are the same, unless it is growing.
+        """
+        content = inode.content
+        if not version_changed(known, attributes) or (content is not None and content.dirty):
+            return attributes
+        if truncated and not attributes.size and not inode.handles:
+            return attributes
+        for _ in range(IDENTITY_LOOKS):
+            told = remote.start_fstat()
+            other = inode.handles[0].start_fstat() if inode.handles else told
+            attributes = await told.wait()
+            try:
+                if not version_changed(attributes, await other.wait()):
+                    return attributes
+            except OSError:
+                return attributes  # lost for good: nothing is read through that one any more
+        return None
 
     def _shorten_if_hot(self, inode: Inode) -> bool:
         """A file that changed a moment ago may be growing: look often while it is read. True where so."""

@@ -31,13 +31,15 @@ class PendingLookup:
 
 
 class PendingListing:
-    """A listing under way; ``changed`` holds the names we changed since it began."""
+    """A listing under way; ``changed`` holds the names we changed since it began, ``told`` those
+    the server was asked for one by one."""
 
-    __slots__ = ("changed", "slot")
+    __slots__ = ("changed", "slot", "told")
 
     def __init__(self) -> None:
         self.slot: Slot[None] = Slot()
         self.changed: set[bytes] = set()
+        self.told: set[bytes] = set()
 
 
 class Directory:
@@ -47,8 +49,8 @@ class Directory:
     lease on what it does not name. ``listed`` is what the server said of the directory
     itself just before it was last listed, ``listed_at`` the server's wall clock then;
     ``amended`` is True once we changed names since, so that its mtime proves nothing.
-    ``changing`` holds names a request of ours is about to change: what the server says of
-    them meanwhile may be from before or after.
+    ``changing`` holds names a request of ours is about to change, each with a slot that is filled
+    when the tree is amended: what the server says of them meanwhile may be from before or after.
     ``ahead`` is True for a listing made ahead that nobody has used yet.
     ``misses`` counts lookups that had to ask the server since it was last listed.
 
@@ -90,7 +92,7 @@ class Directory:
         self.pending: dict[bytes, PendingLookup] = {}
         self.subdirectories: tuple[list[Inode], list[Inode]] | None = None
         self.ahead = False
-        self.changing: set[bytes] = set()
+        self.changing: dict[bytes, Slot[None]] = {}
 
 
 class Inode:
@@ -105,6 +107,8 @@ class Inode:
 
     ``target`` is a link's target as the server keeps it, believed until ``target_expires``;
     ``given_target`` the one it was made with, where it was made through this mount.
+
+    ``moves`` counts our renames of it.
 
     Until ``ready_until`` an open to read may be answered by content fetched ahead.
 
@@ -125,6 +129,7 @@ class Inode:
         "lease",
         "linked",
         "lookups",
+        "moves",
         "name",
         "number",
         "parent",
@@ -144,6 +149,7 @@ class Inode:
         self.epoch = 0
         self.ctime_ns = 0
         self.lookups = 0
+        self.moves = 0
         self.linked = True
         self.directory = Directory() if stat.S_ISDIR(attributes.mode) else None
         self.content: FileContent | None = None

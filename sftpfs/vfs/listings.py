@@ -17,6 +17,10 @@ from sftpfs.vfs.tree import Tree
 UNSEEN_ENTRY_ERRORS = frozenset({errno.EACCES, errno.ELOOP, errno.EIO})
 """Why one entry of a listing may not be looked at; the others are shown all the same."""
 
+LISTING_ATTEMPTS = 8
+"""For a directory that is renamed while it is listed: more happens to nobody but who renames in a loop,
+and an error is better than names left out."""
+
 
 class Listings:
     """Lists directories and installs what was found."""
@@ -57,7 +61,7 @@ class Listings:
         mark = inode.change_mark
         started = self._tree.clock.server_time(time.time())
         try:
-            listing = await self._fetch(inode)
+            listing = await self._fetch_in_place(inode)
         except BaseException as problem:
             directory.listing = None
             pending.slot.fail(problem if isinstance(problem, OSError) else error(errno.EINTR))
@@ -65,8 +69,32 @@ class Listings:
         directory.listing = None
         if inode.change_mark == mark:
             self._tree.refresh(inode, listing.attributes)
-        self._tree.install_listing(inode, listing, started, pending.changed)
+        self._tree.install_listing(inode, listing, started, pending.changed, pending.told)
         pending.slot.set(None)
+
+    async def _fetch_in_place(self, inode: Inode) -> Listing:
+        """The listing of a directory whose path was the same all the while. OpenSSH's server looks at
+        each entry by the path the directory was opened with, and leaves out what it cannot find.
+
+        ESTALE where the server has the directory no more: a program would take ENOENT for the end
+        of an empty one (readdir(3) of glibc).
+        """
+        for _ in range(LISTING_ATTEMPTS):
+            under_way = self._tree.under_way(inode)
+            if under_way is not None:
+                await under_way.wait()
+            place = self._tree.place(inode)
+            listing: Listing | None = None
+            try:
+                listing = await self._fetch(inode)
+            except OSError as problem:
+                if problem.errno != errno.ENOENT:
+                    raise
+            if place is not None and place == self._tree.place(inode):
+                if listing is None:
+                    raise error(errno.ESTALE)
+                return listing
+        raise error(errno.EIO, "renamed again and again while it was listed")
 
     async def _fetch(self, inode: Inode) -> Listing:
         listing = await self._remote.list_directory(self._tree.existing_path(inode))

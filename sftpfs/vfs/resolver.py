@@ -26,6 +26,10 @@ INSTALL_ATTEMPTS = 4
 """A name that we ourselves change again and again while asking: after so many the last
 answer is given without being kept."""
 
+REPLACED_LOOKS = 3
+"""Size and time of an open file and of what has its name, asked for together, differ so often in a row
+where these are two files; for one that somebody writes to they are the same soon."""
+
 
 class Resolver:
     """Answers questions about the tree, from memory or from the server."""
@@ -117,9 +121,9 @@ class Resolver:
             mark = child.change_mark if child is not None else None
             epoch = self._tree.rename_epoch
             attributes = await self._look(parent, name)
-            replaced = False
-            if child is not None and attributes is not None and may_be_another(child, attributes):
-                replaced = await self.is_another(child, self._tree.child_path(parent, name), attributes)
+            other = False
+            if child is not None and attributes is not None:
+                other = await self.replaced(child, self._tree.child_path(parent, name), attributes)
             unsure = pending.stale or name in directory.changing
             if unsure or (attributes is None and epoch != self._tree.rename_epoch):
                 known = self._tree.child(directory, parent.number, name, time.monotonic())
@@ -132,7 +136,8 @@ class Resolver:
             current = directory.children.get(name)
             if current is not None and current is child and current.change_mark != mark:
                 return current  # what we changed meanwhile is newer than this answer
-            if replaced and current is child:
+            if other and current is child:
+                # What is open keeps its inode, what has the name gets one of its own.
                 self._tree.unlink(parent, name)
             inode = self._tree.install(parent, name, attributes)
             if current is None and inode.directory is not None:
@@ -162,29 +167,6 @@ class Resolver:
             return None
         raise found
 
-    async def is_another(self, inode: Inode, path: bytes, told: Attributes) -> bool:
-        """True where ``path``, of which ``told`` was told, is another file than the one open as ``inode``.
-
-        SFTP tells no inode numbers, but an open handle knows its file, whoever has the name. A
-        file that grows fast is between two answers of its handle. One round trip, three for
-        another file. A handle that is stale is of another.
-        """
-        try:
-            if inode.handles:
-                before = await inode.handles[0].fstat()
-                if not version_changed(before, told):
-                    return False
-            if inode.handles:
-                told = await self._remote.lstat(path)
-            if inode.handles:
-                after = await inode.handles[0].fstat()
-                return not (_in_order(before, told) and _in_order(told, after))
-        except OSError as problem:
-            if problem.errno in (errno.ESTALE, errno.ENOENT):
-                return True
-            raise
-        return False  # closed meanwhile: nobody is left to whom it matters
-
     async def _lstat(self, path: bytes) -> Attributes | None:
         try:
             return await self._remote.lstat(path)
@@ -192,6 +174,27 @@ class Resolver:
             if problem.errno == errno.ENOENT:
                 return None
             raise
+
+    # -- identity ----------------------------------------------------------------
+
+    async def replaced(self, inode: Inode, path: bytes, attributes: Attributes) -> bool:
+        """Is what the server has at ``path``, with ``attributes``, another file than the one that is
+        open as ``inode``? Nobody could tell their bytes apart once they were mixed. Asks only about
+        open files of another version than known; one that grows is looked at several times."""
+        for _ in range(REPLACED_LOOKS):
+            if not inode.handles or not may_be_another(inode, attributes):
+                return False
+            mark = inode.change_mark
+            try:
+                opened = inode.handles[0].start_fstat()
+                named = await self._remote.lstat(path)
+                told = await opened.wait()
+            except OSError as problem:
+                return problem.errno == errno.ESTALE
+            if inode.change_mark != mark or not version_changed(told, named):
+                return False
+            attributes = named
+        return True
 
     # -- attributes --------------------------------------------------------------
 

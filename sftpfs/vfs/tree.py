@@ -11,11 +11,12 @@ from __future__ import annotations
 import errno
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 
 from cachetools import LRUCache
 
+from sftpfs.aio import Slot
 from sftpfs.config import CacheConfig
 from sftpfs.errors import error
 from sftpfs.types import UNKNOWN_ID, Attributes, Listing
@@ -93,6 +94,30 @@ class Tree:
             raise error(errno.ESTALE)
         return path
 
+    def under_way(self, inode: Inode) -> Slot[None] | None:
+        """Filled when a change of ours to a name on the path of ``inode`` is done; None where none is."""
+        node = inode
+        while node.parent is not None:
+            assert node.parent.directory is not None
+            slot = node.parent.directory.changing.get(node.name)
+            if slot is not None:
+                return slot
+            node = node.parent
+        return None
+
+    def place(self, inode: Inode) -> tuple[bytes, int] | None:
+        """Where ``inode`` is: the same before and after a request means that its path led to it all the
+        while, as far as we have a part in it. None while a change of ours is under way, or without a name."""
+        path = path_of(inode, self.root_path)
+        if path is None or self.under_way(inode) is not None:
+            return None
+        moves = 0
+        node: Inode | None = inode
+        while node is not None:
+            moves += node.moves
+            node = node.parent
+        return path, moves
+
     def child_path(self, parent: Inode, name: bytes) -> bytes:
         """The path of ``name`` in ``parent``; ENOENT where the directory was removed."""
         path = path_of(parent, self.root_path)
@@ -139,6 +164,8 @@ class Tree:
         """The server says ``name`` in ``parent`` has ``attributes``, now."""
         directory = parent.directory
         assert directory is not None
+        if directory.listing is not None:
+            directory.listing.told.add(name)
         inode = directory.children.get(name)
         if inode is not None and inode.attributes.kind != attributes.kind:
             self.unlink(parent, name)
@@ -201,29 +228,45 @@ class Tree:
         """The server says there is no ``name`` in ``parent``."""
         directory = parent.directory
         assert directory is not None
+        if directory.listing is not None:
+            directory.listing.told.add(name)
         if name in directory.children:
             self.unlink(parent, name)
         lease = directory.absence_lease or self.policy.absence_lease(0.0, False)
         self.negatives.add(parent.number, name, time.monotonic() + lease)
 
-    def install_listing(self, parent: Inode, listing: Listing, started: float, changed: set[bytes]) -> None:
+    def install_listing(
+        self,
+        parent: Inode,
+        listing: Listing,
+        started: float,
+        changed: Set[bytes],
+        told: Set[bytes] = frozenset(),
+    ) -> None:
         """A whole listing of ``parent``, asked for at ``started`` (the server's clock); names in
-        ``changed`` were changed by us meanwhile.
+        ``changed`` were changed by us meanwhile, of those in ``told`` the server has said since
+        what they are.
 
         Entries without attributes are for the caller to look up first.
         """
         directory = parent.directory
         assert directory is not None
         was_complete = directory.complete_until > 0.0
-        changed = changed | directory.changing
+        changed = changed | directory.changing.keys()
         seen: set[bytes] = set()
         foreign = False
         for name, attributes in listing.entries:
             seen.add(name)
-            if attributes is not None and name not in changed:
-                foreign = foreign or name not in directory.children
+            if attributes is None or name in changed:
+                continue
+            child = directory.children.get(name)
+            if name not in told:
+                foreign = foreign or child is None
                 self._install_listed(parent, name, attributes)
-        for name in [name for name in directory.children if name not in seen and name not in changed]:
+            elif child is not None and child.attributes.nlink == UNKNOWN_ID:
+                child.attributes = child.attributes._replace(nlink=attributes.nlink)
+        seen |= changed | told
+        for name in [name for name in directory.children if name not in seen]:
             foreign = True
             self.unlink(parent, name)
         directory.listed = listing.attributes
@@ -269,7 +312,7 @@ class Tree:
         if inode is None or inode.attributes.kind != attributes.kind:
             self.install(parent, name, attributes)
         elif may_be_another(inode, attributes):
-            inode.expires = 0.0  # to be asked of its handle
+            inode.expires = min(inode.expires, time.monotonic())  # a lookup is to tell
         elif inode.expires <= time.monotonic() or (inode.content is None and inode.epoch == 0):
             self.refresh(inode, attributes)
         elif inode.attributes.nlink == UNKNOWN_ID:
@@ -292,9 +335,10 @@ class Tree:
     def changing(self, *names: tuple[Inode, bytes]) -> Iterator[None]:
         """While a request of ours about these (directory, name) is under way and until the tree
         is amended: answers about them are not installed, whichever side of it they are from."""
+        changed: Slot[None] = Slot()
         for parent, name in names:
             assert parent.directory is not None
-            parent.directory.changing.add(name)
+            parent.directory.changing[name] = changed
             if parent.directory.listing is not None:
                 parent.directory.listing.changed.add(name)
         try:
@@ -302,7 +346,9 @@ class Tree:
         finally:
             for parent, name in names:
                 assert parent.directory is not None
-                parent.directory.changing.discard(name)
+                if parent.directory.changing.get(name) is changed:
+                    del parent.directory.changing[name]
+            changed.set(None)
 
     # -- what we did -----------------------------------------------------------
 
@@ -370,6 +416,7 @@ class Tree:
             if inode.directory is not None and old_parent is not new_parent:
                 _count_subdirectory(old_parent, -1)
                 _count_subdirectory(new_parent, 1)
+            inode.moves += 1
             self.touched(inode)
             inode.target = None  # a rewritten relative target depends on where the link stands
         self.missing(old_parent, old_name)

@@ -180,6 +180,28 @@ def test_removing_while_listing_misses_nothing(place: Place) -> None:
     assert os.listdir(place.there / "d") == []
 
 
+def test_renaming_while_listing_brings_no_old_name_back(place: Place) -> None:
+    """A listing tells the kernel of names: one that has been renamed meanwhile is not among them."""
+    (place.there / "d").mkdir()
+    names = [f"{'n' * 60}{number}" for number in range(600)]
+    for name in names:
+        (place.there / "d" / name).touch()
+    directory = place.here / "d"
+    with os.scandir(directory) as entries:
+        first = next(entries).name
+        last = next(name for name in reversed(names) if name != first)
+        for name in names:
+            if name != first:
+                os.rename(directory / name, directory / f"new {name}")
+        os.link(directory / first, directory / f"new {first}")
+        os.unlink(directory / first)
+        listed = [entry.name for entry in entries]
+    for name in {*names, last}:
+        assert not os.path.lexists(directory / name), name
+    assert len(listed) < 600  # the listing was under way, not all read before
+    assert sorted(os.listdir(directory)) == sorted(f"new {name}" for name in names)
+
+
 def test_fsync_of_a_directory_succeeds(place: Place) -> None:
     fd = os.open(place.here, os.O_RDONLY | os.O_DIRECTORY)
     try:

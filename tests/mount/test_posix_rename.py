@@ -213,3 +213,26 @@ def test_rename_of_a_directory_while_it_is_looked_at_in_the_background(place: Pl
             os.close(os.open("new", os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=directory))
             assert sorted(os.listdir(directory)) == ["f", "new"]
         assert sorted(os.listdir(place.there / str(number) / "z" / "deep")) == ["f", "new"]
+
+
+def test_a_listing_that_a_rename_of_the_directory_overtakes_is_whole(place: Place) -> None:
+    """The server leaves out what it does not find under the old path. Many tries: it takes a listing
+    in the background at the wrong moment."""
+    for number in range(150):
+        ready, there = place.there.parent / "ready", place.there / str(number)
+        (ready / "old").mkdir(parents=True)
+        (ready / "old" / "inner").touch()
+        ready.rename(there)
+        here = place.here / str(number)
+        os.stat(here)
+        os.rename(here / "old", here / "new")
+        assert os.listdir(here) == ["new"]
+        assert os.listdir(here / "new") == ["inner"]
+
+
+def test_listing_a_directory_gone_from_the_server_is_no_empty_listing(place: Place) -> None:
+    (place.there / "d").mkdir()
+    with opened(place.here / "d", os.O_RDONLY | os.O_DIRECTORY) as directory:
+        (place.there / "d").rename(place.there / "elsewhere")
+        with fails_with(errno.ESTALE):
+            os.listdir(directory)

@@ -81,6 +81,23 @@ def test_names_we_changed_during_a_listing_are_ours_to_tell() -> None:
     check(cached, cached.root)
 
 
+def test_what_the_server_said_of_a_name_during_a_listing_is_newer_than_the_listing() -> None:
+    """Else a name made on the server and just found would be taken away again, open files and all."""
+    cached = tree()
+    directory = cached.root.directory
+    assert directory is not None
+    cached.install(cached.root, b"removed", REGULAR)
+    directory.listing = pending = PendingListing()
+    appeared = cached.install(cached.root, b"appeared", REGULAR)
+    cached.missing(cached.root, b"removed")
+    directory.listing = None
+    listing = Listing(DIRECTORY, [DirectoryEntry(b"removed", REGULAR)])
+    cached.install_listing(cached.root, listing, 100.0, pending.changed, pending.told)
+    assert ask(cached, cached.root, b"appeared") is appeared
+    assert ask(cached, cached.root, b"removed") is False
+    check(cached, cached.root)
+
+
 def test_a_lookup_under_way_is_told_when_we_change_its_name() -> None:
     cached = tree()
     directory = cached.root.directory

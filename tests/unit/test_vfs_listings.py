@@ -1,0 +1,110 @@
+"""Listings that something overtakes."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+import pytest
+import trio
+import trio.testing
+
+from sftpfs.config import CacheConfig, SymlinkPolicy
+from sftpfs.errors import error
+from sftpfs.types import DirectoryEntry, Listing
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.listings import LISTING_ATTEMPTS, Listings
+from sftpfs.vfs.tree import Tree
+from tests.unit.test_vfs_tree import DIRECTORY, REGULAR
+
+WHOLE = Listing(DIRECTORY, [DirectoryEntry(b"inner", REGULAR)])
+NOTHING = Listing(DIRECTORY, [])
+
+
+class Server:
+    """Answers listings; ``meanwhile`` happens while it looks."""
+
+    def __init__(self, meanwhile: Callable[[int], None], answers: list[Listing | None]) -> None:
+        self.paths: list[bytes] = []
+        self._meanwhile = meanwhile
+        self._answers = answers
+
+    async def list_directory(self, path: bytes) -> Listing:
+        """The next answer; None is ENOENT."""
+        self._meanwhile(len(self.paths))
+        answer = self._answers[min(len(self.paths), len(self._answers) - 1)]
+        self.paths.append(path)
+        if answer is None:
+            raise error(errno.ENOENT)
+        return answer
+
+
+def listed(tree: Tree, directory: Inode, server: Server) -> list[bytes]:
+    """The names of ``directory``."""
+
+    async def ask() -> list[bytes]:
+        listings = Listings(tree, server, SymlinkPolicy.CONTAIN)  # type: ignore[arg-type]
+        return [name for name, _ in await listings.listing(directory)]
+
+    return trio.run(ask)
+
+
+def rename(tree: Tree, inode: Inode, name: bytes) -> None:
+    """As vfs.namespace does it, the request being answered at once."""
+    with tree.changing((tree.root, inode.name), (tree.root, name)):
+        tree.renamed(tree.root, inode.name, tree.root, name)
+
+
+@pytest.mark.parametrize("answer", [NOTHING, None])
+def test_a_listing_is_made_again_after_a_rename_of_the_directory(answer: Listing | None) -> None:
+    tree = Tree(b"/r", DIRECTORY, CacheConfig())
+    inode = tree.install(tree.root, b"old", DIRECTORY)
+    server = Server(lambda count: None if count else rename(tree, inode, b"new"), [answer, WHOLE])
+    assert listed(tree, inode, server) == [b"inner"]
+    assert server.paths == [b"/r/old", b"/r/new"]
+
+
+def test_a_listing_that_a_rename_is_under_way_at_the_end_of_is_not_believed() -> None:
+    tree = Tree(b"/r", DIRECTORY, CacheConfig())
+    above = tree.install(tree.root, b"above", DIRECTORY)
+    inode = tree.install(above, b"d", DIRECTORY)
+    renaming = tree.changing((tree.root, b"above"), (tree.root, b"beside"))
+
+    def begin(count: int) -> None:
+        if count == 0:
+            renaming.__enter__()
+
+    server = Server(begin, [NOTHING, WHOLE])
+
+    async def ask() -> list[bytes]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end)
+            listings = Listings(tree, server, SymlinkPolicy.CONTAIN)  # type: ignore[arg-type]
+            return [name for name, _ in await listings.listing(inode)]
+
+    async def end() -> None:
+        await trio.testing.wait_all_tasks_blocked()  # the listing waits for the rename before it asks again
+        assert server.paths == [b"/r/above/d"]
+        tree.renamed(tree.root, b"above", tree.root, b"beside")
+        renaming.__exit__(None, None, None)
+
+    assert trio.run(ask) == [b"inner"]
+    assert server.paths == [b"/r/above/d", b"/r/beside/d"]
+
+
+def test_a_directory_renamed_without_end_is_an_error() -> None:
+    tree = Tree(b"/r", DIRECTORY, CacheConfig())
+    inode = tree.install(tree.root, b"d", DIRECTORY)
+    server = Server(lambda count: rename(tree, inode, b"d%d" % count), [NOTHING])
+    with pytest.raises(OSError) as failure:
+        listed(tree, inode, server)
+    assert failure.value.errno == errno.EIO
+    assert len(server.paths) == LISTING_ATTEMPTS
+
+
+def test_a_directory_the_server_has_no_more_is_no_empty_listing() -> None:
+    tree = Tree(b"/r", DIRECTORY, CacheConfig())
+    inode = tree.install(tree.root, b"d", DIRECTORY)
+    with pytest.raises(OSError) as failure:
+        listed(tree, inode, Server(lambda _count: None, [None]))
+    assert failure.value.errno == errno.ESTALE
