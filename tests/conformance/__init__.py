@@ -1,0 +1,1 @@
+"""CPython's own tests, run on a mount: ``python -m tests.conformance``."""
