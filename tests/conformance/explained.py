@@ -8,9 +8,9 @@ from pathlib import Path
 
 SEMANTICS = Path(__file__).resolve().parents[2] / "sftpfs" / "SEMANTICS.md"
 
-WHOLE_SECONDS = "Times** are whole seconds from 1970 to 2106"
-REGULAR_FILES_ONLY = "`EPERM` for pipes, sockets and devices: SFTP has none"
-NO_EXTENDED_ATTRIBUTES = "| extended attributes, ACLs | | `EOPNOTSUPP` |"
+WHOLE_SECONDS = "Times are whole seconds from 1970 to 2106"
+REGULAR_FILES_ONLY = "Making a pipe, a socket or a device is `EPERM`"
+NO_EXTENDED_ATTRIBUTES = "Extended attributes and ACLs are `EOPNOTSUPP`."
 
 FAILURES = {
     "test.test_os.UtimeTests.*": WHOLE_SECONDS,

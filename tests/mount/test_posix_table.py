@@ -32,8 +32,8 @@ from tests.harness.syscalls import (
 
 SEMANTICS = REPOSITORY / "sftpfs" / "SEMANTICS.md"
 
-SPECIAL_FILES = "`EPERM` for pipes, sockets and devices: SFTP has none"
-ATTRIBUTES = "| extended attributes, ACLs | | `EOPNOTSUPP` |"
+SPECIAL_FILES = "Making a pipe, a socket or a device is `EPERM`"
+ATTRIBUTES = "Extended attributes and ACLs are `EOPNOTSUPP`."
 
 REFUSED = {
     "mkfifo": ("EPERM", SPECIAL_FILES),
@@ -42,12 +42,12 @@ REFUSED = {
     "getxattr": ("ENOTSUP", ATTRIBUTES),
     "listxattr": ("ENOTSUP", ATTRIBUTES),
     "setxattr": ("ENOTSUP", ATTRIBUTES),
-    "open unnamed": ("ENOTSUP", "| `open(O_TMPFILE)` | | `EOPNOTSUPP`"),
-    "rename exchange": ("EINVAL", "| `rename(RENAME_EXCHANGE)` | | `EINVAL` |"),
+    "open unnamed": ("ENOTSUP", "`O_TMPFILE` is `EOPNOTSUPP`."),
+    "rename exchange": ("EINVAL", "`RENAME_EXCHANGE` is `EINVAL` and changes nothing."),
 }
 """Operation → its errno wherever a local directory would do it, nothing changed; SEMANTICS's words."""
 
-LINKED_THERE = "Names linked on the server are files of their own here"
+LINKED_THERE = "A name that another client links is a file of its own here"
 """Why hard links are not among what is made on the server; SEMANTICS's words."""
 
 
