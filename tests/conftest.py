@@ -217,6 +217,16 @@ PLACES = 150
 
 
 @pytest.fixture(scope="module")
+def make_module_mount(
+    sshd: Sshd, flavour: Flavour, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MakeMount]:
+    """As ``make_mount``, for mounts that all tests of a module share."""
+    made: list[Mount] = []
+    yield _maker(sshd, flavour, tmp_path_factory.mktemp("mounts"), made)
+    _close_all(made)
+
+
+@pytest.fixture(scope="module")
 def module_mount(
     sshd: Sshd, flavour: Flavour, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Mount | LocalDirectory]:

@@ -21,7 +21,7 @@ FIRST_WINDOW = 4
 LARGEST_WINDOW = 64
 """READDIR requests in flight for a long listing: 6,400 names of OpenSSH a round trip, 700 KB."""
 
-MOST_ENTRIES = 10_000_000
+MOST_ENTRIES = 1_000_000
 MOST_BARREN_REPLIES = 64
 """A server that goes on past these, many names or many replies without a new one, will
 not come to an end; EIO rather than memory without bound."""
@@ -43,6 +43,7 @@ class _Names:
                 self.entries[name] = entry
         self._barren = 0 if len(self.entries) > before else self._barren + 1
         if self._barren > MOST_BARREN_REPLIES or len(self.entries) > MOST_ENTRIES:
+            self.entries.clear()  # the error's traceback holds them until the garbage collector comes
             raise error(errno.EIO, "the server's listing does not end")
 
 

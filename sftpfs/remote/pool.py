@@ -320,7 +320,7 @@ class Pool:
     def _lost(self, connection: Connection) -> None:
         """Tell the loss, and bring the connection back that requests cannot do without."""
         transport, error = connection.transport, connection.session.closed_error
-        reason = transport.reason if transport.closed.is_set() else error
+        reason = transport.reason if transport.closed.is_set() or error is None else error.strerror
         if connection is not self._metadata:
             logger.info("connection %d is lost: %s", connection.session.generation, reason)
             return

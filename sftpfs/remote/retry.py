@@ -9,6 +9,7 @@ An operation has one deadline, however many sessions it outlives.
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -25,6 +26,10 @@ T = TypeVar("T")
 
 MOST_LOSSES = 10
 """Sessions one operation may lose: more would mean that it is what ends them."""
+
+MOST_BREACHES = 2
+"""Sessions one operation may lose by a server that breaks the protocol: it most likely does so at
+this very request, each time with a few lines in the log."""
 
 
 class Again(Enum):
@@ -106,8 +111,9 @@ class _Patience:
         if self._deadline == math.inf:
             self._deadline = max(self._begun, lost.session.last_reply) + pool.config.patience
         self._losses += 1
+        most = MOST_BREACHES - 1 if failure.errno == errno.EPROTO else MOST_LOSSES
         left = self._deadline - monotonic()
-        if left <= 0 or pool.closed or self._losses > MOST_LOSSES:
+        if left <= 0 or pool.closed or self._losses > most:
             raise failure
         stalled = isinstance(failure, StalledError)
         if not (stalled or pool.config.reconnect):

@@ -114,12 +114,14 @@ def lost(file: Handles, request: Repeatable, handle: Handle, failure: SessionLos
     """The session of ``handle`` took ``request`` with it. False where that is past its deadline: given up.
 
     The deadline counts from the last sign of life, as it does while a session lives, and
-    is not counted anew where the next session is lost too.
+    is not counted anew where the next session is lost too. A server that breaks the protocol
+    as it is sent again most likely does so at this very request: given up at once.
     """
     file.drop(handle)
+    breach_again = failure.errno == errno.EPROTO and request.deadline != math.inf
     if request.deadline == math.inf:
         request.deadline = max(request.started, handle.session.last_reply) + file.patience
-    if monotonic() < request.deadline:
+    if monotonic() < request.deadline and not breach_again:
         return True
     request.give_up(failure)
     return False

@@ -212,6 +212,13 @@ class Decoder:
         """A copy of the bytes that no packet was cut from yet."""
         return bytes(self._view[self._start : self._end])
 
+    def release(self) -> None:
+        """Give the buffer back; nothing is received any more. A session that ended may wait long for
+        the garbage collector."""
+        self._buffer = bytearray()
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+
     def next_packet(self) -> tuple[int, int, memoryview] | None:
         """The next packet as (type, id, payload), or None where it is not complete yet.
 

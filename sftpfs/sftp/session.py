@@ -175,6 +175,9 @@ class Session(RequestTable):
         except BaseException:
             self.close("the SFTP session was given up while it started")
             raise
+        finally:
+            if self.closed_error is not None:
+                self._decoder.release()
 
     async def _greet(self) -> None:
         self._send((packets.encode_init(),))

@@ -116,6 +116,7 @@ class RequestTable:
                 nursery.cancel_scope.cancel()
         finally:
             self.close("the SFTP session was ended")
+            self._decoder.release()
 
     def close(self, reason: str, number: int = errno.EIO) -> None:
         """End the session: close the stream and fail every request with SessionLostError. Idempotent."""
@@ -248,7 +249,7 @@ class RequestTable:
             self._answer(monotonic())
         except ProtocolError as violation:
             logger.warning("SFTP session %d closed: the server sent %s", self.generation, violation)
-            self.close(f"the server broke the SFTP protocol: {violation}")
+            self.close(f"the server broke the SFTP protocol: {violation}", errno.EPROTO)
         return self.closed_error is None
 
     def _fill(self) -> bool:

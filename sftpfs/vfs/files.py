@@ -231,6 +231,9 @@ class Files:
         remote, attributes = await self._remote.open(
             path, wanted, stat.S_IMODE(mode), partial(self._path_of_new, holder)
         )
+        if not stat.S_ISREG(attributes.mode):
+            remote.close()
+            raise error(errno.ESTALE)
         attributes = await self._namespace.own(parent, path, attributes, caller)
         inode = self._tree.created(parent, name, attributes)
         holder.append(inode)

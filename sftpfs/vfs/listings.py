@@ -98,6 +98,8 @@ class Listings:
 
     async def _fetch(self, inode: Inode) -> Listing:
         listing = await self._remote.list_directory(self._tree.existing_path(inode))
+        if not stat.S_ISDIR(listing.attributes.mode):
+            raise error(errno.ESTALE)
         entries = listing.entries
         if self._symlinks is SymlinkPolicy.FOLLOW:
             entries = [_without_link_attributes(entry) for entry in entries]

@@ -214,7 +214,7 @@ class Resolver:
 
     async def _revalidate(self, inode: Inode) -> None:
         if inode.parent is None:
-            attributes = await self._remote.lstat(self._tree.root_path)
+            attributes = await self._remote.stat(self._tree.root_path)
             self._tree.refresh(inode, attributes)
             return
         if not inode.linked or self._tree.path(inode) is None:

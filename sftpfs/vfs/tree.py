@@ -181,7 +181,11 @@ class Tree:
         return inode
 
     def refresh(self, inode: Inode, attributes: Attributes) -> bool:
-        """The server says ``inode`` has ``attributes`` now; True where its content changed."""
+        """The server says ``inode`` has ``attributes`` now; True where its content changed.
+
+        Raises ESTALE where they are of another type of file.
+        """
+        self._check_type(inode, attributes)
         changed = version_changed(inode.attributes, attributes)
         if attributes.nlink == UNKNOWN_ID and not changed:
             attributes = attributes._replace(nlink=inode.attributes.nlink)
@@ -212,12 +216,20 @@ class Tree:
 
         ``dated``: the mtime is what the server's clock said of it, which may be ahead of ours.
         """
+        self._check_type(inode, attributes)
         if attributes.nlink == UNKNOWN_ID:
             attributes = attributes._replace(nlink=inode.attributes.nlink)
         self.touched(inode, attributes.mtime * NANOSECONDS if dated else 0)
         inode.attributes = inode.content.over(attributes) if inode.content is not None else attributes
         inode.lease = self.policy.attribute
         inode.expires = time.monotonic() + inode.lease
+
+    @staticmethod
+    def _check_type(inode: Inode, attributes: Attributes) -> None:
+        """An inode never changes its type: the kernel gives up one that does for good, the root too."""
+        if attributes.kind != inode.attributes.kind:
+            inode.expires = 0.0
+            raise error(errno.ESTALE, "the name leads to another type of file now")
 
     def touched(self, inode: Inode, earliest_ns: int = 0) -> None:
         """A change of ours: ctime is now, and in any case later than it was."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.helper_process import HelperProcess
+from tests.harness.spoiled import SPOILED
 from tests.harness.waiting import eventually
 
 LATENCY = 0.05
@@ -94,3 +95,13 @@ class CountingProxy(HelperProcess):
     def refuse(self, refuse: bool = True) -> None:
         """Reset every new connection at once, or no more."""
         self.ask("refuse", refuse=refuse)
+
+    def spoil(self, name: str, how: str, *, about: str = "", skip: int = 0, times: int = 1 << 40) -> None:
+        """Spoil the replies to requests ``name`` as ``spoiled.SPOILED[how]`` does: those that hold ``about``
+        (part of a path), after the first ``skip``, ``times`` of them. One such order at a time."""
+        assert how in SPOILED, how
+        self.ask("spoil", name=name, how=how, about=about, skip=skip, times=times)
+
+    def heal(self) -> int:
+        """Spoil nothing any more; how many replies were spoiled."""
+        return int(self.ask("spoiled")["done"])

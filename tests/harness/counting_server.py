@@ -8,9 +8,11 @@ import socket
 import struct
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 from tests.harness.sftp_frames import Framer, Packet
+from tests.harness.spoiled import SPOILED
 
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 READ_SIZE = 1 << 18
@@ -51,6 +53,25 @@ class Ledger:
             self.waits = max(self.waits, depth)
 
 
+@dataclass
+class Spoil:
+    """Replies to be spoiled: ``how`` as in ``spoiled``, of requests ``name`` that hold ``about``."""
+
+    name: str
+    how: str
+    about: bytes
+    skip: int
+    times: int
+    done: int = 0
+
+    def applies(self, request: Packet) -> bool:
+        """Is the reply to this request one of them? Counts it."""
+        if request.name != self.name or self.about not in request.raw or self.done >= self.times:
+            return False
+        self.skip -= 1
+        return self.skip < 0
+
+
 class Proxy:
     """The listener's state and the commands on stdin."""
 
@@ -65,6 +86,7 @@ class Proxy:
         self.refusing = False
         self.cuts: list[tuple[str, bool]] = []
         """Requests at whose next coming everything is cut: the name, and whether they are carried out."""
+        self.spoil: Spoil | None = None
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until either side ends it."""
@@ -110,6 +132,17 @@ class Proxy:
                 return {"left": len(self.cuts)}
             case "refuse":
                 self.refusing = request["refuse"]
+            case "spoil":
+                self.spoil = Spoil(
+                    request["name"],
+                    request["how"],
+                    request["about"].encode(),
+                    request["skip"],
+                    request["times"],
+                )
+            case "spoiled":
+                spoil, self.spoil = self.spoil, None
+                return {"done": spoil.done if spoil else 0}
             case other:
                 raise ValueError(other)
         return {}
@@ -136,6 +169,8 @@ class Connection:
         self.pending: dict[int, tuple[int, int]] = {}
         self.flowing = asyncio.Event()
         self.flowing.set()
+        self.spoilt: dict[int, Packet] = {}
+        """Requests whose replies are to be spoiled, by their ids."""
         self.task: asyncio.Task[None] | None = None
         self.last: int | None = None
         """The request whose reply nobody gets."""
@@ -193,6 +228,8 @@ class Connection:
                     return
                 if carried_out:
                     self.last = packet.identifier
+                if self.proxy.spoil is not None and self.proxy.spoil.applies(packet):
+                    self.spoilt[packet.identifier] = packet
                 server.write(packet.raw)
             await server.drain()
 
@@ -206,7 +243,16 @@ class Connection:
                     self.proxy.cut_all()
                     return
                 self.proxy.ledger.sent[packet.name] += len(packet.raw)
-                held.put_nowait((due, packet))
+                held.put_nowait((due, self._spoiled(packet)))
+
+    def _spoiled(self, reply: Packet) -> Packet:
+        """The reply as the client is to get it."""
+        request, spoil = self.spoilt.pop(reply.identifier, None), self.proxy.spoil
+        if request is None or spoil is None or spoil.done >= spoil.times:
+            return reply
+        raw = SPOILED[spoil.how](request, reply, spoil.done)
+        spoil.done += 1
+        return reply._replace(raw=raw)
 
     async def _deliver(self, held: asyncio.Queue[tuple[float, Packet]]) -> None:
         clock = asyncio.get_running_loop().time
