@@ -108,6 +108,10 @@ class StalledError(SessionLostError):
     """The session a request belonged to lives but is silent: what only looks is asked elsewhere."""
 
 
+class UnexplainedError(SessionLostError):
+    """The server refused a request, and the session was lost before it could be seen why: not done."""
+
+
 class ProtocolError(Exception):
     """The server sent what SFTP v3 does not allow; the session cannot go on."""
 

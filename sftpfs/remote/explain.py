@@ -1,7 +1,8 @@
 """The looking behind ``remote.diagnose``: after a failure, one batch of requests, then the errno.
 
 Every function gives the ``OSError`` to raise, and never raises: where the looking
-fails as well, the first error stands. Costs one dependent wait on the error path,
+fails as well, the first error stands; where its session is lost it is UnexplainedError,
+after which the operation is made anew. Costs one dependent wait on the error path,
 a few more only where a directory has to be listed.
 """
 
@@ -12,7 +13,7 @@ import posixpath
 import stat
 
 from sftpfs.aio import Slot
-from sftpfs.errors import Status, StatusError, error
+from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, error
 from sftpfs.remote import diagnose
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.diagnose import Place, RenameSeen
@@ -33,6 +34,13 @@ READDIRS_TO_JUDGE = 4
 def code(failed: StatusError) -> int:
     """The status; one that v3 does not have (some servers use those of later versions) as FAILURE."""
     return failed.status if failed.status <= Status.OP_UNSUPPORTED else Status.FAILURE
+
+
+def _unseen(failed: StatusError, problem: OSError) -> OSError:
+    """What to raise where the looking failed by ``problem``; a lost session may be looked at again."""
+    if isinstance(problem, SessionLostError):
+        return UnexplainedError(str(problem.strerror), problem.errno or errno.EIO)
+    return failed
 
 
 class _Look:
@@ -81,8 +89,8 @@ async def creation(session: Session, failed: StatusError, path: bytes, there: Sl
         taken = seen is not None and code(failed) == Status.FAILURE
         place = Place() if taken else await _Look(session, parent_of(path)).wait()
         return error(diagnose.creation(code(failed), seen, place, name_of(path)))
-    except OSError:
-        return failed
+    except OSError as problem:
+        return _unseen(failed, problem)
 
 
 async def opening(
@@ -98,8 +106,8 @@ async def opening(
         place = Place() if plain else await _Look(session, parent_of(path)).wait()
         exclusive = OpenFlags.EXCLUSIVE in flags
         return error(diagnose.opening(code(failed), exclusive, create, write, seen, place, name_of(path)))
-    except OSError:
-        return failed
+    except OSError as problem:
+        return _unseen(failed, problem)
 
 
 async def removal(session: Session, failed: StatusError, path: bytes) -> OSError:
@@ -111,8 +119,8 @@ async def removal(session: Session, failed: StatusError, path: bytes) -> OSError
         place = await _Look(session, parent_of(path)).wait()
         seen = await value_or_none(there)
         return error(diagnose.removal(code(failed), seen, place, name_of(path)))
-    except OSError:
-        return failed
+    except OSError as problem:
+        return _unseen(failed, problem)
 
 
 async def directory_removal(session: Session, failed: StatusError, path: bytes) -> OSError:
@@ -125,8 +133,8 @@ async def directory_removal(session: Session, failed: StatusError, path: bytes) 
         seen = await value_or_none(there)
         empty = await is_empty(session, path) if diagnose.is_directory(seen) else None
         return error(diagnose.directory_removal(code(failed), seen, empty, place, name_of(path)))
-    except OSError:
-        return failed
+    except OSError as problem:
+        return _unseen(failed, problem)
 
 
 async def see_rename(session: Session, old: bytes, new: bytes) -> RenameSeen:
@@ -147,8 +155,8 @@ async def renaming(session: Session, failed: StatusError, old: bytes, new: bytes
     try:
         seen = await see_rename(session, old, new)
         return error(diagnose.renaming(code(failed), seen, replace, name_of(new)))
-    except OSError:
-        return failed
+    except OSError as problem:
+        return _unseen(failed, problem)
 
 
 async def linking(session: Session, failed: StatusError, existing: bytes, path: bytes) -> OSError:
@@ -158,8 +166,8 @@ async def linking(session: Session, failed: StatusError, existing: bytes, path: 
     try:
         seen = await see_rename(session, existing, path)
         return error(diagnose.linking(code(failed), seen, name_of(path)))
-    except OSError:
-        return failed
+    except OSError as problem:
+        return _unseen(failed, problem)
 
 
 async def changing(
@@ -174,8 +182,8 @@ async def changing(
         if code(failed) == Status.FAILURE:
             place = await _Look(session, parent_of(path)).wait()
         return error(diagnose.changing(code(failed), change, seen, place))
-    except OSError:
-        return failed
+    except OSError as problem:
+        return _unseen(failed, problem)
 
 
 async def following(session: Session, failed: StatusError, path: bytes) -> OSError:
@@ -188,8 +196,8 @@ async def following(session: Session, failed: StatusError, path: bytes) -> OSErr
             seen.add(path)
             target = await session.start_readlink(path).wait()
             path = posixpath.normpath(posixpath.join(parent_of(path), target))
-    except OSError:
-        return failed
+    except OSError as problem:
+        return _unseen(failed, problem)
     return error(errno.ELOOP)
 
 
@@ -199,7 +207,7 @@ async def listing(session: Session, failed: StatusError, path: bytes) -> OSError
         return failed
     try:
         there = await value_or_none(session.start_lstat(path))
-    except OSError:
-        return failed
+    except OSError as problem:
+        return _unseen(failed, problem)
     wrong = there is not None and stat.S_IFMT(there.mode) not in (stat.S_IFDIR, stat.S_IFLNK)
     return error(errno.ENOTDIR) if wrong else failed

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import trio
 
+from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StatusError, error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Connection, Handle
@@ -63,6 +64,16 @@ class OpenFiles:
             if other is not file and other.version is not None and OpenFlags.APPEND in other.flags:
                 other.version.extended(length)
 
+    async def hold(self, path: bytes) -> None:
+        """``path`` is about to lead elsewhere: what is open there, its connection lost, is opened again
+        while it can be. It is not the caller's affair whether that succeeds."""
+        for file in self.at(path):
+            if file.primary() is None:
+                try:
+                    await file.start_fstat().wait()
+                except OSError:
+                    pass
+
     def closed(self, file: Reopenable) -> None:
         """``file`` is open no more; what it changed the others know from now on."""
         self.files.pop(file, None)
@@ -82,6 +93,12 @@ class Reopenable(HandleOwner, Protocol):
     current_path: Callable[[], bytes | None]
     version: KnownVersion | None
     writes_under_way: int
+
+    def primary(self) -> Handle | None:
+        """A handle on a connection that lives."""
+
+    def start_fstat(self) -> Slot[Attributes]:
+        """As ``RemoteFile.start_fstat``: needs such a handle, and waits for one."""
 
     def install(self, handle: Handle) -> None:
         """The file is open again, by ``handle``."""

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import trio
 
-from sftpfs.errors import SessionLostError, StalledError
+from sftpfs.errors import SessionLostError, StalledError, UnexplainedError
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.pool import Pool
 
@@ -83,7 +83,9 @@ async def resolve(
         connection = await patience.next(lost, connection)
         connection.refuge += 1
         try:
-            found = await look(connection)
+            # What was refused was not done: whatever is there now was not made by it.
+            refused = isinstance(lost, UnexplainedError)
+            found = Again.AGAIN if refused else await look(connection)
             return await work(connection) if isinstance(found, Again) else found
         except SessionLostError as failure:
             lost = failure

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from sftpfs.aio import Slot
-from sftpfs.errors import SessionLostError, Status, StatusError, error
+from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, error
 from sftpfs.remote import explain, lost_reply
 from sftpfs.remote.api import LinkTarget, OpenFlags, RemoteFile
 from sftpfs.remote.connection import Connection
@@ -329,6 +329,7 @@ class Server:
     async def remove(self, path: bytes, known: Attributes | None = None) -> None:
         """As ``Remote.remove``."""
         check_path(path)
+        await self._open_files.hold(path)
 
         async def work(connection: Connection) -> None:
             try:
@@ -355,6 +356,7 @@ class Server:
         check_path(old)
         check_path(new)
         aside = aside_path(new)
+        await self._open_files.hold(new)
 
         async def look(connection: Connection) -> Again | None:
             if replace and not connection.session.capabilities.has(POSIX_RENAME):
@@ -379,7 +381,10 @@ class Server:
             await slot.wait()
         except StatusError as failed:
             if replace and not atomic and explain.code(failed) == Status.FAILURE:
-                await rename_replacing(session, failed, old, new, aside)
+                try:
+                    await rename_replacing(session, failed, old, new, aside)
+                except UnexplainedError as lost:  # not the end of it: what was moved aside is to be tidied
+                    raise SessionLostError(str(lost.strerror), lost.errno or errno.EIO) from None
                 return
             raise await explain.renaming(session, failed, old, new, replace) from None
 

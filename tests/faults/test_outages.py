@@ -211,6 +211,27 @@ def test_a_file_open_over_the_loss_is_read_and_written(proxy: CountingProxy, mak
     assert (mount.backing / "file").read_bytes() == b"AS it"
 
 
+@pytest.mark.parametrize("how", ["unlinked", "renamed over"])
+def test_a_file_that_loses_its_name_here_after_the_loss_goes_on(
+    proxy: CountingProxy, make: Make, how: str
+) -> None:
+    """It is opened again while it has a name; what was not sent yet is not lost."""
+    mount = make()
+    with open(mount.path / "file", "w+b", buffering=0) as file:
+        file.write(b"as it was")
+        os.fsync(file.fileno())
+        proxy.cut()
+        os.pwrite(file.fileno(), b"AS", 0)
+        if how == "unlinked":
+            os.unlink(mount.path / "file")
+        else:
+            (mount.path / "new").write_bytes(b"new")
+            os.rename(mount.path / "new", mount.path / "file")
+        os.fsync(file.fileno())
+        assert os.pread(file.fileno(), 100, 0) == b"AS it was"
+    works(mount)
+
+
 @pytest.mark.parametrize("how", ["replaced", "removed", "unlinked here"])
 def test_a_file_that_went_meanwhile_is_stale(
     proxy: CountingProxy, make: Make, backing: Path, how: str

@@ -88,6 +88,10 @@ class CountingProxy(HelperProcess):
         once it is ``carried_out`` and its reply is under way. Several are kept in order."""
         self.ask("cut at", name=name, carried_out=carried_out)
 
+    def forget_cuts(self) -> None:
+        """Undo every ``cut_at`` that has not come."""
+        self.ask("forget cuts")
+
     def cuts_left(self) -> int:
         """How many of ``cut_at`` have not come."""
         return int(self.ask("cuts left")["left"])

@@ -128,6 +128,8 @@ class Proxy:
                 self.cut_all()
             case "cut at":
                 self.cuts.append((request["name"], request["carried_out"]))
+            case "forget cuts":
+                self.cuts.clear()
             case "cuts left":
                 return {"left": len(self.cuts)}
             case "refuse":
