@@ -1,8 +1,8 @@
 """An SSH server in a process of its own, for what sshd cannot be made to do without PAM.
 
-    python peer_server.py HOST_KEY MODE     prints its port, serves until killed
+    python peer_server.py HOST_KEY MODE [PORT [SECRET]]     prints its port, serves until killed
 
-Modes: ``password`` (secret: "secret"), ``questions`` (two rounds: name and code), ``single``
+Modes: ``password`` (secret: "secret" unless given), ``questions`` (two rounds: name and code), ``single``
 (one keyboard-interactive "Password:" prompt), ``banner-then-close``.
 """
 
@@ -18,8 +18,9 @@ import asyncssh
 class Server(asyncssh.SSHServer):
     """Lets in whoever answers right."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, secret: str) -> None:
         self.mode = mode
+        self.secret = secret
         self.round = 0
 
     def begin_auth(self, username: str) -> bool:
@@ -29,7 +30,7 @@ class Server(asyncssh.SSHServer):
         return self.mode == "password"
 
     def validate_password(self, username: str, password: str) -> bool:
-        return password == "secret"
+        return password == self.secret
 
     def kbdint_auth_supported(self) -> bool:
         return self.mode in ("questions", "single")
@@ -53,12 +54,12 @@ class Server(asyncssh.SSHServer):
         return self.round == 2 and list(responses) == ["123456"]
 
 
-async def main(host_key: str, mode: str) -> None:
+async def main(host_key: str, mode: str, port: str = "0", secret: str = "secret") -> None:
     """Serve."""
     acceptor = await asyncssh.create_server(
-        lambda: Server(mode),
+        lambda: Server(mode, secret),
         "127.0.0.1",
-        0,
+        int(port),
         server_host_keys=[host_key],
         sftp_factory=True,
         gss_host=None,
@@ -69,4 +70,4 @@ async def main(host_key: str, mode: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(*sys.argv[1:]))

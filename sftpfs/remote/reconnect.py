@@ -192,6 +192,9 @@ class Reconnection:
         refused = self._login_refused()
         if refused:
             self._give_up_at = now
+            if self._slot is not None:
+                waiting, self._slot = self._slot, Slot()
+                waiting.set(None)  # the next attempt is too far away to be waited for
         if not self._told and self._give_up_at is not None and now >= self._give_up_at:
             self._told = True
             logger.log(

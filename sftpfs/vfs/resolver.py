@@ -220,7 +220,13 @@ class Resolver:
         if not inode.linked or self._tree.path(inode) is None:
             await self._revalidate_unlinked(inode)
             return
-        if await self._find(inode.parent, inode.name) is not inode:
+        try:
+            found = await self._find(inode.parent, inode.name)
+        except OSError as problem:
+            if problem.errno != errno.EACCES or not inode.handles:
+                raise
+            found = None  # what is open stays open, and has attributes
+        if found is not inode:
             if inode.handles:
                 await self._revalidate_unlinked(inode)
             else:

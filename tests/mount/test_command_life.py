@@ -214,6 +214,18 @@ def test_delay_connect(tmp_path: Path) -> None:
         assert_gone(site.path, family)
 
 
+def test_a_root_that_is_a_link(site: Site, tmp_path: Path) -> None:
+    """Not resolved as it is mounted, for the server is asked later: the root is what it leads to."""
+    (tmp_path / "link").symlink_to(site.backing)
+    words = [f"root@127.0.0.1:{tmp_path / 'link'}", *site.words[1:]]
+    assert run(*words, "-o", "delay_connect,dir_cache=no") == (0, "")
+    assert os.listdir(site.path) == ["hello"]
+    assert site.path.is_dir() and (site.path / "hello").read_text() == "hello\n"
+    family = family_of(site.path)
+    subprocess.run(["umount", str(site.path)], check=True, timeout=30)
+    assert_gone(site.path, family)
+
+
 def test_home_directory_forms(site: Site, sshd: Sshd) -> None:
     home = Path.home()
     options = site.words[-1]
