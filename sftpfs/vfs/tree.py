@@ -167,7 +167,7 @@ class Tree:
         if directory.listing is not None:
             directory.listing.told.add(name)
         inode = directory.children.get(name)
-        if inode is not None and inode.attributes.kind != attributes.kind:
+        if inode is not None and _is_another(inode, attributes):
             self.unlink(parent, name)
             inode = None
         if inode is None:
@@ -321,7 +321,7 @@ class Tree:
 
     def _install_listed(self, parent: Inode, name: bytes, attributes: Attributes) -> None:
         inode = parent.directory.children.get(name)  # type: ignore[union-attr]
-        if inode is None or inode.attributes.kind != attributes.kind:
+        if inode is None or _is_another(inode, attributes):
             self.install(parent, name, attributes)
         elif may_be_another(inode, attributes):
             inode.expires = min(inode.expires, time.monotonic())  # a lookup is to tell
@@ -549,3 +549,16 @@ def _count_subdirectory(parent: Inode, difference: int) -> None:
     if links >= LINKS_OF_A_DIRECTORY:
         links = max(links + difference, LINKS_OF_A_DIRECTORY)
         parent.attributes = parent.attributes._replace(nlink=links)
+
+
+def _is_another(inode: Inode, attributes: Attributes) -> bool:
+    """Whether a name of ``inode`` must be taken to lead to another file now.
+
+    One of several names whose version changed may have been replaced by another client, and each is read
+    by whichever name the inode has: it is told apart from the others rather than shown their content.
+    """
+    if inode.attributes.kind != attributes.kind:
+        return True
+    if not inode.aliases or (inode.content is not None and inode.content.dirty):
+        return False
+    return version_changed(inode.attributes, attributes)
