@@ -251,7 +251,7 @@ class Salvage:
     ) -> None:
         """A line for what was saved, and one for what was not."""
         failure = pieces[0].lost.failure
-        what = f"{os.fsdecode(pieces[0].path)} on {self._server}"
+        what = f"{pieces[0].path.decode(errors='backslashreplace')} on {self._server}"
         reason = failure.strerror or failure
         if done and saved is not None:
             log.error("%s: %s could not be written: %s; saved in %s", what, _bytes(done), reason, saved.base)
