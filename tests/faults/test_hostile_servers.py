@@ -29,7 +29,7 @@ TIMEOUT = 2.0
 SLACK = 20.0
 """Seconds on top of the deadline on a busy machine: what is tested is that operations end."""
 
-MOST_LINES = 16
+MOST_LINES = 32
 """Two sessions lost, each with a line for the breach, the loss, the return and the new connection, for each
 of the two times the kernel asks before it believes an error."""
 

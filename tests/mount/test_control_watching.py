@@ -188,6 +188,10 @@ class Screen:
         return self.tmux("capture-pane", "-p").splitlines()
 
 
+DRAWING = 30.0
+"""Seconds until the screen is drawn anew: tmux and two programs take their turns on a busy machine."""
+
+
 @pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 50)])
 def test_top_fits_the_screen(make_mount: MakeMount, columns: int, lines: int, tmp_path: Path) -> None:
     mount = make_mount()
@@ -202,10 +206,12 @@ def test_top_fits_the_screen(make_mount: MakeMount, columns: int, lines: int, tm
             )
 
         eventually(at_work, what="the work on the screen")
-        check_screen(terminal.shown(), columns, lines)
+        check_screen(
+            eventually(partial(drawn, terminal, columns, lines), DRAWING, "the screen"), columns, lines
+        )
         for smaller in ((columns + 20, lines + 6), (40, 10)):
             terminal.resize(*smaller)
-            eventually(partial(fits, terminal, *smaller), what=f"the screen at {smaller}")
+            eventually(partial(drawn, terminal, *smaller), DRAWING, f"the screen at {smaller}")
         terminal.type("q")
         eventually(lambda: "ended with 0" in terminal.shown(), what="the end")
         assert not any(line.startswith("server ") for line in terminal.shown()), "the screen was left"
@@ -222,10 +228,11 @@ def check_screen(shown: list[str], columns: int, lines: int) -> None:
         assert sum(line.startswith(start) for line in shown) == 1, start
 
 
-def fits(terminal: Screen, columns: int, lines: int) -> bool:
-    """The screen is drawn for its new size."""
+def drawn(terminal: Screen, columns: int, lines: int) -> list[str]:
+    """The screen once it is drawn for its size, nothing before."""
     shown = terminal.shown()
-    return len(shown) == lines and shown[-1] == "q quits" and shown[1].startswith("server ")
+    whole = len(shown) == lines and shown[-1] == "q quits" and shown[1].startswith("server ")
+    return shown if whole else []
 
 
 def test_top_shows_what_waits(make_mount: MakeMount, counting_proxy: CountingProxy, tmp_path: Path) -> None:
