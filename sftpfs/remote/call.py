@@ -1,6 +1,6 @@
 """Any request on an open file but reads and writes: sent again where its session is lost.
 
-Used by ``remote.file`` only, as ``remote.transfer``.
+Used by ``remote.file`` only, as ``remote.reads`` and ``remote.writes``.
 """
 
 from __future__ import annotations

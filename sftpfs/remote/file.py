@@ -1,7 +1,7 @@
 """One open file on the server: a handle on the metadata connection, and stripes for bulk.
 
-Owns the handles and which of them a request takes; ``remote.transfer`` carries the
-single read or write through. Used by ``data`` as ``remote.api.RemoteFile``.
+Owns the handles and which of them a request takes; ``remote.reads`` and ``remote.writes``
+carry the single read or write through. Used by ``data`` as ``remote.api.RemoteFile``.
 
 A *stripe* is a further handle of the same file on a bulk connection. It is opened by
 path, in the background, and accepted only once FSTAT of it and of the first handle
@@ -26,10 +26,12 @@ from sftpfs.remote.call import Call
 from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.pool import Pool
+from sftpfs.remote.reads import Read
 from sftpfs.remote.reopening import OpenFiles, Reopening
-from sftpfs.remote.transfer import Read, Repeatable, Write, WritePiece, fail_explained
+from sftpfs.remote.transfer import Repeatable
 from sftpfs.remote.version import KnownVersion
 from sftpfs.remote.waiting import opened
+from sftpfs.remote.writes import Write, WritePiece, fail_explained
 from sftpfs.types import AttributeChange, Attributes, Buffer
 
 T = TypeVar("T")
@@ -221,7 +223,7 @@ class File:
         self._reopening.close()
         self._open_files.closed(self)
 
-    # what remote.transfer asks for
+    # what requests ask for (remote.transfer)
 
     def primary(self) -> Handle | None:
         """The first handle that is alive."""

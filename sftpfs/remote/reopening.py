@@ -26,9 +26,10 @@ from sftpfs.remote.flags import ACCESS, protocol_flags
 from sftpfs.remote.paths import check_path
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.room import HandleOwner, Room
-from sftpfs.remote.transfer import Repeatable, WritePiece
+from sftpfs.remote.transfer import Repeatable
 from sftpfs.remote.version import KnownVersion
 from sftpfs.remote.waiting import opened
+from sftpfs.remote.writes import WritePiece
 from sftpfs.sftp.session import Session
 from sftpfs.types import Attributes
 

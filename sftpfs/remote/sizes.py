@@ -1,7 +1,7 @@
 """How much one READ or WRITE carries, and what the server shows of not taking as much.
 
-Pure policy, owned by ``remote.pool``; ``remote.transfer`` asks it with every piece and tells
-it the outcome. Servers that tell no limits get 32 KiB unless the user asks for more; those
+Pure policy, owned by ``remote.pool``; ``remote.reads`` and ``remote.writes`` ask it with every piece
+and tell it the outcome. Servers that tell no limits get 32 KiB unless the user asks for more; those
 that tell limits may refuse even so, answer short, or end the session.
 """
 

@@ -19,8 +19,10 @@ from sftpfs.aio import Slot
 from sftpfs.errors import IncompleteWriteError, SessionLostError, Status, StatusError, error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Handle
+from sftpfs.remote.reads import Read
 from sftpfs.remote.sizes import RequestSizes
-from sftpfs.remote.transfer import PAGE, Read, Repeatable, Write, WritePiece, piece_size
+from sftpfs.remote.transfer import PAGE, Repeatable, piece_size
+from sftpfs.remote.writes import Write, WritePiece
 from sftpfs.types import FilesystemStatistics, ServerCapabilities
 
 

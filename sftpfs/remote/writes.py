@@ -1,0 +1,221 @@
+"""One write of any length, carried through in pieces the server takes.
+
+Works in callbacks of the session's slots, without tasks. Used by ``remote.file``
+only, which may keep pieces back. A piece whose session is lost is sent again
+(``remote.transfer``): writing the same bytes to the same place twice does no harm. One that
+is to be appended waits in any case, for the file's size to tell whether it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+from time import monotonic
+
+from sftpfs.aio import Slot
+from sftpfs.errors import IncompleteWriteError, SessionLostError, Status, StatusError, error
+from sftpfs.remote import diagnose
+from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.connection import Handle
+from sftpfs.remote.paths import parent_of
+from sftpfs.remote.sizes import SAFE
+from sftpfs.remote.transfer import Handles, lost, may_be_too_large, piece_size
+from sftpfs.remote.waiting import when_done
+from sftpfs.types import Buffer, FilesystemStatistics
+
+STATVFS = "statvfs@openssh.com"
+
+
+class Write:
+    """A write, and how many of its pieces are unanswered.
+
+    The slot is filled after the last of them, also where one failed: until then
+    the bytes may be in use.
+    """
+
+    __slots__ = ("_failure", "_file", "_missing", "_pieces", "_slot", "_waiting")
+
+    def __init__(self, file: Handles, offset: int, data: Buffer, limit: int) -> None:
+        self._file = file
+        self._slot: Slot[None] = Slot()
+        self._failure: tuple[int, OSError] | None = None
+        self._missing: list[tuple[int, int]] = []
+        length = len(data)
+        size = piece_size(length, limit)
+        if length == size:
+            self._pieces = [WritePiece(self, file, offset, data)] if length else []
+        else:
+            view = memoryview(data)
+            starts = range(0, length, size)
+            self._pieces = [WritePiece(self, file, offset + at, view[at : at + size]) for at in starts]
+        self._waiting = len(self._pieces)
+
+    def start(self) -> Slot[None]:
+        """Send every piece, or put it into the queue of those kept back."""
+        pieces, self._pieces = self._pieces, []
+        if not pieces:
+            self._slot.set(None)
+        for piece in pieces:
+            piece.send()
+        return self._slot
+
+    def add_pieces(self, count: int) -> None:
+        """A piece became ``count`` more."""
+        self._waiting += count
+
+    def piece_done(self, offset: int, length: int, failure: OSError | None) -> None:
+        """A piece of ``length`` bytes is on the server, or never will be."""
+        if failure is not None:
+            self._failure = self._failure or (length, failure)
+            self._missing.append((offset, offset + length))
+        self._waiting -= 1
+        if self._waiting:
+            return
+        if self._failure is None:
+            self._slot.set(None)
+        else:
+            explained: Slot[None] = Slot(self._explained)
+            fail_explained(self._file, self._failure[0], self._failure[1], explained)
+
+    def _explained(self, slot: Slot[None]) -> None:
+        failure = slot.error
+        assert isinstance(failure, OSError)
+        self._slot.fail(IncompleteWriteError(failure, self._missing))
+
+
+class WritePiece:
+    """A part of a write that one request can carry."""
+
+    __slots__ = ("_data", "_file", "_handle", "_offset", "_refused", "_whole", "deadline", "started")
+
+    def __init__(self, whole: Write, file: Handles, offset: int, data: Buffer, refused: bool = False) -> None:
+        """``refused``: more at once was, perhaps for being more."""
+        self._refused = refused
+        self._whole = whole
+        self._file = file
+        self._offset = offset
+        self._data = data
+        self.started = monotonic()
+        self.deadline = math.inf
+        self._handle: Handle | None = None
+
+    @property
+    def sent(self) -> bool:
+        """It was on its way at least once."""
+        return self._handle is not None
+
+    @property
+    def length(self) -> int:
+        """Bytes."""
+        return len(self._data)
+
+    def send(self) -> None:
+        """Send it, unless writes are kept back just now."""
+        file = self._file
+        if file.held is not None:
+            file.held.append(self)
+            return
+        handle = None if file.closed else file.choose()
+        if handle is None:
+            file.wait(self)
+            return
+        if file.queues(handle):
+            file.backlog.append(self)
+            return
+        self.send_on(handle)
+
+    def send_on(self, handle: Handle) -> None:
+        """Send it by ``handle``, in parts where the server was found to take less since it was made."""
+        file = self._file
+        length = len(self._data)
+        if length > file.write_sizes.limit and OpenFlags.APPEND not in file.flags:
+            self._split(refused=False)
+            return
+        self._handle = handle
+        file.writes_under_way += 1
+        file.write_sent(self._offset, length)
+        handle.connection.outstanding += length
+        slot = handle.session.start_write(handle.identifier, self._offset, self._data)
+        when_done(slot, self._answered)
+
+    def give_up(self, failure: OSError) -> None:
+        """As ``Repeatable.give_up``."""
+        self._whole.piece_done(self._offset, len(self._data), failure)
+
+    def landed(self) -> None:
+        """It was carried out, though its answer was lost."""
+        self._whole.piece_done(self._offset, len(self._data), None)
+
+    def _answered(self, slot: Slot[None]) -> None:
+        file, handle = self._file, self._handle
+        assert handle is not None
+        length = len(self._data)
+        handle.connection.outstanding -= length
+        failure = slot.error
+        file.write_ended(self._offset, length, failure is None)
+        file.send_backlog()
+        if failure is None:
+            if self._refused:
+                file.write_sizes.refused()
+            elif length > file.write_sizes.proven:
+                file.write_sizes.taken(length)
+            self._whole.piece_done(self._offset, length, None)
+        else:
+            self._failed(handle, failure)
+
+    def _failed(self, handle: Handle, failure: BaseException) -> None:
+        """Send it again where that may help: elsewhere, or in smaller requests."""
+        file, length = self._file, len(self._data)
+        doubtful = file.write_sizes.doubtful(length)
+        appends = OpenFlags.APPEND in file.flags
+        if isinstance(failure, SessionLostError):
+            if doubtful:
+                file.write_sizes.lost(handle.session.generation)
+            if not lost(file, self, handle, failure):
+                return
+            # Appending twice is not writing the same bytes to the same place.
+            if appends:
+                file.wait(self)
+            elif doubtful:
+                self._split(refused=False)
+            else:
+                self.send()
+            return
+        assert isinstance(failure, OSError)
+        if doubtful and may_be_too_large(failure) and not appends:
+            self._split(refused=True)
+        else:
+            self._whole.piece_done(self._offset, length, failure)
+
+    def _split(self, refused: bool) -> None:
+        """Go on as pieces of a size the server takes."""
+        view = memoryview(self._data)
+        size = min(SAFE, self._file.write_sizes.limit)
+        starts = range(0, len(view), size)
+        self._whole.add_pieces(len(starts) - 1)
+        for start in starts:
+            piece = WritePiece(
+                self._whole, self._file, self._offset + start, view[start : start + size], refused
+            )
+            piece.started, piece.deadline = self.started, self.deadline
+            piece.send()
+
+
+def fail_explained(file: Handles, length: int, failure: OSError, slot: Slot[None]) -> None:
+    """Fail ``slot`` with what ``failure`` of a write of ``length`` bytes, or of fsync (0), really was:
+    a FAILURE may be a full file system."""
+    handle = file.primary()
+    if isinstance(failure, StatusError) and failure.status == Status.BAD_MESSAGE and length:
+        slot.fail(error(errno.EFBIG))  # OpenSSH's word for EINVAL: an offset that no file can have
+        return
+    vague = isinstance(failure, StatusError) and failure.status == Status.FAILURE and not failure.explicit
+    if not vague or handle is None or not handle.session.capabilities.has(STATVFS):
+        slot.fail(failure)
+        return
+
+    def seen(figures: Slot[FilesystemStatistics]) -> None:
+        known = figures.result() if figures.error is None else None
+        number = diagnose.writing(Status.FAILURE, max(length, 1), known)
+        slot.fail(failure if number == errno.EIO else error(number))
+
+    when_done(handle.session.start_statvfs(parent_of(file.path)), seen)
