@@ -2,7 +2,7 @@
 
 Owns identity: a number is given once and never again; a path is read off parent
 pointers, so renaming a directory moves everything below it at no cost. Only
-``vfs.tree`` changes what is written here.
+``vfs.tree``, and what it is made of, changes what is written here.
 """
 
 from __future__ import annotations

@@ -16,11 +16,12 @@ from sftpfs.errors import error
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes
 from sftpfs.vfs.ahead import Ahead
+from sftpfs.vfs.answers import may_be_another
 from sftpfs.vfs.inodes import Inode, PendingLookup
 from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.symlinks import shown_target
-from sftpfs.vfs.tree import Tree, may_be_another
+from sftpfs.vfs.tree import Tree
 
 INSTALL_ATTEMPTS = 4
 """A name that we ourselves change again and again while asking: after so many the last

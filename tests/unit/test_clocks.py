@@ -18,10 +18,12 @@ WALL_CLOCK = {
     "data/state.py": "when bytes were fetched, beside the server's mtime",
     "data/writer.py": "the mtime shown while dirty, and how long data lingers, as a distance either way",
     "remote/server.py": "whether what is found is older than our request, beside the server's mtime",
+    "vfs/answers.py": "ctime, and how far the server's clock is from ours",
     "vfs/files.py": "when a file was opened, beside the server's mtime",
     "vfs/filesystem.py": "how far the server's clock is from ours",
+    "vfs/inventory.py": "ctime",
     "vfs/listings.py": "when a listing was asked for, beside the server's mtime",
-    "vfs/tree.py": "ctime, and how far the server's clock is from ours",
+    "vfs/tree.py": "mtime of a directory we changed, and how far the server's clock is from ours",
 }
 """Where the time of day is asked for, and what for."""
 

@@ -8,7 +8,8 @@ import time
 from sftpfs.config import CacheConfig
 from sftpfs.types import Attributes, DirectoryEntry, Listing
 from sftpfs.vfs.inodes import Inode, PendingListing, PendingLookup
-from sftpfs.vfs.tree import ROOT_NUMBER, Tree
+from sftpfs.vfs.inventory import ROOT_NUMBER
+from sftpfs.vfs.tree import Tree
 
 DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
 REGULAR = Attributes(stat.S_IFREG | 0o644, 5, 0, 0, 1, 1)

@@ -1,0 +1,238 @@
+"""What is held: inodes by number, names under directories, and when they may be let go.
+
+Synchronous, and the ground of ``vfs.answers`` and ``vfs.tree``, which amend it with what the
+server said and what we did; everybody else asks ``vfs.tree``. Waits for nothing and sends nothing.
+
+INVARIANT: ``_by_number`` holds every inode the kernel knows (lookups > 0), and the root.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import time
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from sftpfs.aio import Slot
+from sftpfs.config import CacheConfig
+from sftpfs.errors import error
+from sftpfs.types import Attributes
+from sftpfs.vfs.inodes import Directory, Inode, path_of
+from sftpfs.vfs.leases import LISTED_ENTRIES_MINIMUM, LeasePolicy, NegativeLeases, ServerClock
+
+ROOT_NUMBER = 1
+"""FUSE_ROOT_ID."""
+
+
+class _Listings(LRUCache[int, Inode]):
+    """Directories whose complete listing is kept, by inode number; weighs one per child."""
+
+    def __init__(self, limit: int, evicted: Callable[[Inode], None]) -> None:
+        super().__init__(max(limit, LISTED_ENTRIES_MINIMUM), getsizeof=_listing_size)
+        self._evicted = evicted
+
+    def popitem(self) -> tuple[int, Inode]:
+        number, inode = super().popitem()
+        self._evicted(inode)
+        return number, inode
+
+
+def _listing_size(inode: Inode) -> int:
+    directory = inode.directory
+    return 1 + len(directory.children) if directory is not None else 1
+
+
+class Inventory:
+    """See the module. Its one instance is the mount's ``Tree``."""
+
+    def __init__(self, root: bytes, attributes: Attributes, config: CacheConfig) -> None:
+        self.root_path = root
+        self.policy = LeasePolicy(config)
+        self.clock = ServerClock()
+        self.negatives = NegativeLeases(config.max_entries)
+        self.rename_epoch = 0
+        """Counts directory renames: a path computed before one may name nothing after it."""
+        self._listings = _Listings(config.max_entries, self._listing_evicted)
+        self._numbers = itertools.count(ROOT_NUMBER)
+        self.root = Inode(next(self._numbers), None, b"", attributes)
+        self.root.lookups = 1
+        self._by_number: dict[int, Inode] = {ROOT_NUMBER: self.root}
+        self._grant(self.root, changed=False)
+
+    # -- reading ---------------------------------------------------------------
+
+    def find(self, number: int) -> Inode | None:
+        """The inode with ``number``, or None once the kernel has forgotten it."""
+        return self._by_number.get(number)
+
+    def get(self, number: int) -> Inode:
+        """The inode the kernel means. KeyError never happens for a number it was given."""
+        return self._by_number[number]
+
+    def path(self, inode: Inode) -> bytes | None:
+        """Absolute path on the server, None once it has no name."""
+        return path_of(inode, self.root_path)
+
+    def existing_path(self, inode: Inode) -> bytes:
+        """The path of ``inode``; ESTALE once it has none."""
+        path = path_of(inode, self.root_path)
+        if path is None:
+            raise error(errno.ESTALE)
+        return path
+
+    def under_way(self, inode: Inode) -> Slot[None] | None:
+        """Filled when a change of ours to a name on the path of ``inode`` is done; None where none is."""
+        node = inode
+        while node.parent is not None:
+            assert node.parent.directory is not None
+            slot = node.parent.directory.changing.get(node.name)
+            if slot is not None:
+                return slot
+            node = node.parent
+        return None
+
+    def place(self, inode: Inode) -> tuple[bytes, int] | None:
+        """Where ``inode`` is: the same before and after a request means that its path led to it all the
+        while, as far as we have a part in it. None while a change of ours is under way, or without a name."""
+        path = path_of(inode, self.root_path)
+        if path is None or self.under_way(inode) is not None:
+            return None
+        moves = 0
+        node: Inode | None = inode
+        while node is not None:
+            moves += node.moves
+            node = node.parent
+        return path, moves
+
+    def child_path(self, parent: Inode, name: bytes) -> bytes:
+        """The path of ``name`` in ``parent``; ENOENT where the directory was removed."""
+        path = path_of(parent, self.root_path)
+        if path is None:
+            raise error(errno.ENOENT)
+        return path + name if path == b"/" else path + b"/" + name
+
+    def child(self, parent: Directory, number: int, name: bytes, now: float) -> Inode | bool:
+        """What memory says of ``name`` in directory ``number``: the inode with a valid lease,
+        False (known missing), or True (ask the server)."""
+        found = parent.children.get(name)
+        if found is not None:
+            return found if found.expires > now else True
+        return not (parent.absent_until > now or self.negatives.expires(number, name) > now)
+
+    def expired_child(self, parent: Inode, name: bytes) -> tuple[Inode | None] | None:
+        """What was last known of ``name`` in ``parent``, lease or not: the inode, or (None,) where it was
+        missing. None where nothing is known, or nothing that still may be believed."""
+        directory = parent.directory
+        if directory is None or name in directory.changing:
+            return None
+        found = directory.children.get(name)
+        if found is not None:
+            return (found,) if found.expires > 0.0 else None
+        if not self.policy.negative:
+            return None
+        listed = directory.absent_until > 0.0
+        return (None,) if listed or self.negatives.expires(parent.number, name) > 0.0 else None
+
+    def missing_until(self, parent: Inode, name: bytes) -> float:
+        """When the lease on the absence of ``name`` ends (monotonic seconds); 0 where it exists."""
+        directory = parent.directory
+        if directory is None or name in directory.children:
+            return 0.0
+        return max(directory.absent_until, self.negatives.expires(parent.number, name))
+
+    def statistics(self) -> dict[str, int]:
+        """Counts for whoever looks in."""
+        return {"inodes": len(self._by_number), "listings": len(self._listings)}
+
+    # -- one inode ---------------------------------------------------------------
+
+    def _grant(self, inode: Inode, changed: bool) -> None:
+        inode.lease = self.policy.next_lease(inode.lease, changed)
+        inode.expires = time.monotonic() + inode.lease
+
+    def touched(self, inode: Inode, earliest_ns: int = 0) -> None:
+        """A change of ours: ctime is now, and in any case later than it was."""
+        inode.epoch += 1
+        inode.ctime_ns = max(time.time_ns(), earliest_ns, inode.shown_ctime_ns + 1)
+
+    def unlink(self, parent: Inode, name: bytes) -> None:
+        """Take ``name`` off the tree; the inode lives on while the kernel or a handle holds it."""
+        directory = parent.directory
+        assert directory is not None
+        inode = directory.children.pop(name, None)
+        if inode is None:
+            return
+        directory.subdirectories = None
+        if inode.parent is parent and inode.name == name:
+            if inode.aliases:
+                inode.parent, inode.name = inode.aliases.pop(0)
+            else:
+                inode.linked = False
+        elif inode.aliases:
+            inode.aliases = [alias for alias in inode.aliases if alias != (parent, name)]
+        attributes = inode.attributes
+        if attributes.nlink > 0 and inode.directory is None:
+            inode.attributes = attributes._replace(nlink=attributes.nlink - 1)
+        self.touched(inode)
+        if not inode.linked:
+            self._release_if_unused(inode)
+
+    # -- the kernel's references ----------------------------------------------
+
+    def pin(self, inode: Inode) -> None:
+        """The kernel is told of ``inode`` once more."""
+        if inode.lookups == 0:
+            self._by_number[inode.number] = inode
+        inode.lookups += 1
+
+    def forget(self, number: int, count: int) -> None:
+        """The kernel drops ``count`` references. Never raises."""
+        inode = self._by_number.get(number)
+        if inode is None or inode is self.root:
+            return
+        inode.lookups = max(0, inode.lookups - count)
+        if inode.lookups == 0:
+            del self._by_number[number]
+            parent = inode.parent
+            if inode.linked and parent is not None and parent.number not in self._listings:
+                self._drop_unused_child(inode)
+            self._release_if_unused(inode)
+
+    def handle_closed(self, inode: Inode) -> None:
+        """A handle on ``inode`` went; free its content where nothing else needs it."""
+        self._release_if_unused(inode)
+
+    def listing_unused(self, inode: Inode) -> None:
+        """No handle reads the directory any more: a listing too large to keep is let go."""
+        if inode.number not in self._listings:
+            self._listing_evicted(inode)
+
+    def _release_if_unused(self, inode: Inode) -> None:
+        content = inode.content
+        if content is None or inode.lookups or inode.handles or content.dirty:
+            return
+        content.forget()
+        inode.content = None
+
+    def _drop_unused_child(self, inode: Inode) -> None:
+        if inode.lookups or inode.handles or inode.aliases or inode.given_target is not None:
+            return
+        if inode.directory is not None and (inode.directory.children or inode.directory.open_handles):
+            return
+        parent = inode.parent
+        if parent is None or parent.directory is None:
+            return
+        if parent.directory.children.get(inode.name) is inode:
+            del parent.directory.children[inode.name]
+            parent.directory.subdirectories = None
+            parent.directory.complete_until = parent.directory.absent_until = 0.0
+        self._listings.pop(inode.number, None)
+
+    def _listing_evicted(self, inode: Inode) -> None:
+        directory = inode.directory
+        assert directory is not None
+        for child in list(directory.children.values()):
+            if child.lookups == 0:
+                self._drop_unused_child(child)
