@@ -61,6 +61,7 @@ class File:
     """
 
     __slots__ = (
+        "_bulk",
         "_drained",
         "_epoch",
         "_handles",
@@ -110,6 +111,7 @@ class File:
         """None until OPEN's attributes are known."""
         self.current_path = current_path
         self._pool = pool
+        self._bulk = pool.bulk
         self._handles = [Handle(connection, identifier)]
         self._last_path = path
         self._requested = 0
@@ -346,12 +348,12 @@ class File:
         self.used = True
         self._requested += length
         if self._requested > BULK_BYTES and not (self.closed or OpenFlags.APPEND in self.flags):
-            pool = self._pool
-            pool.demand_bulk()
-            if self._epoch != pool.epoch and not self._striping:
-                self._epoch = pool.epoch
+            bulk = self._bulk
+            bulk.demand()
+            if self._epoch != bulk.epoch and not self._striping:
+                self._epoch = bulk.epoch
                 self._striping = True
-                pool.spawn(self._stripe)
+                self._pool.spawn(self._stripe)
 
     async def _stripe(self) -> None:
         """Open this file on the bulk connections it is not yet open on."""
@@ -395,7 +397,7 @@ class File:
 
     async def _open_candidates(self, path: bytes) -> list[Handle]:
         taken = {handle.connection for handle in self._handles}
-        connections = [one for one in self._pool.bulk if one.live and one not in taken]
+        connections = [one for one in self._bulk.connections if one.live and one not in taken]
         pflags = protocol_flags(self.flags & (OpenFlags.READ | OpenFlags.WRITE))
         slots = [(one, one.session.start_open(path, pflags, None)) for one in connections]
         candidates = []

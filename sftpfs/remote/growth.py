@@ -1,4 +1,4 @@
-"""Whether a further bulk connection would help. Owned by the pool; keeps what it measured.
+"""Whether a further bulk connection would help. Owned by ``remote.bulk``; keeps what it measured.
 
 Two things limit one connection. Over a distance it is the server's window, which a
 further connection doubles. Nearby it is the processors at both ends, and a further

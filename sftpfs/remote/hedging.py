@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StalledError
+from sftpfs.remote.bulk import Bulk
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.stalls import FLOOR, Stalls
 from sftpfs.remote.transfer import OfFile
@@ -36,8 +37,9 @@ class Connections(Protocol):
     def beside(self, connection: Connection) -> Connection | None:
         """Another connection, alive and not stalled."""
 
-    def demand_spare(self) -> None:
-        """Open another connection, if that is permitted."""
+    @property
+    def bulk(self) -> Bulk:
+        """Who opens another connection, if that is permitted."""
 
 
 class Hedging:
@@ -75,7 +77,7 @@ class Hedging:
             logger.info("connection %d has been silent for %.1f s", connection.session.generation, quiet)
         target = self._connections.beside(connection)
         if target is None:
-            self._connections.demand_spare()
+            self._connections.bulk.demand_spare()
             return
         for request in requests:
             if request.changes:

@@ -1,12 +1,9 @@
 """The connections of one mount: one for metadata and small requests, others for bulk.
 
-Owns which sessions exist, when they are made again and when more are opened.
-``remote.server`` asks it for the metadata connection, ``remote.file`` for the bulk
-ones. A request never waits for a bulk connection, and for the metadata connection
-no longer than the deadline.
+Owns which sessions exist, and the metadata connection, for which a request waits no longer
+than the deadline. ``remote.server`` asks it for that one; ``remote.bulk`` has the others.
 
-INVARIANT: at most one task (``remote.reconnect``) brings the metadata connection back;
-``_growing`` tasks are making bulk connections.
+INVARIANT: at most one task (``remote.reconnect``) brings the metadata connection back.
 """
 
 from __future__ import annotations
@@ -15,18 +12,17 @@ import errno
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from functools import partial
 from time import monotonic
 from typing import Any
 
 import trio
 
 from sftpfs.config import PoolConfig
-from sftpfs.errors import Failure, MountError, SessionLostError
+from sftpfs.errors import MountError, SessionLostError
 from sftpfs.latency import Histogram
 from sftpfs.remote.api import AWAY_AFTER
+from sftpfs.remote.bulk import Bulk
 from sftpfs.remote.connection import Connection, Role, open_connection
-from sftpfs.remote.growth import Growth
 from sftpfs.remote.hedging import Hedging
 from sftpfs.remote.reconnect import Reconnection
 from sftpfs.remote.sizes import RequestSizes
@@ -36,20 +32,6 @@ from sftpfs.transport.api import Connector, Transport
 from sftpfs.types import ServerCapabilities
 
 logger = logging.getLogger(__name__)
-
-BULK_BYTES_PER_CONNECTION = 1 << 20
-"""Outstanding bytes each bulk connection should have before another is opened: less
-would not fill a connection, as sshd's window alone is 2 MiB."""
-
-FAR = 0.005
-"""Seconds of round trip from which content travels beside metadata from the first byte."""
-
-FAR_CHANNELS = 3
-"""Channels of the first bulk connection over a distance, each with a window of its own: 300 MB/s
-at 20 ms from the first byte, without waiting for further logins. A process at the server each."""
-
-LONGEST_BULK_BACK_OFF = 60.0
-"""Seconds between attempts to open a bulk connection; nobody waits for one."""
 
 REUSE_PAUSES = (0.1, 0.4, 0.0)
 """Seconds after each refusal of a channel on a transport that outlived its session: a server that
@@ -67,10 +49,8 @@ class Pool:
 
     def __init__(self, connector: Connector, config: PoolConfig, nursery: trio.Nursery) -> None:
         self.config = config
-        self.bulk: list[Connection] = []
-        """Live bulk sessions. Changes only together with ``epoch``."""
-        self.epoch = 0
-        """Counts the changes of ``bulk``, so that files notice them cheaply."""
+        self.closed = False
+        """No connection is made any more: the file system is being unmounted."""
         self.capabilities = ServerCapabilities()
         self.read_sizes = RequestSizes()
         self.write_sizes = RequestSizes()
@@ -79,27 +59,16 @@ class Pool:
         self._connections: list[Connection] = []
         self._past = SessionStatistics()  # what connections counted that have ended
         self._metadata: Connection | None = None
-        self._closed = False
         self._generation = 0
         self._scopes: set[trio.CancelScope] = set()
         self._reconnection = Reconnection(config, self._attempt, self.spawn, self._install_metadata)
         self._hedging = Hedging(self, Stalls(self._latencies))
-        # growth
-        self._growth = Growth()
-        self._growing = 0
-        self._channels_only = connector.single
-        self._refused = False
-        self._bulk_failures = 0
-        self._grow_after = 0.0
+        self.bulk = Bulk(self, single=connector.single)
 
     async def start(self, interactive: bool) -> None:
-        """Make the first connection. Raises MountError. ``interactive``: a person may be asked.
-
-        Far from the server the first bulk connection follows at once, for it takes many round trips.
-        """
-        self._install_metadata(await self._connect(Role.METADATA, interactive))
-        if FAR <= self.round_trip < math.inf:
-            self.demand_bulk(most=1)
+        """Make the first connection. Raises MountError. ``interactive``: a person may be asked."""
+        self._install_metadata(await self.connect(Role.METADATA, interactive))
+        self.bulk.begin()
 
     def metadata_nowait(self) -> Connection | None:
         """The metadata connection if it is alive."""
@@ -115,7 +84,7 @@ class Pool:
         connection = self.metadata_nowait()
         if connection is not None:
             return connection
-        if self._closed:
+        if self.closed:
             raise SessionLostError("the file system is being unmounted")
         return await self._reconnection.wait(until)
 
@@ -124,11 +93,16 @@ class Pool:
         """As ``Remote.away``. Attempts go on for as long as this is asked."""
         connection = self.metadata_nowait()
         if connection is None:
-            return not self._closed and self._reconnection.away()
+            return not self.closed and self._reconnection.away()
         if connection.session.silent_for() < AWAY_AFTER:
             return False
         heard = max(one.session.last_reply for one in self._connections if one.live)
         return monotonic() - heard >= AWAY_AFTER
+
+    @property
+    def shared(self) -> Transport | None:
+        """The transport metadata goes over."""
+        return self._metadata.transport if self._metadata is not None else None
 
     def looking(self) -> Connection | None:
         """The connection for what only looks: as ``metadata_nowait``, another while that is stalled."""
@@ -142,55 +116,11 @@ class Pool:
         there is one, the one with the fewest bytes outstanding; None where there is none."""
         others = [
             one
-            for one in (self._metadata, *self.bulk)
+            for one in (self._metadata, *self.bulk.connections)
             if one is not None and one is not connection and one.live and not one.stalled
         ]
         transport = connection.transport
         return min(others, key=lambda one: (one.transport is transport, one.outstanding), default=None)
-
-    def demand_spare(self) -> None:
-        """Nothing but stalled connections: open another, if there may be one more."""
-        if self._growing or self._refused or self._closed:
-            return
-        count = sum(1 for one in self.bulk if not one.further)
-        if count < self.config.max_connections - 1 and trio.current_time() >= self._grow_after:
-            self._growing = 1
-            self.spawn(self._grow)
-
-    def least_busy(self) -> Connection | None:
-        """The bulk connection with the fewest bytes outstanding, the metadata connection where
-        there is none, None where that is dead. One is opened for those who ask for this."""
-        self.demand_bulk(most=1)
-        best = None
-        for connection in self.bulk:
-            if not connection.live or connection.stalled:
-                continue
-            if best is None or connection.outstanding < best.outstanding:
-                best = connection
-        return best or self.looking()
-
-    def demand_bulk(self, most: int | None = None) -> None:
-        """A bulk request is about to be sent: open further bulk connections if those there are busy,
-        as many together as the distance asks for, up to ``most`` (None: what is configured)."""
-        count = sum(1 for one in self.bulk if not one.further)
-        limit = self.config.max_connections - 1
-        limit = limit if most is None else min(limit, most)
-        if self._growing or self._refused or self._closed or count >= limit:
-            return
-        if count and sum(one.outstanding for one in self.bulk) < BULK_BYTES_PER_CONNECTION * len(self.bulk):
-            return
-        now, round_trip = trio.current_time(), self.round_trip
-        if now >= self._grow_after and self._growth.wanted(now, count, self._moved, round_trip):
-            # One alone first: whether the server lets us in once more is not known before.
-            self._growing = max(self._growth.needed(round_trip, limit) - count, 1) if count else 1
-            for _ in range(self._growing):
-                self.spawn(self._grow)
-
-    @property
-    def _moved(self) -> int:
-        """Bytes that went over the bulk connections there are."""
-        counted = [one.session.statistics for one in self.bulk]
-        return sum(one.bytes_sent + one.bytes_received for one in counted)
 
     @property
     def round_trip(self) -> float:
@@ -210,19 +140,14 @@ class Pool:
         """Live connections."""
         return len(self._connections)
 
-    @property
-    def closed(self) -> bool:
-        """No connection is made any more: the file system is being unmounted."""
-        return self._closed
-
     def spawn(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` in the background until it ends or the pool closes; it must not raise."""
-        if not self._closed:
+        if not self.closed:
             self._nursery.start_soon(self._background, work)
 
     async def aclose(self) -> None:
         """End every session and transport, and wait for them a moment. Not the connector."""
-        self._closed = True
+        self.closed = True
         for scope in self._scopes:
             scope.cancel()
         self._reconnection.end()
@@ -255,7 +180,7 @@ class Pool:
             "maximum": self.config.max_connections,
             "reconnects": self._reconnection.count,
             "lost_for": self._reconnection.lost_for,
-            "further_connections_refused": self._refused,
+            "further_connections_refused": self.bulk.refused,
             "read_size": self.read_sizes.limit,
             "write_size": self.write_sizes.limit,
             "stalls": self._hedging.stalls.statistics(),
@@ -265,7 +190,7 @@ class Pool:
 
     async def _background(self, work: Callable[[], Awaitable[None]]) -> None:
         with trio.CancelScope() as scope:
-            if self._closed:
+            if self.closed:
                 return
             self._scopes.add(scope)
             try:
@@ -273,18 +198,20 @@ class Pool:
             finally:
                 self._scopes.discard(scope)
 
-    async def _connect(self, role: Role, interactive: bool) -> Connection:
+    async def connect(self, role: Role, interactive: bool) -> Connection:
+        """A session on a transport of its own. Raises MountError, OSError where it is lost at once."""
         transport = await self._connector.connect(interactive=interactive)
         try:
-            return await self._open_on(transport, role)
+            return await self.open_on(transport, role)
         except BaseException:
             transport.close()
             raise
 
-    async def _open_on(self, transport: Transport, role: Role) -> Connection:
+    async def open_on(self, transport: Transport, role: Role) -> Connection:
+        """A session on a further channel of ``transport``. Raises as ``connect``."""
         self._generation += 1
         connection = await open_connection(transport, role, self._generation, self.config)
-        if self._closed:
+        if self.closed:
             connection.session.close("the file system is being unmounted")
             raise SessionLostError("the file system is being unmounted")
         connection.session.watch = self._hedging.watcher(connection)
@@ -305,16 +232,13 @@ class Pool:
         self._connections.remove(connection)
         self._past.add(connection.session.statistics)
         connection.ended.set()
-        if connection in self.bulk:
-            self.bulk.remove(connection)
-            self.epoch += 1
-            self._put_off_growth()
+        self.bulk.ended(connection)
         transport = connection.transport
         shared = any(one.transport is transport for one in self._connections)
         # A transport that outlived its metadata session is kept for one more channel.
-        if not shared and (self._closed or connection is not self._metadata):
+        if not shared and (self.closed or connection is not self._metadata):
             transport.close()
-        if not self._closed:
+        if not self.closed:
             self._lost(connection)
 
     def _lost(self, connection: Connection) -> None:
@@ -345,7 +269,7 @@ class Pool:
             connection = await self._reuse(old)
             if connection is not None:
                 return connection
-        return await self._connect(Role.METADATA, interactive=False)
+        return await self.connect(Role.METADATA, interactive=False)
 
     async def _reuse(self, old: Connection) -> Connection | None:
         """A channel on ``old``'s transport; spares a server that wants a code from asking for it."""
@@ -354,7 +278,7 @@ class Pool:
         if not transport.closed.is_set() and not (error is not None and error.errno == errno.ETIMEDOUT):
             for pause in REUSE_PAUSES:
                 try:
-                    return await self._open_on(transport, Role.METADATA)
+                    return await self.open_on(transport, Role.METADATA)
                 except (MountError, OSError):
                     if transport.closed.is_set():
                         break
@@ -362,65 +286,3 @@ class Pool:
         if not any(one.transport is transport and one.live for one in self._connections):
             transport.close()
         return None
-
-    # bulk connections
-
-    def _put_off_growth(self) -> None:
-        self._bulk_failures = min(self._bulk_failures + 1, 10)
-        self._grow_after = trio.current_time() + min(2.0 ** (self._bulk_failures - 1), LONGEST_BULK_BACK_OFF)
-
-    async def _grow(self) -> None:
-        """Open one bulk connection, or learn that there can be none."""
-        try:
-            connection = await self._open_bulk()
-        finally:
-            self._growing -= 1
-        if connection is None or not connection.live:
-            self._put_off_growth()
-            return
-        self._bulk_failures = 0
-        first = not self.bulk
-        self._admit(connection)
-        if first and FAR <= self.round_trip < math.inf and connection.transport is not self._shared:
-            for _ in range(FAR_CHANNELS - 1):
-                self.spawn(partial(self._widen, connection.transport))
-
-    def _admit(self, connection: Connection) -> None:
-        self.bulk.append(connection)
-        self.epoch += 1
-
-    async def _widen(self, transport: Transport) -> None:
-        """One more channel on a bulk connection; where the server refuses it goes on without."""
-        try:
-            connection = await self._open_on(transport, Role.BULK)
-        except (MountError, OSError) as failure:
-            logger.info("no further channel: %s", failure)
-            return
-        connection.further = True
-        self._admit(connection)
-
-    @property
-    def _shared(self) -> Transport | None:
-        """The transport metadata goes over."""
-        return self._metadata.transport if self._metadata is not None else None
-
-    async def _open_bulk(self) -> Connection | None:
-        if not self._channels_only:
-            try:
-                return await self._connect(Role.BULK, interactive=False)
-            except MountError as failure:
-                if failure.failure is Failure.AUTHENTICATION:
-                    self._channels_only = True
-                logger.info("a further connection failed: %s", failure)
-            except OSError as failure:
-                logger.info("a further connection failed: %s", failure)
-        first = self.metadata_nowait()
-        if first is None:
-            return None
-        try:
-            return await self._open_on(first.transport, Role.BULK)
-        except (MountError, OSError) as failure:
-            if self._channels_only and first.live:
-                self._refused = True
-                logger.info("one connection has to do: %s", failure)
-            return None

@@ -245,7 +245,7 @@ class Server:
             return await repeat(
                 self._pool,
                 lambda connection: fetch_whole(connection.session, path, size, self._pool.read_sizes.limit),
-                self._pool.least_busy(),
+                self._pool.bulk.least_busy(),
             )
         finally:
             self._open_files.room.unsettled -= 1

@@ -15,9 +15,10 @@ import pytest
 from sftpfs.errors import Failure, IncompleteWriteError, SessionLostError
 from sftpfs.remote import growth
 from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.bulk import FAR_CHANNELS
 from sftpfs.remote.connection import FAR_BYTES
 from sftpfs.remote.file import File
-from sftpfs.remote.pool import FAR_CHANNELS, Pool
+from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.types import AttributeChange
 from tests.component.sftp_servers import ServerConnector, encoded, run, serving, until
@@ -53,7 +54,7 @@ async def striped(server: Server, pool: Pool, path: Path, flags: OpenFlags, coun
         slots = [file.start_read(at * MIB, MIB) for at in range(6)]
         for slot in slots:
             await slot.wait()
-        await until(lambda: not (pool._growing or file._striping))
+        await until(lambda: not (pool.bulk._growing or file._striping))
     return file
 
 
@@ -85,7 +86,7 @@ def test_far_away_the_first_bulk_connection_has_several_channels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: bool
 ) -> None:
     """Where the server refuses them, the one there is has to do."""
-    monkeypatch.setattr("sftpfs.remote.pool.FAR", 0.0)
+    monkeypatch.setattr("sftpfs.remote.bulk.FAR", 0.0)
     path, data = tmp_path / "big", content(12 * MIB)
     connector = ServerConnector()
     connector.refuse_channels = not channels
@@ -93,14 +94,14 @@ def test_far_away_the_first_bulk_connection_has_several_channels(
     async def test() -> None:
         async with serving(connector, max_connections=2) as (server, pool):
             wanted = FAR_CHANNELS if channels else 1
-            await until(lambda: len(pool.bulk) == wanted)
-            assert connector.attempts == 2 and len({one.transport for one in pool.bulk}) == 1
+            await until(lambda: len(pool.bulk.connections) == wanted)
+            assert connector.attempts == 2 and len({one.transport for one in pool.bulk.connections}) == 1
             file = await opened(server, path, CREATE | OpenFlags.TRUNCATE)
             await file.start_write(0, data[: 2 * MIB]).wait()
             await until(lambda: len(file._handles) == 1 + wanted)
             for slot in [file.start_write(at, data[at : at + MIB]) for at in range(2 * MIB, len(data), MIB)]:
                 await slot.wait()
-            written = [one.session.statistics.requests.get("write", 0) for one in pool.bulk]
+            written = [one.session.statistics.requests.get("write", 0) for one in pool.bulk.connections]
             assert all(written), written
             file.close()
             assert path.read_bytes() == data
@@ -122,7 +123,7 @@ def test_file_is_written_through_several_sessions(tmp_path: Path) -> None:
             for at in range(0, len(data), MIB):
                 slots.append(file.start_write(at, memoryview(data)[at : at + MIB]))
                 if len(slots) % 4 == 0:  # enough under way for one more connection to be wanted
-                    await until(lambda: not (pool._growing or file._striping))
+                    await until(lambda: not (pool.bulk._growing or file._striping))
             for slot in slots:
                 await slot.wait()
             for one in pool._connections:
@@ -255,7 +256,7 @@ def test_another_file_at_the_path_is_not_taken_for_a_stripe(tmp_path: Path) -> N
             for _ in range(2):
                 slots = [file.start_read(at, MIB) for at in range(0, len(data), MIB)]
                 assert b"".join([bytes(await slot.wait()) for slot in slots]) == data
-                await until(lambda: pool.bulk and not (pool._growing or file._striping))
+                await until(lambda: pool.bulk.connections and not (pool.bulk._growing or file._striping))
             assert file.ordered
             file.close()
 
@@ -272,8 +273,8 @@ def test_renamed_file_is_not_opened_by_its_old_path(tmp_path: Path) -> None:
             file, _ = await server.open(encoded(path), OpenFlags.READ, 0, lambda: None)
             for _ in range(2):
                 assert await file.start_read(0, len(data)).wait() == data
-                await until(lambda: pool.bulk)
-            opens = pool.bulk[0].session.statistics.requests.get("open", 0)
+                await until(lambda: pool.bulk.connections)
+            opens = pool.bulk.connections[0].session.statistics.requests.get("open", 0)
             assert (opens, file.ordered) == (0, True)
             file.close()
 
@@ -343,7 +344,7 @@ def test_one_is_enough_where_channels_are_refused(tmp_path: Path, single: bool) 
             file = await opened(server, path, OpenFlags.READ)
             for _ in range(3):
                 assert await file.start_read(0, len(data)).wait() == data
-                await until(lambda: pool._refused)
+                await until(lambda: pool.bulk.refused)
             assert pool.statistics()["further_connections_refused"]
             assert len(connector.processes) == 1
             assert connector.attempts == (1 if single else 2)
@@ -362,7 +363,7 @@ def test_writes_beyond_what_a_connection_carries_wait_for_room(tmp_path: Path) -
             file = await opened(server, path, OpenFlags.WRITE)
             slots = [file.start_write(at, data[at : at + MIB]) for at in range(0, len(data), MIB)]
             assert isinstance(file, File) and file.backlog and not file.ordered
-            connections = [pool.metadata_nowait(), *pool.bulk]
+            connections = [pool.metadata_nowait(), *pool.bulk.connections]
             assert all(one is None or one.outstanding <= FAR_BYTES + MIB for one in connections)
             for slot in slots:
                 await slot.wait()

@@ -104,8 +104,8 @@ def test_only_so_many_are_under_way_twice(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with stalling(connector, max_connections=2) as (server, pool):
-            pool.demand_spare()
-            await until(lambda: pool.bulk)
+            pool.bulk.demand_spare()
+            await until(lambda: pool.bulk.connections)
             stop(connector)
             connector.processes[1].send_signal(signal.SIGSTOP)
             async with trio.open_nursery() as nursery:
@@ -144,7 +144,7 @@ def test_what_is_sent_behind_a_change_waits_with_it(tmp_path: Path) -> None:
                 nursery.start_soon(make)
                 first = pool.metadata_nowait()
                 assert first is not None
-                await until(lambda: first.stalled and pool.bulk)
+                await until(lambda: first.stalled and pool.bulk.connections)
                 assert (await server.lstat(name)).size == 7, "others look elsewhere"
                 assert not (write.done or size.done or made.is_set())
                 connector.processes[0].send_signal(signal.SIGCONT)
