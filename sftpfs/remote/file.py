@@ -1,12 +1,9 @@
-"""One open file on the server: a handle on the metadata connection, and stripes for bulk.
+"""One open file on the server: a handle on the metadata connection, and others for bulk.
 
 Owns the handles and which of them a request takes; ``remote.reads`` and ``remote.writes``
 carry the single read or write through. Used by ``data`` as ``remote.api.RemoteFile``.
 
-A *stripe* is a further handle of the same file on a bulk connection. It is opened by
-path, in the background, and accepted only once FSTAT of it and of the first handle
-agree, so that a file that took over the path meanwhile is never mistaken for this one.
-
+The further handles come from ``remote.stripes``, once the file is bulk.
 Where every connection the file was open on is lost, requests wait until it is open again
 (``remote.reopening``).
 """
@@ -16,7 +13,6 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import TypeVar
 
 from sftpfs.aio import Slot
@@ -24,13 +20,12 @@ from sftpfs.errors import Status, StatusError, error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.call import Call
 from sftpfs.remote.connection import Connection, Handle
-from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.reads import Read
 from sftpfs.remote.reopening import OpenFiles, Reopening
+from sftpfs.remote.stripes import Stripes
 from sftpfs.remote.transfer import Repeatable
 from sftpfs.remote.version import KnownVersion
-from sftpfs.remote.waiting import opened
 from sftpfs.remote.writes import Write, WritePiece, fail_explained
 from sftpfs.types import AttributeChange, Attributes, Buffer
 
@@ -39,9 +34,6 @@ T = TypeVar("T")
 BULK_BYTES = 1 << 20
 """A file becomes bulk once this much of it was asked for: what most files are smaller
 than, and about what one connection carries in one round trip."""
-
-COMPARISONS = 3
-"""FSTAT pairs tried for a stripe: the file may change between two, by us or by others."""
 
 FSYNC = "fsync@openssh.com"
 
@@ -67,10 +59,9 @@ class File:
         "_handles",
         "_last_path",
         "_open_files",
-        "_pool",
         "_reopening",
         "_requested",
-        "_striping",
+        "_stripes",
         "backlog",
         "closed",
         "current_path",
@@ -110,16 +101,15 @@ class File:
         self.version: KnownVersion | None = None
         """None until OPEN's attributes are known."""
         self.current_path = current_path
-        self._pool = pool
         self._bulk = pool.bulk
         self._handles = [Handle(connection, identifier)]
         self._last_path = path
         self._requested = 0
         self._epoch = 0
-        self._striping = False
         self._drained: Slot[None] | None = None
         self._open_files = open_files
         self._reopening = Reopening(self, pool, open_files)
+        self._stripes = Stripes(self, pool, self._reopening)
         open_files.files[self] = None
 
     @property
@@ -203,6 +193,15 @@ class File:
 
         return self._call(start, done)
 
+    def _account(self, length: int) -> None:
+        self.used = True
+        self._requested += length
+        if self._requested > BULK_BYTES and not (self.closed or OpenFlags.APPEND in self.flags):
+            bulk = self._bulk
+            bulk.demand()
+            if self._epoch != bulk.epoch and self._stripes.begin():
+                self._epoch = bulk.epoch
+
     def _call(
         self, start: Callable[[Handle], Slot[T]], done: Callable[[Slot[T], Slot[T]], None] | None = None
     ) -> Slot[T]:
@@ -215,7 +214,7 @@ class File:
         """As ``RemoteFile.close``. Writes kept back are sent before."""
         if self.closed:
             return
-        self._release_held()
+        self.release_held()
         while self.backlog and (handle := self.choose()) is not None:
             self.backlog.popleft().send_on(handle)
         self.closed = True
@@ -281,14 +280,12 @@ class File:
             apart = one.transport is not transport or target.transport is transport
             if one is not connection and one.live and not one.stalled and apart:
                 return handle
-        if not self._striping:
-            self._striping = True
-            self._pool.spawn(partial(self._open_beside, target))
+        self._stripes.begin_beside(target)
         return None
 
     def can_let_go(self, connection: Connection) -> bool:
         """As ``HandleOwner.can_let_go``. Not while it is opened, here or elsewhere, or compared."""
-        if self.version is None or self._striping or self.held is not None or self.current_path() is None:
+        if self.version is None or self._stripes.busy or self.held is not None or self.current_path() is None:
             return False
         return any(handle.connection is connection for handle in self._handles)
 
@@ -342,108 +339,26 @@ class File:
             drained, self._drained = self._drained, None
             drained.set(None)
 
-    # stripes
+    # what remote.stripes asks for
 
-    def _account(self, length: int) -> None:
-        self.used = True
-        self._requested += length
-        if self._requested > BULK_BYTES and not (self.closed or OpenFlags.APPEND in self.flags):
-            bulk = self._bulk
-            bulk.demand()
-            if self._epoch != bulk.epoch and not self._striping:
-                self._epoch = bulk.epoch
-                self._striping = True
-                self._pool.spawn(self._stripe)
+    @property
+    def connections(self) -> set[Connection]:
+        """Where the file is open."""
+        return {handle.connection for handle in self._handles}
 
-    async def _stripe(self) -> None:
-        """Open this file on the bulk connections it is not yet open on."""
-        candidates: list[Handle] = []
-        try:
-            path = self.current_path()
-            if path is None:
-                return
-            candidates = await self._open_candidates(path)
-            if candidates and OpenFlags.WRITE in self.flags:
-                await self._hold_writes()
-            accepted = await self._compare(path, candidates) if candidates else []
-            if not self.closed:
-                self._handles.extend(accepted)
-                candidates = [handle for handle in candidates if handle not in accepted]
-        except OSError:
-            pass  # a session was lost on the way: the file goes on without
-        finally:
-            self._striping = False
-            self._release_held()
-            for handle in candidates:
-                if handle.connection.live:
-                    handle.session.start_close(handle.identifier)
+    def join(self, stripes: list[Handle]) -> None:
+        """Further handles of this file."""
+        self._handles.extend(stripes)
 
-    async def _open_beside(self, target: Connection) -> None:
-        """Open this file on ``target`` as well, as one opens it after a loss: the first handle cannot be
-        asked what it is of."""
-        try:
-            path = self.current_path()
-            found = await self._reopening.open_same(target, path) if path is not None else None
-            if found is None:
-                return
-            if self.closed or self.current_path() != path or self._open_files.renames:
-                target.session.start_close(found[0].identifier)
-            else:
-                self._handles.append(found[0])
-        except OSError:
-            pass  # refused or lost: the requests wait on for what they are waiting for
-        finally:
-            self._striping = False
-
-    async def _open_candidates(self, path: bytes) -> list[Handle]:
-        taken = {handle.connection for handle in self._handles}
-        connections = [one for one in self._bulk.connections if one.live and one not in taken]
-        pflags = protocol_flags(self.flags & (OpenFlags.READ | OpenFlags.WRITE))
-        slots = [(one, one.session.start_open(path, pflags, None)) for one in connections]
-        candidates = []
-        for connection, slot in slots:
-            try:
-                candidates.append(Handle(connection, await opened(connection.session, slot)))
-            except OSError:
-                continue
-        return candidates
-
-    async def _hold_writes(self) -> None:
+    async def hold_writes(self) -> None:
         """Keep writes back, and wait for those under way: their size and time would blur the comparison."""
         self.held = deque()
         if self.writes_under_way:
             self._drained = Slot()
             await self._drained.wait()
 
-    async def _compare(self, path: bytes, candidates: list[Handle]) -> list[Handle]:
-        """Those of ``candidates`` that are this file, as far as SFTP can tell."""
-        alike: list[Handle] = []
-        for _ in range(COMPARISONS):
-            if self.closed:
-                return []
-            ours = self.start_fstat()
-            theirs = [one.session.start_fstat(one.identifier) for one in candidates]
-            reference = await ours.wait()
-            pairs = zip(candidates, theirs, strict=True)
-            alike = [handle for handle, slot in pairs if same_file(reference, await slot.wait())]
-            if self.current_path() != path:
-                return []
-            if len(alike) == len(candidates):
-                break
-        return alike
-
-    def _release_held(self) -> None:
+    def release_held(self) -> None:
+        """Send what was kept back."""
         held, self.held = self.held, None
         self.backlog.extend(held or ())
         self.send_backlog()
-
-
-def same_file(one: Attributes, other: Attributes) -> bool:
-    """Whether two FSTATs can be of one file; the time of access may differ."""
-    return (one.mode, one.size, one.uid, one.gid, one.mtime) == (
-        other.mode,
-        other.size,
-        other.uid,
-        other.gid,
-        other.mtime,
-    )

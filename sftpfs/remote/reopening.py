@@ -137,6 +137,11 @@ class Reopening:
                 self._running = True
                 self._pool.spawn(self._run)
 
+    @property
+    def renaming(self) -> bool:
+        """The outcome of a rename of ours is open: no path can be trusted."""
+        return self._open_files.renames > 0
+
     def close(self) -> None:
         """The file is closed: nobody wants what waits."""
         self._give_up(error(errno.EBADF))

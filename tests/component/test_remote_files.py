@@ -54,7 +54,7 @@ async def striped(server: Server, pool: Pool, path: Path, flags: OpenFlags, coun
         slots = [file.start_read(at * MIB, MIB) for at in range(6)]
         for slot in slots:
             await slot.wait()
-        await until(lambda: not (pool.bulk._growing or file._striping))
+        await until(lambda: not (pool.bulk._growing or file._stripes.busy))
     return file
 
 
@@ -123,7 +123,7 @@ def test_file_is_written_through_several_sessions(tmp_path: Path) -> None:
             for at in range(0, len(data), MIB):
                 slots.append(file.start_write(at, memoryview(data)[at : at + MIB]))
                 if len(slots) % 4 == 0:  # enough under way for one more connection to be wanted
-                    await until(lambda: not (pool.bulk._growing or file._striping))
+                    await until(lambda: not (pool.bulk._growing or file._stripes.busy))
             for slot in slots:
                 await slot.wait()
             for one in pool._connections:
@@ -256,7 +256,7 @@ def test_another_file_at_the_path_is_not_taken_for_a_stripe(tmp_path: Path) -> N
             for _ in range(2):
                 slots = [file.start_read(at, MIB) for at in range(0, len(data), MIB)]
                 assert b"".join([bytes(await slot.wait()) for slot in slots]) == data
-                await until(lambda: pool.bulk.connections and not (pool.bulk._growing or file._striping))
+                await until(lambda: pool.bulk.connections and not (pool.bulk._growing or file._stripes.busy))
             assert file.ordered
             file.close()
 

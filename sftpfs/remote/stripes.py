@@ -1,0 +1,157 @@
+"""An open file on further connections: opened there, and accepted where it is the same file.
+
+Owned by ``remote.file``, one object a file. A *stripe* is a further handle of the same file on
+a bulk connection. It is opened by path, in the background, and accepted only once FSTAT of
+it and of the first handle agree, so that a file that took over the path meanwhile is never
+mistaken for this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from sftpfs.aio import Slot
+from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.connection import Connection, Handle
+from sftpfs.remote.flags import protocol_flags
+from sftpfs.remote.pool import Pool
+from sftpfs.remote.reopening import Reopening
+from sftpfs.remote.waiting import opened
+from sftpfs.types import Attributes
+
+COMPARISONS = 3
+"""FSTAT pairs tried for a stripe: the file may change between two, by us or by others."""
+
+
+class Striped(Protocol):
+    """What is needed of the open file."""
+
+    flags: OpenFlags
+    closed: bool
+    current_path: Callable[[], bytes | None]
+
+    @property
+    def connections(self) -> set[Connection]:
+        """Where it is open."""
+
+    def start_fstat(self) -> Slot[Attributes]:
+        """As ``RemoteFile.start_fstat``."""
+
+    async def hold_writes(self) -> None:
+        """Keep writes back, and wait for those under way."""
+
+    def release_held(self) -> None:
+        """Send what was kept back."""
+
+    def join(self, stripes: list[Handle]) -> None:
+        """Further handles of the file."""
+
+
+class Stripes:
+    """See the module."""
+
+    __slots__ = ("_file", "_pool", "_reopening", "busy")
+
+    def __init__(self, file: Striped, pool: Pool, reopening: Reopening) -> None:
+        self._file = file
+        self._pool = pool
+        self._reopening = reopening
+        self.busy = False
+        """The file is being opened elsewhere, or compared."""
+
+    def begin(self) -> bool:
+        """Open the file on the bulk connections it is not yet open on; False where that has to wait."""
+        if self.busy:
+            return False
+        self.busy = True
+        self._pool.spawn(self._stripe)
+        return True
+
+    def begin_beside(self, target: Connection) -> None:
+        """Open the file on ``target``, for what its own connection has not answered."""
+        if not self.busy:
+            self.busy = True
+            self._pool.spawn(partial(self._open_beside, target))
+
+    async def _stripe(self) -> None:
+        """Open this file on the bulk connections it is not yet open on."""
+        candidates: list[Handle] = []
+        try:
+            path = self._file.current_path()
+            if path is None:
+                return
+            candidates = await self._open_candidates(path)
+            if candidates and OpenFlags.WRITE in self._file.flags:
+                await self._file.hold_writes()
+            accepted = await self._compare(path, candidates) if candidates else []
+            if not self._file.closed:
+                self._file.join(accepted)
+                candidates = [handle for handle in candidates if handle not in accepted]
+        except OSError:
+            pass  # a session was lost on the way: the file goes on without
+        finally:
+            self.busy = False
+            self._file.release_held()
+            for handle in candidates:
+                if handle.connection.live:
+                    handle.session.start_close(handle.identifier)
+
+    async def _open_beside(self, target: Connection) -> None:
+        """Open this file on ``target`` as well, as one opens it after a loss: the first handle cannot be
+        asked what it is of."""
+        try:
+            path = self._file.current_path()
+            found = await self._reopening.open_same(target, path) if path is not None else None
+            if found is None:
+                return
+            if self._file.closed or self._file.current_path() != path or self._reopening.renaming:
+                target.session.start_close(found[0].identifier)
+            else:
+                self._file.join([found[0]])
+        except OSError:
+            pass  # refused or lost: the requests wait on for what they are waiting for
+        finally:
+            self.busy = False
+
+    async def _open_candidates(self, path: bytes) -> list[Handle]:
+        taken = self._file.connections
+        connections = [one for one in self._pool.bulk.connections if one.live and one not in taken]
+        pflags = protocol_flags(self._file.flags & (OpenFlags.READ | OpenFlags.WRITE))
+        slots = [(one, one.session.start_open(path, pflags, None)) for one in connections]
+        candidates = []
+        for connection, slot in slots:
+            try:
+                candidates.append(Handle(connection, await opened(connection.session, slot)))
+            except OSError:
+                continue
+        return candidates
+
+    async def _compare(self, path: bytes, candidates: list[Handle]) -> list[Handle]:
+        """Those of ``candidates`` that are this file, as far as SFTP can tell."""
+        alike: list[Handle] = []
+        for _ in range(COMPARISONS):
+            if self._file.closed:
+                return []
+            ours = self._file.start_fstat()
+            theirs = [one.session.start_fstat(one.identifier) for one in candidates]
+            reference = await ours.wait()
+            pairs = zip(candidates, theirs, strict=True)
+            alike = [handle for handle, slot in pairs if same_file(reference, await slot.wait())]
+            if self._file.current_path() != path:
+                return []
+            if len(alike) == len(candidates):
+                break
+        return alike
+
+
+def same_file(one: Attributes, other: Attributes) -> bool:
+    """Whether two FSTATs can be of one file; the time of access may differ."""
+    return (one.mode, one.size, one.uid, one.gid, one.mtime) == (
+        other.mode,
+        other.size,
+        other.uid,
+        other.gid,
+        other.mtime,
+    )
