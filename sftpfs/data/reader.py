@@ -12,60 +12,13 @@ import time
 from sftpfs.aio import Slot
 from sftpfs.data.chunks import CHUNK_BYTES, CHUNK_MASK, CHUNK_SHIFT
 from sftpfs.data.extents import DirtyExtents, covers, overlay
+from sftpfs.data.incoming import Fetch, Verification
 from sftpfs.data.state import ContentState, HandleState, MountContent
-from sftpfs.types import Attributes, Buffer
+from sftpfs.types import Buffer
 
 MAX_DOUBTS = 2
 """How often a read that ends before the known size is repeated with FSTAT: the file may be cut
 just between the two; a file that tells a size it does not have must not keep us for ever."""
-
-
-class Fetch:
-    """One chunk under way; ``slot`` gives its bytes.
-
-    ``stale``: a write or another version came in between; nobody may use the result.
-    """
-
-    __slots__ = ("ahead", "generation", "handle", "index", "length", "reader", "sent", "slot", "stale")
-
-    def __init__(
-        self,
-        reader: ContentReader,
-        handle: HandleState,
-        index: int,
-        length: int,
-        generation: int,
-        ahead: bool,
-    ) -> None:
-        self.reader = reader
-        self.handle = handle
-        self.index = index
-        self.length = length
-        self.generation = generation
-        self.ahead = ahead
-        self.stale = False
-        self.sent = time.monotonic()
-        self.slot: Slot[Buffer] = handle.remote.start_read(index << CHUNK_SHIFT, length)
-
-    def completed(self, _: Slot[Buffer]) -> None:
-        """Slot callback."""
-        self.reader.fetched(self)
-
-
-class Verification:
-    """FSTAT sent along with a fetch; ``checked`` is filled once its answer was taken in, never fails."""
-
-    __slots__ = ("checked", "epoch", "reader", "slot")
-
-    def __init__(self, reader: ContentReader, handle: HandleState, epoch: int) -> None:
-        self.reader = reader
-        self.epoch = epoch
-        self.checked: Slot[None] = Slot()
-        self.slot: Slot[Attributes] = handle.remote.start_fstat()
-
-    def completed(self, _: Slot[Attributes]) -> None:
-        """Slot callback."""
-        self.reader.verified(self)
 
 
 class ContentReader:
