@@ -20,14 +20,40 @@ import trio
 from sftpfs.aio import ByteStream, Slot
 from sftpfs.errors import Failure, MountError, ProtocolError, Status, StatusError
 from sftpfs.sftp import extensions, packets
-from sftpfs.sftp.packets import encode_string
-from sftpfs.sftp.replies import (
-    decode_attributes,
-    decode_handle,
-    decode_owner_lines,
-    decode_path,
-    printable,
+from sftpfs.sftp.kinds import (
+    CLOSE,
+    COPY_DATA,
+    EXPAND_PATH,
+    FSETSTAT,
+    FSTAT,
+    FSTATVFS,
+    FSYNC,
+    HARDLINK,
+    HOME_DIRECTORY,
+    LIMITS,
+    LSETSTAT,
+    LSTAT,
+    MKDIR,
+    OPEN,
+    OPENDIR,
+    OWNER_LINES,
+    POSIX_RENAME,
+    READ,
+    READDIR,
+    READLINK,
+    REALPATH,
+    REMOVE,
+    RENAME,
+    RMDIR,
+    SETSTAT,
+    STAT,
+    STATVFS,
+    SYMLINK,
+    USERS_GROUPS,
+    WRITE,
 )
+from sftpfs.sftp.packets import encode_string
+from sftpfs.sftp.replies import printable
 from sftpfs.sftp.request import Kind, Reach, Request
 from sftpfs.sftp.table import RequestTable
 from sftpfs.types import (
@@ -41,90 +67,6 @@ from sftpfs.types import (
 )
 
 T = TypeVar("T")
-
-_OPEN = Kind("open", packets.OPEN, packets.HANDLE, decode_handle, reach=Reach.OPENS)
-_CLOSE: Kind[None] = Kind("close", packets.CLOSE, packets.STATUS, reach=Reach.APART)
-_READ: Kind[Buffer | None] = Kind("read", packets.READ, packets.DATA, ends=True, reach=Reach.HANDLE)
-_WRITE: Kind[None] = Kind("write", packets.WRITE, packets.STATUS)
-_LSTAT = Kind("lstat", packets.LSTAT, packets.ATTRS, decode_attributes, reach=Reach.PATH)
-_FSTAT = Kind("fstat", packets.FSTAT, packets.ATTRS, decode_attributes, reach=Reach.HANDLE)
-_STAT = Kind("stat", packets.STAT, packets.ATTRS, decode_attributes, reach=Reach.PATH)
-_SETSTAT: Kind[None] = Kind("setstat", packets.SETSTAT, packets.STATUS)
-_FSETSTAT: Kind[None] = Kind("fsetstat", packets.FSETSTAT, packets.STATUS)
-_OPENDIR = Kind("opendir", packets.OPENDIR, packets.HANDLE, decode_handle, reach=Reach.OPENS)
-_READDIR: Kind[list[DirectoryEntry] | None] = Kind(
-    "readdir", packets.READDIR, packets.NAME, ends=True, reach=Reach.HANDLE
-)
-_OWNER_LINES = Kind("readdir", packets.READDIR, packets.NAME, decode_owner_lines)
-_REMOVE: Kind[None] = Kind("remove", packets.REMOVE, packets.STATUS)
-_MKDIR: Kind[None] = Kind("mkdir", packets.MKDIR, packets.STATUS)
-_RMDIR: Kind[None] = Kind("rmdir", packets.RMDIR, packets.STATUS)
-_REALPATH = Kind("realpath", packets.REALPATH, packets.NAME, decode_path, reach=Reach.PATH)
-_RENAME: Kind[None] = Kind("rename", packets.RENAME, packets.STATUS)
-_READLINK = Kind("readlink", packets.READLINK, packets.NAME, decode_path, reach=Reach.PATH)
-_SYMLINK: Kind[None] = Kind("symlink", packets.SYMLINK, packets.STATUS)
-
-_NAMES = tuple[list[bytes], list[bytes]]
-
-
-def _extension_status(name: str, extension: str, reach: Reach = Reach.CHANGES) -> Kind[None]:
-    """A kind of extended request answered by a status alone."""
-    return Kind(name, packets.EXTENDED, packets.STATUS, extension=extension, reach=reach)
-
-
-_POSIX_RENAME = _extension_status("posix_rename", extensions.POSIX_RENAME)
-_HARDLINK = _extension_status("hardlink", extensions.HARDLINK)
-_FSYNC = _extension_status("fsync", extensions.FSYNC, Reach.APART)
-_LSETSTAT = _extension_status("lsetstat", extensions.LSETSTAT)
-_COPY_DATA = _extension_status("copy_data", extensions.COPY_DATA)
-_STATVFS = Kind(
-    "statvfs",
-    packets.EXTENDED,
-    packets.EXTENDED_REPLY,
-    extensions.decode_statvfs,
-    extension=extensions.STATVFS,
-    reach=Reach.PATH,
-)
-_FSTATVFS = Kind(
-    "fstatvfs",
-    packets.EXTENDED,
-    packets.EXTENDED_REPLY,
-    extensions.decode_statvfs,
-    extension=extensions.FSTATVFS,
-    reach=Reach.HANDLE,
-)
-_LIMITS = Kind(
-    "limits",
-    packets.EXTENDED,
-    packets.EXTENDED_REPLY,
-    extensions.decode_limits,
-    extension=extensions.LIMITS,
-    reach=Reach.APART,
-)
-_EXPAND_PATH = Kind(
-    "expand_path",
-    packets.EXTENDED,
-    packets.NAME,
-    decode_path,
-    extension=extensions.EXPAND_PATH,
-    reach=Reach.PATH,
-)
-_HOME_DIRECTORY = Kind(
-    "home_directory",
-    packets.EXTENDED,
-    packets.NAME,
-    decode_path,
-    extension=extensions.HOME_DIRECTORY,
-    reach=Reach.APART,
-)
-_USERS_GROUPS = Kind(
-    "users_groups_by_id",
-    packets.EXTENDED,
-    packets.EXTENDED_REPLY,
-    extensions.decode_names,
-    extension=extensions.USERS_GROUPS_BY_ID,
-    reach=Reach.APART,
-)
 
 
 class Session(RequestTable):
@@ -218,7 +160,7 @@ class Session(RequestTable):
 
     async def _receive_limits(self) -> Limits | None:
         """What limits@openssh.com tells, or None where the server will not say after all."""
-        slot = self._start_extended(_LIMITS, b"")
+        slot = self._start_extended(LIMITS, b"")
         await self._flush()
         while not slot.done:
             await trio.lowlevel.wait_readable(self._stream.read_fd)
@@ -259,24 +201,24 @@ class Session(RequestTable):
 
     def start_lstat(self, path: bytes) -> Slot[Attributes]:
         """LSTAT (§6.8): of the link itself where ``path`` is one. EIO where the server tells too little."""
-        return self._start_string(_LSTAT, path)
+        return self._start_string(LSTAT, path)
 
     def start_stat(self, path: bytes) -> Slot[Attributes]:
         """STAT (§6.8): links followed."""
-        return self._start_string(_STAT, path)
+        return self._start_string(STAT, path)
 
     def start_fstat(self, handle: bytes) -> Slot[Attributes]:
         """FSTAT (§6.8)."""
-        return self._start_string(_FSTAT, handle)
+        return self._start_string(FSTAT, handle)
 
     def start_open(self, path: bytes, pflags: int, mode: int | None = None) -> Slot[bytes]:
         """OPEN (§6.3) with ``packets.OPEN_*`` flags, to the handle; ``mode`` for a file it creates."""
         identifier = self._next_id()
-        return self._start(_OPEN, identifier, packets.encode_open(identifier, path, pflags, mode), pflags)
+        return self._start(OPEN, identifier, packets.encode_open(identifier, path, pflags, mode), pflags)
 
     def start_close(self, handle: bytes) -> Slot[None]:
         """CLOSE (§6.3) of a file or directory."""
-        return self._start_string(_CLOSE, handle)
+        return self._start_string(CLOSE, handle)
 
     def start_read(self, handle: bytes, offset: int, length: int) -> Slot[Buffer | None]:
         """READ (§6.4) of 1 to ``limits.read_size`` bytes: what the server sent, at most ``length``.
@@ -285,66 +227,66 @@ class Session(RequestTable):
         """
         identifier = self._next_id()
         packet = packets.encode_read(identifier, handle, offset, length)
-        return self._start(_READ, identifier, packet, length)
+        return self._start(READ, identifier, packet, length)
 
     def start_write(self, handle: bytes, offset: int, data: Buffer) -> Slot[None]:
         """WRITE (§6.4) of at most ``limits.write_size`` bytes, unchanged until the slot is filled."""
         identifier = self._next_id()
         header = packets.encode_write_header(identifier, handle, offset, len(data))
-        return self._start(_WRITE, identifier, header, None, data)
+        return self._start(WRITE, identifier, header, None, data)
 
     def start_setstat(self, path: bytes, change: AttributeChange) -> Slot[None]:
         """SETSTAT (§6.9): links followed."""
         identifier = self._next_id()
         packet = packets.encode_setstat(packets.SETSTAT, identifier, path, change)
-        return self._start(_SETSTAT, identifier, packet)
+        return self._start(SETSTAT, identifier, packet)
 
     def start_fsetstat(self, handle: bytes, change: AttributeChange) -> Slot[None]:
         """FSETSTAT (§6.9)."""
         identifier = self._next_id()
         packet = packets.encode_setstat(packets.FSETSTAT, identifier, handle, change)
-        return self._start(_FSETSTAT, identifier, packet)
+        return self._start(FSETSTAT, identifier, packet)
 
     def start_lsetstat(self, path: bytes, change: AttributeChange) -> Slot[None]:
         """lsetstat@openssh.com: as SETSTAT, of the link itself."""
-        return self._start_extended(_LSETSTAT, encode_string(path) + packets.encode_change(change))
+        return self._start_extended(LSETSTAT, encode_string(path) + packets.encode_change(change))
 
     def start_opendir(self, path: bytes) -> Slot[bytes]:
         """OPENDIR (§6.7), to the handle."""
-        return self._start_string(_OPENDIR, path)
+        return self._start_string(OPENDIR, path)
 
     def start_readdir(self, handle: bytes) -> Slot[list[DirectoryEntry] | None]:
         """READDIR (§6.7): some more entries, without ``.`` and ``..``; None at the end."""
-        return self._start_string(_READDIR, handle)
+        return self._start_string(READDIR, handle)
 
     def start_owner_lines(self, handle: bytes) -> Slot[list[tuple[bytes, bytes, Attributes]]]:
         """READDIR for the (user name, group name, attributes) its lines tell; StatusError(EOF) at the end."""
-        return self._start_string(_OWNER_LINES, handle)
+        return self._start_string(OWNER_LINES, handle)
 
     def start_remove(self, path: bytes) -> Slot[None]:
         """REMOVE (§6.5): unlink anything but a directory."""
-        return self._start_string(_REMOVE, path)
+        return self._start_string(REMOVE, path)
 
     def start_mkdir(self, path: bytes, mode: int) -> Slot[None]:
         """MKDIR (§6.6)."""
         identifier = self._next_id()
-        return self._start(_MKDIR, identifier, packets.encode_mkdir(identifier, path, mode))
+        return self._start(MKDIR, identifier, packets.encode_mkdir(identifier, path, mode))
 
     def start_rmdir(self, path: bytes) -> Slot[None]:
         """RMDIR (§6.6)."""
-        return self._start_string(_RMDIR, path)
+        return self._start_string(RMDIR, path)
 
     def start_rename(self, old: bytes, new: bytes) -> Slot[None]:
         """RENAME (§6.5): fails where ``new`` exists."""
-        return self._start_strings(_RENAME, old, new)
+        return self._start_strings(RENAME, old, new)
 
     def start_posix_rename(self, old: bytes, new: bytes) -> Slot[None]:
         """posix-rename@openssh.com: rename(2), replacing ``new``."""
-        return self._start_extended(_POSIX_RENAME, encode_string(old) + encode_string(new))
+        return self._start_extended(POSIX_RENAME, encode_string(old) + encode_string(new))
 
     def start_hardlink(self, existing: bytes, new: bytes) -> Slot[None]:
         """hardlink@openssh.com: link(2)."""
-        return self._start_extended(_HARDLINK, encode_string(existing) + encode_string(new))
+        return self._start_extended(HARDLINK, encode_string(existing) + encode_string(new))
 
     def start_symlink(self, target: bytes, path: bytes) -> Slot[None]:
         """SYMLINK: makes ``path`` a link to ``target``.
@@ -352,42 +294,44 @@ class Session(RequestTable):
         Target first, as OpenSSH and all that follow it have it; the draft (§6.10)
         has them the other way round (OpenSSH PROTOCOL §4.1).
         """
-        return self._start_strings(_SYMLINK, target, path)
+        return self._start_strings(SYMLINK, target, path)
 
     def start_readlink(self, path: bytes) -> Slot[bytes]:
         """READLINK (§6.10): the target of a link."""
-        return self._start_string(_READLINK, path)
+        return self._start_string(READLINK, path)
 
     def start_realpath(self, path: bytes) -> Slot[bytes]:
         """REALPATH (§6.11): the canonical absolute path; b"." is where the server starts us."""
-        return self._start_string(_REALPATH, path)
+        return self._start_string(REALPATH, path)
 
     def start_expand_path(self, path: bytes) -> Slot[bytes]:
         """expand-path@openssh.com: as REALPATH, with a leading ``~`` or ``~user`` expanded."""
-        return self._start_extended(_EXPAND_PATH, encode_string(path))
+        return self._start_extended(EXPAND_PATH, encode_string(path))
 
     def start_statvfs(self, path: bytes) -> Slot[FilesystemStatistics]:
         """statvfs@openssh.com: statvfs(3)."""
-        return self._start_extended(_STATVFS, encode_string(path))
+        return self._start_extended(STATVFS, encode_string(path))
 
     def start_fstatvfs(self, handle: bytes) -> Slot[FilesystemStatistics]:
         """fstatvfs@openssh.com: fstatvfs(3)."""
-        return self._start_extended(_FSTATVFS, encode_string(handle))
+        return self._start_extended(FSTATVFS, encode_string(handle))
 
     def start_fsync(self, handle: bytes) -> Slot[None]:
         """fsync@openssh.com: fsync(2)."""
-        return self._start_extended(_FSYNC, encode_string(handle))
+        return self._start_extended(FSYNC, encode_string(handle))
 
     def start_home_directory(self, user: bytes) -> Slot[bytes]:
         """home-directory: where ``user`` lives, by name (OpenSSH knows no empty one)."""
-        return self._start_extended(_HOME_DIRECTORY, encode_string(user))
+        return self._start_extended(HOME_DIRECTORY, encode_string(user))
 
-    def start_users_groups_by_id(self, uids: Sequence[int], gids: Sequence[int]) -> Slot[_NAMES]:
+    def start_users_groups_by_id(
+        self, uids: Sequence[int], gids: Sequence[int]
+    ) -> Slot[tuple[list[bytes], list[bytes]]]:
         """users-groups-by-id@openssh.com: names of the uids and of the gids, b"" where there is none.
 
         The lists may have another length than asked for; the caller checks.
         """
-        return self._start_extended(_USERS_GROUPS, extensions.encode_ids(uids, gids))
+        return self._start_extended(USERS_GROUPS, extensions.encode_ids(uids, gids))
 
     def start_copy_data(
         self, source: bytes, source_offset: int, length: int, destination: bytes, destination_offset: int
@@ -396,7 +340,7 @@ class Session(RequestTable):
         arguments = extensions.encode_copy_data(
             source, source_offset, length, destination, destination_offset
         )
-        return self._start_extended(_COPY_DATA, arguments)
+        return self._start_extended(COPY_DATA, arguments)
 
 
 def _no_greeting(seen: bytes) -> MountError:
