@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sftpfs.errors import Failure, MountError
 from sftpfs.process import to_stderr
-from sftpfs.transport.client import python_path
+from sftpfs.transport.forking import python_path
 
 FILES = 50
 SMALL = 4096

@@ -1,6 +1,6 @@
-"""The front's side of asyncssh connections: the fork server, and a transport per worker.
+"""The front's side of asyncssh connections: a transport per worker.
 
-Runs on trio. Owns the processes: nothing it started outlives ``aclose`` or the front.
+Runs on trio. Owns what a worker tells and is asked; its process is ``transport.forking``'s.
 """
 
 from __future__ import annotations
@@ -9,181 +9,25 @@ import logging
 import math
 import os
 import signal
-import site
 import socket
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import trio
 
-import sftpfs
 from sftpfs.aio import ByteStream, Slot
 from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
 from sftpfs.transport.api import Prompter, PromptKind
+from sftpfs.transport.forking import ForkServer, close_socket, read_messages
 from sftpfs.transport.memory import LASTING, AnswerMemory
 
 log = logging.getLogger(__name__)
 
 SOCKET_BUFFER = 2 << 20
 """Bytes asked for in each direction of a data socketpair: fewer wake-ups a megabyte."""
-START_LIMIT = 30.0
-"""Seconds for the fork server to import its libraries, on a slow machine from a cold disk."""
-STOP_LIMIT = 2.0
 EXIT_REPORT_LIMIT = 0.5
 """Seconds to wait for the fork server to say how a worker died."""
 _SENSELESS = (ValueError, KeyError, TypeError, AttributeError)
-
-
-def python_path() -> str | None:
-    """PYTHONPATH for the fork server, where the package is not among the installed ones."""
-    root = str(Path(sftpfs.__file__).resolve().parent.parent)
-    if root in [str(Path(path).resolve()) for path in (*site.getsitepackages(), site.getusersitepackages())]:
-        return os.environ.get("PYTHONPATH")
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def close_socket(sock: socket.socket) -> None:
-    """Close, and wake the task that waits on it. Idempotent."""
-    if sock.fileno() >= 0:
-        trio.lowlevel.notify_closing(sock)
-        sock.close()
-
-
-async def read_messages(sock: socket.socket, handle: Any) -> None:
-    """Call ``handle(message)`` for each until the peer is gone or ``sock`` is closed."""
-    while sock.fileno() >= 0:  # a message may have been the last, and closed it
-        try:
-            await trio.lowlevel.wait_readable(sock)
-            received = control.receive(sock)
-        except BlockingIOError:
-            continue
-        except (OSError, trio.ClosedResourceError):
-            return
-        if received is None:
-            return
-        message, fd = received
-        if fd is not None:
-            os.close(fd)
-        handle(message)
-
-
-class ForkServer:
-    """The fork server's process.
-
-    INVARIANT: ``alive`` is False once its control socket ended; then it forks no more.
-    """
-
-    def __init__(self, nursery: trio.Nursery, debug: bool) -> None:
-        self.alive = True
-        self._nursery = nursery
-        self._ready: Slot[None] = Slot()
-        self._forking = trio.Lock()
-        self._forked: Slot[int] | None = None
-        self._exits: dict[int, Slot[int]] = {}
-        ours, theirs = control.socketpair()
-        with theirs:
-            environment = dict(os.environ)
-            path = python_path()
-            if path is not None:
-                environment["PYTHONPATH"] = path
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "sftpfs.transport.forkserver", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=None if debug else subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-                env=environment,
-                cwd="/",
-            )
-        ours.setblocking(False)
-        self._control = ours
-        nursery.start_soon(self._serve)
-
-    async def _serve(self) -> None:
-        try:
-            await read_messages(self._control, self._handle)
-        finally:
-            self.alive = False
-            close_socket(self._control)
-            gone = MountError(Failure.TRANSPORT, "the transport's fork server ended unexpectedly")
-            for slot in (self._ready, self._forked, *self._exits.values()):
-                if slot is not None and not slot.done:
-                    slot.fail(gone)
-            self._process.poll()
-
-    def _handle(self, message: control.Message) -> None:
-        kind = message["type"]
-        if kind == "ready":
-            self._ready.set(None)
-        elif kind == "unusable":
-            text = f"the SSH library cannot be loaded: {message['message']}"
-            self._ready.fail(MountError(Failure.CONFIGURATION, text))
-        elif kind == "forked" and self._forked is not None:
-            self._exits[message["pid"]] = Slot()
-            self._forked.set(message["pid"])
-        elif kind == "fork-failed" and self._forked is not None:
-            text = f"cannot start a transport process: {message['message']}"
-            self._forked.fail(MountError(Failure.TRANSPORT, text))
-        elif kind == "exited":
-            slot = self._exits.pop(message["pid"], None)
-            if slot is not None:
-                slot.set(message["status"])
-
-    async def fork(self) -> tuple[int, socket.socket, Slot[int]]:
-        """A new worker: its pid, its control socket, and the slot of its exit status. Raises MountError."""
-        with trio.move_on_after(START_LIMIT):
-            await self._ready.wait()
-            async with self._forking:
-                return await self._fork()
-        raise MountError(
-            Failure.TRANSPORT, f"the transport's fork server did not start within {START_LIMIT:g} s"
-        )
-
-    async def _fork(self) -> tuple[int, socket.socket, Slot[int]]:
-        ours, theirs = control.socketpair()
-        ours.setblocking(False)
-        self._forked = Slot()
-        try:
-            with theirs:
-                try:
-                    control.send(self._control, {"type": "fork"}, [theirs.fileno()])
-                except OSError:
-                    message = "the transport's fork server is gone"
-                    raise MountError(Failure.TRANSPORT, message) from None
-            with trio.CancelScope(
-                shield=True
-            ):  # the reply is a fork away; left unread it would be the next one's
-                pid = await self._forked.wait()
-        except BaseException:
-            ours.close()
-            raise
-        return pid, ours, self._exits[pid]
-
-    async def aclose(self) -> None:
-        """End it and its workers, and wait at most ``STOP_LIMIT`` seconds."""
-        with trio.CancelScope(shield=True):
-            self.alive = False
-            close_socket(self._control)
-            if not await self._gone(STOP_LIMIT):
-                self._process.kill()
-                await self._gone(STOP_LIMIT)
-
-    async def _gone(self, limit: float) -> bool:
-        process = self._process
-
-        def wait() -> bool:
-            try:
-                process.wait(limit)
-            except subprocess.TimeoutExpired:
-                return False
-            return True
-
-        return await trio.to_thread.run_sync(wait)
 
 
 class WorkerTransport:
