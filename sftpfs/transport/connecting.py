@@ -1,4 +1,4 @@
-"""From settings to an authenticated SSH connection: sockets, proxies, host keys, words for failure.
+"""From settings to an authenticated SSH connection: sockets, proxies, words for failure.
 
 Runs in a transport worker. Every failure leaves as a ``MountError`` of one line.
 """
@@ -18,19 +18,14 @@ import asyncssh
 from asyncssh.encryption import get_encryption_algs
 from asyncssh.kex import get_kex_algs
 from asyncssh.mac import get_mac_algs
-from asyncssh.public_key import (
-    get_certificate_algs,
-    get_default_certificate_algs,
-    get_default_public_key_algs,
-    get_public_key_algs,
-)
+from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import hostkeys
 from sftpfs.transport.authentication import Ask, Authenticator, Client, Log
 from sftpfs.transport.control import one_line
 from sftpfs.transport.failures import connect_failure, name_failure
-from sftpfs.transport.hostkeys import KnownHosts, Verdict
+from sftpfs.transport.host_key_judge import HostKeyJudge
 from sftpfs.transport.settings import Settings, StrictChecking
 from sftpfs.transport.ssh_config import match_patterns
 
@@ -79,75 +74,6 @@ class Attempt:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
-
-
-class HostKeyJudge:
-    """Judges the keys one server shows (``HostKeyCheck``).
-
-    After a refusal ``error`` says why, or ``unknown`` is the key to ask a person about.
-    """
-
-    def __init__(self, settings: Settings, log: Log) -> None:
-        self.settings = settings
-        self.known = KnownHosts.read((*settings.user_known_hosts, *settings.global_known_hosts))
-        self.error: MountError | None = None
-        self.unknown: bytes | None = None
-        self._approved: bytes | None = None
-        self._log = log
-
-    @property
-    def display(self) -> str:
-        """The host as a person knows it."""
-        name = self.settings.known_hosts_name
-        return name if name != self.settings.host.lower() else self.settings.host
-
-    def accepts(self, key: bytes) -> bool:
-        """True where ``key`` is known, or may be taken without asking."""
-        settings = self.settings
-        answer = self.known.check(settings.known_hosts_name, settings.bare_name, key)
-        if answer.verdict is Verdict.KNOWN or key == self._approved:
-            return True
-        if answer.entry is not None:
-            self.error = hostkeys.changed_error(self.display, settings.known_hosts_name, key, answer.entry)
-            return False
-        if settings.strict in (StrictChecking.NO, StrictChecking.ACCEPT_NEW):
-            self.approve(key)
-            return True
-        self.unknown = key
-        return False
-
-    def accepts_authority(self, key: bytes) -> bool:
-        """True where ``key`` may certify the server's."""
-        settings = self.settings
-        if self.known.trusts_authority(settings.known_hosts_name, settings.bare_name, key):
-            return True
-        text = f"{hostkeys.type_label(key)} {hostkeys.fingerprint(key)}"
-        message = f"host certificate of {self.display} is signed by an authority nobody trusts here: {text}"
-        self.error = MountError(Failure.HOST_KEY_UNKNOWN, message)
-        return False
-
-    def approve(self, key: bytes) -> None:
-        """Take ``key`` from now on, and write it down."""
-        self._approved = key
-        settings = self.settings
-        if not settings.user_known_hosts:
-            return
-        path = settings.user_known_hosts[0]
-        try:
-            hostkeys.store(path, settings.known_hosts_name, key, settings.hash_known_hosts)
-        except OSError as error:
-            self._log(f"could not add the host key to {path}: {error.strerror}")
-            return
-        self._log(f"added {hostkeys.type_label(key)} key of {self.display} to {path}")
-
-    def algorithms(self) -> list[str]:
-        """Host key algorithms to offer: those of known keys first, as ssh does."""
-        name, bare = self.settings.known_hosts_name, self.settings.bare_name
-        usual = [algorithm.decode() for algorithm in get_default_public_key_algs()]
-        known = [algorithm for algorithm in self.known.known_types(name, bare) if algorithm in usual]
-        certified = [algorithm.decode() for algorithm in get_default_certificate_algs()]
-        first = certified if self.known.has_authority(name, bare) else []
-        return first + known + [algorithm for algorithm in usual if algorithm not in known]
 
 
 async def judge_unknown(judge: HostKeyJudge, attempt: Attempt) -> None:
