@@ -12,9 +12,9 @@ from typing import Any
 
 from sftpfs.cli import values
 from sftpfs.cli.arguments import USAGE_HINT, Arguments, usage_error
+from sftpfs.cli.connection_options import TRANSPORT_KINDS
 from sftpfs.cli.endpoint import parse_endpoint
 from sftpfs.cli.option import Option
-from sftpfs.cli.options import TRANSPORT_KINDS
 from sftpfs.cli.ssh_keywords import absolute_paths
 from sftpfs.config import Endpoint, IdMapping, MountConfig, SymlinkPolicy, TransportKind
 

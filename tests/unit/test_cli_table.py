@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from sftpfs.cli.connection_options import TRANSPORT_KINDS
 from sftpfs.cli.generated import files
 from sftpfs.cli.help import EXIT_STATUSES, help_text
 from sftpfs.cli.option import Option, Section
-from sftpfs.cli.options import BY_NAME, OPTIONS, TRANSPORT_KINDS
+from sftpfs.cli.options import BY_NAME, OPTIONS
 from sftpfs.cli.ssh_keywords import SSH_KEYWORDS
 from sftpfs.config import Endpoint, MountConfig
 from sftpfs.errors import Failure
