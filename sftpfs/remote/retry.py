@@ -39,11 +39,15 @@ class Again(Enum):
 
 
 async def repeat(
-    pool: Pool, work: Callable[[Connection], Awaitable[T]], first: Connection | None = None
+    pool: Pool,
+    work: Callable[[Connection], Awaitable[T]],
+    first: Connection | None = None,
+    again: Callable[[Connection, SessionLostError], Awaitable[T]] | None = None,
 ) -> T:
     """``work`` on the metadata connection (at ``first`` on that one), again where the session is lost.
 
-    Raises what ``work`` raises, SessionLostError past the deadline.
+    ``again`` is what is done then in its place, told of the loss. Raises what they raise,
+    SessionLostError past the deadline.
     """
     begun = monotonic()
     connection = first or pool.metadata_nowait() or await pool.metadata()
@@ -56,7 +60,7 @@ async def repeat(
         connection = await patience.next(lost, connection)
         connection.refuge += 1
         try:
-            return await work(connection)
+            return await (work(connection) if again is None else again(connection, lost))
         except SessionLostError as failure:
             lost = failure
         finally:
@@ -72,25 +76,14 @@ async def resolve(
 
     ``look`` gives the result, or AGAIN, or raises what is to be told. Raises as ``repeat``.
     """
-    begun = monotonic()
-    connection = pool.metadata_nowait() or await pool.metadata()
-    try:
-        return await work(connection)
-    except SessionLostError as failure:
-        lost = failure
-    patience = _Patience(pool, begun)
-    while True:
-        connection = await patience.next(lost, connection)
-        connection.refuge += 1
-        try:
-            # What was refused was not done: whatever is there now was not made by it.
-            refused = isinstance(lost, UnexplainedError)
-            found = Again.AGAIN if refused else await look(connection)
-            return await work(connection) if isinstance(found, Again) else found
-        except SessionLostError as failure:
-            lost = failure
-        finally:
-            connection.refuge -= 1
+
+    async def again(connection: Connection, lost: SessionLostError) -> T:
+        # What was refused was not done: whatever is there now was not made by it.
+        refused = isinstance(lost, UnexplainedError)
+        found = Again.AGAIN if refused else await look(connection)
+        return await work(connection) if isinstance(found, Again) else found
+
+    return await repeat(pool, work, again=again)
 
 
 class _Patience:
