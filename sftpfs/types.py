@@ -15,6 +15,10 @@ Buffer = bytes | bytearray | memoryview
 UNKNOWN_ID = -1
 """A uid, gid or nlink the server did not tell."""
 
+MTIME_GRAIN = 3.0
+"""Seconds after its mtime within which a file or directory may have changed again without showing it:
+one since SFTP v3 tells whole seconds, two for clocks that differ by so little that nobody can tell."""
+
 
 class Attributes(NamedTuple):
     """What the server says of one file (draft-ietf-secsh-filexfer-02 §5).

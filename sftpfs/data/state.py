@@ -15,14 +15,10 @@ from sftpfs.data.chunks import ChunkStore, ReadAheadBudget
 from sftpfs.data.lost import LostBytes
 from sftpfs.data.read_ahead import LinkEstimate, ReadAheadWindow
 from sftpfs.remote.api import RemoteFile
-from sftpfs.types import Attributes
+from sftpfs.types import MTIME_GRAIN, Attributes
 
 if TYPE_CHECKING:
     from sftpfs.data.writer import ContentWriter
-
-MTIME_GRAIN = 3.0
-"""Seconds after an mtime within which the file may have changed again without showing it: one
-since SFTP v3 tells whole seconds, two for clocks that differ by so little that nobody can tell."""
 
 
 class ContentObserver(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cachetools import LRUCache
 
 from sftpfs.config import CacheConfig
-from sftpfs.types import Attributes
+from sftpfs.types import MTIME_GRAIN, Attributes
 
 SHORTEST_LEASE = 1.0
 """Seconds. A file seen changing on the server is asked about this often at most:
@@ -18,10 +18,6 @@ what ``tail -f`` itself polls at, and NFS's acregmin is of the same order."""
 ABSENCE_LEASE = 2.0
 """Seconds a name is believed missing at first: somebody who has just made a file on the
 server expects to find it here. Renewing costs one round trip a directory, not one a name."""
-
-MTIME_GRAIN = 3.0
-"""Seconds after its mtime within which a directory may have changed again without showing
-it: SFTP v3 tells whole seconds, and the server's clock is known within two."""
 
 LISTED_ENTRIES_MINIMUM = 1000
 """Below this a bound on cached names would disable the cache rather than bound it."""
