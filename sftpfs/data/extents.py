@@ -92,6 +92,7 @@ class DirtyExtents(Generic[Owner]):
         "_current",
         "_current_end",
         "_current_limit",
+        "_ended",
         "_sent",
         "_unsent",
         "batch",
@@ -108,6 +109,7 @@ class DirtyExtents(Generic[Owner]):
         self._current_end = 0
         self._current_limit = 0
         self.batch = Batch()
+        self._ended: list[Batch] = []
         self.blocked: list[Extent[Owner]] = []
         """Those that were to be sent and wait for an overlapping sent one, in order."""
         self.unsent_bytes = 0
@@ -256,6 +258,13 @@ class DirtyExtents(Generic[Owner]):
         self.batch = Batch()
         batch.close()
         return batch
+
+    def close_batches(self) -> list[Batch]:
+        """End the current batch where anything is in it; all ended ones that are not done, oldest first."""
+        self._ended = [batch for batch in self._ended if not batch.slot.done]
+        if self.batch.outstanding:
+            self._ended.append(self.close_batch())
+        return list(self._ended)
 
     def overlaps(self, start: int, end: int) -> bool:
         """True where a byte of [start, end) is dirty."""

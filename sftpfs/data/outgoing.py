@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sftpfs.aio import Slot
-from sftpfs.data.extents import Extent
+from sftpfs.data.extents import Batch, Extent
 from sftpfs.data.state import HandleState
 from sftpfs.types import Attributes
 
@@ -48,3 +48,12 @@ class Settlement:
             await self.slot.wait()
         except OSError:
             pass  # the file stays dirty: our size and time go on to rule
+
+
+async def all_done(batches: list[Batch]) -> OSError | None:
+    """All ``batches`` are done; the first failure among them."""
+    failure: OSError | None = None
+    for batch in batches:
+        await batch.slot.wait()
+        failure = failure or batch.error
+    return failure

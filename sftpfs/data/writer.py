@@ -13,7 +13,7 @@ import time
 from sftpfs.aio import Slot
 from sftpfs.data.extents import EXTENT_BYTES, Batch, DirtyExtents, Extent
 from sftpfs.data.lost import Losses
-from sftpfs.data.outgoing import Outgoing, Settlement
+from sftpfs.data.outgoing import Outgoing, Settlement, all_done
 from sftpfs.data.reader import ContentReader
 from sftpfs.data.riding import Rider
 from sftpfs.data.state import ContentState, HandleState, MountContent
@@ -49,7 +49,6 @@ class ContentWriter:
         "_state",
         "_under_way",
         "_untold",
-        "_waiting",
         "extents",
         "failure",
         "handles",
@@ -80,8 +79,6 @@ class ContentWriter:
         self._since_ns = 0  # when the oldest unsent byte was written, wall clock
         self._losses = Losses(state.number, mount)
         self._changed_ns = 0  # when the last write or change was absorbed, wall clock
-        # Closed batches not yet done, oldest first.
-        self._waiting: list[Batch] = []
         # Extents under way through each handle, so that the one FSTAT may go along.
         self._under_way: dict[HandleState, int] = {}
 
@@ -125,10 +122,10 @@ class ContentWriter:
         return self._appender is not None and bool(self.extents)
 
     async def _settle_hazard(self) -> None:
-        await _done(self.send_and_close())
+        await all_done(self.send_and_close())
         if self.rider.deferred.times:
             self.rider.ride()
-            await _done(self._close_batch())
+            await all_done(self.extents.close_batches())
 
     def _touch(self) -> None:
         self._state.touch()
@@ -244,19 +241,13 @@ class ContentWriter:
     def send_and_close(self) -> list[Batch]:
         """Send everything; the batches to wait for until all written so far is acknowledged."""
         self.send_all()
-        return self._close_batch()
-
-    def _close_batch(self) -> list[Batch]:
-        self._waiting = [batch for batch in self._waiting if not batch.slot.done]
-        if self.extents.batch.outstanding:
-            self._waiting.append(self.extents.close_batch())
-        return list(self._waiting)
+        return self.extents.close_batches()
 
     async def push(self, handle: HandleState, *, fsync: bool) -> None:
         """Every write so far is acknowledged, and on the server's disk where ``fsync``; no settling."""
         batches = self.send_and_close()
         synced = handle.remote.start_fsync() if fsync and self._in_order(handle) else None
-        await _done(batches)
+        await all_done(batches)
         if fsync and synced is None:
             synced = handle.remote.start_fsync()
         if synced is not None:
@@ -280,15 +271,15 @@ class ContentWriter:
         in_order = self._in_order(through)
         if in_order:
             self.rider.ride()
-        batches = self._close_batch()
+        batches = self.extents.close_batches()
         if through is not None and in_order:
             synced = through.remote.start_fsync() if fsync else None
             settlement = self._start_settlement(through)
-        failure = await _done(batches)
+        failure = await all_done(batches)
         if asked is None:
             return failure  # released meanwhile: nobody to ask, the last reply makes it clean
         if not (self.rider.deferred.times and self.extents) and self.rider.ride():
-            refused = await _done(self._close_batch())
+            refused = await all_done(self.extents.close_batches())
             failure = failure or refused
         through = self.rider.through(asked) or asked
         if fsync and synced is None:
@@ -405,12 +396,3 @@ class ContentWriter:
             handle = rider.through(self._any_handle())
             if handle is not None and not rider.busy and abs(now_ns - self._changed_ns) >= lingering:
                 self._start_settlement(handle)
-
-
-async def _done(batches: list[Batch]) -> OSError | None:
-    """All ``batches`` are done; the first failure among them."""
-    failure: OSError | None = None
-    for batch in batches:
-        await batch.slot.wait()
-        failure = failure or batch.error
-    return failure
