@@ -283,3 +283,10 @@ def counting_proxy() -> Iterator[CountingProxy]:
     """A counting SFTP server for this test."""
     with CountingProxy() as proxy:
         yield proxy
+
+
+@pytest.fixture
+def proxy() -> Iterator[CountingProxy]:
+    """A server to be cut off, without delay."""
+    with CountingProxy(latency=0.0) as running:
+        yield running

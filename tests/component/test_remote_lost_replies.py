@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,6 @@ from tests.harness.counting import CountingProxy
 CREATE = OpenFlags.READ | OpenFlags.WRITE | OpenFlags.CREATE
 
 both_ways = pytest.mark.parametrize("carried_out", [False, True], ids=["before", "after"])
-
-
-@pytest.fixture
-def proxy() -> Iterator[CountingProxy]:
-    with CountingProxy(latency=0.0) as running:
-        yield running
 
 
 @pytest.fixture

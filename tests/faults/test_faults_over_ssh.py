@@ -24,6 +24,7 @@ from tests.harness.command import Foreground
 from tests.harness.kernel import fails_with
 from tests.harness.link import FaultyLink
 from tests.harness.mounts import Mount, in_time
+from tests.harness.outage import LOSS, OUTAGE, answers, works
 from tests.harness.waiting import eventually
 from tests.sshd import SFTP_SERVER, Sshd, free_port, generate_key
 
@@ -34,8 +35,6 @@ TIMEOUT = 3.0
 SLACK = 20.0
 """Seconds on top of a deadline on a busy machine: what is tested is that operations end."""
 
-LOSS = "the connection to the server is lost|the connection is back after"
-OUTAGE = LOSS + "|the server cannot be reached"
 
 AT_ONCE = ("dir_cache=no", "ServerAliveInterval=1", "ServerAliveCountMax=1")
 """What is tested is the server's answer, not a lease; a silent connection is dead after two seconds."""
@@ -74,21 +73,6 @@ def own_server(directory: Path, **more: str) -> Iterator[Sshd]:
     """A server to be stopped and changed."""
     with Sshd(directory / "own-sshd", **more) as server:  # type: ignore[arg-type]
         yield server
-
-
-def works(mount: Mount) -> None:
-    """The mount answers and takes changes."""
-    path = mount.path / "after"
-    path.write_bytes(b"after")
-    assert (mount.backing / "after").read_bytes() == b"after"
-    path.unlink()
-    assert "after" not in os.listdir(mount.path)
-
-
-def answers(mount: Mount) -> bool:
-    """Whether an operation succeeds."""
-    outcome, _ = in_time(lambda: os.listdir(mount.path), TIMEOUT + SLACK)
-    return not isinstance(outcome, OSError)
 
 
 # the link
@@ -212,7 +196,7 @@ def test_a_hole_beyond_the_deadline(mounted: Callable[..., Mount], link: FaultyL
             outcome, _ = in_time(action, TIMEOUT + SLACK)
             assert isinstance(outcome, OSError) and outcome.errno in (errno.ETIMEDOUT, errno.EIO)
         link.resume()
-        eventually(lambda: answers(mount), SLACK, "the mount back")
+        eventually(lambda: answers(mount, TIMEOUT + SLACK), SLACK, "the mount back")
         assert file.read() == b"as it was"
     works(mount)
 

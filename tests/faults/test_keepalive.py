@@ -13,6 +13,7 @@ from tests.harness.counting import CountingProxy
 from tests.harness.delay import DelayProxy
 from tests.harness.linked import Linked
 from tests.harness.mounts import Mount, in_time
+from tests.harness.outage import LOSS
 from tests.sshd import Sshd
 
 pytestmark = pytest.mark.limit(120)
@@ -22,8 +23,6 @@ LIMIT = 40.0
 
 ALONE = ("dir_cache=no", "max_conns=1", "timeout=90", "ServerAliveInterval=1", "ServerAliveCountMax=2")
 """One connection, so that nothing is answered by another."""
-
-LOSS = r"the connection to the server is lost|the connection is back after"
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 from tests.conftest import MakeMount
 from tests.harness.delay import DelayProxy
 from tests.harness.linked import Linked
-from tests.harness.mounts import Mount, in_time
+from tests.harness.mounts import in_time
+from tests.harness.outage import works
 from tests.sshd import SFTP_SERVER, Sshd
 
 pytestmark = pytest.mark.limit(120)
@@ -28,14 +29,6 @@ MIB = 1 << 20
 def content(size: int) -> bytes:
     """Bytes that differ everywhere."""
     return random.Random(size).randbytes(size)
-
-
-def works(mount: Mount) -> None:
-    """The mount answers and takes changes."""
-    path = mount.path / "after"
-    path.write_bytes(b"after")
-    assert (mount.backing / "after").read_bytes() == b"after"
-    path.unlink()
 
 
 def test_a_hundred_files_open_where_the_server_has_few_handles(

@@ -27,13 +27,6 @@ OUTAGE = LOSS + r"|the server cannot be reached"
 
 
 @pytest.fixture
-def proxy() -> Iterator[CountingProxy]:
-    """A server to be cut off, without delay."""
-    with CountingProxy(latency=0.0) as running:
-        yield running
-
-
-@pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where what is lost in this test is saved."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,13 +29,6 @@ SHORT_LEASE = "cache_timeout=0.5"
 
 MIB = 1 << 20
 OUTAGE = r"the connection to the server is lost|the connection is back|the server cannot be reached"
-
-
-@pytest.fixture
-def proxy() -> Iterator[CountingProxy]:
-    """A server to be cut off, without delay."""
-    with CountingProxy(latency=0.0) as running:
-        yield running
 
 
 def go_away(proxy: CountingProxy, hole: str) -> None:

@@ -22,6 +22,7 @@ import pytest
 from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
 from tests.harness.mounts import Mount, in_time
+from tests.harness.outage import LOSS, OUTAGE, answers, works
 from tests.harness.waiting import eventually
 from tests.sshd import Sshd
 
@@ -32,18 +33,9 @@ SLACK = 12.0
 """Seconds on top of a deadline on a busy machine: what is tested is that operations end."""
 
 MIB = 1 << 20
-LOSS = r"the connection to the server is lost|the connection is back after"
-OUTAGE = LOSS + r"|the server cannot be reached"
 
 AT_ONCE = "dir_cache=no"
 """What is tested is the server's answer, not a lease."""
-
-
-@pytest.fixture
-def proxy() -> Iterator[CountingProxy]:
-    """A server to be cut off, without delay."""
-    with CountingProxy(latency=0.0) as running:
-        yield running
 
 
 @pytest.fixture
@@ -76,15 +68,6 @@ def content(size: int) -> bytes:
 def digest(path: Path) -> str:
     """Checksum of a whole file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def works(mount: Mount) -> None:
-    """The mount answers and takes changes."""
-    path = mount.path / "after"
-    path.write_bytes(b"after")
-    assert (mount.backing / "after").read_bytes() == b"after"
-    path.unlink()
-    assert "after" not in os.listdir(mount.path)
 
 
 def test_reading_goes_on_over_resets(proxy: CountingProxy, make: Make, backing: Path) -> None:
@@ -324,15 +307,9 @@ def test_an_outage_beyond_the_deadline_ends_in_an_errno_and_is_recovered_from(
         assert isinstance(outcome, OSError)
         assert time.monotonic() - failing_since < SLACK
         proxy.resume() if hole == "silent" else proxy.refuse(False)
-        eventually(lambda: answers(mount), SLACK, what="the mount back")
+        eventually(lambda: answers(mount, TIMEOUT + SLACK), SLACK, what="the mount back")
         assert os.pread(file.fileno(), 4096, 4096) == content(MIB)[4096:8192], "the file survived it"
     works(mount)
-
-
-def answers(mount: Mount) -> bool:
-    """Whether an operation succeeds."""
-    outcome, _ = in_time(lambda: os.stat(mount.path / "file"), TIMEOUT + SLACK)
-    return not isinstance(outcome, OSError)
 
 
 def test_without_reconnect_open_files_end_and_new_ones_go_on(
@@ -432,6 +409,6 @@ def test_a_frozen_sshd_beyond_the_deadline(own_sshd: Sshd, make_mount: MakeMount
                 assert isinstance(outcome, OSError)
         finally:
             own_sshd.thaw()
-        eventually(lambda: answers(mount), SLACK, what="the mount back")
+        eventually(lambda: answers(mount, TIMEOUT + SLACK), SLACK, what="the mount back")
         assert os.pread(file.fileno(), 4096, 4096) == content(MIB)[4096:8192]
     works(mount)

@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import MakeMount, server_options
 from tests.harness import processes
 from tests.harness.mounts import REPOSITORY, Mount, in_time, mountpoints, unmount_lazily
+from tests.harness.outage import LOSS
 from tests.harness.waiting import eventually
 from tests.sshd import Sshd
 
@@ -23,7 +24,6 @@ pytestmark = pytest.mark.limit(120)
 
 MIB = 1 << 20
 LIMIT = 60.0
-LOSS = r"the connection to the server is lost|the connection is back after"
 
 
 def workers(mount: Mount) -> list[int]:

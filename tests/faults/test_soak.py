@@ -22,6 +22,7 @@ import pytest
 from tests.conftest import MakeMount
 from tests.harness.link import FaultyLink
 from tests.harness.mounts import Mount
+from tests.harness.outage import LOSS
 from tests.harness.waiting import eventually
 from tests.sshd import Sshd
 
@@ -30,7 +31,6 @@ pytestmark = [pytest.mark.long, pytest.mark.limit(7200)]
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 MIB = 1 << 20
 SEEDS = random.Random(4)
-LOSS = "the connection to the server is lost|the connection is back after"
 
 RECOVERIES = 10
 RECOVERED_WITHIN = 3.0

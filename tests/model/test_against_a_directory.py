@@ -27,6 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
 from tests.harness.mounts import Mount
+from tests.harness.outage import LOSS
 
 STEPS = 50
 """Operations of one run, each in a directory of its own."""
@@ -35,8 +36,6 @@ LONG_RUNS = 1000
 
 STEPS_BETWEEN_CUTS = 12
 """A connection lost again at once is made again after a pause only; that is not what is tested here."""
-
-LOSS = "the connection to the server is lost|the connection is back after"
 
 PLACES = ["a", "b", "d", "d/a", "d/e", "d/e/a", "d/e/f", "g", "g/a"]
 TARGETS = ["a", "d", "missing", "./b", "d/e", "l"]
@@ -399,12 +398,6 @@ def run(make_mount: MakeMount, proxy: CountingProxy, tmp_path: Path, others: boo
     assert tally["done"] >= STEPS * runs // 2, tally
     assert tally["cut"] + tally["cut during"] >= runs // 4, tally
     assert tally["others"] >= runs // 4 or not others, tally
-
-
-@pytest.fixture
-def proxy() -> CountingProxy:
-    with CountingProxy(latency=0.0) as running:
-        yield running
 
 
 OTHERS = pytest.mark.parametrize("others", [False, True], ids=["leased", "with others"])

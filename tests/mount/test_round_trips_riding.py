@@ -15,6 +15,7 @@ from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
 from tests.harness.kernel import fails_with, opened
 from tests.harness.mounts import Mount
+from tests.harness.outage import LOSS
 from tests.harness.waiting import eventually
 
 FILES = 20
@@ -205,9 +206,6 @@ def test_an_unlinked_file_keeps_its_change(mount: Mount) -> None:
         os.utime(fd, (OLD, OLD))
         os.fsync(fd)
         assert (stat.S_IMODE(os.fstat(fd).st_mode), int(os.fstat(fd).st_mtime)) == (0o640, OLD)
-
-
-LOSS = "the connection to the server is lost|the connection is back after"
 
 
 def test_a_change_on_its_way_survives_a_lost_connection(mount: Mount, counting_proxy: CountingProxy) -> None:
