@@ -1,6 +1,6 @@
-"""What can happen to a mount over a real sshd: the link, the server, its disk, the login, the machine.
+"""What can happen to a mount over a real sshd: the link, the server, its disk, the machine.
 
-Every row of the table in SEMANTICS names its test, here or in ``test_outages``. Each shows the right bytes
+Every row of the table in SEMANTICS names its test, here or beside this file. Each shows the right bytes
 or an errno in time, and that the mount works afterwards.
 """
 
@@ -10,23 +10,20 @@ import errno
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeMount
-from tests.harness import processes
-from tests.harness.command import Foreground
 from tests.harness.kernel import fails_with
 from tests.harness.link import FaultyLink
 from tests.harness.mounts import Mount, in_time
 from tests.harness.outage import LOSS, OUTAGE, answers, works
 from tests.harness.waiting import eventually
-from tests.sshd import SFTP_SERVER, Sshd, free_port, generate_key
+from tests.sshd import SFTP_SERVER, Sshd
 
 pytestmark = pytest.mark.limit(120)
 
@@ -66,13 +63,6 @@ def mounted(link: FaultyLink, make_mount: MakeMount, backing: Path) -> Callable[
         return mount
 
     return make
-
-
-@contextmanager
-def own_server(directory: Path, **more: str) -> Iterator[Sshd]:
-    """A server to be stopped and changed."""
-    with Sshd(directory / "own-sshd", **more) as server:  # type: ignore[arg-type]
-        yield server
 
 
 # the link
@@ -217,7 +207,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def small_server(small_disk: Path, tmp_path: Path) -> Iterator[Sshd]:
-    with own_server(tmp_path) as server:
+    with Sshd(tmp_path / "own-sshd") as server:
         yield server
 
 
@@ -263,7 +253,7 @@ def test_a_directory_made_unreadable(tmp_path: Path, make_mount: MakeMount, back
     names = {f"name {number}" for number in range(500)}
     for name in names:
         (backing / "d" / name).write_bytes(b"content")
-    with own_server(tmp_path, subsystem=limited) as server:
+    with Sshd(tmp_path / "own-sshd", subsystem=limited) as server:
         mount = make_mount(*AT_ONCE, server=server, backing=backing)
         directory = mount.path / "d"
         try:
@@ -284,102 +274,13 @@ def test_a_directory_made_unreadable(tmp_path: Path, make_mount: MakeMount, back
         works(mount)
 
 
-# the login
-
-
-REFUSED = OUTAGE + "|refused|has changed"
-
-
-def test_the_key_is_no_longer_accepted(tmp_path: Path, make_mount: MakeMount, backing: Path) -> None:
-    (backing / "file").write_bytes(b"content")
-    with own_server(tmp_path) as server:
-        mount = make_mount(*AT_ONCE, server=server, backing=backing)
-        mount.expect(REFUSED)
-        server.authorized_keys.write_text("")
-        server.drop_connections()
-        for _ in range(2):
-            outcome, _ = in_time(lambda: os.stat(mount.path / "file"), SLACK)
-            assert isinstance(outcome, OSError) and outcome.errno == errno.EACCES
-        assert mount.log().count("requests fail until it is back") == 1
-        mount.unmount()
-
-
-def test_the_host_key_changed(tmp_path: Path, make_mount: MakeMount, backing: Path) -> None:
-    """Refused and told, each request fails: what answers there now may be anybody."""
-    (backing / "file").write_bytes(b"content")
-    with own_server(tmp_path) as server:
-        mount = make_mount(*AT_ONCE, server=server, backing=backing)
-        mount.expect(REFUSED)
-        with open(mount.path / "file", "rb", buffering=0) as file:
-            server.stop()
-            for path in (server.host_keys[0], Path(f"{server.host_keys[0]}.pub")):
-                path.unlink()
-            generate_key(server.host_keys[0])
-            server.start()
-            for action in (lambda: os.stat(mount.path / "file"), lambda: os.pread(file.fileno(), 7, 0)):
-                outcome, _ = in_time(action, SLACK)
-                assert isinstance(outcome, OSError) and outcome.errno == errno.EACCES
-        told = [line for line in mount.log().splitlines() if "host key" in line and "has changed" in line]
-        assert len(told) == 1, mount.log()
-        mount.unmount()
-
-
-@contextmanager
-def password_server(key: Path, port: int, secret: str) -> Iterator[None]:
-    script = Path(__file__).parent.parent / "peer_server.py"
-    command = [sys.executable, str(script), str(key), "password", str(port), secret]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None and process.stdout.readline().strip() == str(port)
-        yield
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()  # type: ignore[union-attr]
-
-
-def test_the_password_is_no_longer_valid(tmp_path: Path, backing: Path) -> None:
-    """It is tried once more, and nobody is asked."""
-    (backing / "file").write_bytes(b"content")
-    path, key, port = tmp_path / "mnt", generate_key(tmp_path / "host_key"), free_port()
-    path.mkdir()
-    hosts = tmp_path / "hosts"
-    hosts.write_text(f"[127.0.0.1]:{port} {Path(f'{key}.pub').read_text()}")
-    options = ["password_stdin", f"port={port}", f"UserKnownHostsFile={hosts}", "IdentityFile=none"]
-    options += ["IdentityAgent=none", *AT_ONCE]
-    words = [f"someone@127.0.0.1:{backing}", path, "-F", "none", "-o", ",".join(options)]
-    reading, writing = os.pipe()
-    os.write(writing, b"first\n")
-    os.close(writing)
-    with password_server(key, port, "first"):
-        mount = Foreground(path, *words, stdin=reading)
-        os.close(reading)
-        with mount:
-            mount.wait_mounted()
-            assert (path / "file").read_bytes() == b"content"
-            stop_and_change = password_server(key, port, "second")
-            processes.kill_tree(next(iter(peers(key))))
-            with stop_and_change:
-                outcome, _ = in_time(lambda: os.stat(path / "file"), SLACK)
-                assert isinstance(outcome, OSError) and outcome.errno == errno.EACCES
-                mount.signal(signal.SIGTERM)
-                _, errors = mount.finish()
-    assert errors.count("requests fail until it is back") == 1, errors
-    assert "first" not in errors
-
-
-def peers(key: Path) -> set[int]:
-    """The servers that show ``key``."""
-    return {pid for pid in processes.ours() if str(key) in processes.describe(pid)}
-
-
 # the machine
 
 
 def test_the_machine_was_suspended(tmp_path: Path, make_mount: MakeMount, backing: Path) -> None:
     """All our processes are stopped until the server has given the session up."""
     (backing / "file").write_bytes(b"as it was")
-    with own_server(tmp_path, config_extra="ClientAliveInterval 1\nClientAliveCountMax 1") as server:
+    with Sshd(tmp_path / "own-sshd", config_extra="ClientAliveInterval 1\nClientAliveCountMax 1") as server:
         mount = make_mount(*AT_ONCE, server=server, backing=backing)
         mount.expect(LOSS)
         with open(mount.path / "file", "r+b", buffering=0) as file:
