@@ -152,8 +152,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "F4": (
         "A truncation is seen at once by every open handle, and what lies behind a size that grows again "
         "reads as zeros.",
-        "tests/mount/test_posix_files.py::test_truncate_by_path_is_seen_by_an_open_handle",
-        "tests/mount/test_posix_files.py::test_truncate_to_less_and_then_more_reads_zeros",
+        "tests/mount/test_posix_truncate.py::test_truncate_by_path_is_seen_by_an_open_handle",
+        "tests/mount/test_posix_truncate.py::test_truncate_to_less_and_then_more_reads_zeros",
     ),
     "F5": (
         "What was never written between two writes reads as zeros.",
