@@ -11,6 +11,9 @@ from __future__ import annotations
 import errno
 import posixpath
 import stat
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, error
@@ -21,6 +24,10 @@ from sftpfs.remote.paths import name_of, parent_of, valid_name
 from sftpfs.remote.waiting import opened, value_or_none
 from sftpfs.sftp.session import Session
 from sftpfs.types import AttributeChange, Attributes, FilesystemStatistics
+
+P = ParamSpec("P")
+
+_Explanation = Callable[Concatenate[Session, StatusError, P], Coroutine[Any, Any, OSError]]
 
 STATVFS = "statvfs@openssh.com"
 
@@ -41,6 +48,23 @@ def _unseen(failed: StatusError, problem: OSError) -> OSError:
     if isinstance(problem, SessionLostError):
         return UnexplainedError(str(problem.strerror), problem.errno or errno.EIO)
     return failed
+
+
+def _explanation(look: _Explanation[P]) -> _Explanation[P]:
+    """``look``, where the server did not say the errno itself, and what to raise where it fails."""
+
+    @wraps(look)
+    async def explained(
+        session: Session, failed: StatusError, /, *arguments: P.args, **named: P.kwargs
+    ) -> OSError:
+        if failed.explicit:
+            return failed
+        try:
+            return await look(session, failed, *arguments, **named)
+        except OSError as problem:
+            return _unseen(failed, problem)
+
+    return explained
 
 
 class _Look:
@@ -80,63 +104,6 @@ async def is_empty(session: Session, path: bytes) -> bool | None:
     return None
 
 
-async def creation(session: Session, failed: StatusError, path: bytes, there: Slot[Attributes]) -> OSError:
-    """mkdir and symlink; ``there`` is the LSTAT that went with the request."""
-    if failed.explicit:
-        return failed
-    try:
-        seen = await value_or_none(there)
-        taken = seen is not None and code(failed) == Status.FAILURE
-        place = Place() if taken else await _Look(session, parent_of(path)).wait()
-        return error(diagnose.creation(code(failed), seen, place, name_of(path)))
-    except OSError as problem:
-        return _unseen(failed, problem)
-
-
-async def opening(
-    session: Session, failed: StatusError, path: bytes, flags: OpenFlags, there: Slot[Attributes]
-) -> OSError:
-    """OPEN; ``there`` is the LSTAT that went with it."""
-    if failed.explicit:
-        return failed
-    try:
-        seen = await value_or_none(there)
-        create, write = OpenFlags.CREATE in flags, OpenFlags.WRITE in flags
-        plain = not create and code(failed) in (Status.NO_SUCH_FILE, Status.PERMISSION_DENIED)
-        place = Place() if plain else await _Look(session, parent_of(path)).wait()
-        exclusive = OpenFlags.EXCLUSIVE in flags
-        return error(diagnose.opening(code(failed), exclusive, create, write, seen, place, name_of(path)))
-    except OSError as problem:
-        return _unseen(failed, problem)
-
-
-async def removal(session: Session, failed: StatusError, path: bytes) -> OSError:
-    """REMOVE."""
-    if failed.explicit or code(failed) == Status.NO_SUCH_FILE:
-        return failed
-    try:
-        there = session.start_lstat(path)
-        place = await _Look(session, parent_of(path)).wait()
-        seen = await value_or_none(there)
-        return error(diagnose.removal(code(failed), seen, place, name_of(path)))
-    except OSError as problem:
-        return _unseen(failed, problem)
-
-
-async def directory_removal(session: Session, failed: StatusError, path: bytes) -> OSError:
-    """RMDIR."""
-    if failed.explicit:
-        return failed
-    try:
-        there = session.start_lstat(path)
-        place = await _Look(session, parent_of(path)).wait()
-        seen = await value_or_none(there)
-        empty = await is_empty(session, path) if diagnose.is_directory(seen) else None
-        return error(diagnose.directory_removal(code(failed), seen, empty, place, name_of(path)))
-    except OSError as problem:
-        return _unseen(failed, problem)
-
-
 async def see_rename(session: Session, old: bytes, new: bytes) -> RenameSeen:
     """Both names and both directories in one batch; a third wait where ``new`` is a directory."""
     old_slot, new_slot = session.start_lstat(old), session.start_lstat(new)
@@ -148,66 +115,93 @@ async def see_rename(session: Session, old: bytes, new: bytes) -> RenameSeen:
     return RenameSeen(seen_old, seen_new, empty, await old_look.wait(), await new_look.wait())
 
 
+@_explanation
+async def creation(session: Session, failed: StatusError, path: bytes, there: Slot[Attributes]) -> OSError:
+    """mkdir and symlink; ``there`` is the LSTAT that went with the request."""
+    seen = await value_or_none(there)
+    taken = seen is not None and code(failed) == Status.FAILURE
+    place = Place() if taken else await _Look(session, parent_of(path)).wait()
+    return error(diagnose.creation(code(failed), seen, place, name_of(path)))
+
+
+@_explanation
+async def opening(
+    session: Session, failed: StatusError, path: bytes, flags: OpenFlags, there: Slot[Attributes]
+) -> OSError:
+    """OPEN; ``there`` is the LSTAT that went with it."""
+    seen = await value_or_none(there)
+    create, write = OpenFlags.CREATE in flags, OpenFlags.WRITE in flags
+    plain = not create and code(failed) in (Status.NO_SUCH_FILE, Status.PERMISSION_DENIED)
+    place = Place() if plain else await _Look(session, parent_of(path)).wait()
+    exclusive = OpenFlags.EXCLUSIVE in flags
+    return error(diagnose.opening(code(failed), exclusive, create, write, seen, place, name_of(path)))
+
+
+@_explanation
+async def removal(session: Session, failed: StatusError, path: bytes) -> OSError:
+    """REMOVE."""
+    if code(failed) == Status.NO_SUCH_FILE:
+        return failed
+    there = session.start_lstat(path)
+    place = await _Look(session, parent_of(path)).wait()
+    seen = await value_or_none(there)
+    return error(diagnose.removal(code(failed), seen, place, name_of(path)))
+
+
+@_explanation
+async def directory_removal(session: Session, failed: StatusError, path: bytes) -> OSError:
+    """RMDIR."""
+    there = session.start_lstat(path)
+    place = await _Look(session, parent_of(path)).wait()
+    seen = await value_or_none(there)
+    empty = await is_empty(session, path) if diagnose.is_directory(seen) else None
+    return error(diagnose.directory_removal(code(failed), seen, empty, place, name_of(path)))
+
+
+@_explanation
 async def renaming(session: Session, failed: StatusError, old: bytes, new: bytes, replace: bool) -> OSError:
     """RENAME and posix-rename."""
-    if failed.explicit:
-        return failed
-    try:
-        seen = await see_rename(session, old, new)
-        return error(diagnose.renaming(code(failed), seen, replace, name_of(new)))
-    except OSError as problem:
-        return _unseen(failed, problem)
+    seen = await see_rename(session, old, new)
+    return error(diagnose.renaming(code(failed), seen, replace, name_of(new)))
 
 
+@_explanation
 async def linking(session: Session, failed: StatusError, existing: bytes, path: bytes) -> OSError:
     """hardlink@openssh.com."""
-    if failed.explicit:
-        return failed
-    try:
-        seen = await see_rename(session, existing, path)
-        return error(diagnose.linking(code(failed), seen, name_of(path)))
-    except OSError as problem:
-        return _unseen(failed, problem)
+    seen = await see_rename(session, existing, path)
+    return error(diagnose.linking(code(failed), seen, name_of(path)))
 
 
+@_explanation
 async def changing(
     session: Session, failed: StatusError, path: bytes, change: AttributeChange, there: Slot[Attributes]
 ) -> OSError:
     """SETSTAT and lsetstat; ``there`` is the LSTAT that went with it."""
-    if failed.explicit:
-        return failed
-    try:
-        seen = await value_or_none(there)
-        place = Place()
-        if code(failed) == Status.FAILURE:
-            place = await _Look(session, parent_of(path)).wait()
-        return error(diagnose.changing(code(failed), change, seen, place))
-    except OSError as problem:
-        return _unseen(failed, problem)
+    seen = await value_or_none(there)
+    place = Place()
+    if code(failed) == Status.FAILURE:
+        place = await _Look(session, parent_of(path)).wait()
+    return error(diagnose.changing(code(failed), change, seen, place))
 
 
+@_explanation
 async def following(session: Session, failed: StatusError, path: bytes) -> OSError:
     """STAT, which follows links: tells a loop from a link to nothing."""
-    if failed.explicit or code(failed) != Status.NO_SUCH_FILE:
+    if code(failed) != Status.NO_SUCH_FILE:
         return failed
     seen: set[bytes] = set()
-    try:
-        while path not in seen and len(seen) < LONGEST_LINK_CHAIN:
-            seen.add(path)
-            target = await session.start_readlink(path).wait()
-            path = posixpath.normpath(posixpath.join(parent_of(path), target))
-    except OSError as problem:
-        return _unseen(failed, problem)
+    while path not in seen and len(seen) < LONGEST_LINK_CHAIN:
+        seen.add(path)
+        target = await session.start_readlink(path).wait()
+        path = posixpath.normpath(posixpath.join(parent_of(path), target))
     return error(errno.ELOOP)
 
 
+@_explanation
 async def listing(session: Session, failed: StatusError, path: bytes) -> OSError:
     """OPENDIR and READDIR: tells what is not a directory."""
-    if failed.explicit or code(failed) not in (Status.NO_SUCH_FILE, Status.FAILURE):
+    if code(failed) not in (Status.NO_SUCH_FILE, Status.FAILURE):
         return failed
-    try:
-        there = await value_or_none(session.start_lstat(path))
-    except OSError as problem:
-        return _unseen(failed, problem)
+    there = await value_or_none(session.start_lstat(path))
     wrong = there is not None and stat.S_IFMT(there.mode) not in (stat.S_IFDIR, stat.S_IFLNK)
     return error(errno.ENOTDIR) if wrong else failed
