@@ -32,10 +32,6 @@ would not fill a connection, as sshd's window alone is 2 MiB."""
 FAR = 0.005
 """Seconds of round trip from which content travels beside metadata from the first byte."""
 
-FAR_CHANNELS = 3
-"""Channels of the first bulk connection over a distance, each with a window of its own: 300 MB/s
-at 20 ms from the first byte, without waiting for further logins. A process at the server each."""
-
 LONGEST_BULK_BACK_OFF = 60.0
 """Seconds between attempts to open a bulk connection; nobody waits for one."""
 
@@ -170,7 +166,7 @@ class Bulk:
         first = not self.connections
         self._admit(connection)
         if first and self._far and connection.transport is not self._pool.shared:
-            for _ in range(FAR_CHANNELS - 1):
+            for _ in range(Growth.channels(self._pool.round_trip) - 1):
                 self._pool.spawn(partial(self._widen, connection.transport))
 
     def _admit(self, connection: Connection) -> None:

@@ -19,6 +19,13 @@ FULL_RATE = 1e9
 """Bytes per second, more than which one connection cannot encrypt: one whose window
 allows as much is not limited by it."""
 
+CHANNELS_RATE = 300e6
+"""Bytes per second the channels of the first bulk connection are to allow together from the first
+byte on, without waiting for further logins."""
+
+MOST_CHANNELS = 7
+"""Channels on one connection: sshd's MaxSessions is 10, and each is a process there."""
+
 STRETCH = 0.5
 """Seconds of uninterrupted bulk from which is judged: many times what it takes to open a
 connection, so that a copy that is nearly over opens none."""
@@ -96,6 +103,11 @@ class Growth:
         """Connections whose windows together allow the full rate over ``round_trip`` seconds, within
         1 and ``most``."""
         return math.ceil(max(1.0, min(round_trip * FULL_RATE / WINDOW_BYTES, most)))
+
+    @staticmethod
+    def channels(round_trip: float) -> int:
+        """Channels the first bulk connection over ``round_trip`` seconds is to have."""
+        return math.ceil(max(1.0, min(round_trip * CHANNELS_RATE / WINDOW_BYTES, MOST_CHANNELS)))
 
     def _start(self, now: float, count: int, moved: int) -> None:
         self._begin = self._last = now

@@ -15,7 +15,6 @@ import pytest
 from sftpfs.errors import Failure, IncompleteWriteError, SessionLostError
 from sftpfs.remote import growth
 from sftpfs.remote.api import OpenFlags
-from sftpfs.remote.bulk import FAR_CHANNELS
 from sftpfs.remote.connection import FAR_BYTES
 from sftpfs.remote.file import File
 from sftpfs.remote.pool import Pool
@@ -87,13 +86,15 @@ def test_far_away_the_first_bulk_connection_has_several_channels(
 ) -> None:
     """Where the server refuses them, the one there is has to do."""
     monkeypatch.setattr("sftpfs.remote.bulk.FAR", 0.0)
+    monkeypatch.setattr(growth, "CHANNELS_RATE", math.inf)
+    monkeypatch.setattr(growth, "MOST_CHANNELS", 3)
     path, data = tmp_path / "big", content(12 * MIB)
     connector = ServerConnector()
     connector.refuse_channels = not channels
 
     async def test() -> None:
         async with serving(connector, max_connections=2) as (server, pool):
-            wanted = FAR_CHANNELS if channels else 1
+            wanted = 3 if channels else 1
             await until(lambda: len(pool.bulk.connections) == wanted)
             assert connector.attempts == 2 and len({one.transport for one in pool.bulk.connections}) == 1
             file = await opened(server, path, CREATE | OpenFlags.TRUNCATE)

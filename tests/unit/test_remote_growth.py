@@ -81,3 +81,8 @@ def test_a_system_that_does_not_tell_is_judged_by_the_gain() -> None:
 def test_connections_needed_grow_with_the_distance() -> None:
     needed = [Growth.needed(seconds, 3) for seconds in (0.0, 0.0001, 0.002, 0.004, 0.02, float("inf"))]
     assert needed == [1, 1, 1, 2, 3, 3]
+
+
+def test_channels_grow_with_the_distance_and_stay_below_what_sshd_allows() -> None:
+    channels = [Growth.channels(seconds) for seconds in (0.0, 0.005, 0.01, 0.02, 0.1, float("inf"))]
+    assert channels == [1, 1, 2, 3, 7, 7]
