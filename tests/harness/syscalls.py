@@ -285,6 +285,13 @@ def seen_below(directory: str = ".") -> dict[str, Outcome]:
     return found
 
 
+def unlike(seen: dict[str, Outcome], wanted: dict[str, Outcome]) -> Iterator[str]:
+    """What of the things seen is otherwise."""
+    for name in sorted(seen.keys() | wanted.keys()):
+        if seen.get(name) != wanted.get(name):
+            yield f"{name} is {seen.get(name)}, expected {wanted.get(name)}"
+
+
 @contextmanager
 def within(directory: Path) -> Iterator[None]:
     """The body with ``directory`` as its working directory and a known umask."""

@@ -8,7 +8,7 @@ has no means for stands in ``REFUSED``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from tests.harness.syscalls import (
     kinds,
     outcome,
     seen_below,
+    unlike,
     within,
 )
 
@@ -97,13 +98,6 @@ def perform_cold(case: Case, here: Path, there: Path) -> Came:
     ready.rename(there)
     with within(here):
         return Came(case.act(), before, seen_below())
-
-
-def unlike(seen: dict[str, Outcome], wanted: dict[str, Outcome]) -> Iterator[str]:
-    """What of the things seen is otherwise."""
-    for name in sorted(seen.keys() | wanted.keys()):
-        if seen.get(name) != wanted.get(name):
-            yield f"{name} is {seen.get(name)}, expected {wanted.get(name)}"
 
 
 def differences(operation: str, cases: Iterable[Case], place: Place, local: Path, cold: bool) -> list[str]:

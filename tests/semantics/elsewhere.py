@@ -253,6 +253,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "O7": (
         "With `allow_other` the kernel checks mode bits as well (`default_permissions`).",
         "tests/mount/test_mount_options.py::test_allow_other_lets_in_by_the_permission_bits",
+        "tests/mount/test_posix_users.py::test_each_may_do_what_he_may_locally",
     ),
     "O8": (
         "A read-only mount refuses every change with `EROFS`.",
