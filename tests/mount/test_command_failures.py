@@ -172,6 +172,13 @@ def test_configuration_file_missing(mountpoint: Path, tmp_path: Path) -> None:
     check(result, Failure.CONFIGURATION, "no-config")
 
 
+def test_id_file_malformed_or_missing(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "uids").write_text("root:0\nnonsense\n")
+    for name, parts in (("uids", ["uids", "line 2"]), ("none", ["none"])):
+        words = f"{options(sshd)},idmap=file,uidfile={tmp_path / name}"
+        check(run("127.0.0.1:", mountpoint, "-o", words), Failure.CONFIGURATION, *parts)
+
+
 def test_ctrl_c_at_a_prompt(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
     text = options(sshd, UserKnownHostsFile=tmp_path / "known", StrictHostKeyChecking="ask")
     with Terminal("root@127.0.0.1:", mountpoint, "-F", "none", "-o", text) as terminal:

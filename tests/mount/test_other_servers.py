@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from tests.harness.kernel import fails_with
 from tests.harness.mounts import Mount
 from tests.other_servers import SERVERS, Options
 
@@ -21,6 +22,8 @@ WITHOUT_LINKS = {"openssh-P", "openssh-p"}
 """Servers without hardlink@openssh.com."""
 
 WITHOUT_STATVFS = {"openssh-P", "openssh-p"}
+
+WITHOUT_LSETSTAT = {"openssh-P", "openssh-p"}
 
 FOLLOWING_LINKS = {"proftpd"}
 """Servers whose LSTAT follows a link."""
@@ -131,6 +134,33 @@ def test_symbolic_links(there: There) -> None:
         assert os.readlink(there.here / "link") == "target"
     assert os.readlink(there.there / "link") == "target"
     assert (there.here / "link").read_text() == "t"
+
+
+def test_changes_of_a_link_never_touch_its_target(there: There) -> None:
+    """Without lsetstat@openssh.com they are refused."""
+    (there.there / "pointee").write_text("p")
+    os.utime(there.there / "pointee", (1_000_000_000, 1_000_000_000))
+    os.symlink("pointee", there.there / "pointer")
+    before = os.stat(there.there / "pointee")
+    if there.name in FOLLOWING_LINKS:
+        assert not (there.here / "pointer").is_symlink()  # no program can mean the link
+        return
+    for change in (
+        lambda: os.utime(there.here / "pointer", (1, 2), follow_symlinks=False),
+        lambda: os.lchown(there.here / "pointer", 5, 6),
+    ):
+        if there.name in WITHOUT_LSETSTAT:
+            with fails_with(errno.EOPNOTSUPP):
+                change()
+        else:
+            change()
+    after = os.stat(there.there / "pointee")
+    assert (after.st_uid, after.st_gid, after.st_mtime_ns, after.st_ctime_ns) == (
+        before.st_uid,
+        before.st_gid,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    )
 
 
 def test_hard_links_or_a_clear_refusal(there: There) -> None:

@@ -233,3 +233,16 @@ def test_round_trips_from_nothing(
     operation(mount.path / "w")
     count = counting_proxy.read()
     assert count.waits <= aim, f"{count.waits} waits, aim {aim}: {count.trace}"
+
+
+def test_small_writes_travel_together(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    counting_proxy.reset()
+    with opened(mount.path / "f", os.O_WRONLY | os.O_CREAT) as fd:
+        for _ in range(1024):
+            os.write(fd, KIB4)
+    sent = counting_proxy.read().requests["WRITE"]
+    assert sent <= 1024 // 16, f"{sent} WRITE requests for 4 MiB"
+    assert (backing / "f").read_bytes() == KIB4 * 1024
