@@ -120,15 +120,15 @@ def assert_gone(path: Path, family: set[int], limit: float = 20.0) -> None:
 
 
 class Terminal:
-    """A run of the command on a terminal of its own, with a person (the test) at it."""
+    """A run of the command, or of another, on a terminal of its own, with a person (the test) at it."""
 
-    def __init__(self, *words: str | Path) -> None:
+    def __init__(self, *words: str | Path, command: Sequence[str] = COMMAND) -> None:
         self.master, slave = os.openpty()
         self.output = ""
         self.slave_name = os.ttyname(slave)
         try:
             self.process = subprocess.Popen(
-                ["setsid", "--ctty", "--wait", *COMMAND, *map(str, words)],
+                ["setsid", "--ctty", "--wait", *command, *map(str, words)],
                 env=environment(),
                 cwd=REPOSITORY,
                 stdin=slave,

@@ -4,44 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mailbox
 import os
 import random
 import sqlite3
 import subprocess
 import sys
 import tarfile
+import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeMount, Place
+from tests.harness.command import Terminal
+from tests.harness.programs import run
 from tests.harness.waiting import eventually
 
 pytestmark = pytest.mark.limit(300)
-
-QUIET_GIT = {
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_SYSTEM": "/dev/null",
-    "GIT_AUTHOR_NAME": "A",
-    "GIT_AUTHOR_EMAIL": "a@example.org",
-    "GIT_COMMITTER_NAME": "A",
-    "GIT_COMMITTER_EMAIL": "a@example.org",
-}
-
-
-def run(*command: object, cwd: Path | None = None, **environment: str) -> str:
-    """stdout of a program that must succeed."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 def tree(root: Path) -> dict[str, tuple[object, ...]]:
@@ -109,44 +90,6 @@ def test_rsync_twice_copies_nothing_the_second_time(place: Place, source: Path) 
     assert "*deleting" in first
     assert tree(place.there / "copy") == tree(source)
     assert run(*command) == ""
-
-
-def test_git(place: Place, source: Path, tmp_path: Path) -> None:
-    origin = tmp_path / "origin"
-    run("cp", "-a", source, origin)
-    run("git", "init", "-q", "-b", "main", origin, **QUIET_GIT)
-    run("git", "add", "-A", cwd=origin, **QUIET_GIT)
-    run("git", "commit", "-qm", "first", cwd=origin, **QUIET_GIT)
-    clone = place.here / "clone"
-    run("git", "clone", "-q", origin, clone, **QUIET_GIT)
-    assert run("git", "status", "--porcelain", cwd=clone, **QUIET_GIT) == ""
-    (clone / "new").write_text("new\n")
-    (clone / "package0" / "module0" / "file0.py").write_text("changed\n")
-    status = run("git", "status", "--porcelain", cwd=clone, **QUIET_GIT)
-    assert sorted(line[:2] for line in status.splitlines()) == [" M", "??"]
-    run("git", "add", "-A", cwd=clone, **QUIET_GIT)
-    run("git", "commit", "-qm", "second", cwd=clone, **QUIET_GIT)
-    run("git", "checkout", "-q", "-b", "branch", "HEAD~1", cwd=clone, **QUIET_GIT)
-    run("git", "checkout", "-q", "main", cwd=clone, **QUIET_GIT)
-    run("git", "gc", "-q", cwd=clone, **QUIET_GIT)
-    run("git", "fsck", "--strict", cwd=clone, **QUIET_GIT)
-    assert run("git", "status", "--porcelain", cwd=clone, **QUIET_GIT) == ""
-    there = place.there / "clone"
-    assert (
-        run("git", "-c", "safe.directory=*", "log", "--format=%s", cwd=there, **QUIET_GIT)
-        == "second\nfirst\n"
-    )
-
-
-def test_git_clone_within_the_mount(place: Place, source: Path) -> None:
-    """A local clone makes hard links and compares inode numbers."""
-    origin = place.here / "origin"
-    run("git", "init", "-q", "-b", "main", origin, **QUIET_GIT)
-    (origin / "f").write_text("content\n")
-    run("git", "add", "-A", cwd=origin, **QUIET_GIT)
-    run("git", "commit", "-qm", "first", cwd=origin, **QUIET_GIT)
-    run("git", "clone", "-q", origin, place.here / "clone", **QUIET_GIT)
-    assert (place.there / "clone" / "f").read_text() == "content\n"
 
 
 def test_sqlite(place: Place) -> None:
@@ -223,23 +166,40 @@ def test_find_and_checksums_are_equal_on_both_sides(place: Place, source: Path) 
     )
 
 
-def check_virtual_environment(here: Path, *options: str) -> None:
-    """Make one with pip, import from it, run its pip."""
+WHEEL = {
+    "answer.py": "def main():\n    print(42)\n",
+    "answer-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: answer\nVersion: 1\n",
+    "answer-1.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "answer-1.dist-info/entry_points.txt": "[console_scripts]\nanswer = answer:main\n",
+    "answer-1.dist-info/RECORD": "",
+}
+"""A package of one program that prints 42."""
+
+
+def make_virtual_environment(here: Path, *options: str) -> Path:
+    """Its directory; imports from beside it."""
     run(sys.executable, "-m", "venv", *options, here / "venv")
-    python = here / "venv" / "bin" / "python"
     (here / "module.py").write_text("value = 42\n")
-    words = run(python, "-c", "import sys, module; print(sys.prefix, module.value)", cwd=here)
+    script = "import sys, module; print(sys.prefix, module.value)"
+    words = run(here / "venv" / "bin" / "python", "-c", script, cwd=here)
     assert words.split() == [str(here / "venv"), "42"]
-    assert "pip" in run(python, "-m", "pip", "--version")
+    return here / "venv"
 
 
-def test_a_virtual_environment_inside_the_mount(place: Place) -> None:
+def test_pip_installs_into_a_virtual_environment_inside_the_mount(place: Place) -> None:
     """By copies: links to the interpreter outside the mount are not followed by default."""
-    check_virtual_environment(place.here, "--copies")
+    environment = make_virtual_environment(place.here, "--copies")
+    wheel = place.here / "answer-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in WHEEL.items():
+            archive.writestr(name, text)
+    pip = (environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "install", "--quiet", "--no-index", wheel)
+    assert run(environment / "bin" / "answer", cwd=Path("/")) == "42\n"
 
 
 def test_a_virtual_environment_of_links_to_the_outside(make_mount: MakeMount) -> None:
-    check_virtual_environment(make_mount("no_contain_symlinks").path)
+    make_virtual_environment(make_mount("no_contain_symlinks").path, "--without-pip")
 
 
 def test_shell_redirections(place: Place) -> None:
@@ -267,3 +227,101 @@ def test_deleting_a_tree(place: Place, source: Path) -> None:
     run("cp", "-a", source, place.there / "tree")
     run("rm", "-r", place.here / "tree")
     assert os.listdir(place.there) == []
+
+
+def test_zip_and_unzip(place: Place, source: Path) -> None:
+    run("cp", "-a", source, place.here / "tree")
+    run("zip", "-q", "-r", "-y", "a.zip", "tree", cwd=place.here)
+    run("unzip", "-q", "a.zip", "-d", "out", cwd=place.here)
+    run("diff", "-r", "--no-dereference", source, place.there / "out" / "tree")
+
+
+def test_rsync_keeps_hard_links(place: Place, source: Path, tmp_path: Path) -> None:
+    local = tmp_path / "local"
+    run("cp", "-a", source, local)
+    os.link(local / "big.bin", local / "twin.bin")
+    command = ("rsync", "-aHAX", "--numeric-ids", "--itemize-changes", f"{local}/", place.here / "copy")
+    run(*command)
+    assert tree(place.there / "copy") == tree(local)
+    one, other = (os.stat(place.there / "copy" / name) for name in ("big.bin", "twin.bin"))
+    assert (one.st_ino, one.st_nlink) == (other.st_ino, 2)
+    assert run(*command) == ""
+
+
+SOURCES = 100
+
+MAKEFILE = """
+program: $(patsubst %.c,%.o,$(wildcard *.c))
+\tgcc -o $@ $^
+%.o: %.c
+\tgcc -c -o $@ $<
+"""
+
+
+def test_make_over_many_sources(place: Place) -> None:
+    here = place.here
+    functions = [f"f{number}" for number in range(SOURCES)]
+    for number, name in enumerate(functions):
+        (here / f"{name}.c").write_text(f"int {name}(int x) {{ return x + {number}; }}\n")
+    lines = [f"int {name}(int); r = {name}(r);" for name in functions]
+    main = ["int main(void) { int r = 0;", *lines, f"return r != {sum(range(SOURCES))}; }}"]
+    (here / "main.c").write_text("\n".join(main))
+    (here / "Makefile").write_text(MAKEFILE)
+    assert len(run("make", "-j2", cwd=here).splitlines()) == SOURCES + 2
+    run(here / "program")
+    run("make", "--question", cwd=here)
+    later = os.stat(here / "program").st_mtime + 1
+    os.utime(here / "f5.c", (later, later))
+    assert "f5.o f5.c" in run("make", "--dry-run", cwd=here)
+
+
+@pytest.mark.parametrize("kind", [mailbox.mbox, mailbox.Maildir], ids=["mbox", "maildir"])
+def test_mailbox(place: Place, kind: type[mailbox.mbox | mailbox.Maildir]) -> None:
+    for number in range(9):
+        box = kind(place.here / "box", create=True)
+        box.lock()
+        message = mailbox.mboxMessage(f"Subject: {number}\n\n" + "From a line\n" * number)
+        box.add(message)
+        box.close()
+    box = kind(place.here / "box")
+    for key in [key for key in box.keys() if int(box[key]["Subject"]) % 3 == 0]:  # noqa: SIM118
+        box.remove(key)
+    box.close()
+    there = kind(place.there / "box", create=False)
+    assert sorted(message["Subject"] for message in there) == ["1", "2", "4", "5", "7", "8"]
+    there.close()
+    names = [name for _, _, files in os.walk(place.there) for name in files]
+    assert not [name for name in names if "lock" in name]
+
+
+def test_a_web_server_on_the_mount(place: Place, source: Path) -> None:
+    run("cp", "-a", source / "big.bin", place.there / "big.bin")
+    command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
+    with subprocess.Popen(
+        command, cwd=place.here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            url = f"http://127.0.0.1:{server.stdout.readline().split()[5]}/"
+            with urllib.request.urlopen(url, timeout=60) as page:
+                assert b"big.bin" in page.read()
+            with urllib.request.urlopen(f"{url}big.bin", timeout=60) as page:
+                assert page.read() == (source / "big.bin").read_bytes()
+        finally:
+            server.kill()
+
+
+def test_nano_saves_with_backup_and_lock_file(place: Place) -> None:
+    (place.there / "text").write_text("one\n")
+    os.chmod(place.there / "text", 0o640)
+    words = ("--ignorercfiles", "--backup", "--locking", place.here / "text")
+    with Terminal(*words, command=("env", "TERM=xterm", "nano")) as nano:
+        nano.wait_for("one")
+        assert ".text.swp" in os.listdir(place.there)
+        nano.type("zero\r")
+        nano.type("\x0f\r\x18")
+        assert nano.finish() == 0
+    assert (place.there / "text").read_text() == "zero\none\n"
+    assert (place.there / "text~").read_text() == "one\n"
+    assert (place.there / "text").stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir(place.there)) == ["text", "text~"]
