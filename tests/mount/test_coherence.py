@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import MakeMount
-from tests.harness.kernel import opened
+from tests.harness.counting import CountingProxy
+from tests.harness.kernel import fails_with, opened
 from tests.harness.waiting import eventually
 
 SHORT = "dcache_timeout=1"
 """One second: long enough to be a lease, short enough to wait for."""
 
 LEASE_LIMIT = 15.0
+
+ABSENCE_LIMIT = 10.0
+"""Seconds until a missing name is asked for again, two at first, and a slow machine; half of a listing's."""
 
 
 def test_everything_shows_after_the_lease(make_mount: MakeMount, backing: Path) -> None:
@@ -135,3 +144,42 @@ def test_a_file_made_here_and_grown_there_is_followed(make_mount: MakeMount) -> 
             there.write("grown there\n")
         eventually(lambda: os.fstat(file.fileno()).st_size == 22, limit=10.0)
         assert file.read() == "grown there\n"
+
+
+def test_a_name_made_on_the_server_shows_in_a_directory_that_was_listed(
+    make_mount: MakeMount, backing: Path
+) -> None:
+    (backing / "known").touch()
+    mount = make_mount(backing=backing)
+    assert os.listdir(mount.path) == ["known"]
+    assert not os.path.exists(mount.path / "new")
+    (backing / "new").touch()
+    eventually(lambda: os.path.exists(mount.path / "new"), ABSENCE_LIMIT)
+    assert sorted(os.listdir(mount.path)) == ["known", "new"]
+
+
+HELD = 0.5
+"""Seconds each reply is held: time enough to make a file on the server before the next request."""
+
+MAKING: dict[str, Callable[[Path], object]] = {
+    "exclusive create": lambda path: os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY),
+    "mkdir": os.mkdir,
+    "symlink": lambda path: os.symlink("target", path),
+}
+
+
+@pytest.mark.parametrize("kind", MAKING)
+def test_a_name_that_the_server_gets_between_look_and_making_is_eexist(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path, kind: str
+) -> None:
+    mount = make_mount("dir_cache=no", "max_conns=1", port=counting_proxy.port, backing=backing)
+    counting_proxy.set_latency(HELD)
+    counting_proxy.reset()
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(MAKING[kind], mount.path / "f")
+        eventually(lambda: counting_proxy.read().requests.get("LSTAT"), what="the look")
+        (backing / "f").write_text("theirs")
+        with fails_with(errno.EEXIST):
+            making.result(30)
+    assert (backing / "f").read_text() == "theirs"
+    assert counting_proxy.read().requests.keys() & {"OPEN", "MKDIR", "SYMLINK"}, "the server was to refuse it"
