@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 import trio
 
@@ -39,7 +40,7 @@ from sftpfs.salvage import Salvage, state_directory
 from sftpfs.service_manager import ServiceManager
 from sftpfs.transport.api import Prompter
 from sftpfs.transport.connector import make_connector
-from sftpfs.transport.prompter import TerminalPrompter
+from sftpfs.transport.prompter import make_prompter
 from sftpfs.types import Unwritten
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -62,10 +63,18 @@ CLOSE_LIMIT = 5.0
 log = logging.getLogger("sftpfs.mount")
 
 
-def run(config: MountConfig, notes: list[str]) -> int:
+class MountPrompter(Prompter, Protocol):
+    """Asks a person until the mount is there."""
+
+    def detach(self) -> None:
+        """The mount is there: from now on nobody is asked."""
+
+
+def run(config: MountConfig, notes: list[str], prompter: MountPrompter | None = None) -> int:
     """Mount as ``config`` says; returns the exit status. In a daemon's child: at the end of the mount.
 
-    ``notes`` are lines about options without effect, told with ``-v``. Raises MountError.
+    ``notes`` are lines about options without effect, told with ``-v``; ``prompter`` asks in place of
+    the terminal or the askpass program. Raises MountError.
     """
     logs.start(config.log_file, config.verbose, config.debug)
     for note in notes:
@@ -73,13 +82,13 @@ def run(config: MountConfig, notes: list[str]) -> int:
     check(config)
 
     def serve_in_loop(ready: Callable[[], None]) -> int:
-        terminal = TerminalPrompter()
+        asking = prompter or make_prompter(os.environ)
 
         def announce() -> None:
-            terminal.detach()  # a person is asked before the mount is there, never out of the blue
+            asking.detach()  # a person is asked before the mount is there, never out of the blue
             ready()
 
-        return trio.run(serve, config, terminal, announce)
+        return trio.run(serve, config, asking, announce)
 
     if config.foreground:
         return guarded(lambda: serve_in_loop(lambda: None), to_stderr, config.debug)
@@ -197,6 +206,7 @@ class _Service:
             await pool.start(interactive=self._prompter.available)
         remote = Server(pool, follow_symlinks=config.symlinks is SymlinkPolicy.FOLLOW)
         root = await find_root(remote, config)
+        log.info("the directory on the server is %s", os.fsdecode(root.path))
         fuse_mount = FuseMount(config, remote, root.path, root.attributes, self._salvage.keep)
         fuse_mount.mount()
         try:

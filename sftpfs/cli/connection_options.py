@@ -22,20 +22,20 @@ COMMAND = [
     Option("", "stay in the foreground, log to stderr", Section.COMMAND, ("foreground",), flags=("-f",)),
     Option(
         "debug",
-        "foreground, and log in detail",
+        "foreground, and log every request to the server",
         Section.COMMAND,
         ("debug", "foreground", "transport.debug"),
         flags=("-d", "--debug"),
     ),
     Option(
         "sshfs_debug",
-        "log in detail",
+        "log every request to the server",
         Section.COMMAND,
         ("debug", "transport.debug"),
     ),
     Option(
         "verbose",
-        "log what is done and which options have no effect",
+        "log the steps of the mount and which options have no effect",
         Section.COMMAND,
         ("verbose",),
         flags=("-v",),

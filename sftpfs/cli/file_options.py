@@ -180,5 +180,11 @@ LINKS = [
         "rewrite absolute targets inside the mount, show the others as they are",
     ),
     _symlinks("follow_symlinks", SymlinkPolicy.FOLLOW, "the server follows links: the mount shows none"),
-    Option("disable_hardlink", "link(2) fails with ENOSYS", Section.LINKS, ("hard_links",), constant=False),
+    Option(
+        "disable_hardlink",
+        "link(2) fails with EPERM, as where there are no hard links",
+        Section.LINKS,
+        ("hard_links",),
+        constant=False,
+    ),
 ]

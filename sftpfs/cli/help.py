@@ -47,7 +47,7 @@ EXIT_STATUSES: dict[int, str] = {
     Failure.TRANSPORT.value: "the transport failed otherwise",
     Failure.COMMAND.value: "a mount could not do what a command asked of it",
     INTERNAL_STATUS: "an error in sftpfs itself",
-    DATA_LOST_STATUS: "in the foreground: unmounted, but some data could not be written to the server",
+    DATA_LOST_STATUS: "unmounted, but some data could not be written to the server",
     INTERRUPTED_STATUS: "interrupted",
 }
 

@@ -19,7 +19,8 @@ what SSH brings.
 An empty directory is the home directory there, a relative one starts in it. An IPv6 address stands in \
 brackets. The command returns once the mount is there and its root was read; otherwise it says in one line \
 what failed, and leaves nothing mounted. Whatever ssh uses is used: ~/.ssh/config, the agent, keys, \
-certificates, passwords, jump hosts. Host keys are checked.
+certificates, passwords, jump hosts. Host keys are checked. Questions are asked on the terminal, or where \
+there is none but a display, by the program SSH_ASKPASS names.
 
 umount(8), fusermount3 -u and SIGTERM unmount. The process ends when everything is on the server. A second \
 signal does not wait for programs that are still inside, a third gives up data that was not written yet. \
@@ -51,7 +52,8 @@ mount.sftpfs ends with status 0 once the mount is there and its root was read. W
 nobody is asked for anything: name a key without a passphrase, and have the host key in known_hosts. No HOME \
 and no PATH is needed.
 
-umount.sftpfs ends when everything is on the server and the mount's process is gone, except with -l.
+umount.sftpfs ends when everything is on the server and the mount's process is gone, except with -l. Where \
+something could not be written it says what, and where it was saved, and ends with status 74.
 
 remount is refused: unmount, and mount again with the other options.
 """

@@ -12,6 +12,7 @@ import subprocess
 
 from sftpfs import claim, mountpoint
 from sftpfs.cli.arguments import usage_error
+from sftpfs.cli.farewell import Farewell
 from sftpfs.errors import Failure, MountError
 from sftpfs.process import guarded, to_stderr
 
@@ -20,7 +21,10 @@ UMOUNT_FAILURE = 32
 
 
 def umount_helper(words: list[str]) -> int:
-    """Unmount as ``words`` say and wait for the mount's process; one of umount(8)'s statuses."""
+    """Unmount as ``words`` say and wait for the mount's process.
+
+    One of umount(8)'s statuses, or DATA_LOST_STATUS: unmounted, and not all of it is on the server.
+    """
     return guarded(lambda: _run(words), to_stderr, debug=False)
 
 
@@ -30,6 +34,23 @@ def _run(words: list[str]) -> int:
     if mounted is None:
         to_stderr(f"{path} is not mounted")
         return UMOUNT_FAILURE
+    lazy = "l" in letters
+    farewell = None if lazy else Farewell(mounted)
+    try:
+        if not _unmount(path, letters):
+            return UMOUNT_FAILURE
+        if farewell is None or any(other.device == mounted.device for other in mountpoint.all_mounts()):
+            return 0  # it goes on, for whoever is inside or under another name
+        status = farewell.wait()
+    finally:
+        if farewell is not None:
+            farewell.close()
+    claim.wait_for_end(path, mounted.user_id)
+    return status
+
+
+def _unmount(path: str, letters: set[str]) -> bool:
+    """Have umount(8) itself do it; it has told why where it did not. Raises MountError."""
     passed_on = [f"-{letter}" for letter in "fl" if letter in letters]
     if os.geteuid() == 0:
         passed_on.append("-c")  # or it asks the mount what it is, and a dead server answers late
@@ -37,11 +58,7 @@ def _run(words: list[str]) -> int:
         done = subprocess.run(["umount", "-i", *passed_on, "--", path], check=False)
     except OSError as error:
         raise MountError(Failure.MOUNTPOINT, f"cannot run umount: {error.strerror}") from None
-    if done.returncode:
-        return UMOUNT_FAILURE
-    if "l" not in letters:
-        claim.wait_for_end(path, mounted.user_id)
-    return 0
+    return done.returncode == 0
 
 
 def parse_words(words: list[str]) -> tuple[str, set[str]]:

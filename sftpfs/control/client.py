@@ -45,6 +45,10 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection, and with it a request under way. Idempotent."""
         self._connection.close()
 
     def ask(self, name: str, **arguments: object) -> Values:

@@ -41,6 +41,7 @@ class Requests:
             "flush": self.flush,
             "refresh": self.refresh,
             "umount": self.umount,
+            "farewell": self.farewell,
             "log": partial(watching.follow_log, self._mounted),
             "top": partial(watching.top, self._mounted),
         }
@@ -114,6 +115,19 @@ class Requests:
                 life.give_up()
             failures = await beside(life.drained, partial(self._tell_what_waits, tell))
             await tell({"failures": failures[:MOST_PROBLEMS], "failed": len(failures), "ended": True})
+        finally:
+            told.set()
+        return {}
+
+    async def farewell(self, arguments: Values, tell: Tell) -> Values:
+        """Answered when the mount has ended, whoever unmounts it; what was lost is told as ``failures``.
+
+        The first line of progress says that the request is known, so that the mount may be taken off.
+        """
+        told = self._mounted.life.attend()
+        try:
+            failures = await beside(self._mounted.life.drained, partial(self._tell_what_waits, tell))
+            await tell({"failures": failures[:MOST_PROBLEMS], "failed": len(failures)})
         finally:
             told.set()
         return {}

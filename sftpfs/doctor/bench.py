@@ -1,6 +1,6 @@
 """``sftpfs bench``: what a program gets out of a mount of a server, measured on real mounts.
 
-Each measure of reading runs on a fresh mount, so that nothing is cached; the numbers are
+What was written is read on a second mount, so that nothing is cached; the numbers are
 those of one run, once. All files are in one directory of their own, removed at the end.
 """
 
@@ -10,16 +10,16 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sftpfs.config import MountConfig
+from sftpfs.doctor.rehearsed import Mounts
 from sftpfs.errors import Failure, MountError
 from sftpfs.process import to_stderr
-from sftpfs.transport.forking import python_path
 
 FILES = 50
 SMALL = 4096
@@ -39,16 +39,11 @@ class MountFailedError(Exception):
 
 
 @contextmanager
-def mounted(words: list[str], mountpoint: str) -> Iterator[Path]:
-    """A mount by our own command. Raises MountFailedError."""
-    environment = dict(os.environ)
-    path = python_path()
-    if path is not None:
-        environment["PYTHONPATH"] = path
-    command = [sys.executable, "-P", "-m", "sftpfs", words[0], mountpoint, *words[1:]]
-    done = subprocess.run(command, env=environment, check=False)
-    if done.returncode:
-        raise MountFailedError(done.returncode)
+def mounted(mounts: Mounts, mountpoint: str) -> Iterator[Path]:
+    """A mount, taken off at the end. Raises MountFailedError."""
+    status = mounts.mount(mountpoint)
+    if status:
+        raise MountFailedError(status)
     try:
         yield Path(mountpoint)
     finally:
@@ -56,19 +51,20 @@ def mounted(words: list[str], mountpoint: str) -> Iterator[Path]:
         subprocess.run([*unmount, mountpoint], check=False)
 
 
-def bench(words: list[str], mebibytes: int, show: Callable[[Row], None]) -> None:
-    """Measure the server ``words`` name (endpoint first, then options), calling ``show`` for every row.
+def bench(config: MountConfig, mebibytes: int, show: Callable[[Row], None]) -> None:
+    """Measure the server of ``config``, calling ``show`` for every row.
 
     Raises MountFailedError, and MountError where the directory cannot be worked in.
     """
     name = f".sftpfs-bench-{secrets.token_hex(4)}"
+    mounts = Mounts(config)
     with tempfile.TemporaryDirectory(prefix="sftpfs-bench-") as mountpoint:
-        with mounted(words, mountpoint) as root:
+        with mounted(mounts, mountpoint) as root:
             place = root / name
             try:
                 place.mkdir()
             except OSError as error:
-                message = f"cannot make a directory on {words[0]} to measure in: {error.strerror}"
+                message = f"cannot make a directory on {config.endpoint} to measure in: {error.strerror}"
                 raise MountError(Failure.REMOTE_DIRECTORY, message) from None
             try:
                 _writing(place, mebibytes, show)
@@ -76,7 +72,7 @@ def bench(words: list[str], mebibytes: int, show: Callable[[Row], None]) -> None
                 _clean(place)
                 raise
         try:
-            with mounted(words, mountpoint) as root:
+            with mounted(mounts, mountpoint) as root:
                 try:
                     _reading(root / name, mebibytes, show)
                 finally:

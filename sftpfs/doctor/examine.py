@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import trio
 
 from sftpfs.config import MountConfig
@@ -11,7 +13,7 @@ from sftpfs.doctor.server import connected, examine_server
 from sftpfs.errors import Failure, MountError
 from sftpfs.logs import printable
 from sftpfs.process import exit_status, leaves
-from sftpfs.transport.prompter import TerminalPrompter
+from sftpfs.transport.prompter import make_prompter
 
 
 def examine(config: MountConfig | None) -> int:
@@ -35,7 +37,7 @@ def examine(config: MountConfig | None) -> int:
 
 async def _examine_server(config: MountConfig) -> int:
     status = 0
-    async with connected(config, TerminalPrompter()) as connection:
+    async with connected(config, make_prompter(os.environ)) as connection:
         async for finding in examine_server(config, connection):
             _show(finding)
             if finding.verdict is Verdict.BAD:

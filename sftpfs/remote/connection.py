@@ -6,6 +6,7 @@ and account for the bytes they have outstanding.
 
 from __future__ import annotations
 
+import logging
 import math
 from enum import Enum
 from typing import Any
@@ -15,6 +16,8 @@ import trio
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.sftp.session import Session
+from sftpfs.sftp.traced import TracedSession
+from sftpfs.sftp.traced import log as trace
 from sftpfs.transport.api import Transport
 
 REASON_PATIENCE = 1.0
@@ -148,7 +151,7 @@ async def open_connection(
     Raises MountError; the transport is left open then, the channel is not.
     """
     stream = await transport.open_channel()
-    session = Session(
+    session = (TracedSession if trace.isEnabledFor(logging.DEBUG) else Session)(
         stream,
         timeout=min(config.timeout, transport.silence),
         generation=generation,

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import asyncssh
 
-from sftpfs.transport.control import shown
+from sftpfs.transport.control import one_line, shown
 from sftpfs.transport.settings import Settings
 
 PASSPHRASE_TRIES = 3
@@ -156,6 +156,8 @@ class Authenticator:
     def __init__(self, settings: Settings, ask: Ask, log: Log) -> None:
         self.settings = settings
         self.tried: list[str] = []
+        self.offered: list[str] = []
+        """The methods the server would take that are not switched off here, in the order we try them."""
         self.locked_files: list[str] = []
         """Key files the server would have taken, whose passphrase nobody gave."""
         self._ask = _silent if settings.batch else ask
@@ -329,6 +331,7 @@ class Client(asyncssh.SSHClient):
 
     def __init__(self, authenticator: Authenticator, host_keys: HostKeyCheck, log: Log) -> None:
         self.lost: Callable[[Exception | None], None] | None = None
+        self._connection: asyncssh.SSHClientConnection | None = None
         self._authenticator = authenticator
         self._host_keys = host_keys
         self._log = log
@@ -337,6 +340,15 @@ class Client(asyncssh.SSHClient):
     def method(self) -> str:
         """The authentication method that was used last: the one that let us in."""
         return self._authenticator.tried[-1] if self._authenticator.tried else "none"
+
+    @property
+    def offered(self) -> list[str]:
+        """See ``Authenticator.offered``; empty where the server let us in without asking for anything."""
+        return self._authenticator.offered
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        """The connection, before anything is said on it."""
+        self._connection = conn
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -355,17 +367,25 @@ class Client(asyncssh.SSHClient):
         """A text shown before login."""
         self._log(shown(msg).rstrip())
 
+    def _note_offered(self) -> None:
+        """Keep the server's first list (RFC 4252 §5.1): later ones are what is left of it."""
+        if not self._authenticator.offered and self._connection is not None:
+            self._authenticator.offered = [one_line(m) for m in self._connection.get_server_auth_methods()]
+
     async def public_key_auth_requested(self) -> list[asyncssh.SSHKeyPair] | None:
         """The next key."""
+        self._note_offered()
         pair = await self._authenticator.next_keypair()
         return None if pair is None else [pair]
 
     async def password_auth_requested(self) -> str | None:
         """The next password."""
+        self._note_offered()
         return await self._authenticator.next_password()
 
     def kbdint_auth_requested(self) -> str | None:
         """Another attempt."""
+        self._note_offered()
         return self._authenticator.begin_interactive()
 
     async def kbdint_challenge_received(

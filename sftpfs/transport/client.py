@@ -147,6 +147,9 @@ class WorkerTransport:
                 f"{message['user']}@{message['where']} by {message['method']}, "
                 f"server {self.server}, cipher {self.cipher}"
             )
+            if message["offered"]:
+                self.about += f"; the server offers {', '.join(map(str, message['offered']))}"
+            self._owner.say(f"logged in as {self.about}")
             self._owner.memory.keep(self._answers)
             if not self._connected.done:
                 self._connected.set(None)

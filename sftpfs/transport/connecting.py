@@ -145,6 +145,14 @@ async def _connect_once(
     check_algorithms(settings)
     sock: socket.socket | None = None
     attempt.stage = "connecting"
+    way = (
+        " through its jump host"
+        if tunnel is not None
+        else " by ProxyCommand"
+        if settings.proxy_command
+        else ""
+    )
+    attempt.log(f"connecting to {settings}{way}")
     if tunnel is None:
         if settings.proxy_command:
             sock = await open_proxy(settings, attempt)
@@ -317,6 +325,9 @@ def authentication_failure(
 ) -> MountError:
     """The words for a login refused: the methods tried, and what to do."""
     tried = ", ".join(authenticator.tried) or "none the server offers"
+    untried = [method for method in authenticator.offered if method not in authenticator.tried]
+    if untried:
+        tried += f"; offered too: {', '.join(untried)}"
     if "Too many" in text:
         cure = "too many keys were offered; name the one to use: -o IdentityFile=FILE -o IdentitiesOnly=yes"
     elif authenticator.locked_files:

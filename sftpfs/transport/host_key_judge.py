@@ -40,6 +40,9 @@ class HostKeyJudge:
         settings = self.settings
         answer = self.known.check(settings.known_hosts_name, settings.bare_name, key)
         if answer.verdict is Verdict.KNOWN or key == self._approved:
+            self._log(
+                f"the host key is the one known: {hostkeys.type_label(key)} {hostkeys.fingerprint(key)}"
+            )
             return True
         if answer.entry is not None:
             self.error = hostkeys.changed_error(self.display, settings.known_hosts_name, key, answer.entry)

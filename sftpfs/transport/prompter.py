@@ -1,10 +1,17 @@
-"""Asking a person on the terminal, and not asking where there is none."""
+"""Asking a person: on the terminal, by an askpass program, or not at all where there is neither.
+
+Owns the choice between them, which is OpenSSH's (ssh(1), ENVIRONMENT).
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import select
+import shutil
+import subprocess
 import termios
+from collections.abc import Mapping
 from contextlib import suppress
 
 import trio
@@ -14,6 +21,11 @@ from sftpfs.transport.api import PromptKind
 TERMINAL = "/dev/tty"
 ANSWER_LIMIT = 4096
 """Bytes of one answer."""
+
+ASKPASS = "/usr/bin/ssh-askpass"
+"""The askpass program where SSH_ASKPASS names none: Debian's alternative, as its ssh has it."""
+
+log = logging.getLogger(__name__)
 
 
 class NoPrompter:
@@ -88,6 +100,57 @@ class TerminalPrompter:
             with trio.CancelScope(shield=True):
                 await done.wait()
         return answer[0]
+
+
+class AskpassPrompter:
+    """Asks by a program that shows a window and writes the answer to its standard output."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._detached = False
+
+    @property
+    def available(self) -> bool:
+        """True where the program can be run and ``detach`` was not called."""
+        return not self._detached and shutil.which(self._program) is not None
+
+    def detach(self) -> None:
+        """From now on nobody is asked: no window comes out of the blue."""
+        self._detached = True
+
+    async def ask(self, kind: PromptKind, text: str, echo: bool) -> str | None:
+        """The line the program writes, None where it fails or the window was closed.
+
+        Cancelled, it ends the program. The answer passes through its pipe only.
+        """
+        if self._detached:
+            return None
+        try:
+            done = await trio.run_process(
+                [self._program, text], stdin=subprocess.DEVNULL, capture_stdout=True, check=False
+            )
+        except (OSError, ValueError) as problem:
+            log.info("the askpass program %s cannot be run: %s", self._program, problem)
+            return None
+        if done.returncode:
+            return None
+        line, _, _ = done.stdout[:ANSWER_LIMIT].partition(b"\n")
+        return line.decode(errors="surrogateescape").rstrip("\r")
+
+
+def make_prompter(environment: Mapping[str, str]) -> TerminalPrompter | AskpassPrompter:
+    """Whoever is to ask: the terminal, or where there is none but a display, an askpass program.
+
+    SSH_ASKPASS names it; SSH_ASKPASS_REQUIRE changes when it is used: ``never``; ``prefer``, with a
+    terminal as well; ``force``, without a display too.
+    """
+    terminal = TerminalPrompter()
+    require = environment.get("SSH_ASKPASS_REQUIRE", "").lower()
+    display = bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
+    allowed = require == "force" or (display and require != "never")
+    if not allowed or (require not in ("force", "prefer") and terminal.available):
+        return terminal
+    return AskpassPrompter(environment.get("SSH_ASKPASS") or ASKPASS)
 
 
 def read_answer(fd: int, stop: int, text: str, echo: bool) -> str | None:

@@ -210,6 +210,7 @@ class Worker:
                 "user": settings.user,
                 "where": str(settings),
                 "method": getattr(connection.get_owner(), "method", ""),
+                "offered": getattr(connection.get_owner(), "offered", []),
             }
         )
 

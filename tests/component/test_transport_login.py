@@ -279,6 +279,18 @@ def test_several_rounds_of_questions_are_one_time_answers(tmp_path: Path) -> Non
         run(check)
 
 
+def test_what_the_server_offers_is_told(tmp_path: Path) -> None:
+    with peer(tmp_path, "password") as config:
+
+        async def check() -> None:
+            async with connector(config, Endpoint("127.0.0.1", user="ann"), Script("secret")) as made:
+                transport = await made.connect(interactive=True)
+                assert " by password, server " in transport.about
+                assert transport.about.endswith("; the server offers password")
+
+        run(check)
+
+
 def test_the_one_question_password_is_a_password(tmp_path: Path) -> None:
     with peer(tmp_path, "single") as config:
         script = Script("secret")

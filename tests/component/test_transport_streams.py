@@ -19,7 +19,7 @@ import trio
 from sftpfs.config import Endpoint, TransportConfig, TransportKind
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport.api import PromptKind
-from sftpfs.transport.prompter import NoPrompter, TerminalPrompter
+from sftpfs.transport.prompter import AskpassPrompter, NoPrompter, TerminalPrompter, make_prompter
 from tests.sshd import SFTP_SERVER, Sshd, free_port
 from tests.transport_helpers import (
     configure,
@@ -316,3 +316,56 @@ def test_after_detaching_nobody_is_asked() -> None:
         assert await NoPrompter().ask(PromptKind.CONFIRM, "yes?", True) is None
 
     run(check)
+
+
+def askpass(path: Path, body: str) -> str:
+    """An askpass program."""
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_an_askpass_program_is_shown_the_question_and_its_line_is_the_answer(tmp_path: Path) -> None:
+    shows = askpass(tmp_path / "shows", 'printf "%s, of course\\nmore\\n" "$1"')
+    closed = askpass(tmp_path / "closed", "echo half; exit 1")
+
+    async def check() -> None:
+        prompter = AskpassPrompter(shows)
+        assert prompter.available
+        assert await prompter.ask(PromptKind.PASSPHRASE, "a b; c", False) == "a b; c, of course"
+        assert await AskpassPrompter(closed).ask(PromptKind.PASSPHRASE, "secret? ", False) is None
+        missing = AskpassPrompter(str(tmp_path / "missing"))
+        assert not missing.available
+        assert await missing.ask(PromptKind.PASSPHRASE, "secret? ", False) is None
+        prompter.detach()
+        assert not prompter.available
+        assert await prompter.ask(PromptKind.PASSPHRASE, "secret? ", False) is None
+
+    run(check)
+
+
+def test_an_askpass_program_ends_with_the_question(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "begun")
+    waits = askpass(tmp_path / "waits", f"echo > {tmp_path}/begun; exec sleep 600")
+
+    async def check() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(AskpassPrompter(waits).ask, PromptKind.PASSWORD, "secret? ", False)
+            await trio.to_thread.run_sync((tmp_path / "begun").read_bytes)
+            nursery.cancel_scope.cancel()
+
+    run(check)
+
+
+@pytest.mark.parametrize(
+    ("environment", "kind"),
+    [
+        ({"SSH_ASKPASS": "/bin/ask"}, TerminalPrompter),
+        ({"SSH_ASKPASS_REQUIRE": "force"}, AskpassPrompter),
+        ({"SSH_ASKPASS_REQUIRE": "prefer"}, TerminalPrompter),
+        ({"SSH_ASKPASS_REQUIRE": "prefer", "DISPLAY": ":0"}, AskpassPrompter),
+        ({"SSH_ASKPASS_REQUIRE": "never", "WAYLAND_DISPLAY": "wayland-0"}, TerminalPrompter),
+    ],
+)
+def test_who_asks(environment: dict[str, str], kind: type) -> None:
+    assert type(make_prompter(environment)) is kind

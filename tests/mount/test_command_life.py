@@ -14,10 +14,18 @@ import pytest
 
 from tests.conftest import server_options
 from tests.harness import mounts
-from tests.harness.command import Foreground, Terminal, assert_gone, daemon_of, family_of, run
+from tests.harness.command import (
+    Foreground,
+    Terminal,
+    assert_gone,
+    daemon_of,
+    environment,
+    family_of,
+    run,
+)
 from tests.harness.mounts import mountpoints
 from tests.harness.waiting import eventually
-from tests.sshd import SFTP_SERVER, Sshd
+from tests.sshd import SFTP_SERVER, Sshd, generate_key
 
 STOPS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
@@ -266,3 +274,47 @@ def test_passive(site: Site) -> None:
     finally:
         server.kill()
         server.wait(10)
+
+
+def test_without_a_terminal_but_with_a_display_an_askpass_program_is_asked(
+    sshd: Sshd, site: Site, tmp_path: Path
+) -> None:
+    key = generate_key(tmp_path / "locked", passphrase="open sesame")
+    sshd.authorize(Path(f"{key}.pub"))
+    program = tmp_path / "askpass"
+    program.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/asked\necho open sesame\n')
+    program.chmod(0o755)
+    words = [str(word).replace(str(sshd.client_key), str(key)) for word in site.words]
+    there = environment(SSH_ASKPASS=str(program), DISPLAY=":0")
+    status, errors = run(*words, env={**there, "SSH_ASKPASS_REQUIRE": "never"})
+    assert status == 8 and "needs its passphrase" in errors
+    assert not (tmp_path / "asked").exists()
+    assert run(*words, env=there) == (0, "")
+    assert (site.path / "hello").read_text() == "hello\n"
+    assert (tmp_path / "asked").read_text() == f"Enter passphrase for key '{key}': \n"
+    subprocess.run(["umount", str(site.path)], check=True, timeout=30)
+
+
+@pytest.mark.parametrize(("flag", "protocol"), [("-v", False), ("-d", True)])
+def test_the_steps_and_the_protocol_are_told(site: Site, flag: str, protocol: bool) -> None:
+    with Foreground(site.path, *site.words, flag) as mount:
+        mount.wait_mounted()
+        assert (site.path / "hello").read_text() == "hello\n"
+        with suppress(FileNotFoundError):
+            os.rename(site.path / "gone", site.path / "nowhere")
+        assert run("umount", site.path) == (0, "")
+        status, told = mount.finish()
+    assert status == 0
+    steps = (
+        "connecting to 127.0.0.1 port",
+        "the host key is the one known: ED25519 SHA256:",
+        "offering ssh-ed25519 key",
+        "logged in as root@127.0.0.1",
+        f"the directory on the server is {site.backing}",
+        f"mounted root@127.0.0.1:{site.backing} on {site.path}",
+        f"unmounted {site.path}",
+    )
+    places = [told.index(step) for step in steps]
+    assert places == sorted(places)
+    assert (" → open " in told and f" → open '{site.backing}/hello'" in told) is protocol
+    assert (" ← open: " in told) is protocol

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import server_options
-from tests.harness.command import COMMAND, LIMIT, environment
+from tests.harness.command import COMMAND, LIMIT, Terminal, environment
 from tests.harness.mounts import REPOSITORY
 from tests.sshd import SFTP_SERVER, Sshd, free_port, generate_key
 
@@ -50,6 +50,7 @@ def test_a_good_server(sshd: Sshd, backing: Path) -> None:
     for part in (
         "ok logged in as root@127.0.0.1",
         "by publickey, server SSH-2.0-OpenSSH",
+        "; the server offers publickey",
         "ok the host key is the one known",
         "ok the server offers every extension",
         "one request reads up to 261120 bytes",
@@ -73,6 +74,16 @@ def test_a_wrong_key(sshd: Sshd, tmp_path: Path) -> None:
     status, said = run("doctor", "root@127.0.0.1:", "-o", f"{options},IdentityFile={key}")
     assert status == 8
     assert "FAIL root@127.0.0.1" in said and "refuses to let us in (methods tried: publickey)" in said
+
+
+def test_a_method_not_tried(tmp_path: Path) -> None:
+    key = generate_key(tmp_path / "other")
+    with Sshd(tmp_path / "sshd", config_extra="PasswordAuthentication yes") as server:
+        options = [o for o in server_options(server) if not o.startswith("IdentityFile=")]
+        options += [f"IdentityFile={key}", "PasswordAuthentication=no"]
+        status, said = run("doctor", "root@127.0.0.1:", "-o", ",".join(options))
+    assert status == 8
+    assert "refuses to let us in (methods tried: publickey; offered too: password)" in said
 
 
 def test_a_changed_host_key(sshd: Sshd, tmp_path: Path) -> None:
@@ -151,4 +162,19 @@ def test_bench_measures_and_cleans_up(sshd: Sshd, backing: Path) -> None:
     assert status == 0, said
     for part in ("write 4 MiB", "read 4 MiB", "create 50 files", "read 50 files", "stat 50"):
         assert part in said
+    assert list(backing.iterdir()) == []
+
+
+def test_bench_asks_for_a_passphrase_once(sshd: Sshd, backing: Path, tmp_path: Path) -> None:
+    key = generate_key(tmp_path / "locked", passphrase="open sesame")
+    sshd.authorize(Path(f"{key}.pub"))
+    options = ",".join(o for o in server_options(sshd) if not o.startswith("IdentityFile="))
+    words = ["bench", f"root@127.0.0.1:{backing}", "--size", "1", "-o", f"{options},IdentityFile={key}"]
+    with Terminal(*words) as terminal:
+        terminal.wait_for("Enter passphrase for key")
+        terminal.type("open sesame\n")
+        assert terminal.finish() == 0, terminal.output
+    assert terminal.output.count("Enter passphrase") == 1
+    assert "remove all of it" in terminal.output
+    assert "open sesame" not in terminal.output
     assert list(backing.iterdir()) == []

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sftpfs.process import DATA_LOST_STATUS
 from tests.harness import processes
 from tests.harness.machine import NOBODY, Machine, identity
 from tests.harness.waiting import eventually
@@ -18,6 +19,7 @@ from tests.sshd import Sshd, free_port
 
 BIG = 64 << 20
 USER_ID = 65534
+SOMEBODY_ELSE = ("setpriv", "--reuid=1", "--regid=1", "--clear-groups")
 
 SYSTEMD_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
@@ -200,6 +202,63 @@ def test_a_plain_user_mounts_and_unmounts(machine: Machine, exported: Exported, 
     shown = machine.run("ls", path, user=NOBODY)
     assert shown == (0, "hello\n", "")
     assert machine.run("umount", path, user=NOBODY, environment=bare) == (0, "", "")
+    assert machine.mounts() == {} and daemons() == set()
+
+
+def test_another_user_unmounts_with_users_and_not_with_user(machine: Machine, exported: Exported) -> None:
+    """umount(8) knows who may; whoever it is waits for the mount's process."""
+    for word, allowed in (("user", False), ("users", True)):
+        path = machine.directory(f"/mnt/{word}", owner=USER_ID)
+        options = f"noauto,{word},{exported.user_options}"
+        exported.fstab((exported.spec("a"), path, "fuse.sftpfs", options))
+        assert machine.run("mount", path, user=NOBODY) == (0, "", "")
+        status, _, errors = machine.run("umount", path, user=SOMEBODY_ELSE)
+        if allowed:
+            assert (status, errors) == (0, "")
+            assert daemons() == set(), "umount returned before the mount's process had ended"
+        else:
+            assert status == 32 and path in machine.mounts()
+            assert machine.run("umount", path, user=NOBODY) == (0, "", "")
+    assert machine.mounts() == {}
+
+
+MAPPED_WRITE = """
+import ctypes, mmap, os, sys, time
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.ftruncate(fd, 4096)
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+address = libc.mmap(None, 4096, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+os.close(fd)
+ctypes.string_at(address, 1)  # the page is read before the server goes
+print("mapped", flush=True)
+while not os.path.exists("/mnt/go"):
+    time.sleep(0.02)
+ctypes.memmove(address, b"never", 5)
+"""
+"""Writes to a mapping that has no descriptor any more: no close(2) tells the program what becomes of it."""
+
+
+def test_umount_tells_what_is_lost(
+    machine: Machine, exported: Exported, server: Sshd, tmp_path: Path
+) -> None:
+    path = machine.directory("/mnt/a")
+    spec = exported.spec("a")
+    there = {**machine.environment, "XDG_STATE_HOME": str(tmp_path / "state")}
+    words = ["-t", "sftpfs", spec, path, "-o", f"{exported.options},timeout=3"]
+    assert machine.run("mount", *words, environment=there) == (0, "", "")
+    with machine.start(sys.executable, "-c", MAPPED_WRITE, f"{path}/file") as program:
+        assert program.stdout is not None and program.stdout.readline() == "mapped\n"
+        server.stop()
+        machine.write("/mnt/go", "")
+        assert program.wait(60) == 0
+    status, output, errors = machine.run("umount", path)
+    assert (status, output) == (DATA_LOST_STATUS, "")
+    (saved,) = [each for each in (tmp_path / "state/sftpfs/lost").iterdir() if each.suffix != ".json"]
+    assert saved.read_bytes()[:5] == b"never"
+    assert errors.startswith(f"sftpfs: not written: {exported.directory}/a/file: ")
+    assert errors.endswith(f"; saved in {saved}\n")
     assert machine.mounts() == {} and daemons() == set()
 
 

@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
         "remote",
         "transport",
     },
-    "doctor": BASE | {"logs", "process", "mountpoint", "root", "remote", "sftp", "transport"},
+    "doctor": BASE | {"logs", "process", "mount", "mountpoint", "root", "remote", "sftp", "transport"},
     "cli": BASE | {"control", "logs", "mount", "mountpoint", "process", "claim", "doctor"},
     "__main__": {"cli"},
 }

@@ -18,18 +18,15 @@ def run(given: argparse.Namespace) -> int:
     arguments = parse_arguments(words)
     if len(arguments.positionals) != 1:
         raise usage_error("usage: sftpfs bench [user@]host:[directory] [--size MIB] [options]")
-    server = arguments.positionals[0]
     arguments.positionals.append(NOWHERE)
-    build_config(arguments)  # tells what is wrong before anything is mounted
+    config = build_config(arguments)
     from sftpfs.doctor.bench import MountFailedError, bench
 
     def show(row: tuple[str, str]) -> None:
         print(f"{row[0]:<26} {row[1]}", flush=True)
 
-    others = list(words)
-    others.remove(server)
     try:
-        bench([server, *others], size, show)
+        bench(config, size, show)
     except MountFailedError as failed:
         return failed.status
     return 0

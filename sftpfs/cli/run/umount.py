@@ -62,9 +62,9 @@ def _umount(client: Client, force: bool) -> int:
                 line.show(what_waits(values) if values["files"] else "unmounting")
     finally:
         line.clear()
+    status = tell_failures(result)
     if lost:
         return DATA_LOST_STATUS
-    status = tell_failures(result)
     if status and not result.get("ended"):
         to_stderr(f"{client.mount.path} stays mounted; sftpfs umount --force gives up what is not written")
     return status

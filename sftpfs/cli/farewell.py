@@ -1,0 +1,64 @@
+"""Hearing from a mount how it ended, for whoever unmounts it by other means than asking it.
+
+The request has to be there before the mount is taken off. The mount answers when all is on
+the server or lost, and ends then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from sftpfs.cli.run.flush import tell_failures, what_waits
+from sftpfs.cli.show import ProgressLine
+from sftpfs.control.client import Client, connect
+from sftpfs.control.protocol import Values
+from sftpfs.errors import MountError
+from sftpfs.mountpoint import MountedAt
+from sftpfs.process import DATA_LOST_STATUS, to_stderr
+
+
+class Farewell:
+    """What one mount says when it ends. A mount that cannot be asked (another user's) says nothing.
+
+    INVARIANT: ``_client`` is open as long as an answer may come.
+    """
+
+    def __init__(self, mount: MountedAt) -> None:
+        """Ask, and wait until the mount knows of it."""
+        self._client: Client | None = None
+        self._answers: Iterator[Values] = iter(())
+        try:
+            self._client = connect(mount)
+            self._answers = self._client.stream("farewell")
+            self._answers = chain([next(self._answers)], self._answers)
+        except MountError:
+            self.close()
+
+    def wait(self) -> int:
+        """Wait for the end, which on a terminal is seen to come near; 0, or DATA_LOST_STATUS and a line
+        for each file that is not whole on the server.
+        """
+        if self._client is None:
+            return 0
+        line = ProgressLine()
+        try:
+            for values in self._answers:
+                if "failures" in values:
+                    line.clear()
+                    return tell_failures(values)
+                if values.get("files"):
+                    line.show(what_waits(values))
+        except MountError:
+            pass  # said below
+        finally:
+            line.clear()
+            self.close()
+        to_stderr("the mount ended without saying whether everything is on the server; see its log")
+        return DATA_LOST_STATUS
+
+    def close(self) -> None:
+        """Hear no more. Idempotent."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

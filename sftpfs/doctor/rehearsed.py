@@ -1,0 +1,93 @@
+"""A mount made again by the same process without asking its person again.
+
+Owns what was answered, in this process's memory and for one command only: the mount that
+asked sends it here through a pipe nobody else has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from sftpfs.config import MountConfig
+from sftpfs.mount import MountPrompter, run
+from sftpfs.process import INTERNAL_STATUS, guarded, to_stderr
+from sftpfs.transport.api import PromptKind
+from sftpfs.transport.client import read_line
+from sftpfs.transport.memory import LASTING
+from sftpfs.transport.prompter import make_prompter
+
+
+class Rehearsed:
+    """Answers what was answered before, each question once; asks ``person`` the others and reports them."""
+
+    def __init__(self, person: MountPrompter, answers: Mapping[str, str], report: int) -> None:
+        """``report``: the pipe's end for what was answered; closed by ``detach``."""
+        self._person = person
+        self._answers = dict(answers)
+        self._report = report
+
+    @property
+    def available(self) -> bool:
+        """True where there is an answer to give, or somebody to ask."""
+        return bool(self._answers) or self._person.available
+
+    def detach(self) -> None:
+        """The mount is there: no more questions, nothing more to report."""
+        self._answers.clear()
+        self._person.detach()
+        os.close(self._report)
+
+    async def ask(self, kind: PromptKind, text: str, echo: bool) -> str | None:
+        """As ``Prompter.ask``."""
+        answer = self._answers.pop(text, None)  # asked again, it was wrong
+        if answer is None:
+            answer = await self._person.ask(kind, text, echo)
+        if answer is not None and kind in LASTING:
+            os.write(self._report, json.dumps([text, answer]).encode() + b"\n")
+        return answer
+
+
+class Mounts:
+    """Mounts of one configuration, one after the other."""
+
+    def __init__(self, config: MountConfig) -> None:
+        self._config = replace(config, foreground=False)
+        self._answers: dict[str, str] = {}
+        self._password = read_line().encode() if config.transport.password_stdin else None
+
+    def mount(self, mountpoint: str) -> int:
+        """Mount in a daemon of its own; the exit status of the command that does so."""
+        config = replace(self._config, mountpoint=mountpoint)
+        report, reported = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(report)
+            _in_child(lambda: self._serve(config, reported))
+        os.close(reported)
+        try:
+            with open(report, encoding="utf-8") as lines:
+                self._answers |= dict(map(json.loads, lines))
+        finally:
+            _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else INTERNAL_STATUS
+
+    def _serve(self, config: MountConfig, reported: int) -> int:
+        if self._password is not None:
+            stdin, typed = os.pipe()
+            os.write(typed, self._password)
+            os.close(typed)
+            os.dup2(stdin, 0)
+        return run(config, [], Rehearsed(make_prompter(os.environ), self._answers, reported))
+
+
+def _in_child(serve: Callable[[], int]) -> None:
+    """Never returns: what the parent would do next is not the child's to do."""
+    status = INTERNAL_STATUS
+    try:
+        status = guarded(serve, to_stderr, debug=False)
+    finally:
+        os._exit(status)
