@@ -25,7 +25,7 @@ _sftpfs() {
         -p) return ;;
     esac
     if [[ $COMP_CWORD -eq 1 && $current != -* ]]; then
-        COMPREPLY=($(compgen -W "status stats flush top log umount refresh warm doctor bench install-helpers" -- "$current"))
+        COMPREPLY=($(compgen -W "status stats flush top log umount refresh warm cp doctor bench install-helpers" -- "$current"))
         declare -F _known_hosts_real >/dev/null && _known_hosts_real -c -a -- "$current"
         return
     fi
@@ -38,6 +38,7 @@ _sftpfs() {
         umount) words="--force --help $(_sftpfs_mounts)" ;;
         refresh) words="--help " ;;
         warm) words="--help " ;;
+        cp) words="-r --recursive -p --preserve -a --archive --help " ;;
         doctor) words="-o --help " ;;
         bench) words="--size -o --help " ;;
         install-helpers) words="--remove --directory --help " ;;

@@ -148,6 +148,26 @@ COMMANDS: tuple[Command, ...] = (
         "(dcache_timeout=). Links are not followed.",
         (_PATHS,),
     ),
+    Command(
+        "cp",
+        "copy files, on the server where both are in one mount",
+        "Copies as cp(1) does: SRC to DST, or each SRC into the directory DST. Mode and times are kept. "
+        "What leads from one mount into the same mount is copied by the server itself (copy-data), and "
+        "does not travel; where the server cannot, and between a mount and anything else, it is read and "
+        "written here. A file that exists gets the new content. Without -r links are followed, with it "
+        "they are copied as links.\n\n"
+        "A file that could not be copied to its end, or is under way at Ctrl-C, is removed. Ends with 1 "
+        "where anything was not copied.",
+        (
+            Argument("SRC", "files, with -r also directories", Word.PATH, Count.SOME),
+            Argument("DST", "where to; a directory for several", Word.PATH),
+        ),
+        (
+            Switch(("-r", "--recursive"), "directories with everything in them"),
+            Switch(("-p", "--preserve"), "keep the owners too, as far as you may"),
+            Switch(("-a", "--archive"), "-r and -p"),
+        ),
+    ),
     DOCTOR,
     BENCH,
     INSTALL_HELPERS,

@@ -8,6 +8,7 @@ import importlib
 import sys
 import textwrap
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NoReturn
 
 from sftpfs.cli.arguments import usage_error
@@ -84,7 +85,11 @@ def _parser(command: Command) -> _Parser:
 
 
 def _demand_arguments(command: Command, given: argparse.Namespace) -> None:
-    """Missing words are told here: with --help none is missing."""
+    """Missing words are told here: with --help none is missing. What stands behind several takes the last."""
+    for before, argument in pairwise(command.arguments):
+        words = getattr(given, before.name.lower())
+        if before.count is Count.SOME and argument.count is Count.ONE and len(words) > 1:
+            setattr(given, argument.name.lower(), words.pop())
     for argument in command.arguments:
         if argument.count in (Count.ONE, Count.SOME) and not getattr(given, argument.name.lower()):
             raise usage_error(f"{command.name} needs {argument.name}, {argument.help}: {command.synopsis}")

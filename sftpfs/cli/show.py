@@ -81,14 +81,14 @@ class ProgressLine:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._terminal = self._stream.isatty()
+        self.terminal = self._stream.isatty()
         self._shown = ""
 
     def show(self, text: str) -> None:
         """Show ``text`` in place of what was shown."""
-        if self._terminal:
+        if self.terminal:
             text = text[: (os.get_terminal_size(self._stream.fileno()).columns or 80) - 1]
-        if self._terminal and text != self._shown:
+        if self.terminal and text != self._shown:
             self._shown = text
             self._stream.write(f"\r\x1b[K{text}")
             self._stream.flush()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,9 +16,6 @@ THREADS = 16
 
 BLOCK = 1 << 20
 """Bytes a read(2) asks for."""
-
-RATE_SPAN = 5.0
-"""Seconds over which the rate is taken: longer than a hiccup, shorter than a person remembers."""
 
 
 class Warming:
@@ -130,18 +126,3 @@ class Warming:
             with self._lock:
                 self.files_done += 1
                 self.bytes_done += expected - done
-
-
-class Rate:
-    """Bytes a second over the last few seconds."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def update(self, now: float, done: int) -> float:
-        """The rate, ``done`` bytes being done at ``now``."""
-        self._seen.append((now, done))
-        while now - self._seen[0][0] > RATE_SPAN and len(self._seen) > 2:
-            self._seen.popleft()
-        before, there = self._seen[0]
-        return (done - there) / (now - before) if now > before else 0.0

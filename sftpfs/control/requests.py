@@ -40,6 +40,7 @@ class Requests:
             "statistics": self.statistics,
             "flush": self.flush,
             "refresh": self.refresh,
+            "copy": self.copy,
             "umount": self.umount,
             "farewell": self.farewell,
             "log": partial(watching.follow_log, self._mounted),
@@ -92,6 +93,36 @@ class Requests:
             "changed": len(outdated.entries),
             "problems": problems[:MOST_PROBLEMS],
         }
+
+    async def copy(self, arguments: Values, tell: Tell) -> Values:
+        """Copy the content of one file to another on the server; both are told by inode number.
+
+        See ``Copier.copy``. EROFS for a read-only mount. However it ends, the kernel forgets what it
+        held of the destination.
+        """
+        source, destination = number_argument(arguments, "source"), number_argument(arguments, "destination")
+        if self._mounted.config.fuse.read_only:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        progress = {"bytes": 0}
+        outdated = [destination]
+
+        def reached(done: int) -> None:
+            progress["bytes"] = done
+
+        async def tell_progress() -> None:
+            while True:
+                await trio.sleep(PROGRESS_INTERVAL)
+                await tell(dict(progress))
+
+        copier = self._mounted.filesystem.copier
+        try:
+            copied = await beside(partial(copier.copy, source, destination, reached), tell_progress)
+            if copied.source_changed:
+                outdated.append(source)
+            return {"size": copied.size}
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._mounted.forget((), outdated)
 
     async def umount(self, arguments: Values, tell: Tell) -> Values:
         """Everything to the server, then out of the tree; answered when the mount has ended.
@@ -162,6 +193,14 @@ def text_argument(arguments: Values, name: str) -> str:
     """Raises ControlError where it is missing or no text."""
     value = arguments.get(name)
     if not isinstance(value, str) or "\0" in value:
+        raise ControlError(f"a request without a {name}")
+    return value
+
+
+def number_argument(arguments: Values, name: str) -> int:
+    """Raises ControlError where it is missing or no number."""
+    value = arguments.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
         raise ControlError(f"a request without a {name}")
     return value
 

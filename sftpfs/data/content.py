@@ -196,6 +196,11 @@ class FileContent:
         if state.dirty and resized:
             state.size = max(attributes.size, self.writer.extents.end)
 
+    def rewritten(self, attributes: Attributes) -> None:
+        """The server has put other content there at our word: ``attributes`` are what the file has now."""
+        self.reader.drop()
+        self.changed(attributes, resized=True)
+
     def invalidate(self) -> None:
         """Another version was found: drop what is clean."""
         self.reader.drop()

@@ -89,6 +89,29 @@ class RemoteFile(Protocol):
         """Send CLOSE for every handle underneath; nobody waits. Idempotent."""
 
 
+class ServerCopy(Protocol):
+    """Two open files on one session of the server, and copy-data between them (OpenSSH's PROTOCOL §4.10).
+
+    Ends with its session: SessionLostError from then on. ``source`` and ``destination`` are what FSTAT
+    told last.
+    """
+
+    source: Attributes
+    destination: Attributes
+
+    async def run(
+        self, start: int, end: int, reached: Callable[[int], None]
+    ) -> tuple[Attributes, Attributes]:
+        """Copy the bytes from ``start`` to ``end``, in pieces; ``reached`` is called with the end of each.
+
+        Fewer where the source has become shorter. What both files are afterwards; that of the
+        destination is known to our open files of it. Raises what a write would.
+        """
+
+    def close(self) -> None:
+        """Send CLOSE for both; nobody waits. Once."""
+
+
 class LinkTarget(Enum):
     """Whether an operation takes a symbolic link or what it points to."""
 
@@ -155,6 +178,10 @@ class Remote(Protocol):
 
     def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:
         """A file to read, opened by its current path when first used. Sends nothing now."""
+
+    async def open_copy(self, source: bytes, destination: bytes) -> ServerCopy:
+        """Open two files that exist, to copy on the server, beside what somebody waits for where there is
+        another connection. Two round trips. EOPNOTSUPP without copy-data."""
 
     async def setattr(
         self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET

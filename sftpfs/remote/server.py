@@ -17,8 +17,9 @@ from functools import partial
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, error
 from sftpfs.remote import explain, lost_reply
-from sftpfs.remote.api import LinkTarget, OpenFlags, RemoteFile
+from sftpfs.remote.api import LinkTarget, OpenFlags, RemoteFile, ServerCopy
 from sftpfs.remote.connection import Connection
+from sftpfs.remote.copying import COPY_DATA, open_copy
 from sftpfs.remote.flags import ACCESS
 from sftpfs.remote.late import LateFile
 from sftpfs.remote.listing import list_entries
@@ -253,6 +254,18 @@ class Server:
     def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:
         """As ``Remote.open_later``."""
         return LateFile(self, current_path, self._pool.spawn)
+
+    async def open_copy(self, source: bytes, destination: bytes) -> ServerCopy:
+        """As ``Remote.open_copy``; on a bulk connection where there is one."""
+        check_path(source)
+        check_path(destination)
+
+        async def work(connection: Connection) -> ServerCopy:
+            if not connection.session.capabilities.has(COPY_DATA):
+                raise error(errno.EOPNOTSUPP)
+            return await open_copy(connection, self._open_files, source, destination)
+
+        return await repeat(self._pool, work, self._pool.bulk.least_busy())
 
     # changes of names
 

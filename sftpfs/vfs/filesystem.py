@@ -20,6 +20,7 @@ from sftpfs.types import Attributes, FilesystemStatistics, Unwritten
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.attributes import AttributeWriter
 from sftpfs.vfs.background import Background
+from sftpfs.vfs.copying import Copier
 from sftpfs.vfs.files import Files
 from sftpfs.vfs.inodes import NANOSECONDS, Inode, last_path_of
 from sftpfs.vfs.listings import Listings
@@ -80,6 +81,7 @@ class Filesystem:
             self.tree, remote, self.resolver, self.namespace, self.contents, self.ahead, self.offline
         )
         self.refresher = Refresher(self.tree, self.listings, self.resolver)
+        self.copier = Copier(self.tree, remote, config.pool.reconnect)
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners, naming)
         self.outdate: Callable[[int], None] = _nobody_to_tell
         """Makes the kernel ask for the attributes of an inode number again; set by ``fuse``."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 import trio
 
 from sftpfs.errors import SessionLostError
-from sftpfs.remote.api import LinkTarget, OpenFlags, Remote, RemoteFile
+from sftpfs.remote.api import LinkTarget, OpenFlags, Remote, RemoteFile, ServerCopy
 from sftpfs.types import (
     AttributeChange,
     Attributes,
@@ -131,6 +131,10 @@ class NamingRemote:
         if whole is not None:
             await self._known(whole.attributes, path)
         return whole
+
+    async def open_copy(self, source: bytes, destination: bytes) -> ServerCopy:
+        """As ``Remote.open_copy``: of files that are known, and so are their owners."""
+        return await self._remote.open_copy(source, destination)
 
     def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:
         """As ``Remote.open_later``."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sftpfs.errors import StatusError
+from sftpfs.errors import Status, StatusError
 from sftpfs.sftp import extensions, packets
 from sftpfs.sftp.session import Session
 from sftpfs.types import UNKNOWN_ID, AttributeChange, DirectoryEntry
@@ -259,6 +259,11 @@ def test_copying_on_the_server(tmp_path: Path) -> None:
         destination = await session.start_open(bytes(directory / "to"), flags, 0o600).wait()
         await session.start_copy_data(source, 2, 5, destination, 1).wait()
         assert (directory / "to").read_bytes() == b"\0" + b"23456"
+        try:  # past the end what there is is copied; not every version tells
+            await session.start_copy_data(source, 6, 100, destination, 6).wait()
+        except StatusError as told:
+            assert told.status == Status.EOF
+        assert (directory / "to").read_bytes() == b"\0" + b"234566789"
         await session.start_close(source).wait()
         await session.start_close(destination).wait()
 

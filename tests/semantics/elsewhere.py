@@ -212,7 +212,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "user's, and all others as the server's numbers.",
         "tests/mount/test_idmap_name.py::test_a_note_says_who_will_own_what_is_created",
         "tests/unit/test_vfs_ownership.py::test_user_mapping_swaps_the_logins_ids_and_leaves_others",
-        "tests/unit/test_vfs_ownership.py::test_a_file_it_made_tells_who_the_login_is_where_its_home_is_not_its_own",
+        "tests/unit/test_vfs_ownership.py::test_a_file_it_made_tells_who_the_login_is_where_its_home_is_not"
+        "_its_own",
     ),
     "O2": (
         "`idmap=none` shows the server's numbers.",
@@ -273,5 +274,50 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "Z2": (
         "4095 bytes",
         "tests/mount/test_posix_names.py::test_a_path_past_the_servers_limit_is_enametoolong",
+    ),
+    "Y1": (
+        "Between two files of one mount the server copies, and their content does not travel.",
+        "tests/mount/test_control_cp.py::test_content_does_not_travel",
+        "tests/mount/test_control_cp.py::test_a_tree",
+    ),
+    "Y2": (
+        "Where the server has no copy-data, or refuses, and between a mount and anything else, it is read "
+        "and written here.",
+        "tests/mount/test_control_cp.py::test_a_server_without_copy_data",
+        "tests/mount/test_control_cp.py::test_a_server_that_refuses",
+        "tests/mount/test_control_cp.py::test_into_a_mount_out_of_it_and_between_two",
+    ),
+    "Y3": (
+        "What was written to the source before is in the copy, acknowledged or not; and the source is "
+        "copied as it is on the server, whatever the leases say.",
+        "tests/mount/test_control_cp.py::test_unsent_data_of_the_source_is_copied",
+        "tests/mount/test_control_cp.py::test_a_source_that_changed_on_the_server",
+    ),
+    "Y4": (
+        "When the command ends every program here sees the copy: its size, its times and its bytes, those "
+        "that have the destination open included.",
+        "tests/mount/test_control_cp.py::test_content_does_not_travel",
+    ),
+    "Y5": (
+        "Mode and times are kept, of directories too, and links are copied as links with `-r`.",
+        "tests/mount/test_control_cp.py::test_a_tree",
+    ),
+    "Y6": (
+        "A file that exists gets the new content and stays the file it is, as with cp.",
+        "tests/mount/test_control_cp.py::test_names_linked_on_the_server_copied_onto_each_other",
+    ),
+    "Y7": (
+        "A file that could not be copied to its end, for an error or for Ctrl-C, is removed, also where "
+        "there was one before.",
+        "tests/mount/test_control_cp.py::test_an_interrupted_copy_leaves_nothing",
+        "tests/mount/test_control_cp.py::test_a_full_disk_leaves_no_half_file",
+    ),
+    "Y8": (
+        "A copy outlives the loss of its connection: it goes on from where it was.",
+        "tests/mount/test_control_cp.py::test_a_copy_outlives_its_connection",
+    ),
+    "Y9": (
+        "A directory is not copied into itself, nor a file onto itself.",
+        "tests/mount/test_control_cp.py::test_what_is_refused",
     ),
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 
-from sftpfs.cli.show import ProgressLine, bar, duration, several, size
-from sftpfs.cli.warming import Rate, Warming
+from sftpfs.cli.pace import Rate, progress
+from sftpfs.cli.show import ProgressLine, several, size
+from sftpfs.cli.warming import Warming
 from sftpfs.control.client import connect_to
 from sftpfs.errors import Failure
 from sftpfs.logs import printable
@@ -16,8 +17,6 @@ LOOK_INTERVAL = 0.2
 """Seconds between two looks at how far it is."""
 
 MOST_PROBLEMS = 20
-
-BAR_WIDTH = 20
 
 
 def run(given: Namespace) -> int:
@@ -47,19 +46,6 @@ def run(given: Namespace) -> int:
         f"({size(warming.bytes_done / max(taken, 0.001))}/s)"
     )
     return _tell_problems(warming)
-
-
-def progress(warming: Warming, rate: float) -> str:
-    """How far it is: a bar, the rate, the time remaining."""
-    done, found = warming.bytes_done, warming.bytes_found
-    counts = (
-        f"{size(done)} of {size(found)}, {warming.files_done:,} of {several(warming.files_found, 'file')}"
-    )
-    if not warming.listed:
-        return f"listing, {counts} so far, {size(rate)}/s"
-    part = done / found if found else 1.0
-    remaining = f", {duration((found - done) / rate)} to go" if rate > 0 else ""
-    return f"{bar(part, BAR_WIDTH)} {100 * part:3.0f} %  {size(rate)}/s{remaining}  {counts}"
 
 
 def _tell_of_memory(found: int) -> None:

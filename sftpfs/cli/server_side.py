@@ -1,0 +1,81 @@
+"""Asking mounts to copy the content of open files on their servers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from typing import Protocol
+
+from sftpfs.control.client import RequestFailedError, connect
+from sftpfs.control.location import our_mounts
+from sftpfs.errors import MountError
+from sftpfs.mountpoint import MountedAt
+
+FINAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ETIMEDOUT})
+"""What copying through here would fail with as well. Anything else is tried that way, which tells more."""
+
+
+class StoppedError(Exception):
+    """The run was stopped while this was under way."""
+
+
+class Told(Protocol):
+    """Takes the bytes done so far."""
+
+    def __call__(self, done: int, *, on_server: bool) -> None: ...
+
+
+class ServerSide:
+    """The mounts that may be asked, found as they are met. Used by many threads.
+
+    INVARIANT: a mount that said it cannot copy is not asked again.
+    """
+
+    def __init__(self, stopped: threading.Event) -> None:
+        self._stopped = stopped
+        self._mounts: dict[int, MountedAt | None] = {}
+        self._lock = threading.Lock()
+
+    def copy(self, source: int, destination: int, told: Told) -> int | None:
+        """The content of open file ``source`` to ``destination``: its size, bytes.
+
+        None where it is to be copied through here. The destination may have part of it then. Raises
+        OSError and StoppedError.
+        """
+        origin, target = os.fstat(source), os.fstat(destination)
+        mount = self._mount(origin.st_dev) if origin.st_dev == target.st_dev else None
+        if mount is None:
+            return None
+        try:
+            return self._ask(mount, origin.st_ino, target.st_ino, told)
+        except RequestFailedError as failed:
+            if failed.errno in FINAL:
+                told(0, on_server=True)
+                raise OSError(failed.errno, os.strerror(failed.errno)) from None
+            if failed.errno in (0, errno.EOPNOTSUPP):
+                self._mounts[origin.st_dev] = None
+        except MountError:
+            self._mounts[origin.st_dev] = None
+        return None
+
+    def _ask(self, mount: MountedAt, source: int, destination: int, told: Told) -> int:
+        with connect(mount) as client:
+            size = 0
+            for values in client.stream("copy", source=source, destination=destination):
+                if self._stopped.is_set():
+                    told(0, on_server=True)
+                    raise StoppedError
+                size = int(values["size"] if "size" in values else values["bytes"])
+                if size:
+                    told(size, on_server=True)
+            return size
+
+    def _mount(self, device: int) -> MountedAt | None:
+        """The mount with device number ``device``, where it is ours to ask."""
+        with self._lock:
+            if device not in self._mounts:
+                number = f"{os.major(device)}:{os.minor(device)}"
+                found = [mount for mount in our_mounts() if mount.device == number]
+                self._mounts[device] = found[0] if found else None
+            return self._mounts[device]

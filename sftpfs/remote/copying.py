@@ -1,0 +1,139 @@
+"""Copying between two files on the server: handles of one session, and copy-data in pieces.
+
+Owns both handles of one copy. It lives and ends with its session: whoever copies begins again on another
+where that is lost. Used by ``remote.server`` only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from sftpfs.aio import Slot
+from sftpfs.errors import Status, StatusError, error
+from sftpfs.remote import diagnose
+from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.connection import Connection
+from sftpfs.remote.flags import protocol_flags
+from sftpfs.remote.paths import parent_of
+from sftpfs.remote.reopening import OpenFiles
+from sftpfs.remote.waiting import opened, value_or_none, when_done
+from sftpfs.sftp.session import Session
+from sftpfs.types import Attributes
+
+COPY_DATA = "copy-data"
+STATVFS = "statvfs@openssh.com"
+
+PIECE = 8 << 20
+"""Bytes of one copy-data. A server does nothing else for the session meanwhile: this takes a disk of
+50 MB/s a sixth of a second, far less than any deadline, and what else is asked there waits no longer."""
+
+PIECES_TOGETHER = 2
+"""Pieces under way: the server has the next one when it is done with the last."""
+
+
+class Copy:
+    """See the module. Implements ``remote.api.ServerCopy``; made by ``open_copy``."""
+
+    __slots__ = ("_destination", "_open_files", "_path", "_session", "_source", "destination", "source")
+
+    def __init__(
+        self, session: Session, handles: tuple[bytes, bytes], path: bytes, open_files: OpenFiles
+    ) -> None:
+        self._session = session
+        self._source, self._destination = handles
+        self._path = path
+        self._open_files = open_files
+        self.source: Attributes
+        self.destination: Attributes
+
+    async def look(self) -> None:
+        """What both files are: before anything else."""
+        self.source, self.destination = await self._attributes()
+
+    async def run(
+        self, start: int, end: int, reached: Callable[[int], None]
+    ) -> tuple[Attributes, Attributes]:
+        """As ``ServerCopy.run``."""
+        under_way: deque[tuple[int, Slot[None]]] = deque()
+        told = None
+        while start < end or under_way:
+            while start < end and len(under_way) < PIECES_TOGETHER:
+                length = min(PIECE, end - start)
+                slot = self._session.start_copy_data(self._source, start, length, self._destination, start)
+                start += length
+                under_way.append((start, slot))
+            if start == end and told is None:
+                told = self._start_attributes()
+            done, slot = under_way.popleft()
+            try:
+                await slot.wait()
+            except StatusError as failed:
+                if failed.status == Status.EOF:
+                    break  # the source has become shorter: all there is was copied
+                raise await self._explained(failed) from None
+            reached(done)
+        source, destination = told or self._start_attributes()
+        self.source, self.destination = await source.wait(), await destination.wait()
+        self._open_files.told(self._path, self.destination)
+        return self.source, self.destination
+
+    def close(self) -> None:
+        """As ``ServerCopy.close``."""
+        self._session.start_close(self._source)
+        self._session.start_close(self._destination)
+
+    def _start_attributes(self) -> tuple[Slot[Attributes], Slot[Attributes]]:
+        return self._session.start_fstat(self._source), self._session.start_fstat(self._destination)
+
+    async def _attributes(self) -> tuple[Attributes, Attributes]:
+        source, destination = self._start_attributes()
+        return await source.wait(), await destination.wait()
+
+    async def _explained(self, failed: StatusError) -> OSError:
+        """What a refusal really was: a FAILURE may be a full file system."""
+        vague = failed.status == Status.FAILURE and not failed.explicit
+        if not vague or not self._session.capabilities.has(STATVFS):
+            return failed
+        figures = await value_or_none(self._session.start_statvfs(parent_of(self._path)))
+        return error(diagnose.writing(failed.status, PIECE, figures))
+
+
+async def open_copy(connection: Connection, open_files: OpenFiles, source: bytes, destination: bytes) -> Copy:
+    """Both files opened on ``connection``: OPEN of both together, FSTAT of both together. Raises OSError."""
+    room = open_files.room
+    session = connection.session
+    handles = await room.use(connection, partial(_open_both, session, source, destination))
+    copy = Copy(session, handles, destination, open_files)
+    room.unsettled += 1
+    try:
+        await copy.look()
+    except BaseException:
+        copy.close()
+        raise
+    finally:
+        room.unsettled -= 1
+    return copy
+
+
+async def _open_both(session: Session, source: bytes, destination: bytes) -> tuple[bytes, bytes]:
+    """Handles to read ``source`` and to write ``destination``, which must exist."""
+    first = session.start_open(source, protocol_flags(OpenFlags.READ))
+    second = session.start_open(destination, protocol_flags(OpenFlags.WRITE))
+    try:
+        reading = await opened(session, first)
+    except BaseException:
+        when_done(second, partial(_close_late, session))
+        raise
+    try:
+        return reading, await opened(session, second)
+    except BaseException:
+        session.start_close(reading)
+        raise
+
+
+def _close_late(session: Session, slot: Slot[bytes]) -> None:
+    """A handle nobody wants any more."""
+    if slot.error is None:
+        session.start_close(slot.result())

@@ -1,0 +1,142 @@
+"""Copying between two files of the mount on the server, without the data coming here.
+
+What was written to either goes first. What is known of the destination is right when the copy has
+ended, however it did; the kernel is the caller's to tell.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from typing import NamedTuple
+
+from sftpfs.errors import SessionLostError, error
+from sftpfs.remote.api import Remote, ServerCopy
+from sftpfs.types import Attributes
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.leases import version_changed
+from sftpfs.vfs.tree import Tree
+
+COPY_DATA = "copy-data"
+
+OPEN_ATTEMPTS = 4
+"""A name that we change again and again while the copy is being opened, or a file that changes."""
+
+LOSSES_IN_VAIN = 2
+"""Connections one copy may lose in a row without having got on."""
+
+
+class Copied(NamedTuple):
+    """A copy that was made."""
+
+    size: int
+    """Bytes copied: what the source had when the copy began, less what it lost since. What the destination
+    has behind them is its old content."""
+    source_changed: bool
+    """The source is another version than was known here."""
+
+
+class Copier:
+    """Carries out copies for whoever looks after the mount."""
+
+    def __init__(self, tree: Tree, remote: Remote, reconnect: bool) -> None:
+        """``reconnect``: a copy outlives the loss of its connection."""
+        self._tree = tree
+        self._remote = remote
+        self._most_losses = LOSSES_IN_VAIN if reconnect else 0
+
+    async def copy(self, source: int, destination: int, reached: Callable[[int], None]) -> Copied:
+        """The content of inode ``source`` becomes that of ``destination``, which is not made shorter.
+
+        ``reached`` is called with the bytes copied so far. EOPNOTSUPP where the server has no copy-data,
+        nothing done then; EINVAL for one file twice; ESTALE for what is no regular file, or is no more
+        where it was. Two round trips before the copy, and one after its last piece.
+        """
+        if not self._remote.capabilities.has(COPY_DATA):
+            raise error(errno.EOPNOTSUPP)
+        origin, target = self._file(source), self._file(destination)
+        if origin is target:
+            raise error(errno.EINVAL)
+        for inode in (origin, target):
+            if inode.content is not None:
+                await inode.content.settle()
+                if inode.content.deferring:
+                    await inode.content.advance()  # the server decides by the mode
+        mark, known = origin.change_mark, origin.attributes
+        try:
+            size, told, written = await self._carry(origin, target, reached)
+        except BaseException:
+            self._doubt(target)
+            raise
+        if target.content is not None:
+            target.content.rewritten(written)
+        self._tree.own_change(target, written, dated=True)
+        if origin.change_mark == mark:
+            self._tree.refresh(origin, told)
+        return Copied(size, version_changed(known, told))
+
+    def _file(self, number: int) -> Inode:
+        inode = self._tree.find(number)
+        if inode is None or not stat.S_ISREG(inode.attributes.mode):
+            raise error(errno.ESTALE)
+        return inode
+
+    def _doubt(self, inode: Inode) -> None:
+        """Nobody knows what ``inode`` has now."""
+        inode.expires = 0.0
+        if inode.content is not None:
+            inode.content.invalidate()
+
+    async def _carry(
+        self, source: Inode, destination: Inode, reached: Callable[[int], None]
+    ) -> tuple[int, Attributes, Attributes]:
+        """The bytes copied, and what both files are then. Outlives lost connections: goes on from where it
+        was where the source is still that version."""
+        done = losses = 0
+        version: Attributes | None = None
+
+        def got(offset: int) -> None:
+            nonlocal done, losses
+            done, losses = offset, 0
+            reached(offset)
+
+        while True:
+            with closing(await self._open(source, destination, resumed=version is not None)) as copy:
+                if version is None or version_changed(version, copy.source) or copy.destination.size < done:
+                    done, version = 0, copy.source
+                try:
+                    told, written = await copy.run(done, version.size, got)
+                    return min(version.size, told.size), told, written
+                except SessionLostError:
+                    losses += 1
+                    if losses > self._most_losses:
+                        raise
+
+    async def _open(self, source: Inode, destination: Inode, *, resumed: bool) -> ServerCopy:
+        """Both files, and no others that got their names meanwhile."""
+        for _ in range(OPEN_ATTEMPTS):
+            for inode in (source, destination):
+                under_way = self._tree.under_way(inode)
+                if under_way is not None:
+                    await under_way.wait()
+            places = self._tree.place(source), self._tree.place(destination)
+            held = None if resumed or not destination.handles else destination.handles[0].start_fstat()
+            copy = await self._remote.open_copy(
+                self._tree.existing_path(source), self._tree.existing_path(destination)
+            )
+            try:
+                same = held is None or not version_changed(await held.wait(), copy.destination)
+            except BaseException:
+                copy.close()
+                raise
+            in_place = None not in places and places == (
+                self._tree.place(source),
+                self._tree.place(destination),
+            )
+            regular = stat.S_ISREG(copy.source.mode) and stat.S_ISREG(copy.destination.mode)
+            if same and in_place and regular:
+                return copy
+            copy.close()
+        raise error(errno.ESTALE)
