@@ -164,7 +164,7 @@ class Screen:
             text=True,
             timeout=20,
             check=False,
-            env=environment(LC_ALL="C.UTF-8", TERM="xterm"),
+            env=environment(LC_ALL="C.UTF-8", TERM="xterm", COLUMNS="70", LINES="20"),  # not to be believed
             cwd=REPOSITORY,
         )
         return done.stdout
@@ -211,7 +211,7 @@ def test_top_fits_the_screen(make_mount: MakeMount, columns: int, lines: int, tm
         )
         for smaller in ((columns + 20, lines + 6), (40, 10)):
             terminal.resize(*smaller)
-            eventually(partial(drawn, terminal, *smaller), DRAWING, f"the screen at {smaller}")
+            drawn(terminal, *smaller)
         terminal.type("q")
         eventually(lambda: "ended with 0" in terminal.shown(), what="the end")
         assert not any(line.startswith("server ") for line in terminal.shown()), "the screen was left"
@@ -229,10 +229,19 @@ def check_screen(shown: list[str], columns: int, lines: int) -> None:
 
 
 def drawn(terminal: Screen, columns: int, lines: int) -> list[str]:
-    """The screen once it is drawn for its size, nothing before."""
-    shown = terminal.shown()
-    whole = len(shown) == lines and shown[-1] == "q quits" and shown[1].startswith("server ")
-    return shown if whole else []
+    """The screen once it is drawn for its size."""
+
+    def look() -> list[str]:
+        nonlocal shown
+        shown = terminal.shown()
+        whole = len(shown) == lines and shown[-1] == "q quits" and shown[1].startswith("server ")
+        return shown if whole else []
+
+    shown: list[str] = []
+    try:
+        return eventually(look, DRAWING)
+    except AssertionError:
+        raise AssertionError(f"not drawn at {columns}x{lines}:\n" + "\n".join(shown)) from None
 
 
 def test_top_shows_what_waits(make_mount: MakeMount, counting_proxy: CountingProxy, tmp_path: Path) -> None:

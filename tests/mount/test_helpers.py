@@ -161,7 +161,8 @@ def test_four_lines_of_fstab_with_a_write_under_way(
     with writer:
         assert writer.wait(60) == 0
     assert machine.run("umount", "-a", "-t", "fuse.sftpfs") == (0, "", "")
-    assert machine.mounts() == {} and daemons() == set()
+    assert machine.mounts() == {}
+    eventually(lambda: not daemons(), what="its processes gone")
     assert digest(exported.directory / "b" / "big") == digest(source)
 
 
@@ -202,7 +203,8 @@ def test_a_plain_user_mounts_and_unmounts(machine: Machine, exported: Exported, 
     shown = machine.run("ls", path, user=NOBODY)
     assert shown == (0, "hello\n", "")
     assert machine.run("umount", path, user=NOBODY, environment=bare) == (0, "", "")
-    assert machine.mounts() == {} and daemons() == set()
+    assert machine.mounts() == {}
+    eventually(lambda: not daemons(), what="its processes gone")
 
 
 def test_another_user_unmounts_with_users_and_not_with_user(machine: Machine, exported: Exported) -> None:
@@ -259,7 +261,8 @@ def test_umount_tells_what_is_lost(
     assert saved.read_bytes()[:5] == b"never"
     assert errors.startswith(f"sftpfs: not written: {exported.directory}/a/file: ")
     assert errors.endswith(f"; saved in {saved}\n")
-    assert machine.mounts() == {} and daemons() == set()
+    assert machine.mounts() == {}
+    eventually(lambda: not daemons(), what="its processes gone")
 
 
 def test_as_systemd_calls(machine: Machine, exported: Exported) -> None:
@@ -270,7 +273,8 @@ def test_as_systemd_calls(machine: Machine, exported: Exported) -> None:
     assert machine.run("/bin/mount", *words, environment=SYSTEMD_ENVIRONMENT) == (0, "", "")
     assert machine.mounts() == {path: "fuse.sftpfs"}
     assert machine.run("/bin/umount", path, "-c", environment=SYSTEMD_ENVIRONMENT) == (0, "", "")
-    assert machine.mounts() == {} and daemons() == set()
+    assert machine.mounts() == {}
+    eventually(lambda: not daemons(), what="its processes gone")
 
 
 def test_as_autofs_calls(machine: Machine, exported: Exported) -> None:
@@ -281,7 +285,8 @@ def test_as_autofs_calls(machine: Machine, exported: Exported) -> None:
     assert machine.run("/bin/mount", *words, environment=BARE) == (0, "", "")
     assert machine.outside(f"{path}/hello").read_text() == "hello\n"
     assert machine.run("/bin/umount", path, environment=BARE) == (0, "", "")
-    assert machine.mounts() == {} and daemons() == set()
+    assert machine.mounts() == {}
+    eventually(lambda: not daemons(), what="its processes gone")
 
 
 def test_the_helpers_own_letters(machine: Machine, exported: Exported) -> None:

@@ -30,6 +30,8 @@ QUIT_KEYS = b"qQ\x04"
 def run(given: Namespace) -> int:
     """Show until a person quits or the mount ends; without a terminal, once."""
     client, _ = connect_to(given.mnt)
+    for name in ("COLUMNS", "LINES"):  # rich would believe them, and so not see the terminal resized
+        os.environ.pop(name, None)
     console = Console(highlight=False)
     view = View(ascii_only=not console.encoding.lower().startswith("utf"))
     with client:
