@@ -147,6 +147,9 @@ def filesystem_of(path: str) -> str:
     stat(2) tells another number on file systems with subvolumes.
     """
     around = [mount for mount in all_mounts() if os.path.commonpath([mount.path, path]) == mount.path]
+    if not around:  # in a chroot whose root is no mountpoint the table does not tell
+        device = os.stat(path).st_dev
+        return f"{os.major(device)}:{os.minor(device)}"
     return max(reversed(around), key=lambda mount: len(mount.path)).device
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from sftpfs import mountpoint
 from sftpfs.errors import Failure, MountError
 from sftpfs.mountpoint import MountedAt, check_mountpoint, mounted_at, parse_mountinfo
 
@@ -53,3 +55,11 @@ def test_below_a_file(tmp_path: Path) -> None:
 def test_a_directory_will_do_even_with_files_in_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     check_mountpoint(str(tmp_path), "host:", "sftpfs")
+
+
+def test_a_root_that_is_no_mountpoint_has_a_file_system_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mountpoint, "all_mounts", list)
+    device = tmp_path.stat().st_dev
+    assert mountpoint.filesystem_of(str(tmp_path)) == f"{os.major(device)}:{os.minor(device)}"
