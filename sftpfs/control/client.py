@@ -35,9 +35,10 @@ class RequestFailedError(MountError):
 class Client:
     """One connection to one mount, good for one request. Use with ``with``."""
 
-    def __init__(self, connection: socket.socket, mount: MountedAt) -> None:
+    def __init__(self, connection: socket.socket, mount: MountedAt, silence: float = SILENCE_LIMIT) -> None:
         self.mount = mount
         self._connection = connection
+        self._silence = silence
 
     def __enter__(self) -> Client:
         return self
@@ -66,7 +67,7 @@ class Client:
         except TimeoutError:
             raise MountError(
                 Failure.COMMAND,
-                f"the mount on {self.mount.path} says nothing for {SILENCE_LIMIT:g} s; see its log",
+                f"the mount on {self.mount.path} says nothing for {self._silence:g} s; see its log",
             ) from None
         except OSError as error:
             raise MountError(
@@ -75,7 +76,7 @@ class Client:
 
     def _replies(self) -> Iterator[Values]:
         lines = protocol.Lines(protocol.MAX_REPLY)
-        self._connection.settimeout(SILENCE_LIMIT)
+        self._connection.settimeout(self._silence)
         while data := self._connection.recv(1 << 16):
             for line in lines.feed(data):
                 kind, values = protocol.parse_reply(line)
@@ -87,8 +88,11 @@ class Client:
         raise ConnectionResetError(0, "without an answer")
 
 
-def connect(mount: MountedAt) -> Client:
-    """A connection to ``mount``. Raises MountError where nobody answers for it."""
+def connect(mount: MountedAt, silence: float = SILENCE_LIMIT) -> Client:
+    """A connection to ``mount``, which may say nothing for ``silence`` seconds at most.
+
+    Raises MountError where nobody answers for it.
+    """
     refused = False
     for path in socket_paths(mount):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -100,7 +104,7 @@ def connect(mount: MountedAt) -> Client:
             refused = refused or not isinstance(error, FileNotFoundError)
             continue
         if _peer(connection) == mount.user_id:
-            return Client(connection, mount)
+            return Client(connection, mount, silence)
         connection.close()
     raise MountError(Failure.MOUNTPOINT, _why_not(mount, refused))
 

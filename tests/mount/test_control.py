@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ from sftpfs.errors import Failure
 from sftpfs.mountpoint import mounted_at
 from sftpfs.process import DATA_LOST_STATUS, exit_status
 from tests.conftest import MakeMount, server_options
-from tests.harness.command import assert_gone, ended, environment, family_of, run, say, started
+from tests.harness.command import Output, assert_gone, ended, environment, family_of, run, say, started
 from tests.harness.counting import CountingProxy
 from tests.harness.kernel import opened
 from tests.harness.mounts import Mount
@@ -78,12 +80,36 @@ def test_a_mount_is_found_by_any_path_that_leads_into_it(make_mount: MakeMount, 
         subprocess.run(["umount", bound], check=True)
 
 
-def test_all_mounts_are_shown_without_a_name(make_mount: MakeMount) -> None:
+def assert_all_well(found: Output, place: Path) -> None:
+    """What was said of all mounts tells of no trouble with one below ``place``.
+
+    Mounts of tests that run beside this one may be stuck or killed, and are complained of.
+    """
+    told = found.stderr.splitlines()
+    assert found.status == (exit_status(Failure.COMMAND) if told else 0), found
+    for line in told:
+        assert line.startswith("sftpfs: the mount on "), line
+        assert str(place) not in line, line
+
+
+def test_all_mounts_are_shown_without_a_name(make_mount: MakeMount, tmp_path: Path) -> None:
     first, second = make_mount(), make_mount()
     found = say("status")
-    assert found.status in (0, 17), found.stderr  # others' mounts come and go meanwhile
+    assert_all_well(found, tmp_path)
     assert f"on {first.path}" in found.stdout
     assert f"on {second.path}" in found.stdout
+
+
+def test_a_mount_that_is_stuck_does_not_hide_the_others(make_mount: MakeMount) -> None:
+    stuck, well = make_mount(), make_mount()
+    os.kill(stuck.pid, signal.SIGSTOP)
+    try:
+        found = say("status")
+    finally:
+        os.kill(stuck.pid, signal.SIGCONT)
+    assert found.status == exit_status(Failure.COMMAND)
+    assert f"the mount on {stuck.path} says nothing for " in found.stderr
+    assert f"on {well.path}" in found.stdout
 
 
 @pytest.mark.parametrize("command", ["status", "flush", "refresh"])
@@ -352,6 +378,27 @@ def test_counters_of_all_connections_there_were(make_mount: MakeMount, counting_
     assert after["bytes_sent"] > before["pool"]["total"]["bytes_sent"]
 
 
+def test_all_mounts_while_one_comes_and_goes(make_mount: MakeMount, tmp_path: Path) -> None:
+    """One that ended between the look at the table and the question is not an error."""
+    steady = make_mount()
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            make_mount().close()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for command in ("status", "stats") * 8:
+            found = say(command)
+            assert_all_well(found, tmp_path)
+            assert str(steady.path) in found.stdout
+    finally:
+        over.set()
+        other.join()
+
+
 def statistics(mount: Mount) -> dict[str, Any]:
     """``sftpfs stats`` of one mount."""
     found = say("stats", mount.path)
@@ -371,7 +418,7 @@ def test_prometheus_takes_the_counters(make_mount: MakeMount, tmp_path: Path) ->
     mount = make_mount(backing=odd)
     os.listdir(mount.path)
     found = say("stats", "--prometheus")
-    assert found.status == 0, found.stderr
+    assert_all_well(found, tmp_path)
     names = []
     for line in found.stdout.splitlines():
         if line.startswith("#"):

@@ -5,35 +5,19 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 
+from sftpfs.cli.everywhere import ask
 from sftpfs.cli.show import clock, duration, latency, number, several, share, size
-from sftpfs.control.client import connect, connect_to
-from sftpfs.control.location import our_mounts
 from sftpfs.control.protocol import Values
-from sftpfs.errors import Failure, MountError
 from sftpfs.logs import printable
-from sftpfs.process import exit_status, to_stderr
 
 
 def run(given: Namespace) -> int:
     """Show one mount, or all."""
-    if given.mnt:
-        client, _ = connect_to(given.mnt)
-        with client:
-            print(describe(client.ask("status")))
-        return 0
-    mounts = our_mounts()
-    if not mounts:
+    found, status = ask("status", given.mnt)
+    if not found and not status:
         print("no sftpfs is mounted by you")
-    status = 0
-    for index, mount in enumerate(mounts):
-        try:
-            with connect(mount) as client:
-                text = describe(client.ask("status"))
-        except MountError as error:  # one that is stuck does not hide the others
-            to_stderr(error.message)
-            status = exit_status(Failure.COMMAND)
-            continue
-        print(text if not index else f"\n{text}")
+    if found:
+        print("\n\n".join(describe(values) for values in found))
     return status
 
 

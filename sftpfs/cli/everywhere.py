@@ -1,0 +1,56 @@
+"""One question to one mount, or to all of the user's. For ``status`` and ``stats``."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from sftpfs.control.client import connect, connect_to
+from sftpfs.control.location import our_mounts
+from sftpfs.control.protocol import Values
+from sftpfs.errors import Failure, MountError
+from sftpfs.mountpoint import MountedAt
+from sftpfs.process import exit_status, to_stderr
+
+AT_ONCE = 16
+"""Mounts asked at the same time: more than anybody has, and one that is stuck delays no other."""
+
+PATIENCE = 10.0
+"""Seconds for one of many to answer what takes it a moment: it is stuck otherwise."""
+
+
+def ask(name: str, path: str | None) -> tuple[list[Values], int]:
+    """The answers to request ``name``, by mountpoint, and the exit status.
+
+    With ``path`` the mount that it is in is asked; raises MountError. Without it all are: of one that
+    gives no answer stderr tells why, unless it ended meanwhile.
+    """
+    if path:
+        client, _ = connect_to(path)
+        with client:
+            return [client.ask(name)], 0
+    mounts = our_mounts()
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        answers = list(threads.map(lambda mount: _ask(mount, name), mounts))
+    if any(isinstance(answer, MountError) for answer in answers):
+        there = {mount.device for mount in our_mounts()}
+        answers = [
+            answer
+            for mount, answer in zip(mounts, answers, strict=True)
+            if mount.device in there or not isinstance(answer, MountError)
+        ]
+    found, status = [], 0
+    for answer in answers:
+        if isinstance(answer, MountError):
+            to_stderr(answer.message)
+            status = exit_status(Failure.COMMAND)
+        else:
+            found.append(answer)
+    return found, status
+
+
+def _ask(mount: MountedAt, name: str) -> Values | MountError:
+    try:
+        with connect(mount, PATIENCE) as client:
+            return client.ask(name)
+    except MountError as error:
+        return error
