@@ -10,7 +10,7 @@ from pathlib import Path
 from sftpfs.errors import Failure
 from sftpfs.process import DATA_LOST_STATUS, exit_status
 from tests.conftest import MakeMount
-from tests.harness.command import Terminal, ended, say, started
+from tests.harness.command import COMMAND, Terminal, ended, environment, say, started
 from tests.harness.counting import CountingProxy
 from tests.harness.mounts import Mount, mountpoints
 from tests.harness.waiting import eventually
@@ -117,3 +117,18 @@ def test_umount_of_a_mount_whose_process_was_killed(make_mount: MakeMount) -> No
     assert "was gone; it is unmounted" in found.stderr
     assert gone(mount)
     mount.close(clean=False)
+
+
+def test_umount_from_within_does_not_meet_itself(make_mount: MakeMount) -> None:
+    mount = make_mount()
+    done = subprocess.run(
+        [*COMMAND, "umount", "."],
+        env=environment(),
+        cwd=mount.path,
+        capture_output=True,
+        text=True,
+        timeout=40,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert mount.process.wait(20) == 0
+    assert gone(mount)

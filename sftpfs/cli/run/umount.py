@@ -22,6 +22,7 @@ from sftpfs.process import DATA_LOST_STATUS, to_stderr
 def run(given: Namespace) -> int:
     """The mount is gone and everything is on the server when it returns 0."""
     found = find(given.mnt)
+    os.chdir("/")  # called from within the mount, we would be who uses it
     try:
         client = connect(found.mount)
     except MountError:
