@@ -318,3 +318,14 @@ def test_the_steps_and_the_protocol_are_told(site: Site, flag: str, protocol: bo
     assert places == sorted(places)
     assert (" → open " in told and f" → open '{site.backing}/hello'" in told) is protocol
     assert (" ← open: " in told) is protocol
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_is_not_the_number_of_the_mount(site: Site, closed: str) -> None:
+    """What is opened first would get the number the daemon puts /dev/null on."""
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh"]
+    assert run(*site.words, prefix=shell) == (0, "")
+    assert (site.path / "hello").read_text() == "hello\n"
+    family = family_of(site.path)
+    assert run("umount", site.path, prefix=shell) == (0, "")
+    assert_gone(site.path, family)
