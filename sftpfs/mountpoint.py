@@ -52,6 +52,15 @@ class MountedAt(NamedTuple):
     """Who mounted it, of FUSE mounts."""
 
 
+def absolute_path(path: str) -> str:
+    """``path`` as seen from the root, links and ``..`` as they are. Raises MountError(MOUNTPOINT)."""
+    try:
+        return path if path.startswith("/") else os.path.join(os.getcwd(), path)
+    except FileNotFoundError:
+        message = f"{path} cannot be found: the current directory was removed; give the path from / on"
+        raise MountError(Failure.MOUNTPOINT, message) from None
+
+
 def unescape(field: str) -> str:
     """mountinfo writes blank, tab, newline and backslash as octal."""
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):

@@ -17,6 +17,7 @@ from sftpfs.cli.endpoint import parse_endpoint
 from sftpfs.cli.option import Option
 from sftpfs.cli.ssh_keywords import absolute_paths
 from sftpfs.config import Endpoint, IdMapping, MountConfig, SymlinkPolicy, TransportKind
+from sftpfs.mountpoint import absolute_path
 
 SELINUX = "/sys/fs/selinux"
 """There exactly where the kernel takes context= options; elsewhere they fail the mount."""
@@ -60,7 +61,7 @@ def _positionals(words: list[str]) -> tuple[Endpoint, str]:
         raise usage_error(f"one argument too many: {words[2]!r}; {USAGE_HINT}")
     if not words[1]:
         raise usage_error(f"the mountpoint is empty; {USAGE_HINT}")
-    return parse_endpoint(words[0]), os.path.realpath(words[1])
+    return parse_endpoint(words[0]), os.path.realpath(absolute_path(words[1]))
 
 
 def _check_exclusive(options: list[tuple[Option, str | None]]) -> None:

@@ -13,7 +13,7 @@ import stat
 from typing import NamedTuple
 
 from sftpfs.errors import Failure, MountError
-from sftpfs.mountpoint import MountedAt, all_mounts
+from sftpfs.mountpoint import MountedAt, absolute_path, all_mounts
 
 MAX_SOCKET_PATH = 107
 """Bytes in sockaddr_un.sun_path (unix(7))."""
@@ -106,7 +106,7 @@ def find(path: str) -> Found:
     if not path or "\0" in path:
         raise MountError(Failure.USAGE, "the path is empty or no path")
     mounts = all_mounts()
-    absolute = os.path.join(os.getcwd(), path)
+    absolute = absolute_path(path)
     if ".." not in path.split("/"):
         absolute = os.path.normpath(absolute)  # only here: after a link, .. is elsewhere
         exact = [mount for mount in mounts if mount.path == absolute]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 
 import trio
 
@@ -25,15 +26,33 @@ class PassiveConnector:
         return True
 
     async def connect(self, *, interactive: bool) -> SocketTransport:
-        """The session on stdin and stdout. Raises MountError(TRANSPORT) the second time."""
+        """The session on stdin and stdout. Raises MountError(TRANSPORT) the second
+        time, and where no server can be there.
+        """
         await trio.lowlevel.checkpoint()
         if self._used:
             raise MountError(
                 Failure.TRANSPORT, "passive: the session on stdin and stdout cannot be made again"
             )
         self._used = True
+        for fd, name in ((0, "input"), (1, "output")):
+            if not _can_be_waited_for(fd):
+                message = (
+                    f"passive: standard {name} leads to no server; another program has to connect it to one"
+                )
+                raise MountError(Failure.TRANSPORT, message)
         return SocketTransport(ByteStream(os.dup(0), os.dup(1)), keepalive_time(self._config))
 
     async def aclose(self) -> None:
         """Nothing is shared between connections."""
         await trio.lowlevel.checkpoint()
+
+
+def _can_be_waited_for(fd: int) -> bool:
+    """False for a plain file and /dev/null: the kernel has nothing to tell of them (epoll_ctl(2), EPERM)."""
+    with select.epoll() as watch:
+        try:
+            watch.register(fd)
+        except PermissionError:
+            return False
+    return True

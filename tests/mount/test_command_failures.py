@@ -179,6 +179,17 @@ def test_id_file_malformed_or_missing(sshd: Sshd, mountpoint: Path, tmp_path: Pa
         check(run("127.0.0.1:", mountpoint, "-o", words), Failure.CONFIGURATION, *parts)
 
 
+def test_passive_without_a_server(mountpoint: Path) -> None:
+    check(run("host:", mountpoint, "-o", "passive"), Failure.TRANSPORT, "passive: standard input leads to no")
+
+
+@pytest.mark.parametrize("words", [["status", "m"], ["umount", "m"], ["refresh", "m"], ["host:", "m"]])
+def test_a_current_directory_that_was_removed(words: list[str]) -> None:
+    shell = ["sh", "-c", 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@"', "sh"]
+    result = run(*words, prefix=shell, env=environment(PYTHONSAFEPATH="1"))
+    check(result, Failure.MOUNTPOINT, "m cannot be found: the current directory was removed")
+
+
 def test_ctrl_c_at_a_prompt(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
     text = options(sshd, UserKnownHostsFile=tmp_path / "known", StrictHostKeyChecking="ask")
     with Terminal("root@127.0.0.1:", mountpoint, "-F", "none", "-o", text) as terminal:
