@@ -107,7 +107,8 @@ def _told(parse: Callable[[str], object]) -> Callable[[str], object]:
     return parsed
 
 
-WIDTH = 88
+WIDTH = 79
+"""Columns of what is printed: a terminal has 80."""
 INDENT = 26
 
 

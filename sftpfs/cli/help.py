@@ -6,13 +6,12 @@ import textwrap
 from collections.abc import Iterator
 
 from sftpfs.cli.commands import COMMANDS
-from sftpfs.cli.dispatch import command_rows
+from sftpfs.cli.dispatch import WIDTH, command_rows
 from sftpfs.cli.option import Option, Section
 from sftpfs.cli.options import OPTIONS
 from sftpfs.errors import Failure
 from sftpfs.process import DATA_LOST_STATUS, INTERNAL_STATUS, INTERRUPTED_STATUS
 
-WIDTH = 88
 INDENT = 31
 
 SYNOPSIS = """\
@@ -88,7 +87,8 @@ def help_text() -> str:
             lines += _help_row("x-*, X-*", "for others")
         lines.append("")
     lines.append("Exit status:")
-    lines += [f"    {status:<3} {meaning}" for status, meaning in EXIT_STATUSES.items()]
+    for status, meaning in EXIT_STATUSES.items():
+        lines += textwrap.wrap(meaning, WIDTH, initial_indent=f"    {status:<3} ", subsequent_indent=" " * 8)
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from enum import Enum
 
-WIDTH = 88
+WIDTH = 79
 INDENT = 6
 
 

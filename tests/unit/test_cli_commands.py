@@ -26,6 +26,9 @@ ECHO = Command(
     ),
 )
 
+TERMINAL = 80
+"""Columns; a longer line is broken within a word."""
+
 
 def usage(command: Command, *words: str) -> str:
     with pytest.raises(MountError) as caught:
@@ -45,6 +48,7 @@ def test_every_command_is_there_and_explained(command: Command, capsys: pytest.C
     assert command.synopsis in shown
     assert all(switch.label in shown for switch in command.switches)
     assert f"    {command.name}" in help_text()
+    assert max(map(len, [*shown.splitlines(), *help_text().splitlines()])) < TERMINAL
 
 
 def test_a_first_word_that_is_a_server_is_not_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
