@@ -160,6 +160,8 @@ class Authenticator:
         """The methods the server would take that are not switched off here, in the order we try them."""
         self.locked_files: list[str] = []
         """Key files the server would have taken, whose passphrase nobody gave."""
+        self.unusable_files: list[str] = []
+        """Key files somebody named that hold no key for us, and why."""
         self._ask = _silent if settings.batch else ask
         self._log = log
         self._agent: asyncssh.SSHAgentClient | None = None
@@ -211,11 +213,16 @@ class Authenticator:
     def _key_files(self) -> list[KeyFile]:
         files = []
         for path in self.settings.identity_files:
+            why: str | None = "it holds no key that can be read"
             try:
-                files.append(KeyFile(path, self._ask))
+                files.append(file := KeyFile(path, self._ask))
+                if file.private or file.blob is not None:
+                    continue
             except OSError as error:
-                if self.settings.identities_given:
-                    self._log(f"identity file {path}: {error.strerror}")
+                why = error.strerror
+            if self.settings.identities_given:
+                self._log(f"key file {path}: {why}")
+                self.unusable_files.append(f"{path} cannot be used: {why}")
         return files
 
     def _certificates(self) -> dict[bytes, asyncssh.SSHCertificate]:

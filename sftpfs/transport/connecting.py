@@ -332,6 +332,8 @@ def authentication_failure(
         cure = "too many keys were offered; name the one to use: -o IdentityFile=FILE -o IdentitiesOnly=yes"
     elif authenticator.locked_files:
         cure = f"the key {authenticator.locked_files[0]} needs its passphrase; load it into ssh-agent"
+    elif authenticator.unusable_files:
+        cure = f"the key file {authenticator.unusable_files[0]}"
     elif settings.batch:
         cure = "BatchMode=yes asks for no password; load a key into ssh-agent or name one with IdentityFile"
     elif not attempt.interactive:
