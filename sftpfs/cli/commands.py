@@ -15,7 +15,7 @@ _PATHS = Argument("PATH", "files or directories in a mount", Word.PATH, Count.SO
 
 def _interval(text: str) -> float:
     """Seconds between two looks, as the mount allows them."""
-    value = values.seconds(text)
+    value = values.number(text)
     if not 0.1 <= value <= 60:
         raise ValueError("0.1 to 60 seconds")
     return value

@@ -76,9 +76,12 @@ def _looks_like_ipv6(spec: str) -> bool:
 def _parse_url(url: str) -> Endpoint:
     try:
         parts = urlsplit(url)
-        number = parts.port
     except ValueError as error:
         raise _refuse(url, f"{error}") from None
+    try:
+        number = parts.port
+    except ValueError:
+        raise _refuse(url, "the port is no number from 1 to 65535") from None
     if parts.password is not None:
         # urlsplit keeps the password out of hostname and username; it must not be repeated here
         raise MountError(

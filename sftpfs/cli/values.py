@@ -40,12 +40,17 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 port = integer(1, 65535)
 
 
+def number(text: str) -> float:
+    """A number, with a fraction or not; for what is none one that fits no bounds."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def seconds(text: str) -> float:
     """Seconds, zero or more, a fraction allowed."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = number(text)
     if not 0 <= value < math.inf:
         raise ValueError("seconds, zero or more")
     return value
@@ -53,8 +58,8 @@ def seconds(text: str) -> float:
 
 def positive_seconds(text: str) -> float:
     """Seconds, more than zero."""
-    value = seconds(text)
-    if not value:
+    value = number(text)
+    if not 0 < value < math.inf:
         raise ValueError("seconds, more than zero")
     return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Sequence
 
@@ -29,7 +30,9 @@ def connect_failure(where: str, failures: Sequence[BaseException], timeout: floa
         return MountError(Failure.UNREACHABLE, f"no route to {where}; is the network up?")
     if not failures or any(isinstance(error, TimeoutError) for error in failures):
         return timeout_failure(where, timeout, "connecting")
-    return MountError(Failure.UNREACHABLE, f"cannot connect to {where}: {one_line(str(failures[-1]))}")
+    number = numbers[-1] if numbers else None
+    why = os.strerror(number) if number else one_line(str(failures[-1]))
+    return MountError(Failure.UNREACHABLE, f"cannot connect to {where}: {why}")
 
 
 def timeout_failure(where: str, timeout: float, stage: str) -> MountError:

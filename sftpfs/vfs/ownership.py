@@ -223,7 +223,8 @@ def _read_id_file(path: str | None, option: str, number_of: Callable[[str], int]
     try:
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as problem:
-        raise MountError(Failure.CONFIGURATION, f"{option}={path} cannot be read: {problem}") from None
+        why = problem.strerror if isinstance(problem, OSError) else problem
+        raise MountError(Failure.CONFIGURATION, f"{option}={path} cannot be read: {why}") from None
     table: dict[int, int] = {}
     for number, line in enumerate(lines, 1):
         text = line.strip()

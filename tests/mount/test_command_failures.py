@@ -82,6 +82,14 @@ def test_authentication_failed(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> 
     check(result, Failure.AUTHENTICATION, "root", "publickey")
 
 
+def test_a_key_file_that_is_none_is_named(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "garbage").write_text("no key\n")
+    for name, why in (("garbage", "it holds no key that can be read"), ("none", "No such file or directory")):
+        path = tmp_path / name
+        result = run("root@127.0.0.1:", mountpoint, "-F", "none", "-o", options(sshd, IdentityFile=path))
+        check(result, Failure.AUTHENTICATION, f"the key file {path} cannot be used: {why}")
+
+
 def test_no_sftp_subsystem(mountpoint: Path, tmp_path: Path) -> None:
     with Sshd(tmp_path / "plain", subsystem=None) as plain:
         result = run("root@127.0.0.1:", mountpoint, "-F", "none", "-o", options(plain))
@@ -176,7 +184,9 @@ def test_id_file_malformed_or_missing(sshd: Sshd, mountpoint: Path, tmp_path: Pa
     (tmp_path / "uids").write_text("root:0\nnonsense\n")
     for name, parts in (("uids", ["uids", "line 2"]), ("none", ["none"])):
         words = f"{options(sshd)},idmap=file,uidfile={tmp_path / name}"
-        check(run("127.0.0.1:", mountpoint, "-o", words), Failure.CONFIGURATION, *parts)
+        result = run("127.0.0.1:", mountpoint, "-o", words)
+        check(result, Failure.CONFIGURATION, *parts)
+        assert "Errno" not in result[1]
 
 
 def test_passive_without_a_server(mountpoint: Path) -> None:

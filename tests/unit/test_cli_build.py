@@ -181,6 +181,8 @@ def test_idmap_file() -> None:
         ("timeout=0", ["timeout", "more than zero"]),
         ("timeout=nan", ["timeout", "seconds"]),
         ("timeout=inf", ["timeout", "seconds"]),
+        ("timeout=-1", ["timeout", "more than zero"]),
+        ("timeout=x", ["timeout", "more than zero"]),
         ("dcache_timeout=-1", ["dcache_timeout", "seconds, zero or more"]),
         ("dir_cache=maybe", ["dir_cache", "yes or no"]),
         ("umask=8", ["umask", "octal"]),
