@@ -32,25 +32,31 @@ def _flags(command: Command) -> list[str]:
     return [flag for switch in command.switches for flag in switch.flags] + ["--help"]
 
 
-def _takes_mount(command: Command) -> bool:
-    return any(argument.word is Word.MOUNTPOINT for argument in command.arguments)
+def _takes(command: Command, word: Word) -> bool:
+    return any(argument.word is word for argument in command.arguments)
 
 
 def bash() -> str:
     """For /usr/share/bash-completion/completions/sftpfs."""
     cases = []
     for command in COMMANDS:
-        words = " ".join(_flags(command))
-        more = "$(_sftpfs_mounts)" if _takes_mount(command) else ""
-        cases.append(f'        {command.name}) words="{words} {more}" ;;')
+        more = '; _sftpfs_mounts "$current"' if _takes(command, Word.MOUNTPOINT) else ""
+        more += "; kind=-f" if _takes(command, Word.PATH) else ""
+        cases.append(f'        {command.name}) words="{" ".join(_flags(command))}"{more} ;;')
     flags = " ".join(flag for option in letters() for flag in option.flags)
     return f"""{NOTE}
+# Not with compgen -W, which would run what stands in the name of somebody's mountpoint
 _sftpfs_mounts() {{
-    awk '$3 == "fuse.sftpfs" {{ print $2 }}' /proc/self/mounts
+    local path type
+    while read -r _ path type _; do
+        printf -v path %b "$path"
+        [[ $type == fuse.sftpfs && $path == "${{1//\\\\/}}"* ]] && COMPREPLY+=("$path")
+    done </proc/self/mounts
 }}
 
 _sftpfs() {{
-    local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} words="" head
+    local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} words="" head kind=-d
+    COMPREPLY=()
     local names="{" ".join(names())}"
     # bash splits words at "=", so that the list after -o is put together again
     if [[ $previous == -o || $COMP_LINE =~ [[:space:]]-o[[:space:]]*[^[:space:]]*$ ]]; then
@@ -79,8 +85,10 @@ _sftpfs() {{
 {chr(10).join(cases)}
         *) [[ $current == -* ]] && words="{flags} -o" ;;
     esac
-    COMPREPLY=($(compgen -W "$words" -- "$current"))
-    [[ $current == -* ]] || COMPREPLY+=($(compgen -d -- "$current"))
+    COMPREPLY+=($(compgen -W "$words" -- "$current"))
+    [[ $current == -* ]] && return
+    compopt -o filenames
+    mapfile -t -O "${{#COMPREPLY[@]}}" COMPREPLY < <(compgen $kind -- "$current")
 }}
 complete -F _sftpfs sftpfs
 """
@@ -165,7 +173,7 @@ def fish() -> str:
             f"complete -c sftpfs -n __fish_is_first_arg -a {command.name} -d '{_fish(command.summary)}'"
         )
         inside = f"'__fish_seen_subcommand_from {command.name}'"
-        if _takes_mount(command):
+        if _takes(command, Word.MOUNTPOINT):
             lines.append(f"complete -c sftpfs -n {inside} -a '(__sftpfs_mounts)'")
         for switch in command.switches:
             for flag in switch.flags:

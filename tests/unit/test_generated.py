@@ -28,7 +28,7 @@ def complete(*words: str) -> list[str]:
         check=True,
     )
     assert done.stderr == ""
-    return done.stdout.split()
+    return done.stdout.splitlines()
 
 
 def test_options_are_completed_in_bash() -> None:
@@ -41,6 +41,15 @@ def test_options_are_completed_in_bash() -> None:
 def test_commands_are_completed_in_bash() -> None:
     assert "install-helpers" in complete("sftpfs", "inst")
     assert complete("sftpfs", "install-helpers", "--rem") == ["--remove"]
+
+
+def test_paths_are_completed_in_bash(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "a directory").mkdir()
+    both = [f"{tmp_path}/a directory", f"{tmp_path}/a file"]
+    assert sorted(complete("sftpfs", "cp", f"{tmp_path}/a")) == both
+    assert sorted(complete("sftpfs", "refresh", f"{tmp_path}/a")) == both
+    assert complete("sftpfs", "h:", f"{tmp_path}/a") == both[:1]
 
 
 @pytest.mark.parametrize("page", sorted((CONTRIB / "man").iterdir()), ids=lambda path: path.name)
