@@ -1,7 +1,20 @@
-"""``python -m sftpfs``: the same as the ``sftpfs`` command."""
+"""The ``sftpfs`` command, also as ``python -m sftpfs``."""
 
 import sys
 
-from sftpfs.cli.main import main
+INTERRUPTED_STATUS = 130
+"""As ``process.INTERRUPTED_STATUS``, which is not there yet."""
 
-sys.exit(main())
+
+def main() -> int:
+    """Run it; Ctrl-C while it is being loaded is told as it is later."""
+    try:
+        from sftpfs.cli.main import main as run
+    except KeyboardInterrupt:
+        print("sftpfs: interrupted", file=sys.stderr)
+        return INTERRUPTED_STATUS
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sftpfs.errors import Failure
+from sftpfs.process import INTERRUPTED_STATUS
 from tests.conftest import server_options
 from tests.harness.command import Terminal, environment, family_of, run
 from tests.harness.mounts import mountpoints
@@ -198,6 +199,13 @@ def test_a_current_directory_that_was_removed(words: list[str]) -> None:
     shell = ["sh", "-c", 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@"', "sh"]
     result = run(*words, prefix=shell, env=environment(PYTHONSAFEPATH="1"))
     check(result, Failure.MOUNTPOINT, "m cannot be found: the current directory was removed")
+
+
+def test_ctrl_c_while_the_program_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "difflib.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    env = environment()
+    env["PYTHONPATH"] = f"{tmp_path}:{env['PYTHONPATH']}"
+    assert run("status", env=env) == (INTERRUPTED_STATUS, "sftpfs: interrupted\n")
 
 
 def test_ctrl_c_at_a_prompt(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
