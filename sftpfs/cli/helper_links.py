@@ -82,7 +82,11 @@ def _is_ours(path: str) -> bool:
 
 
 def _refused(path: str, error: OSError) -> MountError:
-    cure = "; run this as root" if os.geteuid() else ""
+    cure = ""
+    if isinstance(error, FileNotFoundError):
+        cure = f"; make the directory with: mkdir -p {os.path.dirname(path)}"
+    elif os.geteuid():
+        cure = "; run this as root"
     return MountError(Failure.CONFIGURATION, f"cannot change {path}: {error.strerror}{cure}")
 
 

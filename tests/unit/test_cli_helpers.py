@@ -93,3 +93,9 @@ def test_the_watchdog_is_another_process_affair(monkeypatch: pytest.MonkeyPatch)
         assert not manager.present
         assert "WATCHDOG_USEC" not in os.environ
         manager.ready("nobody listens")
+
+
+def test_links_in_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(MountError, match=f"make the directory with: mkdir -p {tmp_path}/none$") as caught:
+        helper_links.install(str(tmp_path / "none"), "/usr/bin/sftpfs")
+    assert caught.value.failure is Failure.CONFIGURATION
