@@ -35,9 +35,11 @@ SETTLED = 2.0
 """Seconds a connection must have lived for its successor to be tried without a pause."""
 
 GRACE = 0.25
-"""Seconds a request gives the attempts once the deadline has passed: they go on without it,
-and the kernel makes requests on one directory one after the other, so that what each of
-them waits adds up."""
+"""Seconds requests give the attempts once the deadline has passed: they go on without them."""
+
+GRACE_EVERY = 1.0
+"""Seconds from one such wait, of all requests together, to the next. The kernel makes requests on one
+directory one after the other: what each of them waited would be waited by the last of many threads."""
 
 CHANCE = 5.0
 """Seconds requests wait where the loss itself took the whole deadline to be noticed: a new
@@ -86,6 +88,8 @@ class Reconnection:
         self._asked_at = 0.0
         self._give_up_at: float | None = None
         """When requests stop waiting; set as the first of an outage asks."""
+        self._grace_at = -math.inf
+        """When requests last began to wait past that."""
         self._told = False
         self._made_at = -math.inf
         self._failure: MountError | OSError | None = None
@@ -119,14 +123,14 @@ class Reconnection:
         """The connection when it is back.
 
         Waits until ``until`` (trio's clock) or ``timeout`` seconds after it was first missed,
-        after that for a moment only. Raises SessionLostError: ETIMEDOUT, or EACCES where
+        after that for a moment or not at all. Raises SessionLostError: ETIMEDOUT, or EACCES where
         the login is refused.
         """
         now = self._asked_at = trio.current_time()
         if self._give_up_at is None:
             self._give_up_at = now + self._config.patience
         slot = self._slot or self._begin()
-        with trio.move_on_at(min(until, max(self._give_up_at, now + min(GRACE, self._config.timeout)))):
+        with trio.move_on_at(min(until, self._give_up_at if now < self._give_up_at else self._grace(now))):
             connection = await slot.wait()
             if connection is not None:
                 return connection
@@ -135,6 +139,12 @@ class Reconnection:
     def end(self) -> None:
         """Nobody is to wait any more."""
         self._finish(None)
+
+    def _grace(self, now: float) -> float:
+        """Until when a request is to wait that comes past the deadline."""
+        if now >= self._grace_at + GRACE_EVERY:
+            self._grace_at = now
+        return self._grace_at + min(GRACE, self._config.timeout)
 
     def _begin(self) -> Slot[Connection | None]:
         if self._slot is None:

@@ -1,17 +1,20 @@
-"""When a lost server counts as away, and that attempts go on while that is asked."""
+"""When a lost server counts as away, how long attempts go on, and what is waited past the deadline."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import cast
 
+import pytest
 import trio
 import trio.testing
 
 from sftpfs.config import PoolConfig
+from sftpfs.errors import SessionLostError
 from sftpfs.remote.api import AWAY_AFTER
 from sftpfs.remote.connection import Connection
-from sftpfs.remote.reconnect import PERSISTENCE, Reconnection
+from sftpfs.remote.reconnect import LONGEST_BACK_OFF, PERSISTENCE, Reconnection
 
 
 class Attempts:
@@ -74,5 +77,22 @@ def test_attempts_go_on_while_somebody_does_without() -> None:
             assert reconnection.away()
             await trio.sleep(PERSISTENCE - 1)
             assert attempts.made > made + 10
+
+    run(test)
+
+
+def test_past_the_deadline_requests_one_after_another_wait_a_moment_in_all() -> None:
+    """As those of many threads in one directory come."""
+
+    async def test(reconnection: Reconnection, attempts: Attempts) -> None:
+        reconnection.lost(silent=0.0)
+        begun = trio.current_time()
+        for _ in range(100):
+            with pytest.raises(SessionLostError):
+                await reconnection.wait(math.inf)
+        assert trio.current_time() - begun < PoolConfig().timeout + 1
+        attempts.succeed = True
+        await trio.sleep(LONGEST_BACK_OFF * 2)
+        assert reconnection.lost_for is None
 
     run(test)
