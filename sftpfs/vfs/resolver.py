@@ -11,8 +11,10 @@ import stat
 import time
 from functools import partial
 
+import trio
+
 from sftpfs.config import SymlinkPolicy
-from sftpfs.errors import error
+from sftpfs.errors import SessionLostError, error
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes
 from sftpfs.vfs.ahead import Ahead
@@ -22,6 +24,7 @@ from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.symlinks import shown_target
 from sftpfs.vfs.tree import Tree
+from sftpfs.vfs.unanswered import SECOND_PATIENCE, Unanswered
 
 INSTALL_ATTEMPTS = 4
 """A name that we ourselves change again and again while asking: after so many the last
@@ -51,6 +54,7 @@ class Resolver:
         self._remote = remote
         self._symlinks = symlinks
         self._mountpoint = mountpoint
+        self._unanswered = Unanswered()
 
     # -- lookup ------------------------------------------------------------------
 
@@ -104,7 +108,7 @@ class Resolver:
         pending = PendingLookup()
         directory.pending[name] = pending
         try:
-            found = await self._ask(parent, name, pending)
+            found = await self._ask_in_time(parent, name, pending)
         except BaseException as problem:
             del directory.pending[name]
             pending.slot.fail(problem if isinstance(problem, OSError) else error(errno.EINTR))
@@ -112,6 +116,19 @@ class Resolver:
         del directory.pending[name]
         pending.slot.set(found)
         return found
+
+    async def _ask_in_time(self, parent: Inode, name: bytes, pending: PendingLookup) -> Inode | None:
+        """As ``_ask``; for a moment only where the same question has just taken the whole deadline."""
+        earlier = self._unanswered.take(parent.number, name)
+        if earlier is None:
+            try:
+                return await self._ask(parent, name, pending)
+            except SessionLostError as failure:
+                self._unanswered.add(parent.number, name, failure)
+                raise
+        with trio.move_on_after(SECOND_PATIENCE):
+            return await self._ask(parent, name, pending)
+        raise earlier
 
     async def _ask(self, parent: Inode, name: bytes, pending: PendingLookup) -> Inode | None:
         directory = parent.directory
