@@ -282,6 +282,11 @@ class ContentWriter:
             refused = await all_done(self.extents.close_batches())
             failure = failure or refused
         through = self.rider.through(asked) or asked
+        if failure is not None and failure.errno == errno.ETIMEDOUT:
+            lost = self._state.dirty and self.failure is not None
+            if lost and settlement is None and not self.extents and not self.rider.busy:
+                self.abandon()  # asked now, the server would be waited for once more
+            return failure
         if fsync and synced is None:
             synced = through.remote.start_fsync()
         if settlement is None and self._state.dirty and not self.extents:
@@ -303,10 +308,8 @@ class ContentWriter:
 
     def _any_handle(self) -> HandleState | None:
         """A handle to ask through, one that may have written where there is one."""
-        for handle in self.handles:
-            if handle.writable:
-                return handle
-        return self.handles[0] if self.handles else None
+        first = self.handles[0] if self.handles else None
+        return next((handle for handle in self.handles if handle.writable), first)
 
     async def settle(self) -> Attributes | None:
         """Everything written is on the server. Raises the first failure since the file was clean."""
@@ -338,9 +341,8 @@ class ContentWriter:
             self._settlement = None
         problem = settlement.slot.error
         self._untold = problem if isinstance(problem, OSError) else None
-        if self.extents or not self._state.dirty or self._state.epoch != settlement.epoch:
-            return
-        if self.rider.busy:
+        later = self._state.epoch != settlement.epoch
+        if self.extents or not self._state.dirty or later or self.rider.busy:
             return
         if problem is None:
             attributes = settlement.slot.result()

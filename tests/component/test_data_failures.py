@@ -250,3 +250,26 @@ def test_a_clock_set_back_holds_nothing_back(tmp_path: Path) -> None:
         await room.perform(handle.flush)
 
     in_room(tmp_path, test)
+
+
+@pytest.mark.parametrize("fsync", [False, True], ids=["flush", "fsync"])
+def test_a_server_that_missed_the_deadline_is_not_asked_within_the_same_flush(
+    tmp_path: Path, fsync: bool
+) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["write"] = errno.ETIMEDOUT
+        assert handle.write_nowait(0, b"lost")
+        outcome = await room.start(handle.fsync if fsync else handle.flush)
+        assert room.kinds() == ["write"]
+        room.server.finish(room.server.pending("write")[0])
+        await settle_tasks()
+        assert room.kinds() == []
+        with pytest.raises(OSError) as caught:
+            outcome.take()
+        assert caught.value.errno == errno.ETIMEDOUT
+        assert [bytes(one.data) for one in room.observer.lost] == [b"lost"]
+        await room.perform(handle.flush)
+        assert await room.perform(handle.read, 0, 100) == b"content", "what is there, looked at anew"
+
+    in_room(tmp_path, test, b"content", ordered=False)
