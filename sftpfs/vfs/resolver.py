@@ -124,7 +124,8 @@ class Resolver:
             try:
                 return await self._ask(parent, name, pending)
             except SessionLostError as failure:
-                self._unanswered.add(parent.number, name, failure)
+                if failure.errno == errno.ETIMEDOUT:
+                    self._unanswered.add(parent.number, name, failure)
                 raise
         with trio.move_on_after(SECOND_PATIENCE):
             return await self._ask(parent, name, pending)
