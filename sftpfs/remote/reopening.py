@@ -23,13 +23,13 @@ from sftpfs.errors import SessionLostError, StatusError, error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.flags import ACCESS, protocol_flags
+from sftpfs.remote.landed import sent_of, tail_of, without_landed
 from sftpfs.remote.paths import check_path
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.room import HandleOwner, Room
 from sftpfs.remote.transfer import Repeatable
 from sftpfs.remote.version import KnownVersion
 from sftpfs.remote.waiting import opened
-from sftpfs.remote.writes import WritePiece
 from sftpfs.sftp.session import Session
 from sftpfs.types import Attributes
 
@@ -111,7 +111,7 @@ class Reopening:
     INVARIANT: requests wait only while ``_run`` is under way; they are sent in the order they came.
     """
 
-    __slots__ = ("_file", "_open_files", "_pool", "_running", "_stale", "_waiting", "parked")
+    __slots__ = ("_file", "_open_files", "_pool", "_running", "_stale", "_tail", "_waiting", "parked")
 
     def __init__(self, file: Reopenable, pool: Pool, open_files: OpenFiles) -> None:
         self._file = file
@@ -120,6 +120,8 @@ class Reopening:
         self._waiting: deque[Repeatable] = deque()
         self._running = False
         self._stale = False
+        self._tail: bytes | None = None
+        """What the file has behind what was acknowledged; None: not known, or not of interest."""
         self.parked = False
         """The handle was closed by ourselves, not lost."""
 
@@ -192,7 +194,7 @@ class Reopening:
         waiting, self._waiting = self._waiting, deque()
         if OpenFlags.APPEND in self._file.flags and version is not None:
             landed = attributes.size - version.least
-            waiting = without_landed(waiting, landed)
+            waiting = without_landed(waiting, landed, self._tail)
             if landed:
                 self._open_files.appended(self._file, landed)
         if version is not None:
@@ -244,12 +246,22 @@ class Reopening:
         room.unsettled += 1
         try:
             attributes = await session.start_fstat(identifier).wait()
-            accepted = self._accepts(path, attributes)
+            same = self._accepts(path, attributes)
+            if same:
+                self._tail = await self._look_at_tail(connection, path, attributes.size)
+            accepted = same
         finally:
             room.unsettled -= 1  # whoever called installs it before anybody else runs
             if not accepted and connection.live:
                 session.start_close(identifier)
         return (Handle(connection, identifier), attributes) if accepted else None
+
+    async def _look_at_tail(self, connection: Connection, path: bytes, end: int) -> bytes | None:
+        """What is between the last acknowledged byte and ``end``, where appends of ours may have arrived."""
+        version = self._file.version
+        if version is None or OpenFlags.APPEND not in self._file.flags or not sent_of(self._waiting):
+            return None
+        return await tail_of(connection, self._open_files.room, path, version.least, end)
 
     async def _open(self, session: Session, path: bytes) -> bytes:
         pflags = protocol_flags(self._file.flags & ACCESS)
@@ -265,31 +277,6 @@ class Reopening:
             return True
         others = [file.version for file in self._open_files.at(path) if file is not self._file]
         return any(one is not None and one.changed and one.accepts(attributes) for one in others)
-
-
-def without_landed(waiting: deque[Repeatable], landed: int) -> deque[Repeatable]:
-    """``waiting`` without what was appended though its answer was lost.
-
-    The file is ``landed`` bytes longer than what was acknowledged. One session's requests
-    are carried out in order, so these bytes are the first of what was sent; where they do
-    not end with one of them, somebody else appended as well and it cannot be told: EIO
-    rather than the same bytes twice.
-    """
-    sent = [piece for piece in waiting if isinstance(piece, WritePiece) and piece.sent]
-    done = []
-    for piece in sent:
-        if landed < piece.length:
-            break
-        landed -= piece.length
-        done.append(piece)
-    rest = deque(request for request in waiting if request not in sent)
-    if landed:
-        for piece in sent:
-            piece.give_up(error(errno.EIO, "it cannot be told whether bytes were appended before the loss"))
-        return rest
-    for piece in done:
-        piece.landed()
-    return deque(request for request in waiting if request not in done)
 
 
 def copied(failure: OSError) -> OSError:

@@ -105,6 +105,11 @@ class WritePiece:
         return self._handle is not None
 
     @property
+    def data(self) -> Buffer:
+        """What it writes."""
+        return self._data
+
+    @property
     def length(self) -> int:
         """Bytes."""
         return len(self._data)

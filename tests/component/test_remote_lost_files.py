@@ -82,12 +82,15 @@ def test_two_handles_that_append_count_each_others_bytes(
     assert (tree / "file").read_bytes() == b"content12233344445"
 
 
-def test_an_append_that_cannot_be_told_from_another_is_an_error(proxy: CountingProxy, tree: Path) -> None:
+@pytest.mark.parametrize("foreign", [b"xx", b"xxxxx"], ids=["another length", "the same length"])
+def test_an_append_that_cannot_be_told_from_another_is_an_error(
+    proxy: CountingProxy, tree: Path, foreign: bytes
+) -> None:
     name = encoded(tree / "file")
 
     async def work(server: Server) -> None:
         file, _ = await server.open(name, OpenFlags.WRITE | OpenFlags.APPEND, 0, lambda: name)
-        (tree / "file").write_bytes(b"contentxx")
+        (tree / "file").write_bytes(b"content" + foreign)
         proxy.cut_at("WRITE", carried_out=False)
         with pytest.raises(OSError) as raised:
             await file.start_write(0, b"12345").wait()
@@ -95,7 +98,7 @@ def test_an_append_that_cannot_be_told_from_another_is_an_error(proxy: CountingP
         file.close()
 
     operate(proxy, work)
-    assert (tree / "file").read_bytes() == b"contentxx"
+    assert (tree / "file").read_bytes() == b"content" + foreign
 
 
 @pytest.mark.parametrize("how", ["replaced", "changed", "removed", "directory", "pipe", "unlinked by us"])
