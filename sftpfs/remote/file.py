@@ -168,6 +168,8 @@ class File:
 
         def done(answer: Slot[None], result: Slot[None]) -> None:
             if answer.error is None:
+                if change.size is not None:
+                    self._open_files.resized(self, change.size, cut=True)
                 result.set(None)
             elif grows and isinstance(answer.error, StatusError) and answer.error.status in SIZE_REFUSED:
                 result.fail(error(errno.EFBIG))  # a hole takes no room
@@ -334,6 +336,7 @@ class File:
                 self._open_files.appended(self, length)
             else:
                 version.wrote(offset + length)
+                self._open_files.resized(self, offset + length, cut=False)
         self.writes_under_way -= 1
         if not self.writes_under_way and self._drained is not None:
             drained, self._drained = self._drained, None

@@ -46,7 +46,9 @@ async def open_file(
     finally:
         room.unsettled -= 1
     file.version = KnownVersion(attributes)
-    file.version.changed = OpenFlags.TRUNCATE in flags
+    if OpenFlags.TRUNCATE in flags:
+        file.version.changed = True
+        open_files.resized(file, attributes.size, cut=True)
     return file, attributes
 
 

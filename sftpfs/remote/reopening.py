@@ -65,6 +65,14 @@ class OpenFiles:
             if other is not file and other.version is not None and OpenFlags.APPEND in other.flags:
                 other.version.extended(length)
 
+    def resized(self, file: Reopenable, size: int, *, cut: bool) -> None:
+        """``file``'s write up to ``size`` is there, or (``cut``) its change to that size: the same."""
+        appending = [one for one in self.files if OpenFlags.APPEND in one.flags and one is not file]
+        path = file.current_path() if appending else None
+        for other in appending:
+            if other.version is not None and path is not None and other.current_path() == path:
+                other.version.resized(size, cut)
+
     async def hold(self, path: bytes) -> None:
         """``path`` is about to lead elsewhere: what is open there, its connection lost, is opened again
         while it can be. It is not the caller's affair whether that succeeds."""

@@ -63,6 +63,14 @@ class KnownVersion:
         self.exact = False
         self.changes += 1
 
+    def resized(self, size: int, cut: bool) -> None:
+        """Another of our handles on the same file wrote up to ``size``, or (``cut``) set just that size."""
+        if cut or size > self.least:
+            self.least = size
+            self.most = size if cut else max(self.most, size)
+            self.exact = False
+            self.changes += 1
+
     def writing(self, end: int) -> None:
         """A write up to ``end`` is sent."""
         self._changing()

@@ -82,6 +82,32 @@ def test_two_handles_that_append_count_each_others_bytes(
     assert (tree / "file").read_bytes() == b"content12233344445"
 
 
+@both_ways
+@pytest.mark.parametrize("how", ["a write", "a truncation", "an open"])
+def test_a_handle_that_appends_counts_what_another_makes_of_the_size(
+    proxy: CountingProxy, tree: Path, carried_out: bool, how: str
+) -> None:
+    name = encoded(tree / "file")
+
+    async def work(server: Server) -> None:
+        one, _ = await server.open(name, OpenFlags.WRITE | OpenFlags.APPEND, 0, lambda: name)
+        flags = OpenFlags.WRITE | OpenFlags.TRUNCATE if how == "an open" else OpenFlags.WRITE
+        other, _ = await server.open(name, flags, 0, lambda: name)
+        if how == "a write":
+            await other.start_write(7, b"22").wait()
+        elif how == "a truncation":
+            await other.start_setattr(AttributeChange(size=2)).wait()
+        await one.start_write(0, b"1").wait()
+        proxy.cut_at("WRITE", carried_out=carried_out)
+        await one.start_write(0, b"33").wait()
+        one.close()
+        other.close()
+
+    operate(proxy, work)
+    before = {"a write": b"content22", "a truncation": b"co", "an open": b""}[how]
+    assert (tree / "file").read_bytes() == before + b"133"
+
+
 @pytest.mark.parametrize("foreign", [b"xx", b"xxxxx"], ids=["another length", "the same length"])
 def test_an_append_that_cannot_be_told_from_another_is_an_error(
     proxy: CountingProxy, tree: Path, foreign: bytes
