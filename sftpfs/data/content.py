@@ -196,6 +196,10 @@ class FileContent:
         if state.dirty and resized:
             state.size = max(attributes.size, self.writer.extents.end)
 
+    def redated(self) -> None:
+        """The mtime was set at our word, to what it was perhaps: it hides a change by others before."""
+        self._state.trusted = False
+
     def rewritten(self, attributes: Attributes) -> None:
         """The server has put other content there at our word: ``attributes`` are what the file has now."""
         self.reader.drop()

@@ -79,6 +79,8 @@ class AttributeWriter:
             attributes = await self._remote.setattr(self._tree.existing_path(inode), change, LinkTarget.LINK)
         else:
             attributes = await self._apply(inode, change, handle)
+            if change.mtime is not None and inode.content is not None:
+                inode.content.redated()
         self._tree.own_change(inode, attributes)
 
     def _defer(self, inode: Inode, requested: RequestedChange) -> bool:

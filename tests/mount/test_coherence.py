@@ -76,6 +76,21 @@ def test_open_sees_a_file_replaced_on_the_server(make_mount: MakeMount, backing:
     assert (mount.path / "f").read_text() == "other"
 
 
+@pytest.mark.parametrize("through_a_handle", [False, True])
+def test_a_change_on_the_server_is_not_hidden_by_a_time_set_here(
+    make_mount: MakeMount, backing: Path, through_a_handle: bool
+) -> None:
+    """As builds do that set every time to one."""
+    (backing / "f").write_bytes(b"old")
+    os.utime(backing / "f", (1000, 1000))
+    mount = make_mount(backing=backing)
+    assert (mount.path / "f").read_bytes() == b"old"
+    with opened(mount.path / "f", os.O_WRONLY) as fd:
+        (backing / "f").write_bytes(b"new")
+        os.utime(fd if through_a_handle else mount.path / "f", (1000, 1000))
+    assert (mount.path / "f").read_bytes() == b"new"
+
+
 def test_unchanged_content_survives_reopening(make_mount: MakeMount, backing: Path) -> None:
     data = os.urandom(1 << 20)
     (backing / "f").write_bytes(data)
