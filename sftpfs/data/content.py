@@ -143,8 +143,9 @@ class FileContent:
         self.handles.append(handle)
         return handle, keep_cache
 
-    def prefetched(self, whole: WholeFile) -> bool:
-        """Keep a small file fetched before anybody opened it; False where it may not be used.
+    def prefetched(self, whole: WholeFile, ago: float) -> bool:
+        """Keep a small file fetched before anybody opened it, asked for ``ago`` seconds before; False where
+        it may not be used.
 
         The caller reserved its bytes with ``Contents.reserve``; here they are used or given back.
         """
@@ -156,7 +157,7 @@ class FileContent:
         if not state.same_version(whole.attributes) or not state.trusted:
             self.reader.drop()
         state.attributes = whole.attributes
-        state.fetching()
+        state.fetching(ago)
         self.reader.install(whole.data)
         return True
 

@@ -185,11 +185,11 @@ class ContentState:
             return False
         return self.witnessed is None or attributes.mtime + MTIME_GRAIN + clock_lag < self.witnessed
 
-    def fetching(self) -> None:
-        """Bytes are being asked for now."""
-        now = time.time()
-        if self.witnessed is None or now < self.witnessed:
-            self.witnessed = now
+    def fetching(self, ago: float = 0.0) -> None:
+        """Bytes are being asked for now, or were ``ago`` seconds before."""
+        asked = time.time() - ago
+        if self.witnessed is None or asked < self.witnessed:
+            self.witnessed = asked
 
     def outdated(self) -> None:
         """What is held is of another version; the caller drops it from the caches and the kernel's."""

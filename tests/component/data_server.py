@@ -266,6 +266,7 @@ def attach(
     synchronous: bool = False,
     direct: bool = False,
     created: bool = False,
+    ahead: bool = False,
     known: Attributes | None = None,
 ) -> tuple[FileHandle, bool]:
     """Open the file of ``server`` and attach it, the attributes as of now."""
@@ -284,6 +285,7 @@ def attach(
         known=known or server.attributes(),
         fetched=time.time(),
         created=created,
+        ahead=ahead,
     )
 
 

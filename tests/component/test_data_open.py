@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sftpfs.types import AttributeChange
+from sftpfs.types import AttributeChange, WholeFile
 from tests.component.data_room import Room, in_room
 from tests.component.data_server import age, attach
 
@@ -50,6 +50,23 @@ def test_change_within_the_second_of_the_fetch_is_seen_by_the_next_open(tmp_path
         with room.path.open("r+b") as file:
             file.write(b"after!")
         os.utime(room.path, (now, now))  # the same whole second, the same size
+        again, keep_cache = attach(room.content, room.server)
+        assert not keep_cache
+        assert bytes(await room.perform(again.read, 0, 100)) == b"after!"
+
+    in_room(tmp_path, test, b"before")
+
+
+def test_change_after_a_file_fetched_ahead_was_read_is_seen_although_it_came_late(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        asked = time.time() - 5
+        os.utime(room.path, (asked, asked))
+        assert room.contents.reserve(6)
+        assert room.content.prefetched(WholeFile(room.server.attributes(), b"before"), 5)
+        first, _ = attach(room.content, room.server, ahead=True)
+        assert bytes(first.read_nowait(0, 100) or b"") == b"before"
+        room.path.write_bytes(b"after!")
+        os.utime(room.path, (asked, asked))  # the same whole second, the same size
         again, keep_cache = attach(room.content, room.server)
         assert not keep_cache
         assert bytes(await room.perform(again.read, 0, 100)) == b"after!"
