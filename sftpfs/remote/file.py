@@ -110,7 +110,7 @@ class File:
         self._open_files = open_files
         self._reopening = Reopening(self, pool, open_files)
         self._stripes = Stripes(self, pool, self._reopening)
-        open_files.files[self] = None
+        open_files.opened(self)
 
     @property
     def ordered(self) -> bool:

@@ -43,9 +43,17 @@ class OpenFiles:
     def __init__(self) -> None:
         self.files: dict[Reopenable, None] = {}
         """In the order they were opened."""
+        self._appending: dict[Reopenable, None] = {}
+        """Those of ``files`` that were opened to append: few, and every write here concerns them."""
         self.room = Room(self.files)
         self.renames = 0
         """Renames whose outcome the owner of the paths has not been told."""
+
+    def opened(self, file: Reopenable) -> None:
+        """``file`` is open until ``closed``."""
+        self.files[file] = None
+        if OpenFlags.APPEND in file.flags:
+            self._appending[file] = None
 
     def at(self, path: bytes) -> Iterable[Reopenable]:
         """Those at ``path`` now."""
@@ -60,18 +68,23 @@ class OpenFiles:
 
     def appended(self, file: Reopenable, length: int) -> None:
         """``length`` bytes of ``file``'s are at the end: the others that append count from there."""
-        path = file.current_path() if len(self.files) > 1 else None
-        for other in self.at(path) if path is not None else ():
-            if other is not file and other.version is not None and OpenFlags.APPEND in other.flags:
-                other.version.extended(length)
+        for other in self._appending_beside(file):
+            other.extended(length)
 
     def resized(self, file: Reopenable, size: int, *, cut: bool) -> None:
         """``file``'s write up to ``size`` is there, or (``cut``) its change to that size: the same."""
-        appending = [one for one in self.files if OpenFlags.APPEND in one.flags and one is not file]
-        path = file.current_path() if appending else None
-        for other in appending:
-            if other.version is not None and path is not None and other.current_path() == path:
-                other.version.resized(size, cut)
+        for other in self._appending_beside(file):
+            other.resized(size, cut)
+
+    def _appending_beside(self, file: Reopenable) -> list[KnownVersion]:
+        """What the others that append to the file at ``file``'s path know of it."""
+        if not self._appending or (len(self._appending) == 1 and file in self._appending):
+            return []
+        path = file.current_path()
+        if path is None:
+            return []
+        others = [other for other in self._appending if other is not file and other.current_path() == path]
+        return [other.version for other in others if other.version is not None]
 
     async def hold(self, path: bytes) -> None:
         """``path`` is about to lead elsewhere: what is open there, its connection lost, is opened again
@@ -86,6 +99,7 @@ class OpenFiles:
     def closed(self, file: Reopenable) -> None:
         """``file`` is open no more; what it changed the others know from now on."""
         self.files.pop(file, None)
+        self._appending.pop(file, None)
         version = file.version
         if version is None or not version.changed or not self.files:
             return
@@ -267,8 +281,10 @@ class Reopening:
     async def _look_at_tail(self, connection: Connection, path: bytes, end: int) -> bytes | None:
         """What is between the last acknowledged byte and ``end``, where appends of ours may have arrived."""
         version = self._file.version
-        if version is None or OpenFlags.APPEND not in self._file.flags or not sent_of(self._waiting):
+        if version is None or OpenFlags.APPEND not in self._file.flags:
             return None
+        if end - version.least > sum(piece.length for piece in sent_of(self._waiting)):
+            return None  # more than can be ours
         return await tail_of(connection, self._open_files.room, path, version.least, end)
 
     async def _open(self, session: Session, path: bytes) -> bytes:
