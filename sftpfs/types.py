@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 Buffer = bytes | bytearray | memoryview
 
+NAME_MAX = 255
+"""Bytes of one name on every file system in common use, and of the kernel's own dentries."""
+
 UNKNOWN_ID = -1
 """A uid, gid or nlink the server did not tell."""
 

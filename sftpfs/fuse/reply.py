@@ -7,7 +7,7 @@ from time import monotonic
 from pyfuse3 import EntryAttributes, InodeT, StatvfsData
 
 from sftpfs.config import CacheConfig
-from sftpfs.types import FilesystemStatistics
+from sftpfs.types import NAME_MAX, FilesystemStatistics
 from sftpfs.vfs.filesystem import Filesystem
 from sftpfs.vfs.inodes import Inode
 
@@ -16,8 +16,6 @@ BLOCK_SIZE = 512
 
 PREFERRED_SIZE = 1 << 20
 """st_blksize, bytes: cp and friends then write 1 MiB at a time, which travels as one request."""
-
-NAME_MAX = 255
 
 
 class Replies:

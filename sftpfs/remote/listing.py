@@ -10,10 +10,10 @@ from collections import deque
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StalledError, error
-from sftpfs.remote.paths import NAME_MAX, valid_name
+from sftpfs.remote.paths import valid_name
 from sftpfs.remote.waiting import opened
 from sftpfs.sftp.session import Session
-from sftpfs.types import DirectoryEntry
+from sftpfs.types import NAME_MAX, DirectoryEntry
 
 FIRST_WINDOW = 4
 """READDIR requests sent at first: three replies of OpenSSH (100 names each) and the end."""

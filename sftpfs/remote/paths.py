@@ -8,9 +8,7 @@ from __future__ import annotations
 import errno
 
 from sftpfs.errors import error
-
-NAME_MAX = 255
-"""Bytes of one name on every file system in common use, and of the kernel's own dentries."""
+from sftpfs.types import NAME_MAX
 
 PATH_MAX = 4095
 """Bytes of a path without the closing NUL on Linux; a longer one fails on the server."""

@@ -16,7 +16,7 @@ import trio
 from sftpfs.config import SymlinkPolicy
 from sftpfs.errors import SessionLostError, error
 from sftpfs.remote.api import Remote
-from sftpfs.types import Attributes
+from sftpfs.types import NAME_MAX, Attributes
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.answers import may_be_another
 from sftpfs.vfs.inodes import Inode, PendingLookup
@@ -66,6 +66,8 @@ class Resolver:
         directory = parent.directory
         if directory is None:
             raise error(errno.ENOTDIR)
+        if len(name) > NAME_MAX:
+            raise error(errno.ENAMETOOLONG)  # also where a listing would say that it is missing
         if directory.ahead:
             self._ahead.looked_up(parent)
         now = time.monotonic()

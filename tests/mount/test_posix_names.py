@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import MakeMount, Place
 from tests.harness.kernel import fails_with
 
 ODD_NAMES = [
@@ -69,6 +69,15 @@ def test_a_name_of_256_bytes_is_enametoolong(place: Place, operation) -> None:  
     with fails_with(errno.ENAMETOOLONG):
         operation(os.path.join(os.fsencode(place.here), LONG))
     assert os.listdir(place.there) == ["f"]
+
+
+def test_a_name_of_256_bytes_where_every_name_is_known(make_mount: MakeMount) -> None:
+    """A directory made here is known to be empty; that the name is too long says more."""
+    made = make_mount().path / "made"
+    made.mkdir()
+    for operation in (os.stat, os.unlink, os.rmdir, os.listdir, os.readlink):
+        with fails_with(errno.ENAMETOOLONG):
+            operation(os.path.join(os.fsencode(made), LONG))
 
 
 def test_a_deep_path(place: Place) -> None:
