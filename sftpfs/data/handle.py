@@ -135,4 +135,5 @@ class FileHandle(HandleState):
                 await content.writer.flush(self)
         finally:
             content.detach(self)
-            self.remote.close()
+            if all(other.remote is not self.remote for other in content.handles):
+                self.remote.close()

@@ -86,7 +86,8 @@ class Files:
             if under_way is not None:
                 await under_way.wait()
             if (
-                inode.ready_until > time.monotonic()
+                inode.linked
+                and inode.ready_until > time.monotonic()
                 and inode.content is not None
                 and inode.content.holds_all()
             ):
@@ -127,6 +128,9 @@ class Files:
     async def _open_in_place(self, inode: Inode, flags: int) -> tuple[RemoteFile, Attributes]:
         """The file ``inode`` stands for, and no other that got its name meanwhile, be it by a rename of
         ours or of another client's. ESTALE makes the kernel look the name up again."""
+        lent = await self._lent(inode, flags)
+        if lent is not None:
+            return lent
         for _ in range(OPEN_ATTEMPTS):
             under_way = self._tree.under_way(inode)
             if under_way is not None:
@@ -164,6 +168,27 @@ class Files:
                 self._tree.unlink(inode.parent, inode.name)  # what has the name now gets an inode of its own
             break
         raise error(errno.ESTALE)
+
+    async def _lent(self, inode: Inode, flags: int) -> tuple[RemoteFile, Attributes] | None:
+        """What is open already of a file whose last name we removed: /dev/stdin or /proc/PID/fd leads to it,
+        and SFTP opens by name only. None where nothing that is open may do what ``flags`` ask."""
+        if inode.linked or inode.contradicted:
+            return None
+        handles = inode.handles or []
+        wanted = remote_flags(flags)
+        while handle := next((one for one in handles if _may_lend(one.remote.flags, wanted)), None):
+            try:
+                if flags & os.O_TRUNC:
+                    attributes = await handle.setattr(AttributeChange(size=0))
+                else:
+                    attributes = await handle.fstat()
+            except OSError:
+                if handle in handles:
+                    raise
+                continue  # released meanwhile
+            if handle in handles:
+                return handle.remote, attributes
+        return None
 
     async def _identified(
         self, inode: Inode, remote: RemoteFile, known: Attributes, attributes: Attributes, truncated: bool
@@ -301,6 +326,16 @@ class Files:
 def _held(inode: Inode) -> bool:
     """All of the file is in memory, as the server told it last."""
     return inode.expires > 0.0 and inode.content is not None and inode.content.holds_all()
+
+
+def _may_lend(has: OpenFlags, wanted: OpenFlags) -> bool:
+    """Whether a file opened with ``has`` does for who would open it with ``wanted``."""
+    access = OpenFlags.READ | OpenFlags.WRITE
+    if wanted & OpenFlags.TRUNCATE and not has & OpenFlags.WRITE:
+        return False
+    if wanted & OpenFlags.WRITE and (has ^ wanted) & OpenFlags.APPEND:
+        return False  # the server puts the bytes elsewhere
+    return not wanted & access & ~has
 
 
 def _as_the_kernel_knows(attributes: Attributes) -> tuple[int, int, int, int, int]:

@@ -112,6 +112,8 @@ class Inode:
 
     Until ``ready_until`` an open to read may be answered by content fetched ahead.
 
+    ``contradicted``: the server, not we, ended one of its names, by which the kernel may still lead to it.
+
     INVARIANT: ``lookups`` is what the kernel holds and has not yet forgotten.
     INVARIANT: ``linked`` is False once no name known to us leads here; then ``path_of`` is None.
     """
@@ -120,6 +122,7 @@ class Inode:
         "aliases",
         "attributes",
         "content",
+        "contradicted",
         "ctime_ns",
         "directory",
         "epoch",
@@ -151,6 +154,7 @@ class Inode:
         self.lookups = 0
         self.moves = 0
         self.linked = True
+        self.contradicted = False
         self.directory = Directory() if stat.S_ISDIR(attributes.mode) else None
         self.content: FileContent | None = None
         self.handles: list[FileHandle] | None = None

@@ -157,14 +157,17 @@ class Inventory:
         inode.epoch += 1
         inode.ctime_ns = max(time.time_ns(), earliest_ns, inode.shown_ctime_ns + 1)
 
-    def unlink(self, parent: Inode, name: bytes) -> None:
-        """Take ``name`` off the tree; the inode lives on while the kernel or a handle holds it."""
+    def unlink(self, parent: Inode, name: bytes, *, ours: bool = False) -> None:
+        """Take ``name`` off the tree; the inode lives on while the kernel or a handle holds it.
+
+        ``ours``: it went by a request of the kernel's, which therefore has it no more."""
         directory = parent.directory
         assert directory is not None
         inode = directory.children.pop(name, None)
         if inode is None:
             return
         directory.subdirectories = None
+        inode.contradicted = inode.contradicted or not ours
         if inode.parent is parent and inode.name == name:
             if inode.aliases:
                 inode.parent, inode.name = inode.aliases.pop(0)

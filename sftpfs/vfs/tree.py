@@ -92,6 +92,7 @@ class Tree(Answers):
         inode = parent.directory.children.get(name)
         if inode is not None and inode.directory is not None:
             _count_subdirectory(parent, -1)
+        self.unlink(parent, name, ours=True)
         self.missing(parent, name)
         self.directory_changed(parent)
 
@@ -103,7 +104,7 @@ class Tree(Answers):
         inode = old_parent.directory.children.get(old_name)
         replaced = new_parent.directory.children.get(new_name)
         if replaced is not None and replaced is not inode:
-            self.unlink(new_parent, new_name)
+            self.unlink(new_parent, new_name, ours=True)
             if replaced.directory is not None:
                 _count_subdirectory(new_parent, -1)
         if inode is not None:

@@ -232,6 +232,39 @@ def test_unlink_while_open(place: Place) -> None:
     assert os.listdir(place.there) == []
 
 
+def test_a_removed_file_is_opened_again(place: Place) -> None:
+    """As cat /dev/stdin does, with a file that was removed after it was opened."""
+    with opened(place.here / "f", os.O_CREAT | os.O_RDWR) as fd:
+        os.write(fd, b"still here")
+        os.unlink(place.here / "f")
+        with opened(f"/proc/self/fd/{fd}", os.O_RDONLY) as again:
+            assert os.fstat(again).st_nlink == 0
+            assert os.read(again, 100) == b"still here"
+        with opened(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_TRUNC) as again:
+            os.write(again, b"new")
+        assert os.pread(fd, 100, 0) == b"new"
+    assert os.listdir(place.there) == []
+
+
+def test_the_file_that_was_replaced_is_opened_again(place: Place) -> None:
+    """The first handle may go before the second does."""
+    (place.here / "f").write_bytes(b"old")
+    fd = os.open(place.here / "f", os.O_RDONLY)
+    try:
+        (place.here / "g").write_bytes(b"newer")
+        os.rename(place.here / "g", place.here / "f")
+        with opened(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECT) as again:
+            os.close(fd)
+            fd = -1
+            assert os.pread(again, 100, 0) == b"old"
+            with fails_with(errno.ESTALE), opened(f"/proc/self/fd/{again}", os.O_RDWR):
+                pass
+    finally:
+        if fd >= 0:
+            os.close(fd)
+    assert (place.here / "f").read_bytes() == b"newer"
+
+
 def test_unlink_while_open_then_the_name_again(place: Place) -> None:
     with opened(place.here / "f", os.O_CREAT | os.O_RDWR) as old:
         os.write(old, b"old")

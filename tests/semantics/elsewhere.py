@@ -121,6 +121,12 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/mount/test_posix_directories.py::test_rmdir_right_after_unlink_of_an_open_file",
         "tests/mount/test_posix_files.py::test_unlink_while_open",
     ),
+    "N20": (
+        "A removed file that is open can be opened again by `/proc/PID/fd` or `/dev/stdin`, for what a "
+        "handle that is open may do already; for anything else it is `ESTALE`.",
+        "tests/mount/test_posix_files.py::test_a_removed_file_is_opened_again",
+        "tests/mount/test_posix_files.py::test_the_file_that_was_replaced_is_opened_again",
+    ),
     "N12": (
         "Making a pipe, a socket or a device is `EPERM`; those on the server are shown.",
         "tests/mount/test_posix_special.py::test_mknod_of_a_special_file_is_refused",
