@@ -140,6 +140,9 @@ class FileContent:
             state.verify = True
             state.pages_stale = False
             keep_cache = (keep_cache and config.auto_cache) or config.kernel_cache
+        if any(one.drops_pages for one in self.handles):
+            keep_cache = False
+        handle.drops_pages = not (keep_cache or created)
         self.handles.append(handle)
         return handle, keep_cache
 

@@ -47,16 +47,19 @@ class FileHandle(HandleState):
 
     def read_nowait(self, offset: int, size: int) -> Buffer | None:
         """The bytes where they are in memory, read-ahead sent on the way; None where ``read`` must wait."""
+        self.drops_pages = False
         return self.content.reader.hit(self, offset, size) if self.readable else None
 
     async def read(self, offset: int, size: int) -> Buffer:
         """``size`` bytes at ``offset``, fewer only at the end of file. EBADF on a write-only handle."""
+        self.drops_pages = False
         if not self.readable:
             raise error(errno.EBADF)
         return await self.content.reader.read(self, offset, size) if size > 0 else b""
 
     def write_nowait(self, offset: int, data: bytes) -> bool:
         """Absorb ``data`` now; False where ``write`` must wait or has something to raise."""
+        self.drops_pages = False
         if self.error is not None or self.synchronous or not self.writable or not data:
             return False
         return self.content.writer.write_nowait(self, offset, data)

@@ -74,6 +74,7 @@ class HandleState:
         "append",
         "created",
         "direct",
+        "drops_pages",
         "error",
         "fsync_writes",
         "readable",
@@ -104,6 +105,9 @@ class HandleState:
         """And for the server's disk (O_SYNC)."""
         self.created = False
         """It made the file, which therefore is ours: changes of mode and times may ride with its writes."""
+        self.drops_pages = False
+        """The kernel was told to drop the file's pages at this open, and has not used the handle since: it
+        may not have done it yet, and another open that kept them would read the old ones."""
         self.error: OSError | None = None
         """The first failed write this handle was not told of."""
         self.window = ReadAheadWindow()

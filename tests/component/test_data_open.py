@@ -41,6 +41,26 @@ def test_changed_file_is_dropped_at_the_open(tmp_path: Path, change: str) -> Non
     in_room(tmp_path, test, b"content")
 
 
+def test_pages_are_kept_again_once_the_kernel_has_used_the_handle_that_dropped_them(tmp_path: Path) -> None:
+    """Until then the kernel may not have dropped the old version's, and would mix them with the new one's."""
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        await room.perform(handle.read, 0, 100)
+        await room.perform(handle.release)
+        room.path.write_bytes(b"longer content")
+        age(room.path)
+        first, keep_cache = attach(room.content, room.server)
+        assert not keep_cache
+        second, keep_cache = attach(room.content, room.server)
+        assert not keep_cache
+        for handle in (first, second):
+            await room.perform(handle.read, 0, 100)
+        assert attach(room.content, room.server)[1]
+
+    in_room(tmp_path, test, b"content")
+
+
 def test_change_within_the_second_of_the_fetch_is_seen_by_the_next_open(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         now = time.time()
@@ -101,7 +121,9 @@ def test_version_found_while_reading_is_kept_from_the_kernel_at_the_next_open(
         age(room.path, 1000)
         room.content.invalidate()
         assert bytes(await room.perform(second.read, 0, 100)) == b"another content"
-        assert attach(room.content, room.server)[1] is False
+        third, keep_cache = attach(room.content, room.server)
+        assert not keep_cache
+        await room.perform(third.read, 0, 100)
         assert attach(room.content, room.server)[1] is True
 
     in_room(tmp_path, test, b"content")
