@@ -30,19 +30,22 @@ class Finding:
         """As it is printed."""
         blank = " " * INDENT
         label = self.verdict.value.ljust(INDENT)
-        lines = textwrap.wrap(
-            self.text, WIDTH, initial_indent=label, subsequent_indent=blank, break_long_words=False
-        )
-        deeper = blank + "  "
+        lines = _wrapped(self.text, label, blank)
         if self.advice:
-            lines += textwrap.wrap(
-                self.advice,
-                WIDTH,
-                initial_indent=blank + "→ ",
-                subsequent_indent=deeper,
-                break_long_words=False,
-            )
+            lines += _wrapped(self.advice, blank + "→ ", blank + "  ")
         return lines
+
+
+def _wrapped(text: str, first: str, further: str) -> list[str]:
+    """Lines of whole words: a path or a command can be taken from the screen as it is."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def good(text: str, advice: str = "") -> Finding:
