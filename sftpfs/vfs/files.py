@@ -103,7 +103,7 @@ class Files:
         """An open of when the content was fetched or last found unchanged."""
         later = self._remote.open_later(partial(self._tree.path, inode))
         file, keep_cache = self._attach(inode, later, flags, ahead=True)
-        return file, keep_cache, False
+        return file, keep_cache, _is_outdated(inode)
 
     async def _open(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
         content = inode.content
@@ -113,7 +113,6 @@ class Files:
             await content.advance()  # the server decides by the mode
         mark = inode.change_mark
         remote, attributes = await self._open_in_place(inode, flags)
-        before = inode.attributes
         if flags & os.O_TRUNC:
             if inode.content is not None:
                 inode.content.truncated(attributes)
@@ -121,7 +120,7 @@ class Files:
         elif inode.change_mark == mark:
             self._tree.refresh(inode, attributes)
         hot = not flags & os.O_ACCMODE and self._shorten_if_hot(inode)
-        outdated = hot or _as_the_kernel_knows(before) != _as_the_kernel_knows(inode.attributes)
+        outdated = hot or _is_outdated(inode)
         file, keep_cache = self._attach(inode, remote, flags)
         return file, keep_cache, outdated
 
@@ -336,6 +335,13 @@ def _may_lend(has: OpenFlags, wanted: OpenFlags) -> bool:
     if wanted & OpenFlags.WRITE and (has ^ wanted) & OpenFlags.APPEND:
         return False  # the server puts the bytes elsewhere
     return not wanted & access & ~has
+
+
+def _is_outdated(inode: Inode) -> bool:
+    """Whether the kernel holds other attributes than we, who may have learned them unasked (of a listing,
+    of what was fetched ahead). It would end a read where it takes the file to end."""
+    told = inode.told
+    return told is not None and _as_the_kernel_knows(told) != _as_the_kernel_knows(inode.attributes)
 
 
 def _as_the_kernel_knows(attributes: Attributes) -> tuple[int, int, int, int, int]:

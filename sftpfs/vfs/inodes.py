@@ -112,6 +112,8 @@ class Inode:
 
     Until ``ready_until`` an open to read may be answered by content fetched ahead.
 
+    ``told``: the attributes the kernel was told last; None before. It may hold them longer than we do.
+
     ``contradicted``: the server, not we, ended one of its names, by which the kernel may still lead to it.
 
     INVARIANT: ``lookups`` is what the kernel holds and has not yet forgotten.
@@ -139,6 +141,7 @@ class Inode:
         "ready_until",
         "target",
         "target_expires",
+        "told",
     )
 
     def __init__(self, number: int, parent: Inode | None, name: bytes, attributes: Attributes) -> None:
@@ -162,6 +165,7 @@ class Inode:
         self.given_target: bytes | None = None
         self.target_expires = 0.0
         self.ready_until = 0.0
+        self.told: Attributes | None = None
 
     @property
     def shown_ctime_ns(self) -> int:

@@ -198,3 +198,20 @@ def test_a_name_that_the_server_gets_between_look_and_making_is_eexist(
             making.result(30)
     assert (backing / "f").read_text() == "theirs"
     assert counting_proxy.read().requests.keys() & {"OPEN", "MKDIR", "SYMLINK"}, "the server was to refuse it"
+
+
+def test_the_size_the_kernel_was_told_long_ago_cuts_no_file(make_mount: MakeMount, backing: Path) -> None:
+    """What a listing tells us unasked is news to the kernel, which reads no further than it knows a file."""
+    directory = backing / "directory"
+    directory.mkdir()
+    (directory / "f").write_bytes(b"before")
+    os.utime(directory / "f", (5000, 5000))
+    mount = make_mount("dcache_timeout=600", backing=backing)
+    path = mount.path / "directory" / "f"
+    assert os.stat(path).st_size == 6
+    with open(directory / "f", "ab") as file:
+        file.write(b" and after")
+    os.utime(directory / "f", (6000, 6000))
+    assert not any(os.path.exists(path.with_name(f"none{number}")) for number in range(40))
+    with opened(path, os.O_RDONLY) as fd:
+        assert os.read(fd, 10_000) == b"before and after"
