@@ -6,6 +6,8 @@ The reader asks and fetches; nothing here waits.
 
 from __future__ import annotations
 
+import math
+
 from sftpfs.data.chunks import CHUNK_BYTES
 
 REORDER_READS = 4
@@ -19,6 +21,12 @@ wasted no more than in proportion."""
 MIN_LINK_BYTES = 4 << 20
 """Always allowed: keeps four connections busy with several requests each on a link too
 quick for its round trip to be told from our own work."""
+
+NEAR = 0.002
+"""Seconds, ours included, in which a server nearby sends a chunk that waits for no other."""
+
+NEAR_LINK_BYTES = 1 << 20
+"""Always allowed nearby: more is only queued, and small requests of the same connection behind it."""
 
 ESTIMATE_SECONDS = 10.0
 """A smaller round trip seen longer ago than this is forgotten: the route may have changed."""
@@ -34,11 +42,12 @@ class LinkEstimate:
     product leaves room for that growth and stops once it no longer helps.
     """
 
-    __slots__ = ("_arrived", "_floor", "_floor_at", "_rate", "_since")
+    __slots__ = ("_arrived", "_floor", "_floor_at", "_quickest", "_rate", "_since")
 
     def __init__(self) -> None:
         self._floor = 0.0
         self._floor_at = 0.0
+        self._quickest = math.inf
         self._rate = 0.0
         self._arrived = 0
         self._since = 0.0
@@ -46,6 +55,8 @@ class LinkEstimate:
     def arrived(self, size: int, sent: float, now: float) -> None:
         """``size`` bytes asked for at ``sent`` are here at ``now`` (seconds, any steady clock)."""
         latency = now - sent
+        if latency < self._quickest:
+            self._quickest = latency
         if not self._floor or latency <= self._floor or now - self._floor_at > ESTIMATE_SECONDS:
             self._floor = latency
             self._floor_at = now
@@ -61,7 +72,8 @@ class LinkEstimate:
     @property
     def window(self) -> int:
         """Bytes worth having under way for one reader."""
-        return max(MIN_LINK_BYTES, int(2 * self._rate * self._floor))
+        least = NEAR_LINK_BYTES if self._quickest < NEAR else MIN_LINK_BYTES
+        return max(least, int(2 * self._rate * self._floor))
 
 
 class ReadAheadWindow:

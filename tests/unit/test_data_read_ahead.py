@@ -5,7 +5,13 @@ from __future__ import annotations
 import random
 
 from sftpfs.data.chunks import CHUNK_BYTES
-from sftpfs.data.read_ahead import CONSUMED_FACTOR, MIN_LINK_BYTES, LinkEstimate, ReadAheadWindow
+from sftpfs.data.read_ahead import (
+    CONSUMED_FACTOR,
+    MIN_LINK_BYTES,
+    NEAR_LINK_BYTES,
+    LinkEstimate,
+    ReadAheadWindow,
+)
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -135,8 +141,17 @@ def test_estimate_has_a_floor() -> None:
     assert LinkEstimate().window == MIN_LINK_BYTES
     link = LinkEstimate()
     for at in range(100):
-        link.arrived(CHUNK_BYTES, at * 0.001, at * 0.001 + 0.0005)
+        link.arrived(CHUNK_BYTES, at * 0.01, at * 0.01 + 0.005)
     assert link.window == MIN_LINK_BYTES
+
+
+def test_a_server_nearby_is_asked_for_less_and_stays_near_while_replies_queue() -> None:
+    link = LinkEstimate()
+    link.arrived(CHUNK_BYTES, 0.0, 0.001)
+    assert link.window == NEAR_LINK_BYTES
+    for at in range(2000):
+        link.arrived(CHUNK_BYTES, at * 0.01, at * 0.01 + 0.01)
+    assert link.window == NEAR_LINK_BYTES
 
 
 def test_time_without_reads_is_not_taken_for_a_slow_link() -> None:
