@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import MakeMount, Place
 from tests.harness.kernel import RENAME_EXCHANGE, RENAME_NOREPLACE, fails_with, opened, read_all, renameat2
 
 
@@ -230,9 +230,10 @@ def test_a_listing_that_a_rename_of_the_directory_overtakes_is_whole(place: Plac
         assert os.listdir(here / "new") == ["inner"]
 
 
-def test_listing_a_directory_gone_from_the_server_is_no_empty_listing(place: Place) -> None:
-    (place.there / "d").mkdir()
-    with opened(place.here / "d", os.O_RDONLY | os.O_DIRECTORY) as directory:
-        (place.there / "d").rename(place.there / "elsewhere")
+def test_listing_a_directory_gone_from_the_server_is_no_empty_listing(make_mount: MakeMount) -> None:
+    mount = make_mount("dir_cache=no")  # else it may have been listed ahead, while it was there
+    (mount.backing / "d").mkdir()
+    with opened(mount.path / "d", os.O_RDONLY | os.O_DIRECTORY) as directory:
+        (mount.backing / "d").rename(mount.backing / "elsewhere")
         with fails_with(errno.ESTALE):
             os.listdir(directory)
