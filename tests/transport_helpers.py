@@ -6,7 +6,7 @@ import os
 import re
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -139,13 +139,14 @@ async def send(stream: ByteStream, data: bytes) -> None:
 
 
 async def receive(stream: ByteStream, count: int) -> bytes:
-    """Read ``count`` bytes, fewer only at end of file."""
+    """Read ``count`` bytes, fewer only at end of file, or where the transport ended and closed the stream."""
     data = bytearray()
-    while len(data) < count:
+    while len(data) < count and not stream.closed:
         try:
             chunk = os.read(stream.read_fd, count - len(data))
         except BlockingIOError:
-            await trio.lowlevel.wait_readable(stream.read_fd)
+            with suppress(trio.ClosedResourceError):
+                await trio.lowlevel.wait_readable(stream.read_fd)
             continue
         if not chunk:
             break
