@@ -106,13 +106,17 @@ class FileContent:
         fetched: float,
         ahead: bool = False,
         created: bool = False,
+        whole: WholeFile | None = None,
+        ago: float = 0.0,
     ) -> tuple[FileHandle, bool]:
         """A new handle, and whether the kernel may keep the pages it has (close-to-open).
 
         ``known`` came with the OPEN, ``fetched`` is the wall-clock time it came, by the
         server's clock as far as known. While dirty what we have is newer and stays.
         ``ahead``: this open is answered by what ``prefetched`` brought, which was open,
-        FSTAT and READ in one. ``created``: this open made the file.
+        FSTAT and READ in one. ``created``: this open made the file. ``whole``: all of it, read
+        by this open, which was sent ``ago`` seconds before; its bytes are in the budget as for
+        ``prefetched``. Not while dirty.
         """
         state, config = self._state, self._mount.config
         handle = FileHandle(
@@ -140,15 +144,18 @@ class FileContent:
             state.verify = True
             state.pages_stale = False
             keep_cache = (keep_cache and config.auto_cache) or config.kernel_cache
+            if whole is not None:
+                state.fetching(ago)
+                self.reader.install(whole.data)
         if any(one.drops_pages for one in self.handles):
             keep_cache = False
         handle.drops_pages = not (keep_cache or created)
         self.handles.append(handle)
         return handle, keep_cache
 
-    def prefetched(self, whole: WholeFile, ago: float) -> bool:
+    def prefetched(self, whole: WholeFile, ago: float, fetched: float) -> bool:
         """Keep a small file fetched before anybody opened it, asked for ``ago`` seconds before; False where
-        it may not be used.
+        it may not be used. ``fetched`` as for ``attach``.
 
         The caller reserved its bytes with ``Contents.reserve``; here they are used or given back.
         """
@@ -157,12 +164,17 @@ class FileContent:
         if state.dirty or self.handles:
             mount.budget.waste(size)
             return False
-        if not state.same_version(whole.attributes) or not state.trusted:
-            self.reader.drop()
+        if not state.unchanged(whole.attributes, max(0.0, time.time() - fetched)):
+            self.reader.drop()  # and what the kernel has of before
         state.attributes = whole.attributes
         state.fetching(ago)
         self.reader.install(whole.data)
         return True
+
+    @property
+    def fetched(self) -> bool:
+        """Bytes of this version were asked for: the kernel may hold them, also where we do no more."""
+        return self._state.witnessed is not None
 
     def holds_all(self) -> bool:
         """True where every byte of the file is in memory and clean."""
@@ -263,8 +275,9 @@ class Contents:
         return content
 
     def reserve(self, size: int) -> bool:
-        """Room for ``size`` bytes fetched ahead? ``prefetched`` or ``unreserve`` must follow."""
-        return self._mount.budget.take(size)
+        """Room for ``size`` bytes that nobody has asked for yet? Their use or ``unreserve`` must follow."""
+        config = self._mount.config
+        return config.read_ahead and not config.direct_io and self._mount.budget.take(size)
 
     def unreserve(self, size: int) -> None:
         """What was reserved did not come."""

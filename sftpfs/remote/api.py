@@ -155,8 +155,8 @@ class Remote(Protocol):
     async def list_directory(self, path: bytes) -> Listing:
         """All entries but ``.`` and ``..``, names checked (no slash, no NUL, not empty).
 
-        Two round trips where the listing fits what is asked for in parallel, else
-        bandwidth. The directory handle is closed without waiting.
+        One or two round trips where the listing fits what is asked for in parallel, else
+        bandwidth: one where the handle can be told before. The directory handle is closed without waiting.
         """
 
     async def open(
@@ -169,11 +169,20 @@ class Remote(Protocol):
         where the file is later (None: nowhere), for opening it on another connection.
         """
 
-    async def fetch(self, path: bytes, size: int) -> WholeFile | None:
-        """All of a file expected to have ``size`` bytes, for nobody in particular yet: OPEN, then
-        FSTAT, READ and CLOSE together. Travels beside what somebody waits for where it can.
+    async def open_whole(
+        self, path: bytes, size: int, current_path: Callable[[], bytes | None]
+    ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
+        """``open`` for reading, and all of the file, expected to have ``size`` bytes (more than 0), where
+        that takes no further wait: where the handle can be told before, OPEN, FSTAT and READ go together.
 
-        Two round trips. None where the file has another size, or is no regular file.
+        None where it would, or where the file has another size or may not be read.
+        """
+
+    async def fetch(self, path: bytes, size: int) -> WholeFile | None:
+        """All of a file expected to have ``size`` bytes, for nobody in particular yet: OPEN, FSTAT and
+        READ. Travels beside what somebody waits for where it can.
+
+        One or two round trips. None where the file has another size, or is no regular file.
         """
 
     def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:

@@ -13,12 +13,20 @@ from typing import Any
 
 import trio
 
+from sftpfs.aio import Slot
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
+from sftpfs.remote.waiting import when_done
 from sftpfs.sftp.session import Session
 from sftpfs.sftp.traced import TracedSession
 from sftpfs.sftp.traced import log as trace
 from sftpfs.transport.api import Transport
+
+LIMITS = "limits@openssh.com"
+"""Only servers like OpenSSH's offer it."""
+
+HANDLES_TRIED = 2
+"""Handles asked for and closed as a session begins."""
 
 REASON_PATIENCE = 1.0
 """Seconds a program whose stream ended gets to end too, and so to tell its status and last words."""
@@ -166,7 +174,24 @@ async def open_connection(
     except BaseException:
         session.close("the session could not be started")
         raise
+    if session.capabilities.has(LIMITS):
+        _try_handles(session, HANDLES_TRIED)
     return Connection(session, transport, role)
+
+
+def _try_handles(session: Session, times: int) -> None:
+    """Have the server give a handle, and the same again: the next can be told then (``sftp.forecast``).
+
+    Nobody waits for it. A server that will not list its root shows it by what is asked of it anyway.
+    """
+
+    def given(slot: Slot[bytes]) -> None:
+        if slot.error is None:
+            session.start_close(slot.result())
+            if times > 1:
+                _try_handles(session, times - 1)
+
+    when_done(session.start_opendir(b"/"), given)
 
 
 async def _with_reason(failure: MountError, transport: Transport) -> MountError:

@@ -48,11 +48,29 @@ class _Names:
 
 
 async def list_entries(session: Session, path: bytes) -> list[DirectoryEntry]:
-    """All entries of a directory but ``.`` and ``..``. Raises StatusError, SessionLostError, EIO."""
-    handle = await opened(session, session.start_opendir(path))
-    names = _Names()
+    """All entries of a directory but ``.`` and ``..``. Raises StatusError, SessionLostError, EIO.
+
+    The first READDIRs go with the OPENDIR where its handle can be told before.
+    """
+    while True:
+        expected = not session.handles.broken
+        entries = await _list(session, path)
+        if session.handles.broken and expected:
+            continue  # READDIRs meant for other handles may have taken some of the names
+        return entries
+
+
+async def _list(session: Session, path: bytes) -> list[DirectoryEntry]:
+    forecast = session.handles.next()
+    opening = session.start_opendir(path)
     window = FIRST_WINDOW
     flying: deque[Slot[list[DirectoryEntry] | None]] = deque()
+    if forecast is not None:
+        flying.extend([session.start_readdir(forecast) for _ in range(window)])
+    handle = await opened(session, opening)
+    if handle != forecast:
+        flying.clear()
+    names = _Names()
     try:
         while True:
             while len(flying) < window:

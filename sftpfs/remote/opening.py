@@ -1,4 +1,7 @@
-"""Opening a file on one connection: OPEN and LSTAT together. Used by ``remote.server`` only."""
+"""Opening a file on one connection: OPEN and LSTAT together, or OPEN, FSTAT and READ of a small one.
+
+Used by ``remote.server`` only.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import errno
 import stat
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from sftpfs.aio import Slot
 from sftpfs.errors import StatusError, error
@@ -18,8 +22,9 @@ from sftpfs.remote.pool import Pool
 from sftpfs.remote.reopening import OpenFiles
 from sftpfs.remote.version import KnownVersion
 from sftpfs.remote.waiting import opened, value_or_none
+from sftpfs.remote.whole import WholeRead
 from sftpfs.sftp.session import Session
-from sftpfs.types import Attributes
+from sftpfs.types import Attributes, WholeFile
 
 PERMISSIONS = 0o7777
 
@@ -32,14 +37,18 @@ async def open_file(
     flags: OpenFlags,
     mode: int,
     current_path: Callable[[], bytes | None],
-) -> tuple[RemoteFile, Attributes]:
-    """``path`` opened on ``connection``, and what it is; see ``Remote.open``. Raises OSError."""
-    room = open_files.room
-    identifier, seen = await room.use(connection, partial(_ask, connection.session, path, flags, mode))
+    size: int = 0,
+) -> tuple[RemoteFile, Attributes, WholeFile | None]:
+    """``path`` opened on ``connection``, and what it is; see ``Remote.open``, with a ``size`` of more than
+    0 ``Remote.open_whole``. Raises OSError."""
+    room, session = open_files.room, connection.session
+    most = pool.read_sizes.limit
+    asked = await room.use(connection, partial(_ask, session, path, flags, mode, size, most))
     room.unsettled += 1
-    file = File(pool, connection, identifier, flags, path, current_path, open_files)
+    file = File(pool, connection, asked.identifier, flags, path, current_path, open_files)
     try:
-        attributes = await _opened(connection, identifier, seen)
+        attributes = await _opened(connection, asked)
+        whole = await _answer(asked.whole) if asked.whole is not None else None
     except BaseException:
         file.close()
         raise
@@ -49,28 +58,53 @@ async def open_file(
     if OpenFlags.TRUNCATE in flags:
         file.version.changed = True
         open_files.resized(file, attributes.size, cut=True)
-    return file, attributes
+    return file, attributes, whole
 
 
-async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int) -> tuple[bytes, Slot[Attributes]]:
-    """The handle, and the LSTAT that went with it. Raises OSError with what was wrong; what the failure
-    does not tell, as where there are too many handles, stays the server's StatusError."""
+class _Asked(NamedTuple):
+    """An OPEN that was answered, and what went with it."""
+
+    identifier: bytes
+    seen: Slot[Attributes]
+    whole: WholeRead | None
+
+
+async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size: int, most: int) -> _Asked:
+    """The handle, and the LSTAT that went with it, or the reading of all where its handle could be told.
+
+    Raises OSError with what was wrong; what the failure does not tell, as where there are too many
+    handles, stays the server's StatusError.
+    """
     created_mode = mode & PERMISSIONS if OpenFlags.CREATE in flags else None
+    forecast = session.handles.next() if size else None
     slot = session.start_open(path, protocol_flags(flags), created_mode)
-    seen = session.start_lstat(path)
+    whole = None if forecast is None else WholeRead(session, forecast, size, most)
+    seen = session.start_lstat(path) if whole is None else whole.told
     try:
-        return await opened(session, slot), seen
+        identifier = await opened(session, slot)
     except StatusError as failed:
-        problem = await explain.opening(session, failed, path, flags, seen)
+        there = seen if whole is None else session.start_lstat(path)
+        problem = await explain.opening(session, failed, path, flags, there)
         raise (failed if problem.errno == failed.errno else problem) from None
+    if identifier == forecast:
+        return _Asked(identifier, seen, whole)
+    return _Asked(identifier, seen if whole is None else session.start_fstat(identifier), None)
 
 
-async def _opened(connection: Connection, identifier: bytes, seen: Slot[Attributes]) -> Attributes:
+async def _opened(connection: Connection, asked: _Asked) -> Attributes:
     """The attributes of what was opened."""
-    attributes = await value_or_none(seen)
+    attributes = await value_or_none(asked.seen)
     if attributes is None or stat.S_ISLNK(attributes.mode):
         # Gone already, or OPEN followed a link: the handle knows.
-        attributes = await connection.session.start_fstat(identifier).wait()
+        attributes = await connection.session.start_fstat(asked.identifier).wait()
     if stat.S_ISDIR(attributes.mode):
         raise error(errno.EISDIR)
     return attributes
+
+
+async def _answer(whole: WholeRead) -> WholeFile | None:
+    """What came with the OPEN; who reads is told why where nothing did."""
+    try:
+        return await whole.answer()
+    except StatusError:
+        return None

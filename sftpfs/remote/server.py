@@ -220,7 +220,10 @@ class Server:
         check_path(path)
 
         async def work(connection: Connection) -> tuple[RemoteFile, Attributes]:
-            return await open_file(self._pool, self._open_files, connection, path, flags, mode, current_path)
+            opened = await open_file(
+                self._pool, self._open_files, connection, path, flags, mode, current_path
+            )
+            return opened[:2]
 
         if OpenFlags.EXCLUSIVE not in flags:
             # Emptying twice is one open that took longer: nothing was written through it yet.
@@ -232,11 +235,25 @@ class Server:
             found = await lost_reply.create(connection.session, path, mode & PERMISSIONS, asked)
             if isinstance(found, Again):
                 return found
-            return await open_file(
+            opened = await open_file(
                 self._pool, self._open_files, connection, path, flags & ACCESS, mode, current_path
             )
+            return opened[:2]
 
         return await resolve(self._pool, work, look)
+
+    async def open_whole(
+        self, path: bytes, size: int, current_path: Callable[[], bytes | None]
+    ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
+        """As ``Remote.open_whole``."""
+        check_path(path)
+
+        async def work(connection: Connection) -> tuple[RemoteFile, Attributes, WholeFile | None]:
+            return await open_file(
+                self._pool, self._open_files, connection, path, OpenFlags.READ, 0, current_path, size
+            )
+
+        return await repeat(self._pool, work, self._pool.looking())
 
     async def fetch(self, path: bytes, size: int) -> WholeFile | None:
         """As ``Remote.fetch``; on a bulk connection where there is one."""

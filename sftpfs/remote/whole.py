@@ -1,4 +1,7 @@
-"""Fetching a small file whole, before anybody opened it. Used by ``remote.server`` only."""
+"""Fetching a small file whole: before anybody opened it, or as it is opened.
+
+Used by ``remote.server`` and ``remote.opening`` only.
+"""
 
 from __future__ import annotations
 
@@ -17,31 +20,53 @@ LARGEST_READ = 128 << 10
 """Bytes of one READ: what readers ask for too, and within the limit of every server that tells one."""
 
 
+class WholeRead:
+    """FSTAT and READs of all ``size`` bytes of a file by ``handle``, on their way together."""
+
+    __slots__ = ("_limit", "_reads", "_size", "told")
+
+    def __init__(self, session: Session, handle: bytes, size: int, most: int) -> None:
+        """In requests of at most ``most`` bytes."""
+        self._size = size
+        self._limit = min(most, LARGEST_READ)
+        self.told = session.start_fstat(handle)
+        self._reads = [
+            (start, session.start_read(handle, start, min(self._limit, size - start)))
+            for start in range(0, size, self._limit)
+        ]
+
+    async def answer(self) -> WholeFile | None:
+        """The file; None where FSTAT tells another size or type, or a read brought less than it was asked
+        for. Raises StatusError and SessionLostError."""
+        pieces: list[Buffer] = []
+        problem: StatusError | None = None
+        for start, slot in self._reads:
+            try:
+                piece = await slot.wait()
+            except StatusError as refused:
+                problem = refused
+                continue
+            if piece is not None and len(piece) == min(self._limit, self._size - start):
+                pieces.append(piece)
+        attributes = await self.told.wait()
+        if problem is not None:
+            raise problem
+        whole = len(pieces) == len(self._reads)
+        if not stat.S_ISREG(attributes.mode) or attributes.size != self._size or not whole:
+            return None
+        return WholeFile(attributes, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+
 async def fetch_whole(session: Session, path: bytes, size: int, most: int) -> WholeFile | None:
-    """``size`` bytes of the file at ``path``, in requests of at most ``most`` bytes; None where FSTAT
-    tells another size or type, or a read brought less than it was asked for. Raises StatusError and
-    SessionLostError."""
-    handle = await opened(session, session.start_open(path, OPEN_READ))
-    told = session.start_fstat(handle)
-    limit = min(most, LARGEST_READ)
-    reads = [
-        (start, session.start_read(handle, start, min(limit, size - start)))
-        for start in range(0, size, limit)
-    ]
+    """``size`` bytes of the file at ``path``, in requests of at most ``most`` bytes; as ``WholeRead.answer``.
+
+    One wait where the handle can be told before, else two.
+    """
+    forecast = session.handles.next()
+    opening = session.start_open(path, OPEN_READ)
+    asked = WholeRead(session, forecast, size, most) if forecast is not None else None
+    handle = await opened(session, opening)
+    if asked is None or handle != forecast:
+        asked = WholeRead(session, handle, size, most)
     session.start_close(handle)
-    pieces: list[Buffer] = []
-    problem: StatusError | None = None
-    for start, slot in reads:
-        try:
-            piece = await slot.wait()
-        except StatusError as refused:
-            problem = refused
-            continue
-        if piece is not None and len(piece) == min(limit, size - start):
-            pieces.append(piece)
-    attributes = await told.wait()
-    if problem is not None:
-        raise problem
-    if not stat.S_ISREG(attributes.mode) or attributes.size != size or len(pieces) != len(reads):
-        return None
-    return WholeFile(attributes, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+    return await asked.answer()

@@ -214,10 +214,12 @@ class Session(RequestTable):
     def start_open(self, path: bytes, pflags: int, mode: int | None = None) -> Slot[bytes]:
         """OPEN (§6.3) with ``packets.OPEN_*`` flags, to the handle; ``mode`` for a file it creates."""
         identifier = self._next_id()
+        self.handles.making(identifier)
         return self._start(OPEN, identifier, packets.encode_open(identifier, path, pflags, mode), pflags)
 
     def start_close(self, handle: bytes) -> Slot[None]:
         """CLOSE (§6.3) of a file or directory."""
+        self.handles.closing(handle)
         return self._start_string(CLOSE, handle)
 
     def start_read(self, handle: bytes, offset: int, length: int) -> Slot[Buffer | None]:
@@ -253,7 +255,10 @@ class Session(RequestTable):
 
     def start_opendir(self, path: bytes) -> Slot[bytes]:
         """OPENDIR (§6.7), to the handle."""
-        return self._start_string(OPENDIR, path)
+        identifier = self._next_id()
+        self.handles.making(identifier)
+        packet = packets.encode_string_request(OPENDIR.type, identifier, path)
+        return self._start(OPENDIR, identifier, packet, path)
 
     def start_readdir(self, handle: bytes) -> Slot[list[DirectoryEntry] | None]:
         """READDIR (§6.7): some more entries, without ``.`` and ``..``; None at the end."""

@@ -22,9 +22,10 @@ from sftpfs.aio import ByteStream, Slot
 from sftpfs.errors import ProtocolError, SessionLostError, Status, StatusError
 from sftpfs.latency import Histogram
 from sftpfs.sftp import packets
+from sftpfs.sftp.forecast import HandleForecast
 from sftpfs.sftp.packets import Decoder
 from sftpfs.sftp.replies import decode_data, decode_listing, decode_status
-from sftpfs.sftp.request import Kind, Request, SessionStatistics, Unwanted
+from sftpfs.sftp.request import Kind, Reach, Request, SessionStatistics, Unwanted
 from sftpfs.types import Buffer, DirectoryEntry
 
 T = TypeVar("T")
@@ -53,6 +54,8 @@ class RequestTable:
         """Called about once a second while the session lives; must not raise."""
         self.closed_error: SessionLostError | None = None
         self.statistics = SessionStatistics()
+        self.handles = HandleForecast()
+        """Which handle the server gives next."""
         self.queued_bytes = 0
         self._stream = stream
         self.timeout = timeout
@@ -279,15 +282,20 @@ class RequestTable:
             request = requests.get(identifier)
             if request is None:
                 raise ProtocolError(f"a reply to request {identifier}, which is not outstanding")
+            makes_handle = request.kind.reach is Reach.OPENS
             try:
                 value = self._result(request, packet_type, payload)
             except OSError as failure:
                 del requests[identifier]
                 self._count_reply(request, now)
+                if makes_handle:
+                    self.handles.answered(identifier, None)
                 request.fail(failure)
             else:
                 del requests[identifier]
                 self._count_reply(request, now)
+                if makes_handle:
+                    self.handles.answered(identifier, value)
                 request.set(value)
             if self.closed_error is not None:
                 return

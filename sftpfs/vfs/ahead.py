@@ -168,7 +168,8 @@ class Ahead:
         self._tree.refresh(inode, whole.attributes)
         if inode.content is None:
             inode.content = self._contents.create(inode.number)
-        if not inode.content.prefetched(whole, time.monotonic() - asked):
+        fetched = self._tree.clock.server_time(time.time())
+        if not inode.content.prefetched(whole, time.monotonic() - asked, fetched):
             return False
         inode.ready_until = asked + self._tree.policy.attribute
         return True

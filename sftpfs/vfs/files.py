@@ -15,7 +15,7 @@ from functools import partial
 from sftpfs.data import Contents, FileHandle
 from sftpfs.errors import error
 from sftpfs.remote.api import OpenFlags, Remote, RemoteFile
-from sftpfs.types import AttributeChange, Attributes
+from sftpfs.types import AttributeChange, Attributes, WholeFile
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.attributes import SPECIAL_BITS
 from sftpfs.vfs.inodes import Inode
@@ -29,6 +29,10 @@ O_SYNC_BITS = os.O_SYNC | os.O_DSYNC
 
 NOT_FROM_MEMORY = os.O_ACCMODE | os.O_TRUNC | os.O_DIRECT | O_SYNC_BITS
 """Flags with which an open always asks the server, whatever was fetched ahead."""
+
+READ_AT_OPEN = 64 << 10
+"""Bytes: a file up to this size that was never read is asked for with its OPEN, for it mostly is read
+next. More would hold up who opens a file on a slow link for something else."""
 
 OPEN_ATTEMPTS = 4
 """A name that is changed again and again by us while it is being opened."""
@@ -112,7 +116,16 @@ class Files:
         elif content is not None and content.deferring:
             await content.advance()  # the server decides by the mode
         mark = inode.change_mark
-        remote, attributes = await self._open_in_place(inode, flags)
+        size = self._reserve(inode, flags)
+        asked = time.monotonic()
+        try:
+            remote, attributes, whole = await self._open_in_place(inode, flags, size)
+        except BaseException:
+            self._contents.unreserve(size)
+            raise
+        if whole is None or inode.change_mark != mark:
+            self._contents.unreserve(size)
+            whole = None
         if flags & os.O_TRUNC:
             if inode.content is not None:
                 inode.content.truncated(attributes)
@@ -121,25 +134,44 @@ class Files:
             self._tree.refresh(inode, attributes)
         hot = not flags & os.O_ACCMODE and self._shorten_if_hot(inode)
         outdated = hot or _is_outdated(inode)
-        file, keep_cache = self._attach(inode, remote, flags)
+        file, keep_cache = self._attach(inode, remote, flags, whole=whole, asked=asked)
         return file, keep_cache, outdated
 
-    async def _open_in_place(self, inode: Inode, flags: int) -> tuple[RemoteFile, Attributes]:
+    def _reserve(self, inode: Inode, flags: int) -> int:
+        """Bytes to be read as ``inode`` is opened, its whole size: room for them is reserved. 0 for none."""
+        size, content = inode.attributes.size, inode.content
+        if flags & NOT_FROM_MEMORY or not 0 < size <= READ_AT_OPEN or not inode.linked:
+            return 0
+        if content is not None and (content.dirty or content.handles or content.fetched):
+            return 0
+        return size if self._contents.reserve(size) else 0
+
+    async def _open_in_place(
+        self, inode: Inode, flags: int, size: int
+    ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
         """The file ``inode`` stands for, and no other that got its name meanwhile, be it by a rename of
-        ours or of another client's. ESTALE makes the kernel look the name up again."""
+        ours or of another client's. ESTALE makes the kernel look the name up again.
+
+        With it, where ``size`` is not 0, what is in it, as ``Remote.open_whole``.
+        """
         lent = await self._lent(inode, flags)
         if lent is not None:
-            return lent
+            return *lent, None
         for _ in range(OPEN_ATTEMPTS):
             under_way = self._tree.under_way(inode)
             if under_way is not None:
                 await under_way.wait()
             path, place = self._tree.existing_path(inode), self._tree.place(inode)
             known = inode.attributes
+            current_path = partial(self._tree.path, inode)
+            whole: WholeFile | None = None
             try:
-                remote, attributes = await self._remote.open(
-                    path, remote_flags(flags), 0o600, partial(self._tree.path, inode)
-                )
+                if size:
+                    remote, attributes, whole = await self._remote.open_whole(path, size, current_path)
+                else:
+                    remote, attributes = await self._remote.open(
+                        path, remote_flags(flags), 0o600, current_path
+                    )
             except OSError as problem:
                 if problem.errno != errno.ENOENT:
                     raise
@@ -160,7 +192,7 @@ class Files:
                 remote.close()  # of another file perhaps than the kernel has been told of meanwhile
                 continue
             if told is not None and stat.S_ISREG(told.mode):
-                return remote, told
+                return remote, told, whole if told is attributes else None
             remote.close()
             inode.expires = 0.0
             if told is None and inode.parent is not None:
@@ -289,7 +321,15 @@ class Files:
         return await self._resolver.lookup(parent, name)
 
     def _attach(
-        self, inode: Inode, remote: RemoteFile, flags: int, *, ahead: bool = False, created: bool = False
+        self,
+        inode: Inode,
+        remote: RemoteFile,
+        flags: int,
+        *,
+        ahead: bool = False,
+        created: bool = False,
+        whole: WholeFile | None = None,
+        asked: float = 0.0,
     ) -> tuple[OpenFile, bool]:
         if inode.content is None:
             inode.content = self._contents.create(inode.number)
@@ -305,6 +345,8 @@ class Files:
             fetched=self._tree.clock.server_time(time.time()),
             ahead=ahead,
             created=created,
+            whole=whole,
+            ago=time.monotonic() - asked,
         )
         if inode.handles is None:
             inode.handles = []

@@ -125,6 +125,17 @@ class NamingRemote:
             file.close()
             raise
 
+    async def open_whole(
+        self, path: bytes, size: int, current_path: Callable[[], bytes | None]
+    ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
+        """As ``Remote.open_whole``."""
+        file, attributes, whole = await self._remote.open_whole(path, size, current_path)
+        try:
+            return file, await self._known(attributes, path), whole
+        except BaseException:
+            file.close()
+            raise
+
     async def fetch(self, path: bytes, size: int) -> WholeFile | None:
         """As ``Remote.fetch``."""
         whole = await self._remote.fetch(path, size)

@@ -82,7 +82,7 @@ def test_change_after_a_file_fetched_ahead_was_read_is_seen_although_it_came_lat
         asked = time.time() - 5
         os.utime(room.path, (asked, asked))
         assert room.contents.reserve(6)
-        assert room.content.prefetched(WholeFile(room.server.attributes(), b"before"), 5)
+        assert room.content.prefetched(WholeFile(room.server.attributes(), b"before"), 5, asked + 5)
         first, _ = attach(room.content, room.server, ahead=True)
         assert bytes(first.read_nowait(0, 100) or b"") == b"before"
         room.path.write_bytes(b"after!")
@@ -90,6 +90,24 @@ def test_change_after_a_file_fetched_ahead_was_read_is_seen_although_it_came_lat
         again, keep_cache = attach(room.content, room.server)
         assert not keep_cache
         assert bytes(await room.perform(again.read, 0, 100)) == b"after!"
+
+    in_room(tmp_path, test, b"before")
+
+
+def test_change_within_the_second_of_a_read_is_seen_where_it_was_fetched_ahead_since(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        now = time.time()
+        os.utime(room.path, (now, now))
+        handle = room.open()
+        assert bytes(await room.perform(handle.read, 0, 100)) == b"before"
+        await room.perform(handle.release)
+        room.path.write_bytes(b"after!")
+        os.utime(room.path, (now, now))  # the same whole second, the same size
+        assert room.contents.reserve(6)
+        assert room.content.prefetched(WholeFile(room.server.attributes(), b"after!"), 0, time.time())
+        again, keep_cache = attach(room.content, room.server, ahead=True)
+        assert not keep_cache, "the kernel has pages of before"
+        assert bytes(again.read_nowait(0, 100) or b"") == b"after!"
 
     in_room(tmp_path, test, b"before")
 

@@ -18,6 +18,7 @@ WALL_CLOCK = {
     "data/state.py": "when bytes were fetched, beside the server's mtime",
     "data/writer.py": "the mtime shown while dirty, and how long data lingers, as a distance either way",
     "remote/server.py": "whether what is found is older than our request, beside the server's mtime",
+    "vfs/ahead.py": "when a file was fetched, beside the server's mtime",
     "vfs/answers.py": "ctime, and how far the server's clock is from ours",
     "vfs/files.py": "when a file was opened, beside the server's mtime",
     "vfs/filesystem.py": "how far the server's clock is from ours",

@@ -13,6 +13,7 @@ from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError
 from sftpfs.remote import listing
 from sftpfs.remote.listing import LARGEST_WINDOW, list_entries
+from sftpfs.sftp.forecast import HandleForecast
 from sftpfs.types import DirectoryEntry
 
 Reply = list[DirectoryEntry] | None | OSError
@@ -23,6 +24,7 @@ class ScriptedSession:
 
     def __init__(self, reply: Callable[[int], Reply]) -> None:
         self.reply = reply
+        self.handles = HandleForecast()
         self.readdirs = 0
         self.closed = 0
 
