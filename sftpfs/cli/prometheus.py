@@ -34,6 +34,7 @@ METRICS = (
             ("read", "read_ahead", "_bytes", "Content asked for ahead of a reader"),
             ("files", "files_ahead", "_bytes", "Small files asked for ahead"),
             ("listings", "listings_ahead", "", "Listings asked for ahead"),
+            ("renewals", "renewed_ahead", "", "Listings asked ahead whether they are still true"),
         )
         for fate in ("issued", "used", "wasted")
     ),

@@ -26,7 +26,8 @@ LIMITS = "limits@openssh.com"
 """Only servers like OpenSSH's offer it."""
 
 HANDLES_TRIED = 2
-"""Handles asked for and closed as a session begins."""
+"""Handles asked for and closed as the first session of a mount begins; later ones learn from what is
+asked of them, so that nothing but that can go wrong with them."""
 
 REASON_PATIENCE = 1.0
 """Seconds a program whose stream ended gets to end too, and so to tell its status and last words."""
@@ -174,7 +175,7 @@ async def open_connection(
     except BaseException:
         session.close("the session could not be started")
         raise
-    if session.capabilities.has(LIMITS):
+    if generation == 1 and session.capabilities.has(LIMITS):
         _try_handles(session, HANDLES_TRIED)
     return Connection(session, transport, role)
 

@@ -11,13 +11,14 @@ import time
 from sftpfs.aio import Slot
 from sftpfs.data import Contents
 from sftpfs.remote.api import Remote
-from sftpfs.types import WholeFile
+from sftpfs.types import Attributes, WholeFile
 from sftpfs.vfs.background import Background
 from sftpfs.vfs.enter_ahead import EnterAhead
 from sftpfs.vfs.file_ahead import FileAhead
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.listings import Listings
 from sftpfs.vfs.order import Order
+from sftpfs.vfs.renew_ahead import RenewAhead
 from sftpfs.vfs.tree import Tree
 from sftpfs.vfs.walk_ahead import WalkAhead
 
@@ -51,6 +52,8 @@ class Ahead:
         """For programs that look up names they know."""
         self.enter = EnterAhead()
         """For directories looked up by name."""
+        self.renew = RenewAhead()
+        """For programs that look for names in vain."""
         self.files = FileAhead()
         self._fetching: dict[int, Slot[None]] = {}
 
@@ -82,8 +85,9 @@ class Ahead:
     def advance(self) -> None:
         """List and fetch ahead what a walk and a reader will reach next."""
         now = time.monotonic()
+        round_trip = self._remote.round_trip
         for policy in (self.walk, self.probe):
-            for directory in policy.plan(now):
+            for directory in policy.plan(now, round_trip):
                 self._background.spawn(self._list, directory, policy)
         self._fetch_ahead(now)
 
@@ -123,6 +127,39 @@ class Ahead:
         if believed and len(directory.children) <= LARGEST_RENEWED:
             self._background.spawn(self._listings.refresh, parent)
 
+    def absence_demanded(self, parent: Inode) -> None:
+        """That a name is missing in ``parent`` has to be asked for, though it was listed."""
+        now = time.monotonic()
+        self.renew.demanded(parent, now)
+        self._renew_ahead(now)
+
+    def absence_used(self, parent: Inode) -> None:
+        """That a name is missing in ``parent`` is known from what was asked ahead."""
+        assert parent.directory is not None
+        parent.directory.renewed_ahead = False
+        self.renew.used(parent)
+        self._renew_ahead(time.monotonic())
+
+    def _renew_ahead(self, now: float) -> None:
+        directories = self.renew.plan(now)
+        if directories:
+            self._background.spawn(self._renew, directories)
+
+    async def _renew(self, directories: list[Inode]) -> None:
+        asked = [(one, place) for one in directories if (place := self._tree.place(one)) is not None]
+        unchanged: set[int] = set()
+        try:
+            answers = await self._remote.lstat_many([path for _, (path, _) in asked])
+            for (directory, place), answer in zip(asked, answers, strict=True):
+                if isinstance(answer, Attributes) and place == self._tree.place(directory):
+                    assert directory.directory is not None
+                    directory.directory.renewed_ahead = self._tree.renew_absence(directory, answer)
+                    if directory.directory.renewed_ahead:
+                        unchanged.add(directory.number)
+        finally:
+            for directory in directories:
+                self.renew.arrived(directory, directory.number in unchanged)
+
     # -- files -------------------------------------------------------------------
 
     def opened(self, inode: Inode) -> Slot[None] | None:
@@ -134,12 +171,16 @@ class Ahead:
         return under_way
 
     def _fetch_ahead(self, now: float) -> None:
-        for inode in self.files.plan(now):
+        round_trip = self._remote.round_trip
+        for inode in self.files.plan(now, round_trip):
             if not self._contents.reserve(inode.attributes.size):
                 self.files.arrived(inode, False)
                 continue
             self._fetching[inode.number] = Slot()
             self._background.spawn(self._fetch, inode)
+        walk = self.probe if self.files.order is Order.NAME else self.walk
+        for directory in walk.expect(self.files.unlisted, now, round_trip):
+            self._background.spawn(self._list, directory, walk)
 
     async def _fetch(self, inode: Inode) -> None:
         size = inode.attributes.size
@@ -177,11 +218,14 @@ class Ahead:
     def statistics(self) -> dict[str, int]:
         """What was asked for ahead: listings in number, files in bytes."""
         listings = (self.walk.tally, self.probe.tally, self.enter.tally)
-        files = self.files.tally
+        files, renewed = self.files.tally, self.renew.tally
         return {
             "listings_ahead_issued": sum(tally.issued for tally in listings),
             "listings_ahead_used": sum(tally.used for tally in listings),
             "listings_ahead_wasted": sum(tally.wasted for tally in listings),
+            "renewed_ahead_issued": renewed.issued,
+            "renewed_ahead_used": renewed.used,
+            "renewed_ahead_wasted": renewed.wasted,
             "files_ahead_issued_bytes": files.issued,
             "files_ahead_used_bytes": files.used,
             "files_ahead_wasted_bytes": files.wasted,

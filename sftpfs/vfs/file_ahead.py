@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.order import Order, sort_key
-from sftpfs.vfs.walk_ahead import Tally
+from sftpfs.vfs.walk_ahead import Tally, most_in_flight
 
 SMALL_FILE = 512 << 10
 """Bytes: up to this a round trip is most of what a file costs on any but a slow link; the
@@ -27,7 +27,7 @@ FIRST_WINDOW = 4
 """Files fetched ahead once a reader is recognised: little to lose if it stops here."""
 
 LARGEST_WINDOW = 128
-"""Files ahead of the reader: at 20 ms and two round trips a file, 3,200 files a second."""
+"""Files ahead of the reader at 20 ms, twice what is under way; more over a longer round trip."""
 
 MOST_BYTES = 8 << 20
 """Bytes fetched ahead and not yet opened: a sixth of the default content cache."""
@@ -35,7 +35,7 @@ MOST_BYTES = 8 << 20
 STEPS_PER_WINDOW = 8
 """Plans made while the reader goes the length of a window."""
 
-MOST_UNUSED = 512
+MOST_UNUSED = 2048
 """Files fetched and not opened: beyond the window only what the reader passed by."""
 
 UNKNOWN_FILES = 16
@@ -43,7 +43,8 @@ UNKNOWN_FILES = 16
 past what the reader comes to first."""
 
 MOST_IN_FLIGHT = 64
-"""Files under way: beyond this the server works on them one after the other anyway."""
+"""Files under way at 20 ms, 3,200 a second: beyond this the server works on them one after the other
+anyway."""
 
 RECOGNISED = 2
 """Opens in order after a first one that make a reader."""
@@ -66,7 +67,7 @@ MOST_TRIED = 4
 KIND_MEMORY = 64
 """Files of one kind after which the older half of what was seen of it is forgotten."""
 
-MOST_VISITED = 1024
+MOST_VISITED = 2048
 """Entries looked at for one plan: bounds what planning itself costs."""
 
 REMEMBERED = 64
@@ -167,6 +168,7 @@ class FileAhead:
         "_distance",
         "_flying",
         "_kinds",
+        "_largest",
         "_last",
         "_last_in",
         "_order",
@@ -178,6 +180,7 @@ class FileAhead:
         "_unused",
         "_unused_bytes",
         "tally",
+        "unlisted",
         "window",
     )
 
@@ -185,6 +188,9 @@ class FileAhead:
         self.window = 0
         self.tally = Tally()
         """In bytes."""
+        self.unlisted: list[Inode] = []
+        """Directories the reader comes to within the window of the last plan, whose files are not known."""
+        self._largest = LARGEST_WINDOW
         self._order = Order.LISTING
         self._run = 0
         self._skipped = 0
@@ -210,7 +216,7 @@ class FileAhead:
             self._unused_bytes -= fetched[1]
             self.tally.used += fetched[1]
             if self.window:
-                self.window = min(self.window * 2, LARGEST_WINDOW)
+                self.window = min(self.window * 2, self._largest)
             self._steps += 1
         else:
             self._steps = self.window
@@ -269,9 +275,15 @@ class FileAhead:
                 break
         return best[2].items[best[0] + 1 : best[1]] if best is not None else None
 
-    def plan(self, now: float) -> list[Inode]:
+    @property
+    def order(self) -> Order:
+        """The reader's."""
+        return self._order
+
+    def plan(self, now: float, round_trip: float = 0.0) -> list[Inode]:
         """Files to fetch now, the one needed first at the front; each is counted as issued."""
         last = self._last
+        self.unlisted = []
         if not self.window or last is None or self._steps * STEPS_PER_WINDOW < self._planned:
             return []
         if not self.tally.pays(TRIAL):
@@ -279,7 +291,9 @@ class FileAhead:
         self._steps = 0
         self._planned = self.window
         self._expire(now)
-        room = min(MOST_UNUSED - len(self._unused), MOST_IN_FLIGHT - len(self._flying))
+        in_flight = most_in_flight(MOST_IN_FLIGHT, round_trip)
+        self._largest = in_flight * LARGEST_WINDOW // MOST_IN_FLIGHT
+        room = min(MOST_UNUSED - len(self._unused), in_flight - len(self._flying))
         chosen: list[Inode] = []
         for inode in self._following(last, now):
             size = inode.attributes.size
@@ -345,6 +359,8 @@ class FileAhead:
                     stack.append(iter(self._sequence(child, self._order).items))
                 else:
                     self._distance += UNKNOWN_FILES
+                    if child.directory.listing is None:
+                        self.unlisted.append(child)
             node = node.parent
 
     @staticmethod

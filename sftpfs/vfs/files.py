@@ -30,9 +30,10 @@ O_SYNC_BITS = os.O_SYNC | os.O_DSYNC
 NOT_FROM_MEMORY = os.O_ACCMODE | os.O_TRUNC | os.O_DIRECT | O_SYNC_BITS
 """Flags with which an open always asks the server, whatever was fetched ahead."""
 
-READ_AT_OPEN = 64 << 10
+READ_AT_OPEN = 128 << 10
 """Bytes: a file up to this size that was never read is asked for with its OPEN, for it mostly is read
-next. More would hold up who opens a file on a slow link for something else."""
+next: one request, what the kernel asks for at its first read. More would hold up who opens a file on
+a slow link for something else."""
 
 OPEN_ATTEMPTS = 4
 """A name that is changed again and again by us while it is being opened."""

@@ -51,7 +51,8 @@ class Directory:
     ``amended`` is True once we changed names since, so that its mtime proves nothing.
     ``changing`` holds names a request of ours is about to change, each with a slot that is filled
     when the tree is amended: what the server says of them meanwhile may be from before or after.
-    ``ahead`` is True for a listing made ahead that nobody has used yet.
+    ``ahead`` is True for a listing made ahead that nobody has used yet, ``renewed_ahead`` for one found
+    unchanged ahead.
     ``misses`` counts lookups that had to ask the server since it was last listed.
 
     INVARIANT: while ``absent_until`` lies ahead, a name not in ``children`` does not exist.
@@ -75,6 +76,7 @@ class Directory:
         "misses",
         "open_handles",
         "pending",
+        "renewed_ahead",
         "subdirectories",
     )
 
@@ -92,6 +94,7 @@ class Directory:
         self.pending: dict[bytes, PendingLookup] = {}
         self.subdirectories: tuple[list[Inode], list[Inode]] | None = None
         self.ahead = False
+        self.renewed_ahead = False
         self.changing: dict[bytes, Slot[None]] = {}
 
 

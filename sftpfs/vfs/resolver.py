@@ -73,6 +73,8 @@ class Resolver:
         now = time.monotonic()
         known = self._tree.child(directory, parent.number, name, now)
         if known is False:
+            if directory.renewed_ahead:
+                self._ahead.absence_used(parent)
             if directory.amended and 0.0 < directory.absent_until - now < directory.absence_lease / 4:
                 self._ahead.outdated(parent)  # in use: renewed before anybody has to wait for it
             return None
@@ -179,6 +181,7 @@ class Resolver:
         if name in directory.children or directory.complete_until <= time.monotonic():
             self._ahead.missed(parent)
             return await self._lstat(path)
+        self._ahead.absence_demanded(parent)
         found, of_parent = await self._remote.lstat_many([path, self._tree.existing_path(parent)])
         if isinstance(of_parent, Attributes) and not self._tree.renew_absence(parent, of_parent):
             self._ahead.outdated(parent)

@@ -26,7 +26,14 @@ MOST_UNUSED = 512
 """Listings made and not used: beyond the window only what the walk passed by."""
 
 MOST_IN_FLIGHT = 32
-"""Listings under way: they share the metadata connection with what somebody waits for."""
+"""Listings under way where a round trip is ``USUAL_ROUND_TRIP`` or less: they share the metadata
+connection with what somebody waits for."""
+
+USUAL_ROUND_TRIP = 0.02
+"""Seconds: what is asked ahead in one of these, a server and we do get done in it. Over a longer one
+as many more are under way as it is longer, up to ``LONGEST_ROUND_TRIP``."""
+
+LONGEST_ROUND_TRIP = 0.16
 
 REMEMBERED = 512
 """Directories remembered as needed: a walk's ancestors and their neighbours."""
@@ -51,6 +58,11 @@ class Tally:
     def pays(self, trial: int) -> bool:
         """False once more was wasted than used, beyond a trial."""
         return self.wasted < trial or self.wasted <= self.used
+
+
+def most_in_flight(usual: int, round_trip: float) -> int:
+    """Requests under way over ``round_trip`` seconds where ``usual`` are over a usual one."""
+    return int(usual * min(max(round_trip, USUAL_ROUND_TRIP), LONGEST_ROUND_TRIP) / USUAL_ROUND_TRIP)
 
 
 class WalkAhead:
@@ -136,18 +148,35 @@ class WalkAhead:
     def _widen(self) -> None:
         self.window = min(self.window * 2, LARGEST_WINDOW) if self.window else FIRST_WINDOW
 
-    def plan(self, now: float) -> list[Inode]:
+    def plan(self, now: float, round_trip: float = 0.0) -> list[Inode]:
         """Directories to list now, the one needed first at the front; each is counted as issued."""
         if not self.window or self._here is None or not self.tally.pays(TRIAL):
             return []
         self._expire(now)
-        room = min(MOST_UNUSED - len(self._unused), MOST_IN_FLIGHT - len(self._flying))
+        room = self._room(round_trip)
         chosen: list[Inode] = []
         for distance, directory in enumerate(self._preorder(self._here, now)):
             if distance >= self.window or len(chosen) >= room:
                 break
             if directory.number not in self._unused:
                 chosen.append(directory)
+        return self._issue(chosen)
+
+    def expect(self, directories: list[Inode], now: float, round_trip: float) -> list[Inode]:
+        """Of ``directories``, to which a reader of the files before them comes next and which are not
+        listed, those to list now; each is counted as issued."""
+        if not directories or not self.tally.pays(TRIAL):
+            return []
+        self._expire(now)
+        room = self._room(round_trip)
+        return self._issue([one for one in directories if one.number not in self._unused][: max(0, room)])
+
+    def _room(self, round_trip: float) -> int:
+        """How many listings more may be under way."""
+        in_flight = most_in_flight(MOST_IN_FLIGHT, round_trip)
+        return min(MOST_UNUSED - len(self._unused), in_flight - len(self._flying))
+
+    def _issue(self, chosen: list[Inode]) -> list[Inode]:
         for directory in chosen:
             self._unused[directory.number] = directory
             self._flying.add(directory.number)

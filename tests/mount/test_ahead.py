@@ -142,3 +142,46 @@ def test_a_file_fetched_ahead_and_removed_while_open_reads_on(make_mount: MakeMo
         (mount.path / names[7]).unlink()
         assert file.read() == content(7)
         assert os.fstat(file.fileno()).st_nlink == 0
+
+
+def test_names_missing_in_one_directory_after_the_other_cost_few_waits(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    """As git looks for .gitignore, after the leases on what is missing have ended."""
+    tops = [backing / f"d{number:02}" for number in range(20)]
+    for top in tops:
+        (top / "sub").mkdir(parents=True)
+        os.utime(top / "sub", (OLD, OLD))
+        os.utime(top, (OLD, OLD))
+    os.utime(backing, (OLD, OLD))
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    directories = [Path(found) for found, _, _ in os.walk(mount.path)]
+    missing = [directory / ".ignored" for directory in directories]
+    assert len(missing) == 41
+
+    def looked_for() -> int:
+        counting_proxy.reset()
+        assert not any(name.exists() for name in missing)
+        return counting_proxy.read().waits
+
+    looked_for()
+    waits: list[int] = []
+    # Each name is believed missing for two seconds at first, and asked for again afterwards.
+    eventually(lambda: waits.append(looked_for()) or waits[-1], LEASE_LIMIT)
+    assert waits[-1] <= 6, f"{waits[-1]} waits for {len(missing)} directories"
+    (tops[-1] / "sub" / ".ignored").touch()
+    eventually(lambda: any(name.exists() for name in missing), LEASE_LIMIT)
+
+
+def test_no_readahead_asks_for_nothing_that_is_not_read(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    for number in range(12):
+        old_file(backing / f"{number:04}", content(number))
+    mount = make_mount("no_readahead", "max_conns=1", port=counting_proxy.port, backing=backing)
+    names = sorted(os.listdir(mount.path))
+    counting_proxy.reset()
+    os.close(os.open(mount.path / names[0], os.O_RDONLY))
+    assert "READ" not in counting_proxy.read().requests
+    read_in(mount.path, names[:6])
+    assert counting_proxy.read().requests["READ"] == 6

@@ -239,3 +239,30 @@ def test_a_file_opened_on_its_way_is_not_fetched_once_more() -> None:
             assert ahead.number not in flying
             flying.add(ahead.number)
     assert flying
+
+
+def test_the_directories_a_reader_comes_to_are_told_where_they_are_not_listed() -> None:
+    reader = Reader()
+    children = reader.directory(
+        reader.tree.root,
+        [*((b"a%d" % number, regular()) for number in range(9)), (b"b", DIRECTORY), (b"c", DIRECTORY)],
+    )
+    reached: list[list[Inode]] = []
+    for number in range(9):
+        reader.open(children[b"a%d" % number])
+        reached.append(reader.policy.unlisted)
+        if reached[-1]:  # as asked for at once
+            reader.directory(reached[-1][0], [])
+    assert not any(reached[:3]), "the window does not reach so far"
+    assert [inode for told in reached for inode in told] == [children[b"b"], children[b"c"]]
+
+
+def test_more_files_are_under_way_over_a_longer_round_trip() -> None:
+    reader = Reader()
+    children = list(reader.directory(reader.tree.root, files(1000)).values())
+    for inode in children[:12]:
+        reader.policy.opened(inode)
+        for ahead in reader.policy.plan(time.monotonic(), 0.1):
+            reader.fetched.append(ahead)
+    assert reader.policy.window > LARGEST_WINDOW
+    assert MOST_IN_FLIGHT < len(reader.fetched) <= 5 * MOST_IN_FLIGHT

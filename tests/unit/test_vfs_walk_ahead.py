@@ -10,7 +10,14 @@ from sftpfs.types import Attributes, DirectoryEntry, Listing
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.order import Order
 from sftpfs.vfs.tree import Tree
-from sftpfs.vfs.walk_ahead import FIRST_WINDOW, LARGEST_WINDOW, MOST_IN_FLIGHT, TRIAL, WalkAhead
+from sftpfs.vfs.walk_ahead import (
+    FIRST_WINDOW,
+    LARGEST_WINDOW,
+    MOST_IN_FLIGHT,
+    TRIAL,
+    WalkAhead,
+    most_in_flight,
+)
 
 DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
 
@@ -170,3 +177,23 @@ def test_a_walk_that_goes_deeper_after_all_is_followed_there() -> None:
     walk.asked.clear()
     found = walk.preorder(children[3])
     assert found.count(False) <= 1
+
+
+def test_what_a_reader_of_files_comes_to_is_listed_once_and_counted() -> None:
+    walk = Walk(60, 1)
+    walk.demand(walk.tree.root)
+    reached = walk.children(walk.tree.root)
+    now = time.monotonic()
+    first = walk.policy.expect(reached[:3], now, 0.0)
+    assert first == reached[:3]
+    assert walk.policy.expect(reached[:5], now, 0.0) == reached[3:5]
+    assert len(walk.policy.expect(reached, now, 0.0)) == MOST_IN_FLIGHT - 5
+    for directory in first:
+        walk.install(directory)
+        walk.policy.arrived(directory, True)
+        walk.policy.demanded(directory)
+    assert walk.policy.tally.used == 3
+
+
+def test_more_is_under_way_over_a_longer_round_trip() -> None:
+    assert [most_in_flight(32, seconds) for seconds in (0.0, 0.02, 0.1, 5.0)] == [32, 32, 160, 256]
