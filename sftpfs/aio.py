@@ -155,6 +155,8 @@ class ByteStream:
     """A two-way byte stream as non-blocking file descriptors; a socket has one for both.
 
     Owned by whoever reads it last (the SFTP session); ``close`` is idempotent.
+
+    INVARIANT: once ``closed`` both descriptors are -1: their numbers may be another's by then.
     """
 
     __slots__ = ("closed", "read_fd", "write_fd")
@@ -174,3 +176,4 @@ class ByteStream:
         for fd in {self.read_fd, self.write_fd}:
             trio.lowlevel.notify_closing(fd)
             os.close(fd)
+        self.read_fd = self.write_fd = -1

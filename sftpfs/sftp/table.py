@@ -194,6 +194,8 @@ class RequestTable:
             while self.closed_error is None:
                 if self._write_error is not None:
                     self._end_after_write_error(self._write_error)
+                elif self._stream.closed:
+                    raise trio.ClosedResourceError
                 elif self._queue:
                     await trio.lowlevel.wait_writable(self._stream.write_fd)
                     self._write_queued()
@@ -236,6 +238,8 @@ class RequestTable:
     async def _read_loop(self) -> None:
         try:
             while self.closed_error is None:
+                if self._stream.closed:
+                    raise trio.ClosedResourceError
                 await trio.lowlevel.wait_readable(self._stream.read_fd)
                 self._receive()
         except trio.ClosedResourceError:

@@ -123,3 +123,38 @@ def test_the_death_of_the_server_fails_what_is_outstanding(tmp_path: Path) -> No
                 server.wait(LIMIT)
 
     trio.run(main)
+
+
+def test_a_stream_closed_from_outside_is_never_mistaken_for_what_gets_its_number(tmp_path: Path) -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        server = subprocess.Popen([SFTP_SERVER], stdin=theirs, stdout=theirs, cwd=tmp_path)
+        theirs.close()
+        number = ours.detach()
+        stream = ByteStream(number, number)
+        session = Session(stream, timeout=LIMIT, generation=1)
+        await session.start()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.run)
+            under_way = session.start_lstat(b"/")
+            stream.close()
+            file = tmp_path / "file"
+            file.write_bytes(b"what is there")
+            opened = os.open(file, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            later = session.start_lstat(b"/")  # before any task of the session has run
+            for slot in (under_way, later):
+                with pytest.raises(SessionLostError):
+                    await slot.wait()
+            assert os.lseek(number, 0, os.SEEK_CUR) == 0, "nothing was read or written"
+            os.close(number)
+            assert file.read_bytes() == b"what is there"
+        server.wait(LIMIT)
+
+    async def limited() -> None:
+        with trio.fail_after(LIMIT):
+            await main()
+
+    trio.run(limited)
