@@ -62,6 +62,7 @@ class Ahead:
         if inode.directory is not None:
             inode.directory.ahead = False
         self.enter.entered(inode)
+        self.probe.reached(inode)  # one who lists may open what is in it by name
         self.walk.demanded(inode)
 
     def looked_up(self, parent: Inode) -> None:
@@ -71,6 +72,7 @@ class Ahead:
         if self.enter.entered(parent):
             return
         parent.directory.ahead = False
+        self.walk.reached(parent)  # one who looks names up may have them from a listing made before
         self.probe.demanded(parent)
         self.advance()
 

@@ -107,8 +107,7 @@ class WalkAhead:
     def demanded(self, directory: Inode) -> None:
         """Somebody needs the names in ``directory``."""
         parent = directory.parent
-        if self._unused.pop(directory.number, None) is not None:
-            self.tally.used += 1
+        if self.reached(directory):
             self._widen()
         elif directory.number in self._demanded:
             pass  # read again: says nothing of where they go
@@ -123,6 +122,13 @@ class WalkAhead:
         _remember(self._demanded, directory.number, 1)
         if parent is not None:
             _remember(self._parents, parent.number, self._parents.get(parent.number, 0) + 1)
+
+    def reached(self, directory: Inode) -> bool:
+        """Was ``directory`` listed ahead, and for nobody yet? It is used now, whatever order they go in."""
+        if self._unused.pop(directory.number, None) is None:
+            return False
+        self.tally.used += 1
+        return True
 
     def _learn_depth(self, directory: Inode) -> None:
         """The walk goes from where it was to ``directory``: did it leave out what was below?"""

@@ -6,8 +6,10 @@ is distrusted for having changed a moment ago.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -171,6 +173,26 @@ def test_names_missing_in_one_directory_after_the_other_cost_few_waits(
     assert waits[-1] <= 6, f"{waits[-1]} waits for {len(missing)} directories"
     (tops[-1] / "sub" / ".ignored").touch()
     eventually(lambda: any(name.exists() for name in missing), LEASE_LIMIT)
+
+
+def test_what_is_listed_for_a_reader_in_name_order_is_used_by_its_listing(
+    make_mount: MakeMount, backing: Path
+) -> None:
+    """As a walk that sorts: it lists each directory, and opens what is in it by name."""
+    names = [f"d{number:02}" for number in range(30)]
+    for name in names:
+        (backing / name).mkdir()
+        for number in range(6):
+            old_file(backing / name / f"{number:04}", content(number))
+    mount = make_mount(backing=backing)
+    assert sorted(os.listdir(mount.path)) == names
+    for name in names:
+        read_in(mount.path / name, sorted(os.listdir(mount.path / name)))
+    command = [sys.executable, "-m", "sftpfs", "stats", "--json", str(mount.path)]
+    shown = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+    (told,) = json.loads(shown)["mounts"]
+    assert told["mount"]["listings_ahead_issued"] >= 20
+    assert told["mount"]["listings_ahead_used"] == told["mount"]["listings_ahead_issued"]
 
 
 def test_no_readahead_asks_for_nothing_that_is_not_read(
