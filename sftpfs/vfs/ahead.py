@@ -113,7 +113,9 @@ class Ahead:
         needed = 1 if self.probe.window else MISSES_BEFORE_LISTING
         if directory.misses < needed or parent.attributes.size > LARGEST_GUESSED:
             return
-        if directory.complete_until <= time.monotonic() and directory.listing is None:
+        # Names proven still true say nothing of the attributes listed with them.
+        until = min(directory.complete_until, directory.listed_until)
+        if until <= time.monotonic() and directory.listing is None:
             self.probe.demanded(parent)
             self._background.spawn(self._list_and_advance, parent)
 

@@ -175,7 +175,7 @@ class Answers(Inventory):
 
     def _complete(self, parent: Inode, directory: Directory) -> None:
         now = time.monotonic()
-        directory.complete_until = now + self.policy.directory
+        directory.complete_until = directory.listed_until = now + self.policy.directory
         directory.absent_until = now + min(directory.absence_lease, self.policy.directory)
         try:
             self._listings[parent.number] = parent

@@ -47,7 +47,8 @@ class Directory:
 
     ``complete_until`` ends the lease on the listing; ``absent_until``, never later, the
     lease on what it does not name. ``listed`` is what the server said of the directory
-    itself just before it was last listed, ``listed_at`` the server's wall clock then;
+    itself just before it was last listed, ``listed_at`` the server's wall clock then,
+    ``listed_until`` when the lease on that ended, though its names were proven still true since;
     ``amended`` is True once we changed names since, so that its mtime proves nothing.
     ``changing`` holds names a request of ours is about to change, each with a slot that is filled
     when the tree is amended: what the server says of them meanwhile may be from before or after.
@@ -72,6 +73,7 @@ class Directory:
         "complete_until",
         "listed",
         "listed_at",
+        "listed_until",
         "listing",
         "misses",
         "open_handles",
@@ -87,6 +89,7 @@ class Directory:
         self.absence_lease = 0.0
         self.listed: Attributes | None = None
         self.listed_at = 0.0
+        self.listed_until = 0.0
         self.amended = False
         self.misses = 0
         self.listing: PendingListing | None = None

@@ -195,6 +195,32 @@ def test_what_is_listed_for_a_reader_in_name_order_is_used_by_its_listing(
     assert told["mount"]["listings_ahead_used"] == told["mount"]["listings_ahead_issued"]
 
 
+def test_a_directory_whose_names_are_proven_again_and_again_is_listed_for_their_attributes(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    """As git status every few seconds: it looks for .gitignore, and then at every file."""
+    top = backing / "top"
+    top.mkdir()
+    for number in range(FILES):
+        old_file(top / f"{number:04}", content(number))
+    os.utime(top, (OLD, OLD))
+    mount = make_mount(
+        "dcache_timeout=3", "negative_timeout=1", "max_conns=1", port=counting_proxy.port, backing=backing
+    )
+    names = sorted(os.listdir(mount.path / "top"))
+    counting_proxy.reset()
+
+    def proven() -> int:
+        assert not (mount.path / "top" / ".ignored").exists()
+        return counting_proxy.read().requests.get("LSTAT", 0) // 2  # the name and its directory
+
+    eventually(lambda: proven() >= 4, LEASE_LIMIT)  # a second each: the listing's own lease has ended
+    counting_proxy.reset()
+    for name in names:
+        os.lstat(mount.path / "top" / name)
+    assert counting_proxy.read().requests.get("LSTAT", 0) <= 10
+
+
 def test_no_readahead_asks_for_nothing_that_is_not_read(
     make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
 ) -> None:
