@@ -266,10 +266,10 @@ class Files:
                 with self._tree.changing((parent, name)):
                     inode, remote = await self._create_new(parent, name, mode, flags, caller)
             except FileExistsError:
+                self._namespace.distrust(parent, name)
                 if flags & os.O_EXCL:
                     raise
-                self._tree.negatives.discard(parent.number, name)
-                existing = await self._existing(parent, name)
+                existing = await self._resolver.lookup(parent, name)
                 if existing is not None:
                     file, keep_cache, _ = await self.open(existing, flags)
                     return existing, file, keep_cache
@@ -315,11 +315,6 @@ class Files:
 
     def _path_of_new(self, holder: list[Inode]) -> bytes | None:
         return self._tree.path(holder[0]) if holder else None
-
-    async def _existing(self, parent: Inode, name: bytes) -> Inode | None:
-        assert parent.directory is not None
-        parent.directory.absent_until = 0.0  # it claimed the name was free
-        return await self._resolver.lookup(parent, name)
 
     def _attach(
         self,

@@ -136,9 +136,9 @@ class Namespace:
                 await self._remote.rename(old, new, replace, _known(old_parent, old_name))
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
-                    self._distrust(old_parent, old_name)
+                    self.distrust(old_parent, old_name)
                 elif problem.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
-                    self._distrust(new_parent, new_name)
+                    self.distrust(new_parent, new_name)
                 raise
             self._tree.renamed(old_parent, old_name, new_parent, new_name)
 
@@ -171,7 +171,7 @@ class Namespace:
             return await request
         except OSError as problem:
             if problem.errno == errno.EEXIST:
-                self._distrust(parent, name)
+                self.distrust(parent, name)
             raise
 
     async def _removed(self, parent: Inode, name: bytes, request: Awaitable[None]) -> None:
@@ -182,11 +182,11 @@ class Namespace:
                 if problem.errno == errno.ENOENT:
                     self._tree.missing(parent, name)
                 elif problem.errno in (errno.EISDIR, errno.ENOTDIR):
-                    self._distrust(parent, name)
+                    self.distrust(parent, name)
                 raise
             self._tree.removed(parent, name)
 
-    def _distrust(self, parent: Inode, name: bytes) -> None:
+    def distrust(self, parent: Inode, name: bytes) -> None:
         """The server contradicted what we knew of ``name``: ask again next time."""
         directory = parent.directory
         assert directory is not None

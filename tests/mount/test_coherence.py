@@ -184,6 +184,20 @@ MAKING: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", MAKING)
+def test_a_name_that_could_not_be_made_because_it_is_there_is_there(
+    make_mount: MakeMount, backing: Path, kind: str
+) -> None:
+    """As a program that finds its lock taken and looks whose it is."""
+    mount = make_mount(backing=backing)
+    assert os.listdir(mount.path) == []
+    assert not os.path.exists(mount.path / "new")
+    (backing / "new").write_bytes(b"theirs")
+    with pytest.raises(FileExistsError):
+        MAKING[kind](mount.path / "new")
+    assert (mount.path / "new").read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize("kind", MAKING)
 def test_a_name_that_the_server_gets_between_look_and_making_is_eexist(
     make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path, kind: str
 ) -> None:
