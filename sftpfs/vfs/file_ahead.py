@@ -27,7 +27,8 @@ FIRST_WINDOW = 4
 """Files fetched ahead once a reader is recognised: little to lose if it stops here."""
 
 LARGEST_WINDOW = 128
-"""Files ahead of the reader at 20 ms, twice what is under way; more over a longer round trip."""
+"""Files ahead of the reader at 20 ms, twice what is under way; more over a longer round trip, but then
+never more than it has read."""
 
 MOST_BYTES = 8 << 20
 """Bytes fetched ahead and not yet opened: a sixth of the default content cache."""
@@ -216,7 +217,8 @@ class FileAhead:
             self._unused_bytes -= fetched[1]
             self.tally.used += fetched[1]
             if self.window:
-                self.window = min(self.window * 2, self._largest)
+                # Beyond the usual as far as the reader has come: it may stop here.
+                self.window = min(self.window * 2, self._largest, max(LARGEST_WINDOW, self._run))
             self._steps += 1
         else:
             self._steps = self.window

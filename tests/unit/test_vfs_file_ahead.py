@@ -258,11 +258,18 @@ def test_the_directories_a_reader_comes_to_are_told_where_they_are_not_listed() 
 
 
 def test_more_files_are_under_way_over_a_longer_round_trip() -> None:
+    """As many as the reader has come past by then, for it may stop."""
     reader = Reader()
     children = list(reader.directory(reader.tree.root, files(1000)).values())
-    for inode in children[:12]:
+    for read, inode in enumerate(children[:400], start=1):
         reader.policy.opened(inode)
-        for ahead in reader.policy.plan(time.monotonic(), 0.1):
+        now = time.monotonic()
+        planned = reader.policy.plan(now, 0.1)
+        assert len(planned) <= 5 * MOST_IN_FLIGHT
+        for ahead in planned:
             reader.fetched.append(ahead)
-    assert reader.policy.window > LARGEST_WINDOW
-    assert MOST_IN_FLIGHT < len(reader.fetched) <= 5 * MOST_IN_FLIGHT
+            ahead.ready_until = now + 60.0
+            reader.policy.arrived(ahead, True)
+        assert len(reader.fetched) <= read + max(LARGEST_WINDOW, read)
+    assert reader.policy.window > 2 * LARGEST_WINDOW
+    assert len(reader.fetched) > 400 + 2 * LARGEST_WINDOW
