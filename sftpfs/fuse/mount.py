@@ -16,7 +16,7 @@ from sftpfs.config import MountConfig
 from sftpfs.data import LostBytes
 from sftpfs.errors import Failure, MountError
 from sftpfs.fuse import turns
-from sftpfs.fuse.operations import Operations, outdate_all, outdate_attributes
+from sftpfs.fuse.operations import Operations, outdate, outdate_all
 from sftpfs.fuse.reply import Replies
 from sftpfs.fuse.trace import Tracer
 from sftpfs.mountpoint import mounted_at, unmount
@@ -69,7 +69,7 @@ class FuseMount:
         self._mounted = True
         found = mounted_at(self._config.mountpoint)
         self._device = found.device if found is not None else None
-        self.filesystem.outdate = outdate_attributes
+        self.filesystem.outdate = outdate
 
     async def prime(self) -> None:
         """Read the root once, so that the mount is known to work before it is announced.

@@ -26,6 +26,7 @@ from pyfuse3 import (
 )
 
 from sftpfs.fuse.guard import guarded
+from sftpfs.fuse.reads import ReadsUnderWay
 from sftpfs.fuse.reply import Replies, statvfs_reply
 from sftpfs.types import Buffer
 from sftpfs.vfs.attributes import RequestedChange
@@ -69,6 +70,7 @@ class Operations(pyfuse3.Operations):
         self._direct_io = filesystem.config.data.direct_io
         self._handles = itertools.count(1)
         self._files: dict[int, OpenFile] = {}
+        self._reads = ReadsUnderWay()
         self._directories: dict[int, OpenDirectory] = {}
 
     def init(self) -> None:
@@ -223,6 +225,8 @@ class Operations(pyfuse3.Operations):
         found = self._tree.get(inode)
         file, keep_cache, outdated = await self._filesystem.files.open(found, flags)
         if outdated:
+            if _became_shorter(found):
+                await self._reads.answered(inode)
             outdate_attributes(inode)
         return self._file_info(file, keep_cache)
 
@@ -236,9 +240,16 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> Buffer:  # type: ignore[override]
-        handle = self._files[fh].handle
+        handle, inode = self._files[fh].handle, self._files[fh].inode
         data = handle.read_nowait(off, size)
-        return data if data is not None else await handle.read(off, size)
+        if data is not None and not _ends_early(inode, off, size, data):
+            return data
+        with self._reads.one(inode.number, off):
+            if data is None:
+                data = await handle.read(off, size)
+            if _ends_early(inode, off, size, data):
+                await self._reads.answered_below(inode.number, off)
+            return data
 
     @guarded
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
@@ -318,6 +329,25 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
         """SFTP cannot sync a directory; every change was waited for when it was made."""
+
+
+def outdate(inode: Inode) -> None:
+    """A read found ``inode`` another than the kernel was told: make it ask for the attributes again.
+
+    One that is longer must not end, for who reads on, where it did before. Not where it is shorter: the
+    read's own answer tells that, and must not be overtaken (``fuse.reads``)."""
+    if not _became_shorter(inode):
+        outdate_attributes(inode.number)
+
+
+def _ends_early(inode: Inode, offset: int, size: int, data: Buffer) -> bool:
+    """Whether a read ends before the file does by what the kernel knows: it learns the size of it then, of
+    the first one answered."""
+    return len(data) < size and inode.told is not None and offset + len(data) < inode.told.size
+
+
+def _became_shorter(inode: Inode) -> bool:
+    return inode.told is not None and inode.attributes.size < inode.told.size
 
 
 def outdate_attributes(inode: int) -> None:

@@ -83,8 +83,8 @@ class Filesystem:
         self.refresher = Refresher(self.tree, self.listings, self.resolver)
         self.copier = Copier(self.tree, remote, config.pool.reconnect)
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners, naming)
-        self.outdate: Callable[[int], None] = _nobody_to_tell
-        """Makes the kernel ask for the attributes of an inode number again; set by ``fuse``."""
+        self.outdate: Callable[[Inode], None] = _nobody_to_tell
+        """Makes the kernel ask for the attributes of an inode again; set by ``fuse``."""
         self._keep_lost = keep_lost
         self._statistics: FilesystemStatistics | None = None
         self._statistics_expire = 0.0
@@ -176,7 +176,7 @@ class Filesystem:
         inode = self.tree.find(number)
         if inode is not None and stat.S_ISREG(attributes.mode):
             inode.attributes = attributes
-            self.outdate(number)
+            self.outdate(inode)
 
     def content_lost(self, number: int, lost: LostBytes) -> None:
         """Bytes of inode ``number`` will never be on the server."""
@@ -208,5 +208,5 @@ class Filesystem:
         return last_path_of(inode, self.tree.root_path) if inode is not None else b"inode %d" % number
 
 
-def _nobody_to_tell(number: int) -> None:
+def _nobody_to_tell(inode: Inode) -> None:
     """Before the kernel is attached it holds nothing that could be outdated."""

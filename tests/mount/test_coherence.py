@@ -229,3 +229,24 @@ def test_the_size_the_kernel_was_told_long_ago_cuts_no_file(make_mount: MakeMoun
     assert not any(os.path.exists(path.with_name(f"none{number}")) for number in range(40))
     with opened(path, os.O_RDONLY) as fd:
         assert os.read(fd, 10_000) == b"before and after"
+
+
+SHORTER = (100, 140_000, 270_000)
+"""Bytes: within the kernel's first read, its second, and one sent after those were answered."""
+
+
+@pytest.mark.parametrize("size", SHORTER)
+def test_a_file_found_shorter_by_a_read_is_not_filled_up_with_zeros(
+    make_mount: MakeMount, backing: Path, size: int
+) -> None:
+    """However many reads are under way together as the first of them finds out."""
+    for number in range(20):
+        (backing / f"f{number}").write_bytes(b"x" * 3_000_000)
+    mount = make_mount(backing=backing)
+    for number in range(20):
+        with opened(mount.path / f"f{number}", os.O_RDONLY) as fd, ThreadPoolExecutor(4) as pool:
+            (backing / f"f{number}").write_bytes(b"y" * size)
+            reads = [pool.submit(os.pread, fd, 1 << 20, offset) for offset in (0, 131_072, 262_144, 1 << 20)]
+            for read in reads:
+                assert b"\0" not in read.result(30)
+            assert os.pread(fd, 1 << 20, 0) == b"y" * size
