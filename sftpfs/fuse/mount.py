@@ -5,6 +5,7 @@ The only owner of pyfuse3's session, which is one per process.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -83,9 +84,9 @@ class FuseMount:
             log.warning("note: %s", note)
         try:
             await self.filesystem.listings.listing(self.filesystem.tree.root)
-        except PermissionError:
-            return  # a directory that may be entered but not listed is still worth mounting
         except OSError as problem:
+            if problem.errno == errno.EACCES:
+                return  # a directory that may be entered but not listed is still worth mounting
             raise MountError(
                 Failure.REMOTE_DIRECTORY,
                 f"{self._config.endpoint} cannot be read: {problem.strerror or problem}",
