@@ -12,7 +12,7 @@ import errno
 import posixpath
 import stat
 from collections.abc import Callable, Coroutine
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec
 
 from sftpfs.aio import Slot
@@ -20,6 +20,7 @@ from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedErro
 from sftpfs.remote import diagnose
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.diagnose import Place, RenameSeen
+from sftpfs.remote.listing import undisturbed
 from sftpfs.remote.paths import name_of, parent_of, valid_name
 from sftpfs.remote.waiting import opened, value_or_none
 from sftpfs.sftp.session import Session
@@ -86,6 +87,10 @@ class _Look:
 
 async def is_empty(session: Session, path: bytes) -> bool | None:
     """Whether a directory is empty, None where it cannot be listed."""
+    return await undisturbed(session, partial(_is_empty, session, path))
+
+
+async def _is_empty(session: Session, path: bytes) -> bool | None:
     try:
         handle = await opened(session, session.start_opendir(path))
     except StatusError:

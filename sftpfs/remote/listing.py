@@ -1,12 +1,15 @@
 """Listing a directory: many READDIR in flight, everything the server says checked.
 
-Used by ``remote.server`` only.
+Used by ``remote.server``; ``undisturbed`` by whatever else in ``remote`` reads a directory.
 """
 
 from __future__ import annotations
 
 import errno
 from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StalledError, error
@@ -14,6 +17,8 @@ from sftpfs.remote.paths import valid_name
 from sftpfs.remote.waiting import opened
 from sftpfs.sftp.session import Session
 from sftpfs.types import NAME_MAX, DirectoryEntry
+
+T = TypeVar("T")
 
 FIRST_WINDOW = 4
 """READDIR requests sent at first: three replies of OpenSSH (100 names each) and the end."""
@@ -47,17 +52,25 @@ class _Names:
             raise error(errno.EIO, "the server's listing does not end")
 
 
+async def undisturbed(session: Session, look: Callable[[], Awaitable[T]]) -> T:
+    """What ``look``, which opens a directory and reads it, finds. Raises what it raises.
+
+    Again where the server was meanwhile found to give other handles than were told before: READDIRs
+    meant for others may have taken some of the names.
+    """
+    while True:
+        expected = not session.handles.broken
+        found = await look()
+        if not (session.handles.broken and expected):
+            return found
+
+
 async def list_entries(session: Session, path: bytes) -> list[DirectoryEntry]:
     """All entries of a directory but ``.`` and ``..``. Raises StatusError, SessionLostError, EIO.
 
     The first READDIRs go with the OPENDIR where its handle can be told before.
     """
-    while True:
-        expected = not session.handles.broken
-        entries = await _list(session, path)
-        if session.handles.broken and expected:
-            continue  # READDIRs meant for other handles may have taken some of the names
-        return entries
+    return await undisturbed(session, partial(_list, session, path))
 
 
 async def _list(session: Session, path: bytes) -> list[DirectoryEntry]:

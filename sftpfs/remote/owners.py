@@ -6,8 +6,10 @@ Used by ``remote.server`` only. What names mean here is ``vfs``'s.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from sftpfs.errors import StatusError
+from sftpfs.remote.listing import undisturbed
 from sftpfs.remote.waiting import opened
 from sftpfs.sftp.session import Session
 from sftpfs.types import UNKNOWN_ID, OwnerNames
@@ -28,7 +30,7 @@ async def owner_names(session: Session, uids: Sequence[int], gids: Sequence[int]
         users, groups = await session.start_users_groups_by_id(uids, gids).wait()
         # Shorter lists than asked for name the first ones: more cannot be said of them.
         return OwnerNames(_named(uids, users), _named(gids, groups))
-    return await _listed(session, set(uids), set(gids), near)
+    return await undisturbed(session, partial(_listed, session, set(uids), set(gids), near))
 
 
 def _named(ids: Sequence[int], names: Sequence[bytes]) -> dict[int, bytes]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
 
-from sftpfs.remote.api import OpenFlags
+from sftpfs.remote import explain
+from sftpfs.remote.api import OpenFlags, RemoteFile
+from sftpfs.remote.owners import owner_names
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.sftp.session import Session
+from sftpfs.types import ServerCapabilities
 from tests.component.sftp_servers import ServerConnector, encoded, run, serving, until
 from tests.contract.openssh_server import against_server
 
@@ -168,6 +172,19 @@ def test_openssh_gives_handles_as_expected(tmp_path: Path) -> None:
     against_server(tmp_path, body)
 
 
+async def doubt(server: Server, session: Session, base: bytes) -> RemoteFile:
+    """Have the next handle be another than OpenSSH's: free are 0 and 2, and 2 was freed last.
+
+    The file whose handle is 1 is to be kept open.
+    """
+    await until(lambda: session.handles.next() is not None and not session.outstanding)
+    files = [await server.open(base + b"/f1", OpenFlags.READ, 0, lambda: None) for _ in range(3)]
+    for which in (0, 2):
+        files[which][0].close()
+    await until(lambda: not session.outstanding)
+    return files[1][0]
+
+
 def test_a_listing_that_lost_names_to_a_wrong_handle_is_made_again(tree: Path) -> None:
     base = encoded(tree)
     connector = ServerConnector()
@@ -176,15 +193,55 @@ def test_a_listing_that_lost_names_to_a_wrong_handle_is_made_again(tree: Path) -
     async def test() -> None:
         async with serving(connector, max_connections=1) as (server, pool):
             session = session_of(pool)
-            await until(lambda: session.handles.next() is not None and not session.outstanding)
-            files = [await server.open(base + b"/f1", OpenFlags.READ, 0, lambda: None) for _ in range(3)]
-            for which in (0, 2):  # free are 0 and 2: the one freed last comes next with OpenSSH, 0 here
-                files[which][0].close()
-            await until(lambda: not session.outstanding)
+            kept = await doubt(server, session, base)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(list_one, server, base, 1)
                 nursery.start_soon(list_one, server, base, 3)
             assert session.handles.broken
-            files[1][0].close()
+            kept.close()
+
+    run(test)
+
+
+async def is_empty(session: Session, path: bytes) -> bool:
+    """Seen from the server's names as an rmdir or rename that failed is explained."""
+    return await explain.is_empty(session, path) is False
+
+
+async def has_owners(session: Session, path: bytes) -> bool:
+    """The names of who owns what is in it, as its lines tell them."""
+    found = await owner_names(session, [1], [1], path)
+    return found.users.keys() == {1} and found.groups.keys() == {1}
+
+
+@pytest.mark.parametrize("look", [is_empty, has_owners])
+def test_a_look_into_a_directory_that_lost_names_is_made_again(
+    tree: Path, look: Callable[[Session, bytes], Awaitable[bool]]
+) -> None:
+    base = encoded(tree)
+    os.chown(tree / "d2" / "2-0", 1, 1)
+    connector = ServerConnector()
+    connector.command = [sys.executable, "-m", "tests.harness.numbering_server", "lowest"]
+    seen = []
+
+    async def test() -> None:
+        async with serving(connector, max_connections=1) as (server, pool):
+            session = session_of(pool)
+            kept = await doubt(server, session, base)
+            session.capabilities = ServerCapabilities()  # names of owners are read off a listing
+
+            async def work() -> None:
+                seen.append(await look(session, base + b"/d2"))
+
+            connector.processes[0].send_signal(signal.SIGSTOP)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(work)
+                await until(lambda: session.outstanding)
+                nursery.start_soon(list_one, server, base, 4)
+                await until(lambda: session.outstanding > 2)
+                connector.processes[0].send_signal(signal.SIGCONT)
+            assert session.handles.broken
+            assert seen == [True]
+            kept.close()
 
     run(test)
