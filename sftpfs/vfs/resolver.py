@@ -214,7 +214,8 @@ class Resolver:
                 named = await self._remote.lstat(path)
                 told = await opened.wait()
             except OSError as problem:
-                return problem.errno == errno.ESTALE
+                # Where the name has gone as well, what it led to cannot be shown to be what is open.
+                return problem.errno in (errno.ESTALE, errno.ENOENT)
             if inode.change_mark != mark or not version_changed(told, named):
                 return False
             attributes = named

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Place
+from tests.conftest import MakeMount, Place
+from tests.harness.counting import CountingProxy
 from tests.harness.kernel import opened, read_all
+from tests.harness.waiting import eventually
 
 SAVES = 150
 READERS = 3
@@ -97,3 +99,33 @@ def test_a_file_that_grows_on_the_server_keeps_its_inode(place: Place) -> None:
                 assert read_all(again) == b"line\n" * count
                 assert os.fstat(again).st_ino == number
         assert read_all(fd) == b"line\n" * 29
+
+
+def test_a_file_replaced_and_removed_while_its_name_is_looked_up(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    """What is open is not taken for what had its name for a moment: it would be shown longer than it is."""
+    (backing / "f").write_bytes(version(1))
+    mount = make_mount("dir_cache=no", "max_conns=1", port=counting_proxy.port, backing=backing)
+    with opened(mount.path / "f", os.O_RDONLY) as fd:
+        assert read_all(fd) == version(1)
+        save(backing, 2)
+        counting_proxy.set_latency(1.0)
+        counting_proxy.reset()
+        seen: list[os.stat_result] = []
+
+        def look() -> None:
+            try:
+                seen.append(os.stat(mount.path / "f"))
+            except FileNotFoundError:
+                pass  # as true
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        eventually(lambda: counting_proxy.read().requests.get("LSTAT"), what="the name looked up")
+        (backing / "f").unlink()  # before the second look, which tells whether it is another file
+        looking.join()
+        counting_proxy.set_latency(0.0)
+        assert not any(one.st_ino == os.fstat(fd).st_ino for one in seen)
+        assert os.fstat(fd).st_size == len(version(1))
+        assert read_all(fd) == version(1)
