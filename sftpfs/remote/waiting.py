@@ -31,13 +31,13 @@ async def value_or_none(slot: Slot[T]) -> T | None:
 
 async def opened(session: Session, slot: Slot[bytes]) -> bytes:
     """The handle of an OPEN or OPENDIR; one nobody waits for any more is closed as it comes."""
+
+    def close(late: Slot[bytes]) -> None:
+        if late.error is None:
+            session.start_close(late.result())
+
     try:
         return await slot.wait()
-    finally:
-        if not slot.done:
-
-            def close(late: Slot[bytes]) -> None:
-                if late.error is None:
-                    session.start_close(late.result())
-
-            when_done(slot, close)
+    except BaseException:
+        when_done(slot, close)  # it may be here already, come just as the waiting was cancelled
+        raise

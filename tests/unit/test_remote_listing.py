@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError
@@ -25,11 +26,12 @@ class ScriptedSession:
     def __init__(self, reply: Callable[[int], Reply]) -> None:
         self.reply = reply
         self.handles = HandleForecast()
+        self.opening: Slot[bytes] = Slot.of(b"handle")
         self.readdirs = 0
         self.closed = 0
 
     def start_opendir(self, _path: bytes) -> Slot[bytes]:
-        return Slot.of(b"handle")
+        return self.opening
 
     def start_readdir(self, _handle: bytes) -> Slot[Any]:
         self.readdirs += 1
@@ -104,3 +106,23 @@ def test_a_lost_session_is_sent_nothing_more() -> None:
 def test_what_follows_the_end_is_ignored() -> None:
     session = ScriptedSession(lambda n: None if n == 2 else entries(b"%d" % n))
     assert listed(session) == [b"1"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_handle_nobody_waits_for_any_more_is_closed(late: bool) -> None:
+    """Also one that comes just as the waiting is cancelled."""
+    session = ScriptedSession(lambda _: None)
+    session.opening = Slot()
+
+    async def body() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(list_entries, session, b"/")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+            if not late:
+                session.opening.set(b"handle")
+        if late:
+            session.opening.set(b"handle")
+
+    trio.run(body)
+    assert session.closed == 1
