@@ -110,6 +110,8 @@ class Ahead:
         directory = parent.directory
         assert directory is not None
         directory.misses += 1
+        if directory.misses == 1 and not directory.complete_until:
+            self.found(parent)  # the kernel knew its name, and so did not look it up
         needed = 1 if self.probe.window else MISSES_BEFORE_LISTING
         if directory.misses < needed or parent.attributes.size > LARGEST_GUESSED:
             return

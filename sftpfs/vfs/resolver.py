@@ -19,6 +19,7 @@ from sftpfs.remote.api import Remote
 from sftpfs.types import NAME_MAX, Attributes
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.answers import may_be_another
+from sftpfs.vfs.enter_ahead import LARGEST
 from sftpfs.vfs.inodes import Inode, PendingLookup
 from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.offline import Offline
@@ -98,6 +99,8 @@ class Resolver:
                 return known if isinstance(known, Inode) else None
             pending = directory.pending.get(name)
             if pending is None:
+                if await self._listed_meanwhile(parent):
+                    continue
                 return await self._fetch(parent, name)
             try:
                 await pending.slot.wait()
@@ -105,6 +108,21 @@ class Resolver:
                 continue  # who asked did not wait for the answer
             if not pending.stale:
                 return pending.slot.result()
+
+    async def _listed_meanwhile(self, parent: Inode) -> bool:
+        """Wait for a listing under way that answers no later than the server would if asked for one name;
+        False where there is none, or it came to nothing."""
+        assert parent.directory is not None
+        listing = parent.directory.listing
+        if listing is None or parent.attributes.size > LARGEST:
+            return False
+        try:
+            await listing.slot.wait()
+        except SessionLostError:
+            raise
+        except OSError:
+            return False
+        return parent.directory.absent_until > time.monotonic()
 
     async def _fetch(self, parent: Inode, name: bytes) -> Inode | None:
         directory = parent.directory

@@ -233,3 +233,20 @@ def test_no_readahead_asks_for_nothing_that_is_not_read(
     assert "READ" not in counting_proxy.read().requests
     read_in(mount.path, names[:6])
     assert counting_proxy.read().requests["READ"] == 6
+
+
+def test_a_directory_whose_name_the_kernel_knows_is_listed_as_it_is_entered(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    """As Python looks for a package's modules: some names that are missing, then one that is there."""
+    (backing / "package").mkdir()
+    old_file(backing / "package" / "module.py", content(1))
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    os.listdir(mount.path)  # READDIRPLUS: the kernel looks up none of these names any more
+    counting_proxy.reset()
+    for suffix in (".so", ".abi3.so", ".pyd"):
+        assert not (mount.path / "package" / f"module{suffix}").exists()
+    read = (mount.path / "package" / "module.py").read_bytes()
+    assert read == content(1)
+    count = counting_proxy.read()
+    assert count.waits <= 2, f"{count.waits} waits: {count.trace}"
