@@ -172,6 +172,11 @@ class FileContent:
         return True
 
     @property
+    def version(self) -> Attributes | None:
+        """What the server told of what is in memory; None while dirty, or where nothing is known."""
+        return None if self._state.dirty else self._state.attributes
+
+    @property
     def fetched(self) -> bool:
         """Bytes of this version were asked for: the kernel may hold them, also where we do no more."""
         return self._state.witnessed is not None

@@ -248,7 +248,7 @@ class Operations(pyfuse3.Operations):
             if data is None:
                 data = await handle.read(off, size)
             if _ends_early(inode, off, size, data):
-                await self._reads.answered_below(inode.number, off)
+                await self._reads.answered(inode.number, below=off)
             return data
 
     @guarded

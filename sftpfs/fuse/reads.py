@@ -8,6 +8,7 @@ if the inode's attributes have had no new version since the request.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,13 +54,8 @@ class ReadsUnderWay:
             if read.answered is not None:
                 read.answered.set()
 
-    async def answered(self, number: int) -> None:
-        """Wait until no read of inode ``number`` is under way."""
-        while number in self._reads:
-            await self._reads[number][0].wait()
-
-    async def answered_below(self, number: int, offset: int) -> None:
-        """Wait for the reads of inode ``number`` under way now that begin below ``offset``."""
-        for read in [read for read in self._reads.get(number, ()) if read.offset < offset]:
+    async def answered(self, number: int, below: float = math.inf) -> None:
+        """Wait for the reads of inode ``number`` under way now that begin ``below`` an offset."""
+        for read in [read for read in self._reads.get(number, ()) if read.offset < below]:
             if read in self._reads.get(number, ()):
                 await read.wait()

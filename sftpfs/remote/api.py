@@ -185,8 +185,14 @@ class Remote(Protocol):
         One or two round trips. None where the file has another size, or is no regular file.
         """
 
-    def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:
-        """A file to read, opened by its current path when first used. Sends nothing now."""
+    def open_later(
+        self, current_path: Callable[[], bytes | None], known: Callable[[], Attributes | None]
+    ) -> RemoteFile:
+        """A file to read, opened by its current path when first used, or in a while. Sends nothing now.
+
+        ESTALE then where it is neither what is ``known`` of it (None: we are changing it), nor
+        that grown: it would be another file's bytes.
+        """
 
     async def open_copy(self, source: bytes, destination: bytes) -> ServerCopy:
         """Open two files that exist, to copy on the server, beside what somebody waits for where there is

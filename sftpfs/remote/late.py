@@ -1,14 +1,19 @@
-"""A file opened when it is first used: its content is in memory, so that may be never.
+"""A file whose content is in memory: opened when it is first used, or once it has been open for a while.
 
 Used by ``data`` as ``remote.api.RemoteFile``. Requests before the OPEN was answered are
-kept and sent in order then.
+kept and sent in order then. What is opened by its path may be another file than the one in
+memory: it is accepted as the version that is known, or one that has grown. One that is kept open is opened
+soon, while it still is that version, so that what happens to it later can be told by its handle.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, error
@@ -18,6 +23,51 @@ from sftpfs.types import AttributeChange, Attributes, Buffer
 
 if TYPE_CHECKING:
     from sftpfs.remote.server import Server
+
+
+OPENED_AFTER = 1.0
+"""Seconds a file is open before it is opened on the server: who only reads it is done by then."""
+
+
+class LateFiles:
+    """Those of a mount that are open, and not on the server.
+
+    INVARIANT: a task tends them exactly while ``_waiting`` is not empty, or a moment longer.
+    """
+
+    __slots__ = ("_server", "_spawn", "_tended", "_waiting")
+
+    def __init__(self, server: Server, spawn: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
+        self._server = server
+        self._spawn = spawn
+        self._waiting: dict[LateFile, float] = {}
+        """In the order they were made, with the time."""
+        self._tended = False
+
+    def make(
+        self, current_path: Callable[[], bytes | None], known: Callable[[], Attributes | None]
+    ) -> LateFile:
+        """As ``Remote.open_later``."""
+        file = LateFile(self._server, self, current_path, known, self._spawn)
+        self._waiting[file] = monotonic()
+        if not self._tended:
+            self._tended = True
+            self._spawn(self._tend)
+        return file
+
+    def settled(self, file: LateFile) -> None:
+        """``file`` is closed, or being opened."""
+        self._waiting.pop(file, None)
+
+    async def _tend(self) -> None:
+        try:
+            while self._waiting:
+                await trio.sleep(OPENED_AFTER)
+                due = monotonic() - OPENED_AFTER
+                for file in [file for file, made in self._waiting.items() if made <= due]:
+                    file.open_soon()
+        finally:
+            self._tended = False
 
 
 class _Kept:
@@ -49,6 +99,8 @@ class LateFile:
         "_failure",
         "_file",
         "_kept",
+        "_known",
+        "_late_files",
         "_opening",
         "_server",
         "_spawn",
@@ -58,12 +110,16 @@ class LateFile:
     def __init__(
         self,
         server: Server,
+        late_files: LateFiles,
         current_path: Callable[[], bytes | None],
+        known: Callable[[], Attributes | None],
         spawn: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
         self.flags = OpenFlags.READ
         self._server = server
+        self._late_files = late_files
         self._current_path = current_path
+        self._known = known
         self._spawn = spawn
         self._file: RemoteFile | None = None
         self._failure: OSError | None = None
@@ -99,6 +155,7 @@ class LateFile:
     def close(self) -> None:
         """As ``RemoteFile.close``."""
         self._closed = True
+        self._late_files.settled(self)
         if self._file is not None:
             self._file.close()
 
@@ -109,10 +166,15 @@ class LateFile:
             return self._refused(OSError(self._failure.errno, self._failure.strerror))
         kept = _Kept(send)
         self._kept.append(kept)
+        self.open_soon()
+        return kept.slot
+
+    def open_soon(self) -> None:
+        """Open it on the server, unless that is being done."""
+        self._late_files.settled(self)
         if not self._opening:
             self._opening = True
             self._spawn(self._open)
-        return kept.slot
 
     async def _open(self) -> None:
         failure: OSError = error(errno.EIO, "the file could not be opened before the mount ended")
@@ -120,7 +182,13 @@ class LateFile:
             path = self._current_path()
             if path is None:
                 raise error(errno.ESTALE)
-            self._file, _ = await self._server.open(path, self.flags, 0, self._current_path)
+            file, attributes = await self._server.open(path, self.flags, 0, self._current_path)
+            known = self._known()
+            if known is None or _may_be(known, attributes):
+                self._file = file
+            else:
+                file.close()
+                raise error(errno.ESTALE)
         except OSError as problem:
             failure = problem
         finally:
@@ -141,3 +209,8 @@ class LateFile:
         slot: Slot[Any] = Slot()
         slot.fail(problem)
         return slot
+
+
+def _may_be(known: Attributes, found: Attributes) -> bool:
+    """Is a file, ``known`` as this, still the same where it is ``found`` as that? It may have grown."""
+    return found.size > known.size or (found.size, found.mtime) == (known.size, known.mtime)

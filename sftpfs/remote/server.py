@@ -21,8 +21,9 @@ from sftpfs.remote.api import LinkTarget, OpenFlags, RemoteFile, ServerCopy
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.copying import COPY_DATA, open_copy
 from sftpfs.remote.flags import ACCESS
-from sftpfs.remote.late import LateFile
+from sftpfs.remote.late import LateFiles
 from sftpfs.remote.listing import list_entries
+from sftpfs.remote.looks import look_at
 from sftpfs.remote.opening import PERMISSIONS, open_file
 from sftpfs.remote.owners import owner_names
 from sftpfs.remote.paths import check_link_target, check_path
@@ -49,9 +50,6 @@ HARDLINK = "hardlink@openssh.com"
 LSETSTAT = "lsetstat@openssh.com"
 STATVFS = "statvfs@openssh.com"
 
-LSTATS_TOGETHER = 256
-"""LSTATs in flight at once: a round trip each time costs little beside so many answers."""
-
 
 class Server:
     """See the module. One object a mount.
@@ -62,6 +60,7 @@ class Server:
     def __init__(self, pool: Pool, follow_symlinks: bool = False) -> None:
         self._pool = pool
         self._open_files = OpenFiles()
+        self._late_files = LateFiles(self, pool.spawn)
         self._look = Session.start_stat if follow_symlinks else Session.start_lstat
 
     @property
@@ -125,22 +124,7 @@ class Server:
 
     async def lstat_many(self, paths: Sequence[bytes]) -> list[Attributes | OSError]:
         """As ``Remote.lstat_many``."""
-        found: list[Attributes | OSError] = []
-        for first in range(0, len(paths), LSTATS_TOGETHER):
-            some = paths[first : first + LSTATS_TOGETHER]
-            found += await repeat(self._pool, partial(self._lstats, some), self._pool.looking())
-        return found
-
-    async def _lstats(self, paths: Sequence[bytes], connection: Connection) -> list[Attributes | OSError]:
-        found: list[Attributes | OSError] = []
-        for slot in [_checked(self._look, connection.session, path) for path in paths]:
-            try:
-                found.append(await slot.wait())
-            except SessionLostError:
-                raise
-            except OSError as failed:
-                found.append(failed)
-        return found
+        return await look_at(self._pool, self._look, paths)
 
     async def list_directory(self, path: bytes) -> Listing:
         """As ``Remote.list_directory``."""
@@ -173,12 +157,10 @@ class Server:
 
         async def work(connection: Connection) -> Attributes:
             session = connection.session
-            if target is LinkTarget.TARGET:
-                changed = session.start_setstat(path, change)
-            elif session.capabilities.has(LSETSTAT):
-                changed = session.start_lsetstat(path, change)
-            else:
+            if target is LinkTarget.LINK and not session.capabilities.has(LSETSTAT):
                 raise error(errno.EOPNOTSUPP)
+            start = session.start_setstat if target is LinkTarget.TARGET else session.start_lsetstat
+            changed = start(path, change)
             seen = self._look(session, path)
             try:
                 await changed.wait()
@@ -268,9 +250,11 @@ class Server:
         finally:
             self._open_files.room.unsettled -= 1
 
-    def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:
+    def open_later(
+        self, current_path: Callable[[], bytes | None], known: Callable[[], Attributes | None]
+    ) -> RemoteFile:
         """As ``Remote.open_later``."""
-        return LateFile(self, current_path, self._pool.spawn)
+        return self._late_files.make(current_path, known)
 
     async def open_copy(self, source: bytes, destination: bytes) -> ServerCopy:
         """As ``Remote.open_copy``; on a bulk connection where there is one."""
@@ -417,16 +401,3 @@ class Server:
                     raise SessionLostError(str(lost.strerror), lost.errno or errno.EIO) from None
                 return
             raise await explain.renaming(session, failed, old, new, replace) from None
-
-
-def _checked(
-    look: Callable[[Session, bytes], Slot[Attributes]], session: Session, path: bytes
-) -> Slot[Attributes]:
-    """``look`` at ``path``; a path no server can take fails as it would have there."""
-    try:
-        check_path(path)
-    except OSError as refused:
-        slot: Slot[Attributes] = Slot()
-        slot.fail(refused)
-        return slot
-    return look(session, path)

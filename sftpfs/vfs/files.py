@@ -18,6 +18,7 @@ from sftpfs.remote.api import OpenFlags, Remote, RemoteFile
 from sftpfs.types import AttributeChange, Attributes, WholeFile
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.attributes import SPECIAL_BITS
+from sftpfs.vfs.identity import identified
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.namespace import Caller, Namespace
@@ -37,9 +38,6 @@ a slow link for something else."""
 
 OPEN_ATTEMPTS = 4
 """A name that is changed again and again by us while it is being opened."""
-
-IDENTITY_LOOKS = 3
-"""So often two handles' size and time, asked for together, differ in a row where they are two files'."""
 
 CREATE_ATTEMPTS = 3
 """A name that appears and disappears between our exclusive create and our open."""
@@ -106,7 +104,7 @@ class Files:
 
     def _open_from_memory(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
         """An open of when the content was fetched or last found unchanged."""
-        later = self._remote.open_later(partial(self._tree.path, inode))
+        later = self._remote.open_later(partial(self._tree.path, inode), partial(_known, inode))
         file, keep_cache = self._attach(inode, later, flags, ahead=True)
         return file, keep_cache, _is_outdated(inode)
 
@@ -182,7 +180,7 @@ class Files:
                     self._tree.missing(inode.parent, inode.name)
                 raise error(errno.ESTALE) from None
             try:
-                told = await self._identified(inode, remote, known, attributes, bool(flags & os.O_TRUNC))
+                told = await identified(inode, remote, known, attributes, bool(flags & os.O_TRUNC))
             except BaseException:
                 remote.close()
                 raise
@@ -220,30 +218,6 @@ class Files:
                 continue  # released meanwhile
             if handle in handles:
                 return handle.remote, attributes
-        return None
-
-    async def _identified(
-        self, inode: Inode, remote: RemoteFile, known: Attributes, attributes: Attributes, truncated: bool
-    ) -> Attributes | None:
-        """The attributes of what was opened; None where it is another file than the one open already.
-
-        ``attributes`` came with the OPEN by name: of a version not ``known`` they may be those of a file
-        renamed over it in between. Of two handles on one file they are the same, unless it is growing.
-        """
-        content = inode.content
-        if not version_changed(known, attributes) or (content is not None and content.dirty):
-            return attributes
-        if truncated and not attributes.size and not inode.handles:
-            return attributes
-        for _ in range(IDENTITY_LOOKS):
-            told = remote.start_fstat()
-            other = inode.handles[0].start_fstat() if inode.handles else told
-            attributes = await told.wait()
-            try:
-                if not version_changed(attributes, await other.wait()):
-                    return attributes
-            except OSError:
-                return attributes  # lost for good: nothing is read through that one any more
         return None
 
     def _shorten_if_hot(self, inode: Inode) -> bool:
@@ -358,6 +332,11 @@ class Files:
             if inode.handles is not None:
                 inode.handles.remove(file.handle)
             self._tree.handle_closed(inode)
+
+
+def _known(inode: Inode) -> Attributes | None:
+    """What the content in memory is the version of; None while we are changing it."""
+    return inode.content.version if inode.content is not None else None
 
 
 def _held(inode: Inode) -> bool:

@@ -147,9 +147,11 @@ class NamingRemote:
         """As ``Remote.open_copy``: of files that are known, and so are their owners."""
         return await self._remote.open_copy(source, destination)
 
-    def open_later(self, current_path: Callable[[], bytes | None]) -> RemoteFile:
+    def open_later(
+        self, current_path: Callable[[], bytes | None], known: Callable[[], Attributes | None]
+    ) -> RemoteFile:
         """As ``Remote.open_later``."""
-        return self._remote.open_later(current_path)
+        return self._remote.open_later(current_path, known)
 
     async def setattr(
         self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET

@@ -20,7 +20,7 @@ from sftpfs.types import NAME_MAX, Attributes
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.answers import may_be_another
 from sftpfs.vfs.enter_ahead import LARGEST
-from sftpfs.vfs.inodes import Inode, PendingLookup
+from sftpfs.vfs.inodes import Directory, Inode, PendingLookup
 from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.symlinks import shown_target
@@ -93,13 +93,16 @@ class Resolver:
         directory = parent.directory
         if directory is None:
             raise error(errno.ENOTDIR)
+        waited = False
         while True:
             known = self._tree.child(directory, parent.number, name, time.monotonic())
             if known is not True:
                 return known if isinstance(known, Inode) else None
             pending = directory.pending.get(name)
             if pending is None:
-                if await self._listed_meanwhile(parent):
+                if not waited and self._listing_tells(parent):
+                    waited = True
+                    await self._listed(directory)
                     continue
                 return await self._fetch(parent, name)
             try:
@@ -109,20 +112,22 @@ class Resolver:
             if not pending.stale:
                 return pending.slot.result()
 
-    async def _listed_meanwhile(self, parent: Inode) -> bool:
-        """Wait for a listing under way that answers no later than the server would if asked for one name;
-        False where there is none, or it came to nothing."""
+    def _listing_tells(self, parent: Inode) -> bool:
+        """Is a listing under way that is here no later than the answer for one name would be?"""
         assert parent.directory is not None
-        listing = parent.directory.listing
-        if listing is None or parent.attributes.size > LARGEST:
-            return False
+        believed = self._tree.policy.negative > 0.0  # else it proves no name missing
+        return parent.directory.listing is not None and parent.attributes.size <= LARGEST and believed
+
+    @staticmethod
+    async def _listed(directory: Directory) -> None:
+        """Wait for the listing under way. Raises SessionLostError; else it is as if there had been none."""
+        assert directory.listing is not None
         try:
-            await listing.slot.wait()
+            await directory.listing.slot.wait()
         except SessionLostError:
             raise
         except OSError:
-            return False
-        return parent.directory.absent_until > time.monotonic()
+            pass
 
     async def _fetch(self, parent: Inode, name: bytes) -> Inode | None:
         directory = parent.directory
