@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterator
 
 from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.kinds import Kinds
 from sftpfs.vfs.order import Order, sort_key
 from sftpfs.vfs.walk_ahead import Tally, most_in_flight
 
@@ -59,15 +60,6 @@ MOST_SKIPPED = 2
 READ_FOR_ONE_SKIPPED = 4
 """Files opened for each one left out: with fewer more than a fifth of what is fetched were in vain."""
 
-KINDS = 32
-"""Kinds of names remembered; more than one tree has."""
-
-MOST_TRIED = 4
-"""Files of a kind fetched before the first of them is opened: as many as a first window has."""
-
-KIND_MEMORY = 64
-"""Files of one kind after which the older half of what was seen of it is forgotten."""
-
 MOST_VISITED = 2048
 """Entries looked at for one plan: bounds what planning itself costs."""
 
@@ -96,62 +88,6 @@ class Sequence:
         self.index = {child.number: position for position, child in enumerate(self.items)}
 
 
-class Kinds:
-    """Which kinds of files a reader opens, and which it leaves out.
-
-    ``_seen``: by kind, how many were opened, left out, and fetched before any was opened.
-    INVARIANT: ``_unwanted`` holds the kinds of ``_seen`` left out mostly (a few may be chance),
-    or fetched often enough for nothing.
-    """
-
-    __slots__ = ("_seen", "_unwanted")
-
-    def __init__(self) -> None:
-        self._seen: dict[bytes, list[int]] = {}
-        self._unwanted: set[bytes] = set()
-
-    def opened(self, inode: Inode) -> None:
-        """One of this kind was opened."""
-        self._count(inode, 0)
-
-    def passed(self, inode: Inode) -> None:
-        """One of this kind was left out."""
-        self._count(inode, 1)
-
-    def fetched(self, inode: Inode) -> None:
-        """One of this kind is being fetched."""
-        self._count(inode, 2)
-
-    def unwanted(self, inode: Inode) -> bool:
-        """Is a file like this not worth fetching?"""
-        return bool(self._unwanted) and _kind(inode) in self._unwanted
-
-    def _count(self, inode: Inode, which: int) -> None:
-        kind = _kind(inode)
-        seen = self._seen.get(kind)
-        if seen is None:
-            seen = self._seen[kind] = [0, 0, 0]
-            if len(self._seen) > KINDS:
-                oldest = next(iter(self._seen))
-                del self._seen[oldest]
-                self._unwanted.discard(oldest)
-        seen[which] += 1
-        if seen[0] + seen[1] >= KIND_MEMORY:
-            seen[0] //= 2
-            seen[1] //= 2
-        if seen[1] > 2 * seen[0] + 1 or (not seen[0] and seen[2] >= MOST_TRIED):
-            self._unwanted.add(kind)
-        elif self._unwanted:
-            self._unwanted.discard(kind)
-
-
-def _kind(inode: Inode) -> bytes:
-    """The end of the name from its last dot; nothing where there is none."""
-    name = inode.name
-    dot = name.rfind(b".")
-    return name[dot:] if dot > 0 else b""
-
-
 class FileAhead:
     """Decides what to fetch ahead.
 
@@ -162,7 +98,8 @@ class FileAhead:
     ``_steps`` counts opens since the last plan, for a window of ``_planned``: a plan looks
     over the whole window, so it is made a few times a window and not at every open.
     ``_distance`` is how many files ahead the last plan came. ``_run`` counts opens in order,
-    ``_skipped`` the files left out between them.
+    ``_skipped`` the files left out between them. ``_top`` is the lowest directory that has all of them below
+    it: the reader may be done where that ends, and is not expected beyond.
     """
 
     __slots__ = (
@@ -178,6 +115,7 @@ class FileAhead:
         "_sequences",
         "_skipped",
         "_steps",
+        "_top",
         "_unused",
         "_unused_bytes",
         "tally",
@@ -195,6 +133,7 @@ class FileAhead:
         self._order = Order.LISTING
         self._run = 0
         self._skipped = 0
+        self._top: Inode | None = None
         self._kinds = Kinds()
         self._last: Inode | None = None
         self._last_in: dict[int, Inode] = {}
@@ -233,8 +172,9 @@ class FileAhead:
         self._kinds.opened(inode)
         last = self._last_in.get(parent.number)
         if last is None:
-            if self.window and self._before(inode, parent) > MOST_SKIPPED:
+            if self.window and not self._begins(inode, parent):
                 self._stop()
+            self._top = _above(self._top, parent) if self.window else parent
             return
         between = self._between(last, inode, parent)
         if between is None:
@@ -245,6 +185,7 @@ class FileAhead:
                 self._kinds.passed(passed)
                 self._skipped += not self._kinds.unwanted(passed)
         self._run += 1
+        self._top = _above(self._top, parent)
         if self._skipped * READ_FOR_ONE_SKIPPED > self._run:
             self._stop()
         elif self._run >= RECOGNISED:
@@ -253,19 +194,31 @@ class FileAhead:
     def _stop(self) -> None:
         self._run = 0
         self._skipped = 0
+        self._top = None
+        self._planned = 0
         self.window = 0
 
-    def _before(self, inode: Inode, parent: Inode) -> int:
-        """Files worth fetching that come before ``inode``; beyond a few the number does not matter."""
-        sequence = self._sequence(parent, self._order)
-        before = sequence.items[: min(sequence.index.get(inode.number, 0), REMEMBERED)]
-        return sum(1 for child in before if self._small(child) and not self._kinds.unwanted(child))
+    def _begins(self, inode: Inode, parent: Inode) -> bool:
+        """Is ``inode`` one of the first files worth fetching in ``parent``? In whichever order, which is
+        taken for the reader's: a few names may have been in the other by chance."""
+        for order in self._orders():
+            sequence = self._sequence(parent, order)
+            before = sequence.items[: min(sequence.index.get(inode.number, 0), REMEMBERED)]
+            worth = sum(1 for child in before if self._small(child) and not self._kinds.unwanted(child))
+            if worth <= MOST_SKIPPED:
+                self._order = order
+                return True
+        return False
+
+    def _orders(self) -> tuple[Order, Order]:
+        """The reader's, and the other."""
+        return self._order, Order.NAME if self._order is Order.LISTING else Order.LISTING
 
     def _between(self, last: Inode, inode: Inode, parent: Inode) -> list[Inode] | None:
         """What ``last`` and ``inode`` have between them, in the order in which they are next to each
         other or nearly so, which is taken for the reader's; None where there is none."""
         best: tuple[int, int, Sequence] | None = None
-        for order in (self._order, Order.NAME if self._order is Order.LISTING else Order.LISTING):
+        for order in self._orders():
             sequence = self._sequence(parent, order)
             here, there = sequence.index.get(inode.number), sequence.index.get(last.number)
             if here is None or there is None or not 0 < here - there <= LONGEST_GAP:
@@ -338,7 +291,7 @@ class FileAhead:
         self._distance = visited = 0
         stack: list[Iterator[Inode]] = []
         node = last
-        while node.parent is not None:
+        while node.parent is not None and node is not self._top:
             sequence = self._sequence(node.parent, self._order)
             position = sequence.index.get(node.number)
             if position is None:
@@ -390,3 +343,18 @@ class FileAhead:
         while len(self._sequences) > REMEMBERED:
             del self._sequences[next(iter(self._sequences))]
         return known
+
+
+def _above(top: Inode | None, directory: Inode) -> Inode:
+    """The lowest directory with both ``top`` and ``directory`` in or below it."""
+    if top is None or top is directory:
+        return directory
+    above = {top.number}
+    node = top
+    while node.parent is not None:
+        node = node.parent
+        above.add(node.number)
+    node = directory
+    while node.number not in above and node.parent is not None:
+        node = node.parent
+    return node

@@ -11,17 +11,15 @@ from sftpfs.config import CacheConfig
 from sftpfs.types import Attributes, DirectoryEntry, Listing
 from sftpfs.vfs.file_ahead import (
     FIRST_WINDOW,
-    KIND_MEMORY,
     LARGEST_WINDOW,
     MOST_BYTES,
     MOST_IN_FLIGHT,
-    MOST_TRIED,
     SMALL_FILE,
     TRIAL,
     FileAhead,
-    Kinds,
 )
 from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.kinds import KIND_MEMORY, MOST_TRIED, Kinds
 from sftpfs.vfs.tree import Tree
 
 DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
@@ -243,18 +241,37 @@ def test_a_file_opened_on_its_way_is_not_fetched_once_more() -> None:
 
 def test_the_directories_a_reader_comes_to_are_told_where_they_are_not_listed() -> None:
     reader = Reader()
-    children = reader.directory(
-        reader.tree.root,
-        [*((b"a%d" % number, regular()) for number in range(9)), (b"b", DIRECTORY), (b"c", DIRECTORY)],
-    )
-    reached: list[list[Inode]] = []
-    for number in range(9):
-        reader.open(children[b"a%d" % number])
-        reached.append(reader.policy.unlisted)
-        if reached[-1]:  # as asked for at once
-            reader.directory(reached[-1][0], [])
-    assert not any(reached[:3]), "the window does not reach so far"
-    assert [inode for told in reached for inode in told] == [children[b"b"], children[b"c"]]
+    nine = [(b"a%d" % number, regular()) for number in range(9)]
+    root = reader.tree.root
+    tops = reader.directory(root, [(b"p", DIRECTORY), (b"q", DIRECTORY)])
+    children = reader.directory(tops[b"p"], [*nine, *((name, DIRECTORY) for name in (b"b", b"c", b"d"))])
+    reached: list[Inode] = []
+
+    def read(directory: dict[bytes, Inode]) -> None:
+        for number in range(9):
+            reader.open(directory[b"a%d" % number])
+            reached.extend(reader.policy.unlisted)
+            for told in reader.policy.unlisted:  # as asked for at once
+                reader.directory(told, nine if told.name == b"b" else [])
+
+    read(children)
+    assert reached[0] is children[b"b"], "what is below it comes next"
+    assert children[b"b"].directory is not None
+    read(children[b"b"].directory.children)
+    assert {inode.name for inode in reached} == {b"b", b"c", b"d"}, "and nothing beside where it began"
+    assert tops[b"q"] not in reached
+
+
+def test_a_reader_that_was_given_up_is_recognised_anew() -> None:
+    reader = Reader()
+    children = list(reader.directory(reader.tree.root, files(400)).values())
+    for inode in children[:150]:
+        reader.open(inode)
+    assert reader.policy.window == LARGEST_WINDOW
+    reader.open(children[390])
+    assert reader.policy.window == 0
+    ready = [reader.open(inode) for inode in children[160:180]]
+    assert sum(ready) >= 14
 
 
 def test_more_files_are_under_way_over_a_longer_round_trip() -> None:
