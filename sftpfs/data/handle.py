@@ -1,6 +1,6 @@
 """One open of a file: what the kernel's requests on it come to.
 
-Thin: checks what the handle may do, reports failed writes to it once, and leaves the
+Thin: checks what the handle may do, reports failed writes to it, and leaves the
 rest to the reader and the writer of the content.
 """
 
@@ -17,6 +17,11 @@ from sftpfs.types import AttributeChange, Attributes, Buffer
 if TYPE_CHECKING:
     from sftpfs.data.content import FileContent
     from sftpfs.remote.api import RemoteFile
+
+
+LEAST_PART = 64 << 10
+"""Bytes: a request of the kernel's that is not the last of one write(2) is larger, 128 KiB less a page on
+the oldest kernels and 1 MiB on others."""
 
 
 class FileHandle(HandleState):
@@ -62,7 +67,10 @@ class FileHandle(HandleState):
         self.drops_pages = False
         if self.error is not None or self.synchronous or not self.writable or not data:
             return False
-        return self.content.writer.write_nowait(self, offset, data)
+        if not self.content.writer.write_nowait(self, offset, data):
+            return False
+        self.part_end = offset + len(data) if len(data) >= LEAST_PART else -1
+        return True
 
     async def write(self, offset: int, data: bytes) -> None:
         """Absorb ``data``; where the handle is synchronous, wait until the server has it.
@@ -71,14 +79,25 @@ class FileHandle(HandleState):
         """
         if not self.writable:
             raise error(errno.EBADF)
-        self.raise_error()
+        self._raise_before(offset)
         if not data:
             return
         writer = self.content.writer
         await writer.write(self, offset, data)
+        self.part_end = offset + len(data) if len(data) >= LEAST_PART else -1
         if self.synchronous:
             await writer.push(self, fsync=self.fsync_writes)
             self.raise_error()
+
+    def _raise_before(self, offset: int) -> None:
+        """Raise what is to be told before a write at ``offset``. Where that may be the rest of a larger one
+        the kernel gives the program a short count instead: then it is told again."""
+        untold = self.error if offset == self.part_end else None
+        self.part_end = -1
+        try:
+            self.raise_error()
+        finally:
+            self.error = untold
 
     async def flush(self) -> None:
         """close(2): every write of the file is acknowledged. Raises the first this handle was not told of."""

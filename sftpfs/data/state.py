@@ -77,6 +77,7 @@ class HandleState:
         "drops_pages",
         "error",
         "fsync_writes",
+        "part_end",
         "readable",
         "remote",
         "synchronous",
@@ -110,6 +111,8 @@ class HandleState:
         may not have done it yet, and another open that kept them would read the old ones."""
         self.error: OSError | None = None
         """The first failed write this handle was not told of."""
+        self.part_end = -1
+        """Where the last write ended, if one that goes on there may be the rest of the same write(2)."""
         self.window = ReadAheadWindow()
 
     def raise_error(self) -> None:

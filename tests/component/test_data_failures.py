@@ -34,6 +34,30 @@ def test_failed_write_is_told_once_to_each_writer_open_then(tmp_path: Path) -> N
     in_room(tmp_path, test, b"content")
 
 
+def test_what_the_rest_of_a_large_write_is_told_of_is_told_once_more(tmp_path: Path) -> None:
+    """The kernel makes a short count of it, as if all before had been written."""
+
+    async def test(room: Room) -> None:
+        for rest, times in ((MIB, 2), (MIB + 1, 1)):
+            handle = room.open()
+            other = room.open()
+            room.server.fail_next["write"] = errno.ENOSPC
+            await room.perform(handle.write, 0, bytes(MIB))
+            with pytest.raises(OSError):
+                await room.perform(other.fsync)
+            told = 0
+            for operation in (lambda: handle.write(rest, b"x"), handle.fsync, handle.flush):  # noqa: B023
+                try:
+                    await room.perform(operation)
+                except OSError as problem:
+                    assert problem.errno == errno.ENOSPC
+                    told += 1
+            assert told == times, f"a write at {rest}"
+            await room.perform(other.flush)
+
+    in_room(tmp_path, test, b"content")
+
+
 def test_what_is_lost_after_the_file_was_clean_is_another_incident(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         handle = room.open()

@@ -218,7 +218,7 @@ def test_the_servers_disk_is_full(small_server: Sshd, small_disk: Path, make_mou
         file.write(b"kept")
         os.fsync(file.fileno())
     fd = os.open(mount.path / "big", os.O_CREAT | os.O_WRONLY)
-    os.write(fd, bytes(MIB))  # one request of the kernel's: a second may be told of the first one's failure
+    os.write(fd, bytes(2 * MIB))
     with fails_with(errno.ENOSPC):
         os.fsync(fd)
     os.close(fd)
