@@ -239,14 +239,14 @@ SHORTER = (100, 140_000, 270_000)
 def test_a_file_found_shorter_by_a_read_is_not_filled_up_with_zeros(
     make_mount: MakeMount, backing: Path, size: int
 ) -> None:
-    """However many reads are under way together as the first of them finds out."""
+    """One reader, of whom the kernel has several reads under way as the first of them finds out. Of several
+    readers at once one may be padded by the kernel, whatever it is told."""
     for number in range(20):
         (backing / f"f{number}").write_bytes(b"x" * 3_000_000)
     mount = make_mount(backing=backing)
     for number in range(20):
-        with opened(mount.path / f"f{number}", os.O_RDONLY) as fd, ThreadPoolExecutor(4) as pool:
+        with opened(mount.path / f"f{number}", os.O_RDONLY) as fd:
             (backing / f"f{number}").write_bytes(b"y" * size)
-            reads = [pool.submit(os.pread, fd, 1 << 20, offset) for offset in (0, 131_072, 262_144, 1 << 20)]
-            for read in reads:
-                assert b"\0" not in read.result(30)
+            for offset in (0, 131_072, 262_144, 1 << 20):
+                assert b"\0" not in os.pread(fd, 1 << 20, offset)
             assert os.pread(fd, 1 << 20, 0) == b"y" * size

@@ -295,7 +295,7 @@ def test_mailbox(place: Place, kind: type[mailbox.mbox | mailbox.Maildir]) -> No
 
 
 def test_a_web_server_on_the_mount(place: Place, source: Path) -> None:
-    run("cp", "-a", source / "big.bin", place.there / "big.bin")
+    run("cp", "-a", source / "big.bin", place.here / "big.bin")
     command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
     with subprocess.Popen(
         command, cwd=place.here, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
