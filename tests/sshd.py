@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -224,23 +225,24 @@ class Sshd:
         """Every process serving a connection (sshd's and sftp-server)."""
         return descendants(self._listener())
 
+    @staticmethod
+    def _signal(pids: list[int], number: int) -> None:
+        """Send ``number`` to those that have not ended since they were looked for."""
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def drop_connections(self) -> None:
         """Kill every session; the listener stays."""
-        for pid in self.session_pids():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        self._signal(self.session_pids(), signal.SIGKILL)
 
     def freeze(self) -> None:
         """Stop every process: connections stay open, nothing answers."""
-        for pid in [self._listener(), *self.session_pids()]:
-            os.kill(pid, signal.SIGSTOP)
+        self._signal([self._listener(), *self.session_pids()], signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Undo ``freeze``."""
-        for pid in [self._listener(), *self.session_pids()]:
-            os.kill(pid, signal.SIGCONT)
+        self._signal([self._listener(), *self.session_pids()], signal.SIGCONT)
 
     def stop(self) -> None:
         """Kill the server and all its sessions; idempotent."""

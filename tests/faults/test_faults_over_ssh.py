@@ -284,13 +284,16 @@ def test_the_machine_was_suspended(tmp_path: Path, make_mount: MakeMount, backin
         mount = make_mount(*AT_ONCE, server=server, backing=backing)
         mount.expect(LOSS)
         with open(mount.path / "file", "r+b", buffering=0) as file:
-            family = mount.family()
-            for pid in family:
-                os.kill(pid, signal.SIGSTOP)
+
+            def all_given_up() -> bool:
+                for pid in mount.family():  # again and again: one may just have been forked
+                    os.kill(pid, signal.SIGSTOP)
+                return not server.session_pids()
+
             try:
-                eventually(lambda: not server.session_pids(), 30, "the server's end of the session")
+                eventually(all_given_up, 30, "the server's end of the session")
             finally:
-                for pid in family:
+                for pid in mount.family():
                     os.kill(pid, signal.SIGCONT)
             file.write(b"AS")
             os.fsync(file.fileno())
