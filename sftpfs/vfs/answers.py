@@ -29,13 +29,11 @@ class Answers(Inventory):
             directory.listing.told.add(name)
         inode = directory.children.get(name)
         if inode is not None and _is_another(inode, attributes):
-            self.unlink(parent, name)
+            self.unknown(parent, name)
             inode = None
         if inode is None:
-            self.negatives.discard(parent.number, name)
             inode = Inode(next(self._numbers), parent, name, attributes)
-            directory.children[name] = inode
-            directory.subdirectories = None
+            self._enter(parent, name, inode)
             self._grant(inode, changed=False)
             return inode
         self.refresh(inode, attributes)
@@ -85,8 +83,7 @@ class Answers(Inventory):
         assert directory is not None
         if directory.listing is not None:
             directory.listing.told.add(name)
-        if name in directory.children:
-            self.unlink(parent, name)
+        self.gone(parent, name)
         lease = directory.absence_lease or self.policy.absence_lease(0.0, False)
         self.negatives.add(parent.number, name, time.monotonic() + lease)
 
@@ -123,7 +120,9 @@ class Answers(Inventory):
         seen |= changed | told
         for name in [name for name in directory.children if name not in seen]:
             foreign = True
-            self.unlink(parent, name)
+            self.gone(parent, name)
+        if directory.unknown:
+            directory.unknown &= changed | told  # of these the listing was not believed
         directory.listed = listing.attributes
         directory.listed_at = started
         directory.amended = bool(changed)

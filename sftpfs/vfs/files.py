@@ -195,7 +195,7 @@ class Files:
             remote.close()
             inode.expires = 0.0
             if told is None and inode.parent is not None:
-                self._tree.unlink(inode.parent, inode.name)  # what has the name now gets an inode of its own
+                self._tree.unknown(inode.parent, inode.name)  # what has the name now gets an inode of its own
             break
         raise error(errno.ESTALE)
 

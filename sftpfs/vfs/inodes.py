@@ -55,8 +55,11 @@ class Directory:
     ``ahead`` is True for a listing made ahead that nobody has used yet, ``renewed_ahead`` for one found
     unchanged ahead.
     ``misses`` counts lookups that had to ask the server since it was last listed.
+    ``unknown`` holds names of which nobody knows where they lead, if anywhere: the listing does not
+    answer for them, nor does their absence from ``children``.
 
-    INVARIANT: while ``absent_until`` lies ahead, a name not in ``children`` does not exist.
+    INVARIANT: while ``absent_until`` lies ahead, a name in neither ``children`` nor ``unknown`` is missing.
+    INVARIANT: no name is in ``children`` and ``unknown``.
     INVARIANT: a child in ``children`` under a name has this directory and name as its own,
     or among its aliases.
     INVARIANT: ``subdirectories``, where not None, are the directories among ``children``,
@@ -80,6 +83,7 @@ class Directory:
         "pending",
         "renewed_ahead",
         "subdirectories",
+        "unknown",
     )
 
     def __init__(self) -> None:
@@ -99,6 +103,11 @@ class Directory:
         self.ahead = False
         self.renewed_ahead = False
         self.changing: dict[bytes, Slot[None]] = {}
+        self.unknown: frozenset[bytes] = frozenset()
+
+    def complete(self, now: float) -> bool:
+        """Whether ``children`` are all its names, as far as may be believed at ``now``."""
+        return self.complete_until > now and not self.unknown
 
 
 class Inode:

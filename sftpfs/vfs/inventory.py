@@ -119,13 +119,15 @@ class Inventory:
         found = parent.children.get(name)
         if found is not None:
             return found if found.expires > now else True
+        if name in parent.unknown:
+            return True
         return not (parent.absent_until > now or self.negatives.expires(number, name) > now)
 
     def expired_child(self, parent: Inode, name: bytes) -> tuple[Inode | None] | None:
         """What was last known of ``name`` in ``parent``, lease or not: the inode, or (None,) where it was
         missing. None where nothing is known, or nothing that still may be believed."""
         directory = parent.directory
-        if directory is None or name in directory.changing:
+        if directory is None or name in directory.changing or name in directory.unknown:
             return None
         found = directory.children.get(name)
         if found is not None:
@@ -138,7 +140,7 @@ class Inventory:
     def missing_until(self, parent: Inode, name: bytes) -> float:
         """When the lease on the absence of ``name`` ends (monotonic seconds); 0 where it exists."""
         directory = parent.directory
-        if directory is None or name in directory.children:
+        if directory is None or name in directory.children or name in directory.unknown:
             return 0.0
         return max(directory.absent_until, self.negatives.expires(parent.number, name))
 
@@ -157,10 +159,38 @@ class Inventory:
         inode.epoch += 1
         inode.ctime_ns = max(time.time_ns(), earliest_ns, inode.shown_ctime_ns + 1)
 
-    def unlink(self, parent: Inode, name: bytes, *, ours: bool = False) -> None:
-        """Take ``name`` off the tree; the inode lives on while the kernel or a handle holds it.
+    def gone(self, parent: Inode, name: bytes, *, ours: bool = False) -> None:
+        """There is no ``name`` in ``parent``: the server or we say so, and a listing without it is complete.
 
         ``ours``: it went by a request of the kernel's, which therefore has it no more."""
+        self._unlink(parent, name, ours)
+        directory = parent.directory
+        assert directory is not None
+        if directory.unknown:
+            directory.unknown -= {name}
+
+    def unknown(self, parent: Inode, name: bytes) -> None:
+        """Nobody knows whether there is a ``name`` in ``parent``, nor of what: it leads elsewhere than was
+        known, or a change of ours had no answer. Whoever asks for it or lists ``parent`` asks the server."""
+        self._unlink(parent, name, ours=False)
+        self.negatives.discard(parent.number, name)
+        directory = parent.directory
+        assert directory is not None
+        if directory.complete_until > 0.0 or directory.listing is not None:
+            directory.unknown |= {name}
+
+    def _enter(self, parent: Inode, name: bytes, inode: Inode) -> None:
+        """``name`` in ``parent`` leads to ``inode``, which has it among its own names or is given it now."""
+        directory = parent.directory
+        assert directory is not None
+        directory.children[name] = inode
+        directory.subdirectories = None
+        if directory.unknown:
+            directory.unknown -= {name}
+        self.negatives.discard(parent.number, name)
+
+    def _unlink(self, parent: Inode, name: bytes, ours: bool) -> None:
+        """Take ``name`` off the tree; the inode lives on while the kernel or a handle holds it."""
         directory = parent.directory
         assert directory is not None
         inode = directory.children.pop(name, None)

@@ -11,7 +11,7 @@ from sftpfs.config import SymlinkPolicy
 from sftpfs.errors import error
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes, DirectoryEntry, Listing
-from sftpfs.vfs.inodes import Inode, PendingListing
+from sftpfs.vfs.inodes import Directory, Inode, PendingListing
 from sftpfs.vfs.tree import Tree
 
 UNSEEN_ENTRY_ERRORS = frozenset({errno.EACCES, errno.ELOOP, errno.EIO})
@@ -35,11 +35,14 @@ class Listings:
         directory = inode.directory
         if directory is None:
             raise error(errno.ENOTDIR)
-        while directory.complete_until <= time.monotonic():
+        while not directory.complete(time.monotonic()):
             pending = directory.listing
             if pending is None:
+                await _settled(directory)
                 await self.refresh(inode)
-                break  # good for this reading even where it may not be kept
+                if not directory.unknown:
+                    break  # good for this reading even where it may not be kept
+                continue
             with suppress(InterruptedError):  # who asked did not wait for the answer
                 await pending.slot.wait()
         return list(directory.children.items())
@@ -47,7 +50,7 @@ class Listings:
     def expired(self, inode: Inode) -> tuple[list[tuple[bytes, Inode]]] | None:
         """The listing as it was last known, lease or not; None where it is not known as a whole."""
         directory = inode.directory
-        if directory is None or directory.complete_until <= 0.0:
+        if directory is None or not directory.complete(0.0):
             return None
         return (list(directory.children.items()),)
 
@@ -119,6 +122,14 @@ class Listings:
             elif answer.errno != errno.ENOENT and answer.errno not in UNSEEN_ENTRY_ERRORS:
                 raise answer
         return found
+
+
+async def _settled(directory: Directory) -> None:
+    """Wait for changes of ours under way to names nobody knows: no listing is believed of them meanwhile."""
+    for name in directory.unknown:
+        changed = directory.changing.get(name)
+        if changed is not None:
+            await changed.wait()
 
 
 def _without_link_attributes(entry: DirectoryEntry) -> DirectoryEntry:

@@ -188,14 +188,12 @@ class Namespace:
 
     def distrust(self, parent: Inode, name: bytes) -> None:
         """The server contradicted what we knew of ``name``: ask again next time."""
-        directory = parent.directory
-        assert directory is not None
-        self._tree.negatives.discard(parent.number, name)
-        child = directory.children.get(name)
+        assert parent.directory is not None
+        child = parent.directory.children.get(name)
         if child is not None:
             child.expires = 0.0
         else:
-            directory.complete_until = directory.absent_until = 0.0
+            self._tree.unknown(parent, name)
 
 
 def _known(parent: Inode, name: bytes) -> Attributes | None:

@@ -184,7 +184,7 @@ class Resolver:
                 return current  # what we changed meanwhile is newer than this answer
             if other and current is child:
                 # What is open keeps its inode, what has the name gets one of its own.
-                self._tree.unlink(parent, name)
+                self._tree.unknown(parent, name)
             inode = self._tree.install(parent, name, attributes)
             if current is None and inode.directory is not None:
                 self._ahead.found(inode)
@@ -201,7 +201,8 @@ class Resolver:
         directory = parent.directory
         assert directory is not None
         path = self._tree.child_path(parent, name)
-        if name in directory.children or directory.complete_until <= time.monotonic():
+        listed = directory.complete_until > time.monotonic() and name not in directory.unknown
+        if name in directory.children or not listed:
             self._ahead.missed(parent)
             return await self._lstat(path)
         self._ahead.absence_demanded(parent)

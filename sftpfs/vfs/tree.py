@@ -61,7 +61,7 @@ class Tree(Answers):
         directory = parent.directory
         assert directory is not None
         if name in directory.children:
-            self.unlink(parent, name)
+            self.unknown(parent, name)
         inode = self.install(parent, name, attributes)
         self.touched(inode)
         self.clock.learn(attributes.mtime, time.time())
@@ -76,9 +76,7 @@ class Tree(Answers):
     def linked(self, inode: Inode, parent: Inode, name: bytes) -> None:
         """``name`` in ``parent`` is now another name of ``inode``."""
         self._name_changed(parent, name)
-        directory = parent.directory
-        assert directory is not None
-        directory.children[name] = inode
+        self._enter(parent, name, inode)
         if inode.linked:
             inode.aliases = [*(inode.aliases or ()), (parent, name)]
         else:
@@ -92,7 +90,7 @@ class Tree(Answers):
         inode = parent.directory.children.get(name)
         if inode is not None and inode.directory is not None:
             _count_subdirectory(parent, -1)
-        self.unlink(parent, name, ours=True)
+        self.gone(parent, name, ours=True)
         self.missing(parent, name)
         self.directory_changed(parent)
 
@@ -104,14 +102,14 @@ class Tree(Answers):
         inode = old_parent.directory.children.get(old_name)
         replaced = new_parent.directory.children.get(new_name)
         if replaced is not None and replaced is not inode:
-            self.unlink(new_parent, new_name, ours=True)
+            self.gone(new_parent, new_name, ours=True)
             if replaced.directory is not None:
                 _count_subdirectory(new_parent, -1)
         if inode is not None:
             if inode.directory is not None:
                 self.rename_epoch += 1
             del old_parent.directory.children[old_name]
-            new_parent.directory.children[new_name] = inode
+            self._enter(new_parent, new_name, inode)
             if inode.parent is old_parent and inode.name == old_name:
                 inode.parent, inode.name = new_parent, new_name
             else:
@@ -123,6 +121,8 @@ class Tree(Answers):
             inode.moves += 1
             self.touched(inode)
             inode.target = None  # a rewritten relative target depends on where the link stands
+        else:
+            self.unknown(new_parent, new_name)  # there is something, and nobody knows what
         self.missing(old_parent, old_name)
         self.directory_changed(old_parent)
         self.directory_changed(new_parent)

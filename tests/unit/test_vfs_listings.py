@@ -108,3 +108,18 @@ def test_a_directory_the_server_has_no_more_is_no_empty_listing() -> None:
     with pytest.raises(OSError) as failure:
         listed(tree, inode, Server(lambda _count: None, [None]))
     assert failure.value.errno == errno.ESTALE
+
+
+def test_a_reader_lists_again_while_a_name_is_unknown() -> None:
+    """A change of ours had no answer: the listing may be from before or after it."""
+    tree = Tree(b"/r", DIRECTORY, CacheConfig())
+    inode = tree.install(tree.root, b"d", DIRECTORY)
+
+    def lose_a_reply(count: int) -> None:
+        if count == 0:
+            with tree.changing((inode, b"inner")):
+                tree.unknown(inode, b"inner")
+
+    server = Server(lose_a_reply, [NOTHING, WHOLE])
+    assert listed(tree, inode, server) == [b"inner"]
+    assert len(server.paths) == 2

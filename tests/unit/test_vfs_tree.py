@@ -99,6 +99,72 @@ def test_what_the_server_said_of_a_name_during_a_listing_is_newer_than_the_listi
     check(cached, cached.root)
 
 
+def test_a_name_nobody_knows_is_asked_for_though_the_listing_is_complete() -> None:
+    cached = tree()
+    directory = cached.root.directory
+    assert directory is not None
+    entries = [DirectoryEntry(b"a", REGULAR), DirectoryEntry(b"b", REGULAR)]
+    cached.install_listing(cached.root, Listing(DIRECTORY, entries), 100.0, set())
+    inode = ask(cached, cached.root, b"a")
+    assert isinstance(inode, Inode)
+    cached.pin(inode)
+    cached.unknown(cached.root, b"a")
+    assert ask(cached, cached.root, b"a") is True
+    assert cached.expired_child(cached.root, b"a") is None
+    assert cached.missing_until(cached.root, b"a") == 0.0
+    assert cached.path(inode) is None
+    assert ask(cached, cached.root, b"c") is False, "of other names the listing still tells"
+    assert not directory.complete(time.monotonic())
+    cached.install(cached.root, b"a", REGULAR)
+    assert directory.complete(time.monotonic())
+    cached.unknown(cached.root, b"d")
+    assert ask(cached, cached.root, b"d") is True
+    cached.missing(cached.root, b"d")
+    assert ask(cached, cached.root, b"d") is False
+    assert directory.complete(time.monotonic())
+    check(cached, cached.root)
+
+
+def test_a_name_found_missing_and_doubted_since_is_asked_for() -> None:
+    cached = tree()
+    cached.missing(cached.root, b"a")
+    cached.unknown(cached.root, b"a")
+    assert ask(cached, cached.root, b"a") is True
+
+
+def test_a_listing_settles_the_names_nobody_knew_unless_we_changed_them_meanwhile() -> None:
+    cached = tree()
+    directory = cached.root.directory
+    assert directory is not None
+    cached.install_listing(cached.root, Listing(DIRECTORY, []), 100.0, set())
+    cached.unknown(cached.root, b"a")
+    cached.unknown(cached.root, b"b")
+    cached.install_listing(
+        cached.root, Listing(DIRECTORY, [DirectoryEntry(b"b", REGULAR)]), 100.0, changed={b"b"}
+    )
+    assert ask(cached, cached.root, b"a") is False
+    assert ask(cached, cached.root, b"b") is True
+    cached.install_listing(cached.root, Listing(DIRECTORY, [DirectoryEntry(b"b", REGULAR)]), 100.0, set())
+    assert isinstance(ask(cached, cached.root, b"b"), Inode)
+    check(cached, cached.root)
+
+
+def test_renaming_what_we_did_not_know_makes_a_name_that_is_not_missing() -> None:
+    cached = tree()
+    directory = cached.root.directory
+    assert directory is not None
+    cached.install_listing(cached.root, Listing(DIRECTORY, []), 100.0, set())
+    cached.missing(cached.root, b"new")
+    cached.renamed(cached.root, b"old", cached.root, b"new")
+    assert ask(cached, cached.root, b"new") is True
+    assert ask(cached, cached.root, b"old") is False
+    directory.listing = PendingListing()
+    cached.renamed(cached.root, b"older", cached.root, b"newer")
+    changed, directory.listing = directory.listing.changed, None
+    cached.install_listing(cached.root, Listing(DIRECTORY, []), 100.0, changed)
+    assert ask(cached, cached.root, b"newer") is True
+
+
 def test_a_lookup_under_way_is_told_when_we_change_its_name() -> None:
     cached = tree()
     directory = cached.root.directory

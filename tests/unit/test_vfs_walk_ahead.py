@@ -122,7 +122,7 @@ def test_a_policy_that_wastes_more_than_it_saves_turns_itself_off() -> None:
     while planned := walk.policy.plan(time.monotonic()):
         for directory in planned:
             walk.policy.arrived(directory, False)
-            walk.tree.unlink(walk.tree.root, directory.name)
+            walk.tree.gone(walk.tree.root, directory.name)
             failures += 1
     assert TRIAL <= failures <= TRIAL + MOST_IN_FLIGHT
     assert walk.policy.in_flight == 0
