@@ -16,13 +16,12 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import trio
 
-from sftpfs import claim, logs, mountpoint
+from sftpfs import claim, clock, logs, mountpoint
 from sftpfs.aio import Slot
 from sftpfs.config import MountConfig, SymlinkPolicy, TransportKind
 from sftpfs.control.location import make_directory
@@ -237,7 +236,7 @@ class _Service:
             fuse_mount.forget,
             self,
             fuse_mount.tracer,
-            time.time(),
+            clock.wall(),
         )
         control = ControlServer(Requests(view).handlers())
         try:

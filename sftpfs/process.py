@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from sftpfs import logs
+from sftpfs import clock, logs
 from sftpfs.errors import Failure, MountError
 
 READY = b"R"
@@ -217,13 +217,13 @@ class _Parent:
 
     def _ended_within(self, limit: float) -> int | None:
         """The wait status, or None if the child still runs after ``limit`` seconds."""
-        end = time.monotonic() + limit
+        end = clock.awake() + limit
         select.select([self._pipe], [], [], limit)
         while True:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
                 return status
-            if time.monotonic() > end:
+            if clock.awake() > end:
                 return None
             time.sleep(STEP)
 

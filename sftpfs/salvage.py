@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sftpfs import clock
 from sftpfs.data.lost import LostBytes, merged
 
 STORE_BYTES = 1 << 30
@@ -74,7 +75,7 @@ class _Saved:
         self.path = path
         self.lost = lost
         self.base = base
-        self.since = time.time()
+        self.since = clock.wall()
         self.ranges: list[tuple[int, int]] = []
         """What the file holds."""
 

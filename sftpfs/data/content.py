@@ -7,11 +7,11 @@ whether what was read before may still be used. ``Contents`` is what vfs makes a
 from __future__ import annotations
 
 import errno
-import time
 from weakref import WeakSet
 
 import trio
 
+from sftpfs import clock
 from sftpfs.config import DataConfig
 from sftpfs.data.chunks import CHUNK_SHIFT
 from sftpfs.data.extents import DirtyExtents
@@ -136,7 +136,7 @@ class FileContent:
             state.pages_stale = False
             state.verify = True
         elif not state.dirty:
-            clock_lag = max(0.0, time.time() - fetched)
+            clock_lag = max(0.0, clock.wall() - fetched)
             if not state.unchanged(known, clock_lag):
                 self.reader.drop()
                 keep_cache = False
@@ -164,7 +164,7 @@ class FileContent:
         if state.dirty or self.handles:
             mount.budget.waste(size)
             return False
-        if not state.unchanged(whole.attributes, max(0.0, time.time() - fetched)):
+        if not state.unchanged(whole.attributes, max(0.0, clock.wall() - fetched)):
             self.reader.drop()  # and what the kernel has of before
         state.attributes = whole.attributes
         state.fetching(ago)
@@ -292,7 +292,7 @@ class Contents:
         """Send what nobody flushes; for the life of the mount, until cancelled."""
         while True:
             await trio.sleep(LINGER_SECONDS / 2)
-            now = time.time_ns()
+            now = clock.wall_ns()
             for writer in list(self._mount.dirty):
                 writer.tidy(now)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.data.chunks import CHUNK_SHIFT
 from sftpfs.data.state import HandleState
@@ -38,7 +38,7 @@ class Fetch:
         self.generation = generation
         self.ahead = ahead
         self.stale = False
-        self.sent = time.monotonic()
+        self.sent = clock.awake()
         self.slot: Slot[Buffer] = handle.remote.start_read(index << CHUNK_SHIFT, length)
 
     def completed(self, _: Slot[Buffer]) -> None:

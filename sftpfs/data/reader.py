@@ -7,8 +7,7 @@ waits, it starts again.
 
 from __future__ import annotations
 
-import time
-
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.data.chunks import CHUNK_BYTES, CHUNK_MASK, CHUNK_SHIFT
 from sftpfs.data.extents import DirtyExtents, covers, overlay
@@ -245,7 +244,7 @@ class ContentReader:
                 mount.budget.waste(fetch.length)
             return
         data = fetch.slot.result()
-        mount.link.arrived(len(data), fetch.sent, time.monotonic())
+        mount.link.arrived(len(data), fetch.sent, clock.awake())
         if fetch.stale or fetch.generation != self._state.generation or len(data) != fetch.length:
             if fetch.ahead:
                 mount.budget.waste(fetch.length)

@@ -6,9 +6,9 @@ server has no reason to refuse. Owned by the writer, which says when.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.data.deferred import DeferredChange, changed
 from sftpfs.data.extents import Batch, DirtyExtents
@@ -100,7 +100,7 @@ class Rider:
         self.handle = self.creator()
         assert self.handle is not None
         if self.deferred.pending is None:
-            self.since_ns = time.time_ns()
+            self.since_ns = clock.wall_ns()
         self.deferred.add(change, demanded)
         state = self._state
         state.epoch += 1

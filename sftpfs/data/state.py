@@ -6,9 +6,9 @@ Shared by the reader and the writer of a file; changed nowhere else.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Protocol
 
+from sftpfs import clock
 from sftpfs.aio import ByteGate
 from sftpfs.config import DataConfig
 from sftpfs.data.chunks import ChunkStore, ReadAheadBudget
@@ -194,7 +194,7 @@ class ContentState:
 
     def fetching(self, ago: float = 0.0) -> None:
         """Bytes are being asked for now, or were ``ago`` seconds before."""
-        asked = time.time() - ago
+        asked = clock.wall() - ago
         if self.witnessed is None or asked < self.witnessed:
             self.witnessed = asked
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import logging
-import time
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.data.extents import EXTENT_BYTES, Batch, DirtyExtents, Extent
 from sftpfs.data.lost import Losses
@@ -144,7 +144,7 @@ class ContentWriter:
         self._reader.overwritten(offset, end)
         if end > state.shown_size:
             state.size = end
-        now = time.time_ns()
+        now = clock.wall_ns()
         state.mtime_ns = self._changed_ns = now
         state.server_dated = True
         state.epoch += 1
@@ -169,7 +169,7 @@ class ContentWriter:
             self._touch()
             assert state.attributes is not None
             state.mtime_ns = state.attributes.mtime * 10**9
-        self._changed_ns = time.time_ns()
+        self._changed_ns = clock.wall_ns()
         self.rider.add(change, demanded)
 
     # Sending.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 from pyfuse3 import EntryAttributes, InodeT, StatvfsData
 
+from sftpfs import clock
 from sftpfs.config import CacheConfig
 from sftpfs.types import NAME_MAX, FilesystemStatistics
 from sftpfs.vfs.filesystem import Filesystem
@@ -34,7 +33,7 @@ class Replies:
         inode.told = inode.attributes
         reply = EntryAttributes()
         reply.st_ino = inode.number
-        remaining = inode.expires - monotonic()
+        remaining = inode.expires - clock.now()
         if remaining < 0.0:
             remaining = 0.0
         limit = self._entry_limit
@@ -56,10 +55,10 @@ class Replies:
         return reply
 
     def missing(self, until: float) -> EntryAttributes:
-        """A negative entry the kernel keeps until ``until`` (monotonic seconds)."""
+        """A negative entry the kernel keeps until ``until`` (``clock.now``)."""
         reply = EntryAttributes()
         reply.st_ino = InodeT(0)
-        remaining = max(0.0, until - monotonic())
+        remaining = max(0.0, until - clock.now())
         limit = self._entry_limit
         reply.entry_timeout = remaining if limit is None else min(remaining, limit)
         return reply

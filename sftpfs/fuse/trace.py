@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pyfuse3 import FUSEError, SetattrFields
 
+from sftpfs import clock
 from sftpfs.fuse.operations import Operations
 from sftpfs.types import Operation, RunningOperation
 from sftpfs.vfs.filesystem import Filesystem
@@ -86,7 +86,7 @@ class Tracer:
 
     def running(self) -> list[RunningOperation]:
         """The requests that wait for an answer, the oldest first."""
-        now = time.monotonic()
+        now = clock.awake()
         return [
             RunningOperation(name, path, detail, now - begun)
             for name, (path, detail), begun in self._running.values()
@@ -96,7 +96,7 @@ class Tracer:
         describe = self._describe[name]
 
         async def call(*arguments: Any) -> Any:
-            number, description, begun = next(self._numbers), describe(arguments), time.monotonic()
+            number, description, begun = next(self._numbers), describe(arguments), clock.awake()
             self._running[number] = (name, description, begun)
             outcome = "no answer"
             try:
@@ -108,8 +108,8 @@ class Tracer:
                 raise
             finally:
                 self._running.pop(number, None)
-                taken = time.monotonic() - begun
-                event = Operation(time.time() - taken, name, *description, outcome, taken)
+                taken = clock.awake() - begun
+                event = Operation(clock.wall() - taken, name, *description, outcome, taken)
                 for watcher in list(self._watchers):
                     watcher(event)
 

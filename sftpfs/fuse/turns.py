@@ -16,11 +16,12 @@ import select
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
-from time import monotonic
 from typing import Any, Generic, TypeVar
 
 import pyfuse3
 import trio
+
+from sftpfs import clock
 
 R = TypeVar("R")
 
@@ -81,9 +82,9 @@ class Turn:
                     self._read = True
                     return
         self._unbroken = 0
-        before = monotonic()
+        before = clock.awake()
         await trio.lowlevel.wait_readable(fd)
-        self._dense = monotonic() - before < SOON
+        self._dense = clock.awake() - before < SOON
         self._read = True
         if not self._registered:
             self._registered = True

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError
 from sftpfs.remote.connection import Handle
@@ -33,7 +33,7 @@ class Call(OfFile, Generic[T]):
         """``start`` sends it; ``done(answer, result)`` fills the result, where more is to do than
         to pass the answer on. It is not asked where the session is lost."""
         self.slot: Slot[T] = Slot()
-        self.started = monotonic()
+        self.started = clock.awake()
         self.deadline = math.inf
         self._file = file
         self._start = start

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from time import monotonic
 from typing import Any, Protocol
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StalledError
 from sftpfs.remote.bulk import Bulk
@@ -59,7 +59,7 @@ class Hedging:
         """What the session of ``connection`` is to call as its ``watch``."""
 
         def watch() -> None:
-            self._look(connection, monotonic())
+            self._look(connection, clock.awake())
 
         return watch
 

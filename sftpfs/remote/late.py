@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, error
 from sftpfs.remote.api import OpenFlags, RemoteFile
@@ -49,7 +49,7 @@ class LateFiles:
     ) -> LateFile:
         """As ``Remote.open_later``."""
         file = LateFile(self._server, self, current_path, known, self._spawn)
-        self._waiting[file] = monotonic()
+        self._waiting[file] = clock.awake()
         if not self._tended:
             self._tended = True
             self._spawn(self._tend)
@@ -63,7 +63,7 @@ class LateFiles:
         try:
             while self._waiting:
                 await trio.sleep(OPENED_AFTER)
-                due = monotonic() - OPENED_AFTER
+                due = clock.awake() - OPENED_AFTER
                 for file in [file for file, made in self._waiting.items() if made <= due]:
                     file.open_soon()
         finally:

@@ -12,11 +12,11 @@ import errno
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from time import monotonic
 from typing import Any
 
 import trio
 
+from sftpfs import clock
 from sftpfs.config import PoolConfig
 from sftpfs.errors import MountError, SessionLostError
 from sftpfs.latency import Histogram
@@ -97,7 +97,7 @@ class Pool:
         if connection.session.silent_for() < AWAY_AFTER:
             return False
         heard = max(one.session.last_reply for one in self._connections if one.live)
-        return monotonic() - heard >= AWAY_AFTER
+        return clock.awake() - heard >= AWAY_AFTER
 
     @property
     def shared(self) -> Transport | None:

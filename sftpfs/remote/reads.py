@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 import math
-from time import monotonic
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, error
 from sftpfs.remote.connection import Handle
@@ -100,7 +100,7 @@ class ReadPiece(OfFile):
         self._whole = whole
         self._file = file
         self._next = offset
-        self.started = monotonic()
+        self.started = clock.awake()
         self.deadline = math.inf
         self._asked = 0
         self._most = length

@@ -13,11 +13,11 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from time import monotonic
 from typing import Protocol
 
 import trio
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StatusError, error
 from sftpfs.remote.api import OpenFlags
@@ -197,11 +197,11 @@ class Reopening:
         return request.deadline
 
     def _seconds_left(self) -> float:
-        return max(0.0, min(map(self._deadline, self._waiting)) - monotonic())
+        return max(0.0, min(map(self._deadline, self._waiting)) - clock.awake())
 
     def _expire(self) -> None:
         """Give up what is past its deadline."""
-        now = monotonic()
+        now = clock.awake()
         waiting, self._waiting = self._waiting, deque()
         for request in waiting:
             if now < self._deadline(request):

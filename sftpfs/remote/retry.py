@@ -13,11 +13,11 @@ import errno
 import math
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from time import monotonic
 from typing import TypeVar
 
 import trio
 
+from sftpfs import clock
 from sftpfs.errors import SessionLostError, StalledError, UnexplainedError
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.pool import Pool
@@ -49,7 +49,7 @@ async def repeat(
     ``again`` is what is done then in its place, told of the loss. Raises what they raise,
     SessionLostError past the deadline.
     """
-    begun = monotonic()
+    begun = clock.awake()
     connection = first or pool.metadata_nowait() or await pool.metadata()
     try:
         return await work(connection)
@@ -107,7 +107,7 @@ class _Patience:
             self._deadline = max(self._begun, lost.session.last_reply) + pool.config.patience
         self._losses += 1
         most = MOST_BREACHES - 1 if failure.errno == errno.EPROTO else MOST_LOSSES
-        left = self._deadline - monotonic()
+        left = self._deadline - clock.awake()
         if left <= 0 or pool.closed or self._losses > most:
             raise failure
         stalled = isinstance(failure, StalledError)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import errno
 import stat
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, error
 from sftpfs.remote import explain, lost_reply
@@ -211,7 +211,7 @@ class Server:
             # Emptying twice is one open that took longer: nothing was written through it yet.
             changes = flags & (OpenFlags.CREATE | OpenFlags.TRUNCATE)
             return await repeat(self._pool, work, None if changes else self._pool.looking())
-        asked = time.time()
+        asked = clock.wall()
 
         async def look(connection: Connection) -> tuple[RemoteFile, Attributes] | Again:
             found = await lost_reply.create(connection.session, path, mode & PERMISSIONS, asked)
@@ -273,7 +273,7 @@ class Server:
     async def mkdir(self, path: bytes, mode: int) -> Attributes:
         """As ``Remote.mkdir``; a second wait where the server's umask altered ``mode``."""
         check_path(path)
-        asked = time.time()
+        asked = clock.wall()
 
         async def work(connection: Connection) -> Attributes:
             session = connection.session

@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import math
 from collections import deque
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError
 from sftpfs.remote.api import OpenFlags
@@ -94,7 +94,7 @@ class Repeatable(Protocol):
     """A request on an open file that is sent again where its session is lost."""
 
     started: float
-    """When it was made, on the monotonic clock."""
+    """When it was made, by ``clock.awake``."""
     deadline: float
     """When it is given up, infinite until its session was first lost."""
 
@@ -116,7 +116,7 @@ def lost(file: Handles, request: Repeatable, handle: Handle, failure: SessionLos
     breach_again = failure.errno == errno.EPROTO and request.deadline != math.inf
     if request.deadline == math.inf:
         request.deadline = max(request.started, handle.session.last_reply) + file.patience
-    if monotonic() < request.deadline and not breach_again:
+    if clock.awake() < request.deadline and not breach_again:
         return True
     request.give_up(failure)
     return False

@@ -14,8 +14,7 @@ another of equal size within the second, which close-to-open cannot tell either.
 
 from __future__ import annotations
 
-from time import monotonic
-
+from sftpfs import clock
 from sftpfs.types import AttributeChange, Attributes
 
 
@@ -34,8 +33,8 @@ class KnownVersion:
         """No older one can be this file's."""
         self.exact = True
         """Size and mtime are as told, with no change of ours since."""
-        self.known_at = monotonic()
-        """When the server last told or acknowledged something, on the monotonic clock."""
+        self.known_at = clock.awake()
+        """When the server last told or acknowledged something, by ``clock.awake``."""
         self.changes = 0
         """Changes of ours sent so far: an answer is up to date if none was sent since its question."""
         self.changed = False
@@ -46,7 +45,7 @@ class KnownVersion:
         self.least = self.most = attributes.size
         self.mtime = attributes.mtime
         self.exact = True
-        self.known_at = monotonic()
+        self.known_at = clock.awake()
 
     def adopt(self, other: KnownVersion) -> None:
         """Another of our handles on the same file changed it: what it knew last holds, if it is newer."""
@@ -81,7 +80,7 @@ class KnownVersion:
         """A write up to ``end`` was acknowledged."""
         if end > self.least:
             self.least = min(end, self.most)
-        self.known_at = monotonic()
+        self.known_at = clock.awake()
 
     def appending(self, length: int) -> None:
         """``length`` more bytes are sent, to go to the end."""
@@ -91,7 +90,7 @@ class KnownVersion:
     def appended(self, length: int) -> None:
         """``length`` bytes sent before are at the end."""
         self.least = min(self.least + length, self.most)
-        self.known_at = monotonic()
+        self.known_at = clock.awake()
 
     def setting(self, change: AttributeChange) -> None:
         """FSETSTAT is sent."""

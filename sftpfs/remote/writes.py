@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import math
-from time import monotonic
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import IncompleteWriteError, SessionLostError, Status, StatusError, error
 from sftpfs.remote import diagnose
@@ -95,7 +95,7 @@ class WritePiece:
         self._file = file
         self._offset = offset
         self._data = data
-        self.started = monotonic()
+        self.started = clock.awake()
         self.deadline = math.inf
         self._handle: Handle | None = None
 

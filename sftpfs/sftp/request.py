@@ -59,7 +59,7 @@ class Request(Slot[T]):
     detail: Any
     """READ: the length asked for. OPEN: the flags. Looks at a path: the request's own fields."""
     sent: float
-    """When it was handed over for sending, on the monotonic clock."""
+    """When it was handed over for sending, by ``clock.awake``."""
 
     @property
     def changes(self) -> bool:

@@ -13,11 +13,11 @@ import os
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from time import monotonic
 from typing import Any, TypeVar
 
 import trio
 
+from sftpfs import clock
 from sftpfs.aio import ByteStream, Slot
 from sftpfs.errors import ProtocolError, SessionLostError, Status, StatusError
 from sftpfs.latency import Histogram
@@ -77,14 +77,14 @@ class RequestTable:
 
     @property
     def last_reply(self) -> float:
-        """When the latest reply came, on the monotonic clock; 0 before the first."""
+        """When the latest reply came, by ``clock.awake``; 0 before the first."""
         return self._last_reply
 
     def silent_for(self) -> float:
         """Seconds the server has owed its next answer; 0 where it owes none."""
         if not self._requests:
             return 0.0
-        return max(0.0, self.timeout - self._seconds_left(monotonic()))
+        return max(0.0, self.timeout - self._seconds_left(clock.awake()))
 
     def unanswered(self) -> list[Request[Any]]:
         """Requests sent and not yet answered, in the order of sending."""
@@ -158,7 +158,7 @@ class RequestTable:
             return request
         request.kind = kind
         request.detail = detail
-        request.sent = monotonic()
+        request.sent = clock.awake()
         requests = self._requests
         statistics = self.statistics
         if not requests:
@@ -253,7 +253,7 @@ class RequestTable:
         if not self._fill():
             return False
         try:
-            self._answer(monotonic())
+            self._answer(clock.awake())
         except ProtocolError as violation:
             logger.warning("SFTP session %d closed: the server sent %s", self.generation, violation)
             self.close(f"the server broke the SFTP protocol: {violation}", errno.EPROTO)
@@ -349,7 +349,7 @@ class RequestTable:
     # -- deadline -----------------------------------------------------------
 
     async def _reap_loop(self) -> None:
-        while (pause := self._check_deadline(monotonic())) > 0:
+        while (pause := self._check_deadline(clock.awake())) > 0:
             if self.watch is not None:
                 self.watch()
             with trio.move_on_after(pause):

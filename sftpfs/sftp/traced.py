@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from time import monotonic
 from typing import Any, TypeVar
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.sftp import packets
 from sftpfs.sftp.request import Kind, Request
@@ -48,7 +48,7 @@ class TracedSession(Session):
 
     def _result(self, request: Request[Any], packet_type: int, payload: memoryview) -> Any:
         number = self._numbers.pop(id(request), 0)
-        name, took = request.kind.name, (monotonic() - request.sent) * 1000
+        name, took = request.kind.name, (clock.awake() - request.sent) * 1000
         try:
             value = super()._result(request, packet_type, payload)
         except Exception as failure:

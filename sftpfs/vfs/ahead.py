@@ -6,8 +6,7 @@ anything here, but joins a request that is under way already.
 
 from __future__ import annotations
 
-import time
-
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.data import Contents
 from sftpfs.remote.api import Remote
@@ -80,13 +79,13 @@ class Ahead:
         """``directory``, which was never listed, is looked up: what is in it may be wanted next."""
         assert directory.directory is not None
         if directory.directory.listing is None and self.enter.looked_up(
-            directory, self._remote.round_trip, time.monotonic()
+            directory, self._remote.round_trip, clock.now()
         ):
             self._background.spawn(self._list, directory, self.enter)
 
     def advance(self) -> None:
         """List and fetch ahead what a walk and a reader will reach next."""
-        now = time.monotonic()
+        now = clock.now()
         round_trip = self._remote.round_trip
         for policy in (self.walk, self.probe):
             for directory in policy.plan(now, round_trip):
@@ -117,7 +116,7 @@ class Ahead:
             return
         # Names proven still true say nothing of the attributes listed with them.
         until = min(directory.complete_until, directory.listed_until)
-        if until <= time.monotonic() and directory.listing is None:
+        if until <= clock.now() and directory.listing is None:
             self.probe.demanded(parent)
             self._background.spawn(self._list_and_advance, parent)
 
@@ -135,7 +134,7 @@ class Ahead:
 
     def absence_demanded(self, parent: Inode) -> None:
         """That a name is missing in ``parent`` has to be asked for, though it was listed."""
-        now = time.monotonic()
+        now = clock.now()
         self.renew.demanded(parent, now)
         self._renew_ahead(now)
 
@@ -144,7 +143,7 @@ class Ahead:
         assert parent.directory is not None
         parent.directory.renewed_ahead = False
         self.renew.used(parent)
-        self._renew_ahead(time.monotonic())
+        self._renew_ahead(clock.now())
 
     def _renew_ahead(self, now: float) -> None:
         directories = self.renew.plan(now)
@@ -173,7 +172,7 @@ class Ahead:
         under_way = self._fetching.get(inode.number)
         self.files.opened(inode)
         if self.files.window:
-            self._fetch_ahead(time.monotonic())
+            self._fetch_ahead(clock.now())
         return under_way
 
     def _fetch_ahead(self, now: float) -> None:
@@ -194,7 +193,7 @@ class Ahead:
         whole: WholeFile | None = None
         try:
             mark, place = inode.change_mark, self._tree.place(inode)
-            asked = time.monotonic()
+            asked = clock.now()
             whole = await self._remote.fetch(self._tree.existing_path(inode), size)
             if (
                 whole is not None
@@ -215,8 +214,8 @@ class Ahead:
         self._tree.refresh(inode, whole.attributes)
         if inode.content is None:
             inode.content = self._contents.create(inode.number)
-        fetched = self._tree.clock.server_time(time.time())
-        if not inode.content.prefetched(whole, time.monotonic() - asked, fetched):
+        fetched = self._tree.clock.server_time(clock.wall())
+        if not inode.content.prefetched(whole, clock.now() - asked, fetched):
             return False
         inode.ready_until = asked + self._tree.policy.attribute
         return True

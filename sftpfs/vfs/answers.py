@@ -8,9 +8,9 @@ under way is in ``Directory.changing``, ``PendingLookup.stale`` and ``PendingLis
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Set
 
+from sftpfs import clock
 from sftpfs.errors import error
 from sftpfs.types import UNKNOWN_ID, Attributes, Listing
 from sftpfs.vfs.inodes import NANOSECONDS, Directory, Inode
@@ -54,7 +54,7 @@ class Answers(Inventory):
                 changed = False
                 attributes = content.over(attributes)
             else:
-                content.revalidated(attributes, self.clock.server_time(time.time()))
+                content.revalidated(attributes, self.clock.server_time(clock.wall()))
         if changed or permission_changed(inode.attributes, attributes):
             self._changed_there(inode, attributes)
         inode.attributes = attributes
@@ -66,7 +66,7 @@ class Answers(Inventory):
         shown = inode.shown_ctime_ns
         mtime_ns = attributes.mtime * NANOSECONDS
         if attributes.mtime <= inode.attributes.mtime:
-            inode.ctime_ns = max(time.time_ns(), shown + 1)
+            inode.ctime_ns = max(clock.wall_ns(), shown + 1)
         elif inode.ctime_ns or mtime_ns <= shown:
             inode.ctime_ns = max(mtime_ns, shown + 1)
 
@@ -85,7 +85,7 @@ class Answers(Inventory):
             directory.listing.told.add(name)
         self.gone(parent, name)
         lease = directory.absence_lease or self.policy.absence_lease(0.0, False)
-        self.negatives.add(parent.number, name, time.monotonic() + lease)
+        self.negatives.add(parent.number, name, clock.now() + lease)
 
     def install_listing(
         self,
@@ -136,7 +136,7 @@ class Answers(Inventory):
         prove its listing still true, which is then believed anew."""
         directory = parent.directory
         assert directory is not None
-        now = time.monotonic()
+        now = clock.now()
         if directory.amended or directory.listed is None or directory.complete_until <= now:
             return False
         if not proves_unchanged(directory.listed, directory.listed_at, attributes):
@@ -166,14 +166,14 @@ class Answers(Inventory):
         if inode is None or _is_another(inode, attributes):
             self.install(parent, name, attributes)
         elif may_be_another(inode, attributes):
-            inode.expires = min(inode.expires, time.monotonic())  # a lookup is to tell
-        elif inode.expires <= time.monotonic() or (inode.content is None and inode.epoch == 0):
+            inode.expires = min(inode.expires, clock.now())  # a lookup is to tell
+        elif inode.expires <= clock.now() or (inode.content is None and inode.epoch == 0):
             self.refresh(inode, attributes)
         elif inode.attributes.nlink == UNKNOWN_ID:
             inode.attributes = inode.attributes._replace(nlink=attributes.nlink)
 
     def _complete(self, parent: Inode, directory: Directory) -> None:
-        now = time.monotonic()
+        now = clock.now()
         directory.complete_until = directory.listed_until = now + self.policy.directory
         directory.absent_until = now + min(directory.absence_lease, self.policy.directory)
         try:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import stat
-import time
 from dataclasses import dataclass, replace
 
+from sftpfs import clock
 from sftpfs.data import FileHandle
 from sftpfs.errors import error
 from sftpfs.remote.api import LinkTarget, Remote
@@ -118,7 +118,7 @@ class AttributeWriter:
         if requested.size is not None or requested.atime_ns is not None or requested.mtime_ns is not None:
             return False
         known = inode.attributes
-        if not inode.epoch or inode.expires <= time.monotonic() or known.mode & SPECIAL_BITS:
+        if not inode.epoch or inode.expires <= clock.now() or known.mode & SPECIAL_BITS:
             return False
         if not self._owners.is_ours(known):
             return False
@@ -131,7 +131,7 @@ class AttributeWriter:
         if requested.uid is None and requested.gid is None:
             return True
         known = inode.attributes
-        if inode.expires <= time.monotonic() or known.mode & SPECIAL_BITS:
+        if inode.expires <= clock.now() or known.mode & SPECIAL_BITS:
             return False
         return (requested.uid is None or self._owners.remote_uid(requested.uid) == known.uid) and (
             requested.gid is None or self._owners.remote_gid(requested.gid) == known.gid

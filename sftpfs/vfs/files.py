@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from functools import partial
 
+from sftpfs import clock
 from sftpfs.data import Contents, FileHandle
 from sftpfs.errors import error
 from sftpfs.remote.api import OpenFlags, Remote, RemoteFile
@@ -90,7 +90,7 @@ class Files:
                 await under_way.wait()
             if (
                 inode.linked
-                and inode.ready_until > time.monotonic()
+                and inode.ready_until > clock.now()
                 and inode.content is not None
                 and inode.content.holds_all()
             ):
@@ -116,7 +116,7 @@ class Files:
             await content.advance()  # the server decides by the mode
         mark = inode.change_mark
         size = self._reserve(inode, flags)
-        asked = time.monotonic()
+        asked = clock.now()
         try:
             remote, attributes, whole = await self._open_in_place(inode, flags, size)
         except BaseException:
@@ -222,11 +222,11 @@ class Files:
 
     def _shorten_if_hot(self, inode: Inode) -> bool:
         """A file that changed a moment ago may be growing: look often while it is read. True where so."""
-        server_time = self._tree.clock.server_time(time.time())
+        server_time = self._tree.clock.server_time(clock.wall())
         if not self._tree.policy.is_hot(inode.attributes, server_time):
             return False
         inode.lease = self._tree.policy.shortest
-        inode.expires = min(inode.expires, time.monotonic() + inode.lease)
+        inode.expires = min(inode.expires, clock.now() + inode.lease)
         return True
 
     async def create(
@@ -312,11 +312,11 @@ class Files:
             synchronous=bool(flags & O_SYNC_BITS),
             direct=bool(flags & os.O_DIRECT),
             known=inode.attributes,
-            fetched=self._tree.clock.server_time(time.time()),
+            fetched=self._tree.clock.server_time(clock.wall()),
             ahead=ahead,
             created=created,
             whole=whole,
-            ago=time.monotonic() - asked,
+            ago=clock.now() - asked,
         )
         if inode.handles is None:
             inode.handles = []

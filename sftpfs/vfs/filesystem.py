@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from sftpfs import clock
 from sftpfs.config import MountConfig
 from sftpfs.data import Contents, LostBytes
 from sftpfs.remote.api import Remote
@@ -140,14 +140,14 @@ class Filesystem:
     async def statfs(self) -> FilesystemStatistics | None:
         """The server's figures for the root, a second old at most, the last ones while it is away;
         None where it has none."""
-        if self._statistics_expire > time.monotonic():
+        if self._statistics_expire > clock.now():
             return self._statistics
         return await self.offline.ask(
             self._ask_statistics, lambda: (self._statistics,) if self._statistics_expire else None
         )
 
     async def _ask_statistics(self) -> FilesystemStatistics | None:
-        now = time.monotonic()
+        now = clock.now()
         self._statistics = await self._remote.statvfs(self.tree.root_path)
         self._statistics_expire = now + STATISTICS_LEASE
         return self._statistics
@@ -160,7 +160,7 @@ class Filesystem:
         dated = inode.content is not None and inode.content.server_dated
         self.tree.own_change(inode, attributes, dated=dated)
         if dated:
-            self.tree.clock.learn(attributes.mtime, time.time())
+            self.tree.clock.learn(attributes.mtime, clock.wall())
 
     def statistics(self) -> dict[str, int]:
         """Counters of names, of what was asked for ahead, and of content."""

@@ -113,7 +113,7 @@ class Directory:
 class Inode:
     """One file as the mount knows it.
 
-    ``expires`` (monotonic seconds) ends the lease on ``attributes``, 0 where the server has
+    ``expires`` (``clock.now``) ends the lease on ``attributes``, 0 where the server has
     contradicted them since; ``lease`` is how long the next one will be. ``epoch`` counts our
     own changes of attributes: a reply asked for under an older epoch is not installed.
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import errno
 import itertools
-import time
 from collections.abc import Callable
 
 from cachetools import LRUCache
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.config import CacheConfig
 from sftpfs.errors import error
@@ -138,7 +138,7 @@ class Inventory:
         return (None,) if listed or self.negatives.expires(parent.number, name) > 0.0 else None
 
     def missing_until(self, parent: Inode, name: bytes) -> float:
-        """When the lease on the absence of ``name`` ends (monotonic seconds); 0 where it exists."""
+        """When the lease on the absence of ``name`` ends (``clock.now``); 0 where it exists."""
         directory = parent.directory
         if directory is None or name in directory.children or name in directory.unknown:
             return 0.0
@@ -152,12 +152,12 @@ class Inventory:
 
     def _grant(self, inode: Inode, changed: bool) -> None:
         inode.lease = self.policy.next_lease(inode.lease, changed)
-        inode.expires = time.monotonic() + inode.lease
+        inode.expires = clock.now() + inode.lease
 
     def touched(self, inode: Inode, earliest_ns: int = 0) -> None:
         """A change of ours: ctime is now, and in any case later than it was."""
         inode.epoch += 1
-        inode.ctime_ns = max(time.time_ns(), earliest_ns, inode.shown_ctime_ns + 1)
+        inode.ctime_ns = max(clock.wall_ns(), earliest_ns, inode.shown_ctime_ns + 1)
 
     def gone(self, parent: Inode, name: bytes, *, ours: bool = False) -> None:
         """There is no ``name`` in ``parent``: the server or we say so, and a listing without it is complete.

@@ -1,6 +1,6 @@
 """Leases: how long what the server said is believed, and the server's clock.
 
-Pure policy; time is a parameter (monotonic seconds) but for ``ServerClock``, which
+Pure policy; time is a parameter (``clock.now``) but for ``ServerClock``, which
 relates the server's wall clock to ours.
 """
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import stat
-import time
 from contextlib import suppress
 
+from sftpfs import clock
 from sftpfs.config import SymlinkPolicy
 from sftpfs.errors import error
 from sftpfs.remote.api import Remote
@@ -35,7 +35,7 @@ class Listings:
         directory = inode.directory
         if directory is None:
             raise error(errno.ENOTDIR)
-        while not directory.complete(time.monotonic()):
+        while not directory.complete(clock.now()):
             pending = directory.listing
             if pending is None:
                 await _settled(directory)
@@ -62,7 +62,7 @@ class Listings:
         pending = PendingListing()
         directory.listing = pending
         mark = inode.change_mark
-        started = self._tree.clock.server_time(time.time())
+        started = self._tree.clock.server_time(clock.wall())
         try:
             listing = await self._fetch_in_place(inode)
         except BaseException as problem:

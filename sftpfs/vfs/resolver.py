@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import stat
-import time
 from functools import partial
 
 import trio
 
+from sftpfs import clock
 from sftpfs.config import SymlinkPolicy
 from sftpfs.errors import SessionLostError, error
 from sftpfs.remote.api import Remote
@@ -71,7 +71,7 @@ class Resolver:
             raise error(errno.ENAMETOOLONG)  # also where a listing would say that it is missing
         if directory.ahead:
             self._ahead.looked_up(parent)
-        now = time.monotonic()
+        now = clock.now()
         known = self._tree.child(directory, parent.number, name, now)
         if known is False:
             if directory.renewed_ahead:
@@ -95,7 +95,7 @@ class Resolver:
             raise error(errno.ENOTDIR)
         waited = False
         while True:
-            known = self._tree.child(directory, parent.number, name, time.monotonic())
+            known = self._tree.child(directory, parent.number, name, clock.now())
             if known is not True:
                 return known if isinstance(known, Inode) else None
             pending = directory.pending.get(name)
@@ -172,7 +172,7 @@ class Resolver:
                 other = await self.replaced(child, self._tree.child_path(parent, name), attributes)
             unsure = pending.stale or name in directory.changing
             if unsure or (attributes is None and epoch != self._tree.rename_epoch):
-                known = self._tree.child(directory, parent.number, name, time.monotonic())
+                known = self._tree.child(directory, parent.number, name, clock.now())
                 if known is not True:
                     return known if isinstance(known, Inode) else None
                 continue
@@ -201,7 +201,7 @@ class Resolver:
         directory = parent.directory
         assert directory is not None
         path = self._tree.child_path(parent, name)
-        listed = directory.complete_until > time.monotonic() and name not in directory.unknown
+        listed = directory.complete_until > clock.now() and name not in directory.unknown
         if name in directory.children or not listed:
             self._ahead.missed(parent)
             return await self._lstat(path)
@@ -252,7 +252,7 @@ class Resolver:
 
         While the server is away its last attributes are good enough, unless ``firmly``.
         """
-        if inode.expires > time.monotonic():
+        if inode.expires > clock.now():
             return
         if firmly:
             await self._revalidate(inode)
@@ -299,7 +299,7 @@ class Resolver:
             raise error(errno.EINVAL)
         path = self._tree.existing_path(inode)
         target = inode.target
-        if target is None or inode.target_expires <= time.monotonic():
+        if target is None or inode.target_expires <= clock.now():
             target = await self._offline.ask(
                 partial(self._target, inode, path),
                 lambda: (inode.target,) if inode.target is not None and inode.target_expires else None,
@@ -311,7 +311,7 @@ class Resolver:
     async def _target(self, inode: Inode, path: bytes) -> bytes:
         target = await self._remote.readlink(path)
         inode.target = target
-        inode.target_expires = time.monotonic() + self._tree.policy.link
+        inode.target_expires = clock.now() + self._tree.policy.link
         return target
 
 

@@ -7,10 +7,10 @@ Owns all changes of ``Inode`` and ``Directory``, in three layers: ``vfs.inventor
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.types import UNKNOWN_ID, Attributes
 from sftpfs.vfs.answers import Answers
@@ -53,7 +53,7 @@ class Tree(Answers):
         self.touched(inode, attributes.mtime * NANOSECONDS if dated else 0)
         inode.attributes = inode.content.over(attributes) if inode.content is not None else attributes
         inode.lease = self.policy.attribute
-        inode.expires = time.monotonic() + inode.lease
+        inode.expires = clock.now() + inode.lease
 
     def created(self, parent: Inode, name: bytes, attributes: Attributes) -> Inode:
         """We made ``name`` in ``parent``; a directory we made is known to be empty."""
@@ -64,7 +64,7 @@ class Tree(Answers):
             self.unknown(parent, name)
         inode = self.install(parent, name, attributes)
         self.touched(inode)
-        self.clock.learn(attributes.mtime, time.time())
+        self.clock.learn(attributes.mtime, clock.wall())
         if inode.directory is not None:
             inode.directory.absence_lease = self.policy.absence_lease(0.0, False)
             inode.directory.amended = True
@@ -129,7 +129,7 @@ class Tree(Answers):
 
     def directory_changed(self, parent: Inode) -> None:
         """Names in ``parent`` changed by our doing: its times move, its lease stays."""
-        now = int(self.clock.server_time(time.time()))
+        now = int(self.clock.server_time(clock.wall()))
         parent.attributes = parent.attributes._replace(mtime=max(now, parent.attributes.mtime))
         self.touched(parent)
 

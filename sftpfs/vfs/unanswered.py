@@ -6,8 +6,7 @@ once more, in the same system call, which would take the deadline twice.
 
 from __future__ import annotations
 
-import time
-
+from sftpfs import clock
 from sftpfs.errors import SessionLostError
 
 SOON = 0.25
@@ -28,7 +27,7 @@ class Unanswered:
 
     def add(self, directory: int, name: bytes, failure: SessionLostError) -> None:
         """The question for ``name`` in ``directory`` ended with ``failure`` just now."""
-        now = time.monotonic()
+        now = clock.now()
         for key in [key for key, (until, _) in self._failures.items() if until < now]:
             del self._failures[key]
         self._failures[directory, name] = (now + SOON, failure)
@@ -36,4 +35,4 @@ class Unanswered:
     def take(self, directory: int, name: bytes) -> SessionLostError | None:
         """What the same question was told a moment ago, if it was; the next one begins anew."""
         until, failure = self._failures.pop((directory, name), (0.0, None))
-        return failure if time.monotonic() <= until else None
+        return failure if clock.now() <= until else None

@@ -1,23 +1,37 @@
-"""A clock that is set back must not make a deadline or a lease longer: these keep to the monotonic clock."""
+"""Which clock is asked for what: only ``sftpfs.clock`` asks ``time``, and each room uses those it may."""
 
 from __future__ import annotations
 
 import ast
+import time
 from pathlib import Path
 
+import pytest
+
 import sftpfs
+from sftpfs import clock
 
 ROOT = Path(sftpfs.__file__).parent
 
-ROOMS = ("aio.py", "data", "remote", "sftp", "transport", "vfs")
-"""What has deadlines and leases."""
+FREE = ("cli", "doctor")
+"""Programs of a moment: nothing in them outlives a sleep or a step of the clock."""
+
+OTHERS_CLOCKS = {"clock.py": "the seam", "transport/outlet.py": "asyncssh's, with which it is compared"}
+
+ASKING = {"monotonic", "time", "time_ns", "clock_gettime", "perf_counter", "now"}
+
+AWAKE = ("data", "process.py", "remote", "sftp", "transport")
+"""What waits, counts the time that this machine is awake; what knows, the time that passes."""
 
 WALL_CLOCK = {
     "data/content.py": "how long data lingers, as a distance either way",
     "data/riding.py": "the same",
     "data/state.py": "when bytes were fetched, beside the server's mtime",
     "data/writer.py": "the mtime shown while dirty, and how long data lingers, as a distance either way",
+    "fuse/trace.py": "what people are shown",
+    "mount.py": "what people are shown",
     "remote/server.py": "whether what is found is older than our request, beside the server's mtime",
+    "salvage.py": "what people are shown",
     "vfs/ahead.py": "when a file was fetched, beside the server's mtime",
     "vfs/answers.py": "ctime, and how far the server's clock is from ours",
     "vfs/files.py": "when a file was opened, beside the server's mtime",
@@ -26,18 +40,46 @@ WALL_CLOCK = {
     "vfs/listings.py": "when a listing was asked for, beside the server's mtime",
     "vfs/tree.py": "mtime of a directory we changed, and how far the server's clock is from ours",
 }
-"""Where the time of day is asked for, and what for."""
+"""Where the time of day is asked for, and what for: it may be set back or forth at any moment."""
+
+
+def _asked(path: Path) -> set[str]:
+    """Functions of ``sftpfs.clock`` (``clock.now``) and of ``time`` that a file uses or imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in ("clock", "time"):
+                found.add(f"{node.value.id}.{node.attr}")
+        elif isinstance(node, ast.ImportFrom) and node.module in ("time", "datetime", "sftpfs.clock"):
+            module = node.module.removeprefix("sftpfs.")
+            found |= {f"{module}.{name.name}" for name in node.names}
+    return found
+
+
+USED = {
+    str(path.relative_to(ROOT)): _asked(path)
+    for path in sorted(ROOT.rglob("*.py"))
+    if path.relative_to(ROOT).parts[0] not in FREE
+}
+
+
+@pytest.mark.parametrize("name", [name for name in USED if name not in OTHERS_CLOCKS])
+def test_time_is_asked_for_in_one_module(name: str) -> None:
+    assert not {f"{module}.{one}" for module in ("time", "datetime") for one in ASKING} & USED[name]
 
 
 def test_the_time_of_day_is_asked_for_nothing_else() -> None:
-    users = set()
-    for path in ROOT.rglob("*.py"):
-        if path.relative_to(ROOT).parts[0] not in ROOMS:
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            wall = isinstance(node, ast.Attribute) and node.attr in ("time", "time_ns")
-            if wall and isinstance(node.value, ast.Name) and node.value.id == "time":
-                users.add(str(path.relative_to(ROOT)))
-            if isinstance(node, ast.ImportFrom) and node.module in ("time", "datetime"):
-                assert not {"time", "time_ns", "datetime"} & {name.name for name in node.names}, path
-    assert users == set(WALL_CLOCK)
+    assert {name for name, used in USED.items() if used & {"clock.wall", "clock.wall_ns"}} == set(WALL_CLOCK)
+
+
+def test_a_sleep_ends_leases_and_no_deadline() -> None:
+    for name, used in USED.items():
+        if name.startswith(AWAKE):
+            assert "clock.now" not in used, name
+        if name.startswith("vfs"):
+            assert "clock.awake" not in used, name
+
+
+def test_the_clock_of_leases_runs_on_in_a_sleep() -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= clock.now() <= time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -10,12 +10,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "sftpfs"
 
-BASE = {"types", "errors", "aio", "config", "latency", "__init__"}
+BASE = {"clock", "types", "errors", "aio", "config", "latency", "__init__"}
 API = {"remote.api"}
 
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
+    "clock": set(),
     "aio": set(),
     "config": set(),
     "latency": set(),
