@@ -8,6 +8,7 @@ INVARIANT: unsent extents are disjoint, sorted by offset; so are sent ones.
 INVARIANT: no two sent extents overlap, so the order in which the server carries them
 out does not matter. An unsent extent may lie over a sent one and is then the newer.
 INVARIANT: the data of a sent extent does not change.
+INVARIANT: an extent with a ``blocker`` is unsent, the blocker is sent and has it ``behind`` itself.
 """
 
 from __future__ import annotations
@@ -69,14 +70,17 @@ class Batch:
 class Extent(Generic[Owner]):
     """Contiguous dirty bytes that go to the server through ``owner``."""
 
-    __slots__ = ("batch", "blocked", "data", "offset", "owner")
+    __slots__ = ("batch", "behind", "blocker", "data", "offset", "owner")
 
     def __init__(self, offset: int, data: Buffer, owner: Owner, batch: Batch) -> None:
         self.offset = offset
         self.data = data
         self.owner = owner
         self.batch = batch
-        self.blocked = False
+        self.blocker: Extent[Owner] | None = None
+        """The overlapping sent extent this one waits for, having been asked to be sent."""
+        self.behind: list[Extent[Owner]] = []
+        """Those that waited for this one, in the order they came; some may not any more."""
         batch.outstanding += 1
 
     @property
@@ -110,8 +114,8 @@ class DirtyExtents(Generic[Owner]):
         self._current_limit = 0
         self.batch = Batch()
         self._ended: list[Batch] = []
-        self.blocked: list[Extent[Owner]] = []
-        """Those that were to be sent and wait for an overlapping sent one, in order."""
+        self.blocked = 0
+        """How many were to be sent and wait for an overlapping sent one."""
         self.unsent_bytes = 0
 
     def __bool__(self) -> bool:
@@ -198,14 +202,15 @@ class DirtyExtents(Generic[Owner]):
                 extent.offset = end
             else:
                 del unsent[position]
-                self._forget_blocked(extent)
+                self._unblock(extent)
                 extent.batch.leave()
         self.unsent_bytes -= removed
         return removed
 
-    def _forget_blocked(self, extent: Extent[Owner]) -> None:
-        if extent.blocked:
-            self.blocked.remove(extent)
+    def _unblock(self, extent: Extent[Owner]) -> None:
+        if extent.blocker is not None:
+            extent.blocker = None
+            self.blocked -= 1
 
     @staticmethod
     def _first_reaching(extents: list[Extent[Owner]], offset: int) -> int:
@@ -221,36 +226,52 @@ class DirtyExtents(Generic[Owner]):
         if current is not None and current.offset <= offset < self._current_end:
             return current if self._current_end - current.offset >= EXTENT_BYTES else None
         position = self._first_reaching(self._unsent, offset)
-        if position == len(self._unsent) or self._unsent[position].blocked:
+        if position == len(self._unsent) or self._unsent[position].blocker is not None:
             return None
         extent = self._unsent[position]
         return extent if len(extent.data) >= WHOLE_WRITE_BYTES else None
 
     def unsent(self) -> list[Extent[Owner]]:
         """The unsent extents that do not wait for a sent one, by offset; a copy."""
-        return [extent for extent in self._unsent if not extent.blocked]
+        return [extent for extent in self._unsent if extent.blocker is None]
 
     def start(self, extent: Extent[Owner]) -> bool:
-        """Count ``extent`` as sent; False where it must wait for an overlapping one under way."""
+        """Count ``extent`` as sent; False where it must wait for an overlapping one under way, ``finish`` of
+        which returns it."""
         if extent is self._current:
             self._current = None
-        if self._overlap(self._sent, extent.offset, extent.end):
-            if not extent.blocked:
-                extent.blocked = True
-                self.blocked.append(extent)
+        if extent.blocker is not None:
             return False
-        if extent.blocked:
-            self.blocked.remove(extent)
-            extent.blocked = False
-        del self._unsent[bisect_left(self._unsent, extent.offset, key=_offset_of)]
+        position = self._first_reaching(self._sent, extent.offset)
+        if position < len(self._sent) and self._sent[position].offset < extent.end:
+            extent.blocker = self._sent[position]
+            extent.blocker.behind.append(extent)
+            self.blocked += 1
+            return False
+        self._take_out(extent)
         self._sent.insert(bisect_left(self._sent, extent.offset, key=_offset_of), extent)
-        self.unsent_bytes -= len(extent.data)
         return True
 
-    def finish(self, extent: Extent[Owner]) -> None:
-        """A sent extent is acknowledged, or failed and is given up."""
+    def finish(self, extent: Extent[Owner]) -> list[Extent[Owner]]:
+        """A sent extent is acknowledged, or failed and is given up; returns those that waited for it."""
         del self._sent[bisect_left(self._sent, extent.offset, key=_offset_of)]
+        freed = [one for one in extent.behind if one.blocker is extent]
+        for one in freed:
+            self._unblock(one)
         extent.batch.leave()
+        return freed
+
+    def withdraw(self, extent: Extent[Owner]) -> None:
+        """An unsent extent is given up."""
+        if extent is self._current:
+            self._current = None
+        self._unblock(extent)
+        self._take_out(extent)
+        extent.batch.leave()
+
+    def _take_out(self, extent: Extent[Owner]) -> None:
+        del self._unsent[bisect_left(self._unsent, extent.offset, key=_offset_of)]
+        self.unsent_bytes -= len(extent.data)
 
     def close_batch(self) -> Batch:
         """End the current batch and begin another; returns the ended one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections import deque
 
 from sftpfs import clock
 from sftpfs.aio import Slot
@@ -41,6 +42,7 @@ class ContentWriter:
     __slots__ = (
         "_appender",
         "_changed_ns",
+        "_ended",
         "_losses",
         "_mount",
         "_reader",
@@ -78,6 +80,8 @@ class ContentWriter:
         self._untold: OSError | None = None  # why the last FSTAT told nothing
         self._since_ns = 0  # when the oldest unsent byte was written, wall clock
         self._losses = Losses(state.number, mount)
+        # INVARIANT: not empty only while ``acknowledged`` works on what is in it, the first being under work.
+        self._ended: deque[Outgoing] = deque()
         self._changed_ns = 0  # when the last write or change was absorbed, wall clock
         # Extents under way through each handle, so that the one FSTAT may go along.
         self._under_way: dict[HandleState, int] = {}
@@ -136,6 +140,8 @@ class ContentWriter:
         if not state.dirty:
             self._touch()
         if handle.append:
+            if extents.unsent_bytes + len(data) > handle.remote.write_limit:
+                self.send_all()  # requests end where writes do: another client may append between two
             self._appender = handle
             offset = state.shown_size
         else:
@@ -191,7 +197,19 @@ class ContentWriter:
             outgoing.slot.callback = outgoing.completed
 
     def acknowledged(self, outgoing: Outgoing) -> None:
-        """The server took the extent, or never will."""
+        """The server took the extent, or never will; what waited for it is sent.
+
+        A loop and no recursion: what is sent may have failed before ``_send`` returns, and that again.
+        """
+        self._ended.append(outgoing)
+        if len(self._ended) > 1:
+            return  # the loop below, further up the stack, comes to it
+        while self._ended:
+            self._end(self._ended[0])
+            self._ended.popleft()
+        self._abandon_if_unused()
+
+    def _end(self, outgoing: Outgoing) -> None:
         extent = outgoing.extent
         owner = extent.owner
         left = self._under_way[owner] - 1
@@ -204,13 +222,22 @@ class ContentWriter:
             failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
             self._losses.failed(extent, failure)
             self._failed(extent.batch, failure)
-        self.extents.finish(extent)
+        freed = self.extents.finish(extent)
         self._mount.gate.release(len(extent.data))
-        if self.extents.blocked:
-            for blocked in list(self.extents.blocked):
-                if blocked.blocked:
-                    self._send(blocked)
-        self._abandon_if_unused()
+        if isinstance(problem, OSError) and problem.errno == errno.ETIMEDOUT:
+            self._fail_with(freed, OSError(problem.errno, problem.strerror))
+        else:
+            for one in freed:
+                self._send(one)
+
+    def _fail_with(self, waited: list[Extent[HandleState]], failure: OSError) -> None:
+        """What was to be sent behind a write that missed the deadline has missed it as well: sent now, it
+        would be waited for as long once more."""
+        for extent in waited:
+            self._losses.failed(extent, failure)
+            self._failed(extent.batch, failure)
+            self.extents.withdraw(extent)
+            self._mount.gate.release(len(extent.data))
 
     def _abandon_if_unused(self) -> None:
         if not self.extents and not self.handles and self._state.dirty:

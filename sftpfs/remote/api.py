@@ -59,6 +59,10 @@ class RemoteFile(Protocol):
     def ordered(self) -> bool:
         """True while every request of this file travels on one connection."""
 
+    @property
+    def write_limit(self) -> int:
+        """Bytes: no more of one write travels as one request; the server may carry out others in between."""
+
     def start_read(self, offset: int, length: int) -> Slot[Buffer]:
         """Read ``length`` bytes at ``offset``; a shorter result means end of file, never less.
 

@@ -118,6 +118,11 @@ class File:
         return len(self._handles) < 2 and self.held is None and not self.backlog
 
     @property
+    def write_limit(self) -> int:
+        """As ``RemoteFile.write_limit``."""
+        return self.write_sizes.limit
+
+    @property
     def path(self) -> bytes:
         """Where the file is, or was last known to be."""
         path = self.current_path()

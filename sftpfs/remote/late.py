@@ -132,6 +132,11 @@ class LateFile:
         """As ``RemoteFile.ordered``."""
         return self._file is None or self._file.ordered
 
+    @property
+    def write_limit(self) -> int:
+        """As ``RemoteFile.write_limit``: nothing can be written."""
+        return 0
+
     def start_read(self, offset: int, length: int) -> Slot[Buffer]:
         """As ``RemoteFile.start_read``."""
         return self._start(lambda file: file.start_read(offset, length))

@@ -63,6 +63,10 @@ class SteppedServer:
         self.sent_bytes: dict[str, int] = {}
         self.fail_next: dict[str, int] = {}
         """errno with which the next request of a kind fails."""
+        self.fail_all: dict[str, int] = {}
+        """errno with which every request of a kind fails from now on, at once."""
+        self.write_limit = 255 << 10
+        """Bytes, as OpenSSH tells it."""
 
     def open(self, flags: OpenFlags) -> SteppedFile:
         return SteppedFile(self, flags)
@@ -74,6 +78,10 @@ class SteppedServer:
 
     def send(self, kind: str, offset: int, length: int, action: Callable[[], Any]) -> Slot[Any]:
         request = Request(kind, offset, length, action)
+        if kind in self.fail_all:
+            request.error = OSError(self.fail_all[kind], os.strerror(self.fail_all[kind]))
+            request.answer()
+            return request.slot
         number = self.fail_next.pop(kind, None)
         if number is not None:
             request.error = OSError(number, os.strerror(number))
@@ -127,6 +135,10 @@ class SteppedFile:
     @property
     def ordered(self) -> bool:
         return self.server.ordered
+
+    @property
+    def write_limit(self) -> int:
+        return self.server.write_limit
 
     def start_read(self, offset: int, length: int) -> Slot[Buffer]:
         return self.server.send("read", offset, length, lambda: os.pread(self.fd, length, offset))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from sftpfs.errors import IncompleteWriteError
 from tests.component.data_room import Room, in_room, perform_rest
 from tests.component.data_server import attach, settle_tasks
 
@@ -295,5 +296,50 @@ def test_a_server_that_missed_the_deadline_is_not_asked_within_the_same_flush(
         assert [bytes(one.data) for one in room.observer.lost] == [b"lost"]
         await room.perform(handle.flush)
         assert await room.perform(handle.read, 0, 100) == b"content", "what is there, looked at anew"
+
+    in_room(tmp_path, test, b"content", ordered=False)
+
+
+def test_what_waits_for_a_write_that_fails_is_sent_in_a_loop(tmp_path: Path) -> None:
+    """Thousands of small writes over one under way, as it fails and each that follows fails at once."""
+    count = 3000
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.write_nowait(0, bytes(MIB))
+        for at in range(count):
+            assert handle.write_nowait(at * 300, b"new")
+        closing = await room.start(handle.flush)
+        (first,) = room.server.pending("write")
+        room.server.fail_all["write"] = errno.ESTALE
+        first.error = OSError(errno.ESTALE, "another file")
+        room.server.finish(first)
+        with pytest.raises(OSError) as caught:
+            await perform_rest(room, closing)
+        assert caught.value.errno == errno.ESTALE
+        assert len(room.observer.lost) == count + 1
+        assert room.contents.dirty_bytes == 0
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_what_waits_for_a_write_that_missed_the_deadline_has_missed_it(tmp_path: Path) -> None:
+    """Sent then it would have a deadline of its own, and fsync would take two."""
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.write_nowait(0, bytes(MIB)) and handle.write_nowait(10, b"over it")
+        syncing = await room.start(handle.fsync)
+        (first,) = room.server.pending("write")
+        first.error = IncompleteWriteError(OSError(errno.ETIMEDOUT, "no answer"), [(100, 200)])
+        room.server.finish(first)
+        await settle_tasks()
+        with pytest.raises(OSError) as caught:
+            syncing.take()
+        assert caught.value.errno == errno.ETIMEDOUT
+        assert room.kinds() == []
+        lost = [(one.offset, bytes(one.data)) for one in room.observer.lost]
+        assert lost == [(100, bytes(100)), (10, b"over it")]
+        assert room.contents.dirty_bytes == 0
 
     in_room(tmp_path, test, b"content", ordered=False)

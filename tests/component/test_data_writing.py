@@ -172,6 +172,22 @@ def test_appends_travel_in_order_and_land_behind_what_others_appended(tmp_path: 
     in_room(tmp_path, test, b"log ")
 
 
+def test_an_append_request_ends_where_a_write_did(tmp_path: Path) -> None:
+    """Another client's append may come between two requests, and would tear a line that is cut."""
+
+    async def test(room: Room) -> None:
+        room.server.write_limit = 1000
+        handle = room.open(append=True)
+        for number in range(25):
+            assert handle.write_nowait(0, b"%099d\n" % number)
+        assert handle.write_nowait(0, bytes(300)) and handle.write_nowait(0, bytes(2500))
+        assert handle.write_nowait(0, bytes(1000)) and handle.write_nowait(0, b"end")
+        await room.start(handle.flush)
+        assert [one.length for one in room.server.pending("write")] == [1000, 1000, 800, 2500, 1000, 3]
+
+    in_room(tmp_path, test, b"log\n")
+
+
 def test_append_and_other_writes_do_not_pass_each_other(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         plain, first, second = room.open(), room.open(append=True), room.open(append=True)
