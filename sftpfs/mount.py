@@ -21,7 +21,7 @@ from typing import Protocol
 
 import trio
 
-from sftpfs import claim, clock, logs, mountpoint
+from sftpfs import beneath, claim, clock, covering, logs, mountpoint
 from sftpfs.aio import Slot
 from sftpfs.config import MountConfig, SymlinkPolicy, TransportKind
 from sftpfs.control.location import make_directory
@@ -101,6 +101,7 @@ def run(config: MountConfig, notes: list[str], prompter: MountPrompter | None = 
 
 def check(config: MountConfig) -> None:
     """What can be known to fail before the server is asked. Raises MountError."""
+    covering.check(config)
     mountpoint.check_fuse()
     for option, given in (("allow_other", config.fuse.allow_other), ("allow_root", config.fuse.allow_root)):
         if given:
@@ -130,6 +131,7 @@ async def serve(config: MountConfig, prompter: Prompter, report_ready: Callable[
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.watch_signals, signals, nursery)
             nursery.start_soon(service.inform_manager)
+            beneath.hold(config.mountpoint)
             with claim.claimed(config.mountpoint):
                 status = await service.run(nursery)
             nursery.cancel_scope.cancel()

@@ -87,12 +87,13 @@ class Daemon:
     INVARIANT: exactly one of READY and FAILED is written, once.
     """
 
-    __slots__ = ("_debug", "_keep_stdio", "_pipe", "detached")
+    __slots__ = ("_debug", "_keep_stdio", "_null", "_pipe", "detached")
 
     def __init__(self, pipe: int, keep_stdio: bool, debug: bool) -> None:
         self._pipe = pipe
         self._keep_stdio = keep_stdio
         self._debug = debug
+        self._null = os.open(os.devnull, os.O_RDWR)  # while no mount can be in the way
         self.detached = False
 
     def ready(self) -> None:
@@ -101,10 +102,9 @@ class Daemon:
         os.chdir("/")
         os.umask(0o077)
         logs.leave_terminal(self._debug)
-        null = os.open(os.devnull, os.O_RDWR)
         for fd in (2,) if self._keep_stdio else (0, 1, 2):
-            os.dup2(null, fd)
-        os.close(null)
+            os.dup2(self._null, fd)
+        os.close(self._null)
         self.detached = True
         self._report(READY)
 

@@ -12,6 +12,7 @@ import os
 import stat
 from typing import NamedTuple
 
+from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
 from sftpfs.mountpoint import MountedAt, absolute_path, all_mounts
 
@@ -54,11 +55,14 @@ def is_private(path: str, uid: int) -> bool:
 
 
 def make_directory() -> str:
-    """The directory for our own sockets, made where it is missing. Raises OSError."""
+    """The directory for our own sockets, made where it is missing; none that our mount covers.
+
+    Raises OSError.
+    """
     uid = os.geteuid()
     problem: OSError | None = None
     for path in directories(uid):
-        if len(os.fsencode(path)) + 16 > MAX_SOCKET_PATH:
+        if reach(path) != path or len(os.fsencode(path)) + 16 > MAX_SOCKET_PATH:
             continue
         try:
             os.mkdir(path, 0o700)
@@ -108,7 +112,8 @@ def find(path: str) -> Found:
     mounts = all_mounts()
     absolute = absolute_path(path)
     if ".." not in path.split("/"):
-        absolute = os.path.normpath(absolute)  # only here: after a link, .. is elsewhere
+        # Only here: after a link, .. is elsewhere. normpath keeps two slashes at the front.
+        absolute = os.path.normpath("/" + absolute.lstrip("/"))
         exact = [mount for mount in mounts if mount.path == absolute]
         if exact:
             return Found(_of_ours(exact[-1], path), "")

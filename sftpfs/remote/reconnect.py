@@ -28,8 +28,16 @@ FIRST_BACK_OFF = 0.1
 LONGEST_BACK_OFF = 1.0
 """Seconds between attempts; short, because requests are waiting and people watch."""
 
-REFUSED_BACK_OFF = 30.0
-"""Seconds between attempts where the server or we refuse the login: each is a line in somebody's log."""
+HOST_KEY_BACK_OFF = 2.0
+"""Seconds between attempts where we refuse the server: it was sent nothing of ours, so no account can be
+locked. OpenSSH's PerSourcePenalties counts a connection that ends before the login as one second: with two
+between them they never add up."""
+
+REFUSED_BACK_OFF = 5.0
+LONGEST_REFUSED_BACK_OFF = 60.0
+"""Seconds between attempts where the server refuses the login, at first and, doubled each time, at last: a
+key that comes back is noticed within seconds, an hour without it is some sixty lines in the server's log.
+The first wait is what PerSourcePenalties asks for such an attempt."""
 
 SETTLED = 2.0
 """Seconds a connection must have lived for its successor to be tried without a pause."""
@@ -52,13 +60,10 @@ IMPATIENCE = 2.5
 """Seconds after which another attempt is made beside one that has not come to an end: packets
 of a connect that began in a hole are sent again ever more rarely."""
 
-LOGIN_FAILURES = (
-    Failure.AUTHENTICATION,
-    Failure.HOST_KEY_CHANGED,
-    Failure.HOST_KEY_UNKNOWN,
-    Failure.CONFIGURATION,
-)
-"""What time does not mend."""
+HOST_KEY_FAILURES = (Failure.HOST_KEY_CHANGED, Failure.HOST_KEY_UNKNOWN)
+
+LOGIN_FAILURES = (Failure.AUTHENTICATION, Failure.CONFIGURATION, *HOST_KEY_FAILURES)
+"""What time alone does not mend."""
 
 Attempt = Callable[[bool], Awaitable[Connection]]
 """Makes the connection, the first time with what is left of the old one; raises MountError, OSError."""
@@ -164,11 +169,14 @@ class Reconnection:
         return SessionLostError(f"the server cannot be reached: {reason}", number)
 
     def _login_refused(self) -> bool:
-        return isinstance(self._failure, MountError) and self._failure.failure in LOGIN_FAILURES
+        return self._failed_with(*LOGIN_FAILURES)
+
+    def _failed_with(self, *failures: Failure) -> bool:
+        return isinstance(self._failure, MountError) and self._failure.failure in failures
 
     async def _run(self) -> None:
         """Attempts until one succeeds, or nobody has asked for a while."""
-        back_off = FIRST_BACK_OFF
+        back_off, refused_back_off = FIRST_BACK_OFF, REFUSED_BACK_OFF
         self._failure = None
         if trio.current_time() < self._made_at + SETTLED:
             await trio.sleep(jittered(LONGEST_BACK_OFF / 2))
@@ -181,7 +189,13 @@ class Reconnection:
                 self._give_up_at = None
                 self._finish(None)
                 return
-            await trio.sleep(jittered(REFUSED_BACK_OFF if self._login_refused() else back_off))
+            if self._failed_with(Failure.AUTHENTICATION):
+                await trio.sleep(jittered(refused_back_off))
+                refused_back_off = min(refused_back_off * 2, LONGEST_REFUSED_BACK_OFF)
+                continue
+            await trio.sleep(
+                jittered(HOST_KEY_BACK_OFF if self._failed_with(*HOST_KEY_FAILURES) else back_off)
+            )
             back_off = min(back_off * 2, LONGEST_BACK_OFF)
         self._returned(connection)
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import asyncssh
 
+from sftpfs.beneath import reach
 from sftpfs.transport.control import one_line, shown
 from sftpfs.transport.settings import Settings
 
@@ -45,7 +46,7 @@ async def _silent(kind: str, text: str, echo: bool, key: str, attempt: int) -> s
 def public_blob(path: str, data: bytes) -> bytes | None:
     """The public half of a private key file, without its passphrase; None where it cannot be told."""
     try:
-        return bytes(asyncssh.read_public_key(path + ".pub").public_data)
+        return bytes(asyncssh.read_public_key(reach(path + ".pub")).public_data)
     except (OSError, asyncssh.KeyImportError):
         pass
     body = b"".join(line for line in data.splitlines() if not line.startswith(b"-----"))
@@ -104,7 +105,7 @@ class KeyFile:
     def __init__(self, path: str, ask: Ask) -> None:
         self.path = path
         self._ask = ask
-        self._data = Path(path).read_bytes()
+        self._data = Path(reach(path)).read_bytes()
         self._key: asyncssh.SSHKey | None = None
         self.encrypted = False
         try:
@@ -231,7 +232,7 @@ class Authenticator:
         paths += [f"{path}-cert.pub" for path in self.settings.identity_files]
         for path in paths:
             try:
-                certificate = asyncssh.read_certificate(path)
+                certificate = asyncssh.read_certificate(reach(path))
             except (OSError, asyncssh.KeyImportError):
                 continue
             found.setdefault(bytes(certificate.key.public_data), certificate)
@@ -241,7 +242,7 @@ class Authenticator:
         if not self.settings.agent:
             return []
         try:
-            self._agent = await asyncssh.connect_agent(self.settings.agent)
+            self._agent = await asyncssh.connect_agent(reach(self.settings.agent))
             return list(await self._agent.get_keys())
         except (OSError, ValueError) as error:
             self._log(f"agent {self.settings.agent}: {error}")

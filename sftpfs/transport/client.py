@@ -18,7 +18,7 @@ from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
 from sftpfs.transport.api import Prompter, PromptKind
-from sftpfs.transport.forking import ForkServer, close_socket, read_messages
+from sftpfs.transport.forking import ForkServer, close_socket, python_path, read_messages
 from sftpfs.transport.memory import LASTING, AnswerMemory
 
 log = logging.getLogger(__name__)
@@ -214,6 +214,7 @@ class AsyncsshConnector:
         self._server: ForkServer | None = None
         self._password: str | None = None
         self._password_read = False
+        python_path()  # while no mount can be in the way
 
     @property
     def single(self) -> bool:

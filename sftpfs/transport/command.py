@@ -2,7 +2,8 @@
 
 The program gets a socket as stdin and stdout. It stays in our session so that it can
 ask on the terminal; its stderr is passed on until the mount is up, and its last line
-is kept for the words of a failure.
+is kept for the words of a failure. Signals that are sent to our whole group are ours to answer: where
+it has nobody to ask it is started with them blocked, and ends with its stream, or is killed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from sftpfs.transport.sockets import SocketTransport
 log = logging.getLogger(__name__)
 
 STOP_LIMIT = 2.0
-"""Seconds the program has to end by itself."""
+"""Seconds the program has to end by itself once its stream is closed."""
+GROUP_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+"""What a terminal, a service manager or a shutdown sends to all of us."""
 SSH_DEFAULTS = ("-x", "-a", "-oClearAllForwardings=yes")
 """Nothing is to be forwarded through a file system's connection; as sshfs does."""
 
@@ -68,11 +71,11 @@ class CommandTransport(SocketTransport):
         self.last_words = ""
 
     def close(self) -> None:
-        """End the program; its watcher reaps it."""
+        """End the program's stream, and so the program; its watcher sees to that, and reaps it."""
         if not self.closed.is_set():
             super().close()
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.terminate()  # it may be asking: then it puts the terminal back
 
 
 class CommandConnector:
@@ -106,7 +109,7 @@ class CommandConnector:
         words_read, words_write = os.pipe2(os.O_CLOEXEC)
         try:
             with theirs:
-                process = start(argv, theirs, words_write)
+                process = start(argv, theirs, words_write, shielded=batch)
         except OSError as error:
             ours.close()
             os.close(words_read)
@@ -123,15 +126,23 @@ class CommandConnector:
 
     async def _watch(self, transport: CommandTransport, words_fd: int) -> None:
         try:
-            async with trio.lowlevel.FdStream(words_fd) as words:
-                await self._pass_on(words, transport)
-            await wait_exit(transport.process)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._kill_late, transport)
+                async with trio.lowlevel.FdStream(words_fd) as words:
+                    await self._pass_on(words, transport)
+                await wait_exit(transport.process)
+                nursery.cancel_scope.cancel()
         finally:
             self._running.discard(transport)
             reap(transport.process)
             if not transport.closed.is_set():
                 transport.reason = self._words_for(transport)
                 transport.close()
+
+    async def _kill_late(self, transport: CommandTransport) -> None:
+        await transport.closed.wait()
+        await trio.sleep(STOP_LIMIT)
+        transport.process.kill()
 
     async def _pass_on(self, words: trio.lowlevel.FdStream, transport: CommandTransport) -> None:
         """Pass stderr on, keeping its last line. Ends with the program, whose children may keep stderr."""
@@ -179,9 +190,16 @@ class CommandConnector:
                 reap(transport.process)
 
 
-def start(argv: list[str], stdio: socket.socket, stderr: int) -> subprocess.Popen[bytes]:
-    """Start the program in our session and process group. Raises OSError."""
-    return subprocess.Popen(argv, stdin=stdio.fileno(), stdout=stdio.fileno(), stderr=stderr)
+def start(argv: list[str], stdio: socket.socket, stderr: int, shielded: bool) -> subprocess.Popen[bytes]:
+    """Start the program in our session and process group; ``shielded`` from what is sent to all of that.
+
+    Raises OSError.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS if shielded else ())
+    try:
+        return subprocess.Popen(argv, stdin=stdio.fileno(), stdout=stdio.fileno(), stderr=stderr)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # what came meanwhile is answered now
 
 
 async def wait_exit(process: subprocess.Popen[bytes]) -> None:

@@ -69,11 +69,11 @@ class Attempt:
     """Proxy commands; ended with the worker."""
 
     def end_processes(self) -> None:
-        """Kill what proxy commands are left."""
+        """Kill what proxy commands are left. They were started with SIGTERM ignored, as this process is."""
         for process in self.processes:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 async def judge_unknown(judge: HostKeyJudge, attempt: Attempt) -> None:

@@ -11,12 +11,14 @@ import site
 import socket
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import trio
 
 import sftpfs
+from sftpfs import beneath
 from sftpfs.aio import Slot
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
@@ -26,8 +28,12 @@ START_LIMIT = 30.0
 STOP_LIMIT = 2.0
 
 
+@cache
 def python_path() -> str | None:
-    """PYTHONPATH for the fork server, where the package is not among the installed ones."""
+    """PYTHONPATH for the fork server, where the package is not among the installed ones.
+
+    Looked up once, before the mount: whoever serves the kernel looks nothing up by name.
+    """
     root = str(Path(sftpfs.__file__).resolve().parent.parent)
     if root in [str(Path(path).resolve()) for path in (*site.getsitepackages(), site.getusersitepackages())]:
         return os.environ.get("PYTHONPATH")
@@ -78,12 +84,18 @@ class ForkServer:
             path = python_path()
             if path is not None:
                 environment["PYTHONPATH"] = path
+            covered = beneath.held()
+            words = [str(theirs.fileno())]
+            descriptors = [theirs.fileno()]
+            if covered is not None:
+                words += [str(covered.fd), covered.path]
+                descriptors.append(covered.fd)
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "sftpfs.transport.forkserver", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "sftpfs.transport.forkserver", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=None if debug else subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=descriptors,
                 start_new_session=True,
                 env=environment,
                 cwd="/",

@@ -1,9 +1,11 @@
 """The fork server: imports the SSH library once, then a process for each connection is a fork away.
 
-Started by the front as ``python -m sftpfs.transport.forkserver FD``. It has no event
+Started by the front as ``python -m sftpfs.transport.forkserver FD [COVERED_FD COVERED]``. It has no event
 loop and no thread, so that forking is safe, and shares the library's memory with every
 worker. At the end of its control socket (the front is gone, however it went) it kills
-the workers and exits.
+the workers and exits. No other signal ends it, nor them: those that come to a whole process
+group or control group (a terminal's, a service manager's SIGTERM) are the front's to answer,
+which still has to write, over the connections that the workers hold.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import signal
 import socket
 import sys
 
+from sftpfs.beneath import Held, inherit
 from sftpfs.transport import control
 
 
@@ -93,8 +96,12 @@ def main() -> None:
     """Entry of the fork server's process; workers leave through it as well."""
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)  # the terminal's signals are the front's to handle
+    if len(sys.argv) > 3:
+        covered = int(sys.argv[2])
+        os.set_inheritable(covered, False)
+        inherit(Held(sys.argv[3], covered))
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
     try:
         from sftpfs.transport import worker
     except ImportError as error:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport.ssh_config import match_patterns
 
@@ -98,7 +99,7 @@ class KnownHosts:
         entries = []
         for path in files:
             try:
-                with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                with open(reach(path), encoding="utf-8", errors="surrogateescape") as file:
                     for number, text in enumerate(file, 1):
                         entry = parse_line(text, path, number)
                         if entry is not None:
@@ -189,6 +190,7 @@ def entry_text(name: str, key: bytes, hashed: bool) -> str:
 
 def store(path: str, name: str, key: bytes, hashed: bool) -> None:
     """Append the key to ``path``, made if need be (0600, its directory 0700). Raises OSError."""
+    path = reach(path)
     directory = os.path.dirname(path)
     if directory:
         os.makedirs(directory, mode=0o700, exist_ok=True)

@@ -18,6 +18,7 @@ import socket
 import subprocess
 from collections.abc import Iterable, Sequence
 
+from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
 
 USER_FILE = "~/.ssh/config"
@@ -123,7 +124,7 @@ class HostConfig:
         if depth > INCLUDE_DEPTH:
             raise MountError(Failure.CONFIGURATION, f"{path}: too many nested Include lines")
         try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            with open(reach(path), encoding="utf-8", errors="surrogateescape") as file:
                 lines = file.read().splitlines()
         except OSError as error:
             if not required and isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
@@ -160,7 +161,7 @@ class HostConfig:
         if not os.path.isabs(pattern):
             base = "/etc/ssh" if path.startswith("/etc/ssh/") else os.path.join(home_directory(), ".ssh")
             pattern = os.path.join(base, pattern)
-        for found in sorted(glob.glob(pattern)):
+        for found in sorted(glob.glob(reach(pattern))):
             self._read(found, depth + 1, required=False)
 
     def _set(self, name: str, value: str, where: str) -> None:

@@ -9,12 +9,15 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeMount, server_options
 from tests.harness import processes
+from tests.harness.command import Foreground
+from tests.harness.link import FaultyLink
 from tests.harness.mounts import REPOSITORY, Mount, in_time, mountpoints, unmount_lazily
 from tests.harness.outage import LOSS
 from tests.harness.waiting import eventually
@@ -133,3 +136,30 @@ def test_a_terminal_that_takes_nothing_stops_nothing(sshd: Sshd, tmp_path: Path,
             unmount_lazily(str(point))
             processes.kill_tree(process.pid)
             process.wait(LIMIT)
+
+
+@pytest.mark.parametrize("command", ["", "ssh_command=ssh"], ids=["built in", "ssh"])
+def test_a_signal_to_the_whole_group_ends_no_connection(
+    sshd: Sshd, tmp_path: Path, backing: Path, command: str
+) -> None:
+    """As a service manager stops a unit: what is dirty has to be written, and no new login is let in."""
+    size = 8 * MIB
+    with FaultyLink(sshd) as link:
+        options = [*server_options(link), *([command] if command else [])]  # type: ignore[arg-type]
+        words = [f"{link.user}@127.0.0.1:{backing}", str(tmp_path / "mnt"), "-F", "none"]
+        (tmp_path / "mnt").mkdir()
+        with Foreground(tmp_path / "mnt", *words, "-o", ",".join(options)) as mount:
+            mount.wait_mounted()
+            file = os.open(tmp_path / "mnt/file", os.O_WRONLY | os.O_CREAT)
+            os.fsync(file)
+            link.refuse()
+            link.pause()
+            assert os.write(file, content(size)) == size
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                processes.kill_tree(mount.process.pid, number)
+            link.resume()
+            status, told = mount.finish()
+            with suppress(OSError):  # the mount it was open on is gone
+                os.close(file)
+    assert status == 0, told
+    assert (backing / "file").read_bytes() == content(size)

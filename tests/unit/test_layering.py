@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "sftpfs"
 
-BASE = {"clock", "types", "errors", "aio", "config", "latency", "__init__"}
+BASE = {"clock", "types", "errors", "aio", "config", "latency", "beneath", "__init__"}
 API = {"remote.api"}
 
 ALLOWED: dict[str, set[str]] = {
@@ -20,6 +20,8 @@ ALLOWED: dict[str, set[str]] = {
     "aio": set(),
     "config": set(),
     "latency": set(),
+    "beneath": set(),
+    "covering": BASE,
     "__init__": set(),
     "sftp": BASE,
     "transport": BASE,
@@ -46,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
         "root",
         "service_manager",
         "claim",
+        "covering",
         "salvage",
         "progress",
         "fuse",

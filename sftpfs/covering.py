@@ -1,0 +1,65 @@
+"""What no mount may cover: what the machine, and the mount itself, cannot do without.
+
+A mount over /dev or /proc, or over the program that serves it, would have its own process ask itself, and
+the machine run a server's programs. Asked by the composition root before the mount; changes nothing. What
+lies in the directory and is only read (keys, known_hosts) is no obstacle: see ``sftpfs.beneath``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+
+from sftpfs.config import MountConfig, TransportKind
+from sftpfs.errors import Failure, MountError
+
+SYSTEM = ("/", "/dev", "/proc", "/sys")
+"""Nothing works without these, this program neither."""
+
+LIBRARIES = ("trio", "pyfuse3", "asyncssh", "uvloop")
+"""Loaded by a process of the mount, perhaps later than the mount."""
+
+
+def check(config: MountConfig) -> None:
+    """Raises MountError(MOUNTPOINT) where ``config`` would hide what is needed."""
+    path = config.mountpoint
+    if path in SYSTEM:
+        raise MountError(
+            Failure.MOUNTPOINT,
+            f"a mount on {path} would hide what this machine needs to work; choose another directory",
+        )
+    for what, where in needs(config):
+        if is_below(os.path.realpath(where), path):
+            raise MountError(
+                Failure.MOUNTPOINT,
+                f"a mount on {path} would hide {what} ({where}), which the mount needs; "
+                "choose another directory",
+            )
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Is ``path`` ``directory`` or in it? Both absolute, without links."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def needs(config: MountConfig) -> list[tuple[str, str]]:
+    """(for a person, path) of what is started or loaded, maybe while the mount is there."""
+    found = [("sftpfs itself", os.path.dirname(__file__))]
+    found += [("the Python it runs on", where) for where in {sys.executable, sys.prefix, os.__file__}]
+    for name in LIBRARIES:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            found.append((f"its library {name}", os.path.dirname(spec.origin)))
+    if os.geteuid():
+        found.append(("what unmounts it", shutil.which("fusermount3") or ""))
+    if config.transport.kind is TransportKind.COMMAND:
+        # The program reads them by their names, at each connection.
+        found.append(("the program that connects", shutil.which(config.transport.ssh_command[0]) or ""))
+        found.append(("ssh's configuration and keys", os.path.expanduser("~/.ssh")))
+        found.append(("ssh's configuration", config.transport.ssh_config_file or ""))
+        for keyword, value in config.transport.ssh_options:
+            if keyword.lower() in ("identityfile", "userknownhostsfile", "certificatefile"):
+                found += [(f"the file of {keyword}", os.path.expanduser(word)) for word in value.split()]
+    return [(what, os.path.abspath(where)) for what, where in found if where not in ("", "none")]
