@@ -39,6 +39,10 @@ FIRST_CHILD = 2
 """readdir offsets: 0 is ``.``, 1 is ``..``, names follow."""
 
 
+LOOKUP_ATTEMPTS = 4
+"""A name that is changed again and again while it is looked up: after so many the kernel is to ask again."""
+
+
 class OpenDirectory:
     """One open directory of the kernel's; the snapshot keeps offsets meaning the same name."""
 
@@ -46,7 +50,7 @@ class OpenDirectory:
 
     def __init__(self, inode: Inode) -> None:
         self.inode = inode
-        self.snapshot: list[tuple[bytes, Inode]] | None = None
+        self.snapshot: list[bytes] | None = None
 
 
 def caller(ctx: RequestContext) -> Caller:
@@ -82,9 +86,23 @@ class Operations(pyfuse3.Operations):
         opened = self._files.get(handle) or self._directories.get(handle)
         return opened.inode if opened is not None else None
 
-    def _pinned(self, inode: Inode) -> EntryAttributes:
+    # -- what the kernel is told -----------------------------------------------------
+
+    def _entry(self, parent: Inode, name: bytes, inode: Inode) -> EntryAttributes:
+        """The one way by which an inode found or made here becomes known to the kernel as ``name``; to be
+        returned without another wait. Where the name leads elsewhere by now (it was open, and another client
+        put another file in its place), the kernel asks again before it uses the name once more."""
+        assert parent.directory is not None
         reply = self._replies.entry(inode)
+        if parent.directory.children.get(name) is not inode:
+            reply.entry_timeout = 0.0
         self._tree.pin(inode)
+        return reply
+
+    def _attributes(self, inode: Inode) -> EntryAttributes:
+        """The same for attributes of an inode the kernel holds."""
+        reply = self._replies.entry(inode)
+        self._tree.told(inode)
         return reply
 
     # -- names ---------------------------------------------------------------------
@@ -92,10 +110,20 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         parent = self._tree.get(parent_inode)
-        inode = await self._filesystem.resolver.lookup(parent, name)
+        inode = await self._look_up(parent, name)
         if inode is not None:
-            return self._pinned(inode)
+            return self._entry(parent, name, inode)
         return self._replies.missing(self._tree.missing_until(parent, name))
+
+    async def _look_up(self, parent: Inode, name: bytes) -> Inode | None:
+        """What ``name`` leads to now. Who shares another's question may get the answer when it was let go."""
+        inode = None
+        for _ in range(LOOKUP_ATTEMPTS):
+            inode = await self._filesystem.resolver.lookup(parent, name)
+            assert parent.directory is not None
+            if inode is None or parent.directory.children.get(name) is inode:
+                break
+        return inode
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         for number, count in inode_list:
@@ -106,28 +134,32 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
     ) -> EntryAttributes:
         parent = self._tree.get(parent_inode)
-        return self._pinned(await self._filesystem.namespace.mkdir(parent, name, mode, caller(ctx)))
+        inode = await self._filesystem.namespace.mkdir(parent, name, mode, caller(ctx))
+        return self._entry(parent, name, inode)
 
     @guarded
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
         parent = self._tree.get(parent_inode)
-        return self._pinned(await self._filesystem.namespace.mknod(parent, name, mode, caller(ctx)))
+        inode = await self._filesystem.namespace.mknod(parent, name, mode, caller(ctx))
+        return self._entry(parent, name, inode)
 
     @guarded
     async def symlink(
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         parent = self._tree.get(parent_inode)
-        return self._pinned(await self._filesystem.namespace.symlink(parent, name, target, caller(ctx)))
+        inode = await self._filesystem.namespace.symlink(parent, name, target, caller(ctx))
+        return self._entry(parent, name, inode)
 
     @guarded
     async def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         existing, parent = self._tree.get(inode), self._tree.get(new_parent_inode)
-        return self._pinned(await self._filesystem.namespace.link(existing, parent, new_name))
+        linked = await self._filesystem.namespace.link(existing, parent, new_name)
+        return self._entry(parent, new_name, linked)
 
     @guarded
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
@@ -162,7 +194,7 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         found = self._tree.get(inode)
         await self._filesystem.resolver.revalidate(found)
-        return self._replies.entry(found)
+        return self._attributes(found)
 
     @guarded
     async def setattr(
@@ -185,7 +217,7 @@ class Operations(pyfuse3.Operations):
         file = self._files.get(fh) if fh is not None else None
         handle = file.handle if file is not None else None
         await self._filesystem.attributes.change(found, requested, handle)
-        return self._replies.entry(found)
+        return self._attributes(found)
 
     @guarded
     async def access(self, inode: InodeT, mode: ModeT, ctx: RequestContext) -> bool:
@@ -236,7 +268,7 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         parent = self._tree.get(parent_inode)
         inode, file, keep_cache = await self._filesystem.files.create(parent, name, mode, flags, caller(ctx))
-        return self._file_info(file, keep_cache), self._pinned(inode)
+        return self._file_info(file, keep_cache), self._entry(parent, name, inode)
 
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> Buffer:  # type: ignore[override]
@@ -288,7 +320,7 @@ class Operations(pyfuse3.Operations):
         if opened.snapshot is None or start_id == 0:
             opened.snapshot = await self._filesystem.listing(opened.inode)
         if self._add_dots(opened.inode, start_id, token):
-            self._add_names(opened, max(start_id - FIRST_CHILD, 0), token)
+            await self._add_names(opened, max(start_id - FIRST_CHILD, 0), token)
 
     def _add_dots(self, inode: Inode, start_id: int, token: ReaddirToken) -> bool:
         """``.`` and ``..``, which the kernel does not count as looked up; False where full."""
@@ -299,24 +331,35 @@ class Operations(pyfuse3.Operations):
                 return False
         return True
 
-    def _add_names(self, opened: OpenDirectory, start: int, token: ReaddirToken) -> None:
+    async def _add_names(self, opened: OpenDirectory, start: int, token: ReaddirToken) -> None:
+        """What the names of the snapshot lead to now. Names that are no more are left out: the kernel would
+        take them for names that are. Waits only before the first."""
         snapshot, directory = opened.snapshot, opened.inode.directory
         assert snapshot is not None and directory is not None
-        names = directory.children
+        children = directory.children
         entry, reply, pin = self._replies.entry, pyfuse3.readdir_reply, self._tree.pin
+        none = True
         for index in range(start, len(snapshot)):
-            name, inode = snapshot[index]
-            if names.get(name) is not inode and (opened.inode, name) not in inode.names():
-                continue  # removed or renamed since the snapshot: the kernel would take it for a name that is
+            name = snapshot[index]
+            inode = children.get(name)
+            if inode is None:
+                if name not in directory.unknown:
+                    continue
+                if not none:
+                    return  # the next call begins with it
+                inode = await self._look_up(opened.inode, name)
+                if inode is None:
+                    continue
             try:
                 encoded = entry(inode)
             except OSError:
-                if index == start:
+                if none:
                     raise
                 return  # what was added goes out, counted; the next call meets the error first
-            if not reply(token, name, encoded, index + FIRST_CHILD + 1):
+            if not reply(token, FileNameT(name), encoded, index + FIRST_CHILD + 1):
                 return
             pin(inode)
+            none = False
 
     @guarded
     async def releasedir(self, fh: FileHandleT) -> None:

@@ -30,7 +30,6 @@ class Replies:
     def entry(self, inode: Inode) -> EntryAttributes:
         """The attributes of ``inode``, valid in the kernel as long as its lease."""
         mode, nlink, uid, gid, size, atime_ns, mtime_ns, ctime_ns = self._filesystem.appearance(inode)
-        inode.told = inode.attributes
         reply = EntryAttributes()
         reply.st_ino = inode.number
         remaining = inode.expires - clock.now()

@@ -1,6 +1,6 @@
 """What the server says of names and attributes, taken into what is held.
 
-Synchronous, between ``vfs.inventory`` and ``vfs.tree``, as which others know it. Owns which
+Synchronous, between ``vfs.eviction`` and ``vfs.tree``, as which others know it. Owns which
 answers are believed, and for how long. What a change of ours makes untrue of an answer
 under way is in ``Directory.changing``, ``PendingLookup.stale`` and ``PendingListing``.
 """
@@ -13,12 +13,12 @@ from collections.abc import Set
 from sftpfs import clock
 from sftpfs.errors import error
 from sftpfs.types import UNKNOWN_ID, Attributes, Listing
+from sftpfs.vfs.eviction import Eviction
 from sftpfs.vfs.inodes import NANOSECONDS, Directory, Inode
-from sftpfs.vfs.inventory import Inventory
 from sftpfs.vfs.leases import permission_changed, proves_unchanged, version_changed
 
 
-class Answers(Inventory):
+class Answers(Eviction):
     """See the module."""
 
     def install(self, parent: Inode, name: bytes, attributes: Attributes) -> Inode:
@@ -176,10 +176,9 @@ class Answers(Inventory):
         now = clock.now()
         directory.complete_until = directory.listed_until = now + self.policy.directory
         directory.absent_until = now + min(directory.absence_lease, self.policy.directory)
-        try:
-            self._listings[parent.number] = parent
-        except ValueError:
-            pass  # larger than all that may be kept: true as long as the kernel holds every name of it
+        self._kept.pop(parent.number, None)
+        if parent.linked or directory.unused:
+            self._kept[parent.number] = parent
 
 
 def may_be_another(inode: Inode, attributes: Attributes) -> bool:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import trio
+
 from sftpfs import clock
 from sftpfs.config import MountConfig
 from sftpfs.data import Contents, LostBytes
@@ -85,6 +87,8 @@ class Filesystem:
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners, naming)
         self.outdate: Callable[[Inode], None] = _nobody_to_tell
         """Makes the kernel ask for the attributes of an inode again; set by ``fuse``."""
+        self.tree.crowded = partial(self.background.spawn, self._sweep)
+        self._sweeping = False
         self._keep_lost = keep_lost
         self._statistics: FilesystemStatistics | None = None
         self._statistics_expire = 0.0
@@ -122,14 +126,25 @@ class Filesystem:
             Appearance, (mode, nlink, uid, gid, size, attributes.atime * NANOSECONDS, mtime_ns, ctime_ns)
         )
 
-    async def listing(self, inode: Inode) -> list[tuple[bytes, Inode]]:
-        """What a program lists: every name with its inode. Listings it will want next follow."""
+    async def listing(self, inode: Inode) -> list[bytes]:
+        """What a program lists: every name. Listings it will want next follow."""
         self.ahead.demanded(inode)
         listed = await self.offline.ask(
             partial(self.listings.listing, inode), partial(self.listings.expired, inode)
         )
         self.ahead.advance()
         return listed
+
+    async def _sweep(self) -> None:
+        """Let go of what the tree need not hold."""
+        if self._sweeping:
+            return
+        self._sweeping = True
+        try:
+            for _ in self.tree.sweep():
+                await trio.lowlevel.checkpoint()
+        finally:
+            self._sweeping = False
 
     def access(self, inode: Inode, mask: int) -> bool:
         """access(2), as far as mode bits tell; the server has the last word anyway."""

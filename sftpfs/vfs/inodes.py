@@ -57,6 +57,7 @@ class Directory:
     ``misses`` counts lookups that had to ask the server since it was last listed.
     ``unknown`` holds names of which nobody knows where they lead, if anywhere: the listing does not
     answer for them, nor does their absence from ``children``.
+    ``unused`` counts the names that lead to inodes the kernel does not hold.
 
     INVARIANT: while ``absent_until`` lies ahead, a name in neither ``children`` nor ``unknown`` is missing.
     INVARIANT: no name is in ``children`` and ``unknown``.
@@ -84,6 +85,7 @@ class Directory:
         "renewed_ahead",
         "subdirectories",
         "unknown",
+        "unused",
     )
 
     def __init__(self) -> None:
@@ -104,10 +106,16 @@ class Directory:
         self.renewed_ahead = False
         self.changing: dict[bytes, Slot[None]] = {}
         self.unknown: frozenset[bytes] = frozenset()
+        self.unused = 0
 
     def complete(self, now: float) -> bool:
         """Whether ``children`` are all its names, as far as may be believed at ``now``."""
         return self.complete_until > now and not self.unknown
+
+    @property
+    def busy(self) -> bool:
+        """Somebody reads it, or a listing or a change of ours is under way: its names are not let go."""
+        return self.open_handles > 0 or self.listing is not None or bool(self.changing)
 
 
 class Inode:

@@ -1,18 +1,20 @@
-"""What is held: inodes by number, names under directories, and when they may be let go.
+"""What is held: inodes by number, names under directories, and which of them the kernel holds.
 
-Synchronous, and the ground of ``vfs.answers`` and ``vfs.tree``, which amend it with what the
-server said and what we did; everybody else asks ``vfs.tree``. Waits for nothing and sends nothing.
+Synchronous, and the ground of ``vfs.eviction``, ``vfs.answers`` and ``vfs.tree``, which let go of it and
+amend it with what the server said and what we did; everybody else asks ``vfs.tree``. Waits for nothing and
+sends nothing.
 
 INVARIANT: ``_by_number`` holds every inode the kernel knows (lookups > 0), and the root.
+INVARIANT: an inode the kernel knows that is ``linked`` stands under each of its names in that directory's
+``children``.
+INVARIANT: ``unused`` is the sum of that of all directories. ``_kept`` holds each that has any, and each with
+a name whose listing is complete, the one listed longest ago first; none else that has no name.
 """
 
 from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Callable
-
-from cachetools import LRUCache
 
 from sftpfs import clock
 from sftpfs.aio import Slot
@@ -20,28 +22,10 @@ from sftpfs.config import CacheConfig
 from sftpfs.errors import error
 from sftpfs.types import Attributes
 from sftpfs.vfs.inodes import Directory, Inode, path_of
-from sftpfs.vfs.leases import LISTED_ENTRIES_MINIMUM, LeasePolicy, NegativeLeases, ServerClock
+from sftpfs.vfs.leases import LeasePolicy, NegativeLeases, ServerClock
 
 ROOT_NUMBER = 1
 """FUSE_ROOT_ID."""
-
-
-class _Listings(LRUCache[int, Inode]):
-    """Directories whose complete listing is kept, by inode number; weighs one per child."""
-
-    def __init__(self, limit: int, evicted: Callable[[Inode], None]) -> None:
-        super().__init__(max(limit, LISTED_ENTRIES_MINIMUM), getsizeof=_listing_size)
-        self._evicted = evicted
-
-    def popitem(self) -> tuple[int, Inode]:
-        number, inode = super().popitem()
-        self._evicted(inode)
-        return number, inode
-
-
-def _listing_size(inode: Inode) -> int:
-    directory = inode.directory
-    return 1 + len(directory.children) if directory is not None else 1
 
 
 class Inventory:
@@ -54,7 +38,9 @@ class Inventory:
         self.negatives = NegativeLeases(config.max_entries)
         self.rename_epoch = 0
         """Counts directory renames: a path computed before one may name nothing after it."""
-        self._listings = _Listings(config.max_entries, self._listing_evicted)
+        self.unused = 0
+        """Names that lead to inodes the kernel does not hold."""
+        self._kept: dict[int, Inode] = {}
         self._numbers = itertools.count(ROOT_NUMBER)
         self.root = Inode(next(self._numbers), None, b"", attributes)
         self.root.lookups = 1
@@ -146,7 +132,7 @@ class Inventory:
 
     def statistics(self) -> dict[str, int]:
         """Counts for whoever looks in."""
-        return {"inodes": len(self._by_number), "listings": len(self._listings)}
+        return {"inodes": len(self._by_number), "listings": len(self._kept)}
 
     # -- one inode ---------------------------------------------------------------
 
@@ -183,20 +169,31 @@ class Inventory:
         """``name`` in ``parent`` leads to ``inode``, which has it among its own names or is given it now."""
         directory = parent.directory
         assert directory is not None
+        assert name not in directory.children
         directory.children[name] = inode
         directory.subdirectories = None
+        if not inode.lookups:
+            self._more_unused(parent)
         if directory.unknown:
             directory.unknown -= {name}
         self.negatives.discard(parent.number, name)
 
-    def _unlink(self, parent: Inode, name: bytes, ours: bool) -> None:
-        """Take ``name`` off the tree; the inode lives on while the kernel or a handle holds it."""
+    def _leave(self, parent: Inode, name: bytes) -> Inode | None:
+        """``name`` is in ``parent`` no more. Returns what it led to, which still counts it as its own."""
         directory = parent.directory
         assert directory is not None
         inode = directory.children.pop(name, None)
+        if inode is not None:
+            directory.subdirectories = None
+            if not inode.lookups:
+                self._fewer_unused(parent)
+        return inode
+
+    def _unlink(self, parent: Inode, name: bytes, ours: bool) -> None:
+        """Take ``name`` off the tree; the inode lives on while the kernel or a handle holds it."""
+        inode = self._leave(parent, name)
         if inode is None:
             return
-        directory.subdirectories = None
         inode.contradicted = inode.contradicted or not ours
         if inode.parent is parent and inode.name == name:
             if inode.aliases:
@@ -210,15 +207,23 @@ class Inventory:
             inode.attributes = attributes._replace(nlink=attributes.nlink - 1)
         self.touched(inode)
         if not inode.linked:
+            self._keep_no_longer(inode)
             self._release_if_unused(inode)
 
     # -- the kernel's references ----------------------------------------------
 
     def pin(self, inode: Inode) -> None:
-        """The kernel is told of ``inode`` once more."""
+        """The kernel was told of ``inode`` once more, with its attributes."""
         if inode.lookups == 0:
             self._by_number[inode.number] = inode
+            for parent, _ in inode.names():
+                self._fewer_unused(parent)
         inode.lookups += 1
+        inode.told = inode.attributes
+
+    def told(self, inode: Inode) -> None:
+        """The kernel was told the attributes of ``inode``, which it holds."""
+        inode.told = inode.attributes
 
     def forget(self, number: int, count: int) -> None:
         """The kernel drops ``count`` references. Never raises."""
@@ -228,19 +233,13 @@ class Inventory:
         inode.lookups = max(0, inode.lookups - count)
         if inode.lookups == 0:
             del self._by_number[number]
-            parent = inode.parent
-            if inode.linked and parent is not None and parent.number not in self._listings:
-                self._drop_unused_child(inode)
+            for parent, _ in inode.names():
+                self._more_unused(parent)
             self._release_if_unused(inode)
 
     def handle_closed(self, inode: Inode) -> None:
         """A handle on ``inode`` went; free its content where nothing else needs it."""
         self._release_if_unused(inode)
-
-    def listing_unused(self, inode: Inode) -> None:
-        """No handle reads the directory any more: a listing too large to keep is let go."""
-        if inode.number not in self._listings:
-            self._listing_evicted(inode)
 
     def _release_if_unused(self, inode: Inode) -> None:
         content = inode.content
@@ -249,23 +248,25 @@ class Inventory:
         content.forget()
         inode.content = None
 
-    def _drop_unused_child(self, inode: Inode) -> None:
-        if inode.lookups or inode.handles or inode.aliases or inode.given_target is not None:
-            return
-        if inode.directory is not None and (inode.directory.children or inode.directory.open_handles):
-            return
-        parent = inode.parent
-        if parent is None or parent.directory is None:
-            return
-        if parent.directory.children.get(inode.name) is inode:
-            del parent.directory.children[inode.name]
-            parent.directory.subdirectories = None
-            parent.directory.complete_until = parent.directory.absent_until = 0.0
-        self._listings.pop(inode.number, None)
-
-    def _listing_evicted(self, inode: Inode) -> None:
-        directory = inode.directory
+    def _more_unused(self, parent: Inode) -> None:
+        """One more name in ``parent`` leads to what the kernel does not hold."""
+        directory = parent.directory
         assert directory is not None
-        for child in list(directory.children.values()):
-            if child.lookups == 0:
-                self._drop_unused_child(child)
+        directory.unused += 1
+        self.unused += 1
+        if directory.unused == 1:
+            self._kept.setdefault(parent.number, parent)
+
+    def _fewer_unused(self, parent: Inode) -> None:
+        directory = parent.directory
+        assert directory is not None
+        directory.unused -= 1
+        self.unused -= 1
+        if directory.unused == 0:
+            self._keep_no_longer(parent)
+
+    def _keep_no_longer(self, inode: Inode) -> None:
+        """Nothing is left to let go of in a directory that is not listed, or has no name."""
+        directory = inode.directory
+        if directory is not None and not directory.unused and not (inode.linked and directory.complete_until):
+            self._kept.pop(inode.number, None)

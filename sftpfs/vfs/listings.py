@@ -30,8 +30,8 @@ class Listings:
         self._remote = remote
         self._symlinks = symlinks
 
-    async def listing(self, inode: Inode) -> list[tuple[bytes, Inode]]:
-        """Every name of a directory with its inode: a snapshot. Two round trips where not leased."""
+    async def listing(self, inode: Inode) -> list[bytes]:
+        """Every name of a directory: a snapshot. Two round trips where not leased."""
         directory = inode.directory
         if directory is None:
             raise error(errno.ENOTDIR)
@@ -45,14 +45,14 @@ class Listings:
                 continue
             with suppress(InterruptedError):  # who asked did not wait for the answer
                 await pending.slot.wait()
-        return list(directory.children.items())
+        return list(directory.children)
 
-    def expired(self, inode: Inode) -> tuple[list[tuple[bytes, Inode]]] | None:
+    def expired(self, inode: Inode) -> tuple[list[bytes]] | None:
         """The listing as it was last known, lease or not; None where it is not known as a whole."""
         directory = inode.directory
         if directory is None or not directory.complete(0.0):
             return None
-        return (list(directory.children.items()),)
+        return (list(directory.children),)
 
     async def refresh(self, inode: Inode) -> None:
         """List anew, whatever the lease says; nothing where that is being done already."""

@@ -1,8 +1,8 @@
 """The cached tree: inodes by number, names under directories, what we know and for how long.
 
 Synchronous: every method runs between two awaits, so none is ever seen half done.
-Owns all changes of ``Inode`` and ``Directory``, in three layers: ``vfs.inventory`` holds them,
-``vfs.answers`` amends them by what the server said, and this module by what we did.
+Owns all changes of ``Inode`` and ``Directory``, in layers: ``vfs.inventory`` holds them, ``vfs.eviction``
+lets go of them, ``vfs.answers`` amends them by what the server said, and this module by what we did.
 """
 
 from __future__ import annotations
@@ -76,6 +76,9 @@ class Tree(Answers):
     def linked(self, inode: Inode, parent: Inode, name: bytes) -> None:
         """``name`` in ``parent`` is now another name of ``inode``."""
         self._name_changed(parent, name)
+        assert parent.directory is not None
+        if name in parent.directory.children:
+            self.unknown(parent, name)
         self._enter(parent, name, inode)
         if inode.linked:
             inode.aliases = [*(inode.aliases or ()), (parent, name)]
@@ -101,14 +104,16 @@ class Tree(Answers):
         assert old_parent.directory is not None and new_parent.directory is not None
         inode = old_parent.directory.children.get(old_name)
         replaced = new_parent.directory.children.get(new_name)
-        if replaced is not None and replaced is not inode:
+        if inode is not None and inode is replaced:
+            return  # two names of one file stay
+        if replaced is not None:
             self.gone(new_parent, new_name, ours=True)
             if replaced.directory is not None:
                 _count_subdirectory(new_parent, -1)
         if inode is not None:
             if inode.directory is not None:
                 self.rename_epoch += 1
-            del old_parent.directory.children[old_name]
+            self._leave(old_parent, old_name)
             self._enter(new_parent, new_name, inode)
             if inode.parent is old_parent and inode.name == old_name:
                 inode.parent, inode.name = new_parent, new_name

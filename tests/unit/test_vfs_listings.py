@@ -44,7 +44,7 @@ def listed(tree: Tree, directory: Inode, server: Server) -> list[bytes]:
 
     async def ask() -> list[bytes]:
         listings = Listings(tree, server, SymlinkPolicy.CONTAIN)  # type: ignore[arg-type]
-        return [name for name, _ in await listings.listing(directory)]
+        return await listings.listing(directory)
 
     return trio.run(ask)
 
@@ -80,7 +80,7 @@ def test_a_listing_that_a_rename_is_under_way_at_the_end_of_is_not_believed() ->
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end)
             listings = Listings(tree, server, SymlinkPolicy.CONTAIN)  # type: ignore[arg-type]
-            return [name for name, _ in await listings.listing(inode)]
+            return await listings.listing(inode)
 
     async def end() -> None:
         await trio.testing.wait_all_tasks_blocked()  # the listing waits for the rename before it asks again

@@ -10,6 +10,7 @@ from sftpfs.types import Attributes, DirectoryEntry, Listing
 from sftpfs.vfs.inodes import Inode, PendingListing, PendingLookup
 from sftpfs.vfs.inventory import ROOT_NUMBER
 from sftpfs.vfs.tree import Tree
+from tests.harness.invariants import check_invariants
 
 DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
 REGULAR = Attributes(stat.S_IFREG | 0o644, 5, 0, 0, 1, 1)
@@ -19,20 +20,27 @@ def tree(root: bytes = b"/srv", **config: float) -> Tree:
     return Tree(root, DIRECTORY, CacheConfig(**config))  # type: ignore[arg-type]
 
 
+def swept(cached: Tree) -> None:
+    for _ in cached.sweep():
+        check_invariants(cached)
+    check_invariants(cached)
+
+
+def crowding(**config: float) -> tuple[Tree, list[int]]:
+    """A tree, and how many unused names it had each time it asked to be swept."""
+    cached = tree(**config)
+    asked: list[int] = []
+    cached.crowded = lambda: asked.append(cached.unused)
+    return cached, asked
+
+
+def files(count: int, first: int = 0) -> list[DirectoryEntry]:
+    return [DirectoryEntry(b"%d" % number, REGULAR) for number in range(first, first + count)]
+
+
 def ask(cached: Tree, parent: Inode, name: bytes) -> Inode | bool:
     assert parent.directory is not None
     return cached.child(parent.directory, parent.number, name, time.monotonic())
-
-
-def check(cached: Tree, node: Inode) -> None:
-    """The invariants of Directory and Inode, over everything below ``node``."""
-    assert node.directory is not None
-    for name, child in node.directory.children.items():
-        assert (node, name) in child.names()
-        assert child.linked
-        assert child.lookups == 0 or cached.get(child.number) is child
-        if child.directory is not None:
-            check(cached, child)
 
 
 def test_the_root_is_number_one_and_has_its_path() -> None:
@@ -62,7 +70,7 @@ def test_a_complete_listing_answers_missing_names_and_drops_vanished_ones() -> N
     assert ask(cached, cached.root, b"gone") is False
     assert isinstance(ask(cached, cached.root, b"here"), Inode)
     assert not gone.linked
-    check(cached, cached.root)
+    check_invariants(cached)
 
 
 def test_names_we_changed_during_a_listing_are_ours_to_tell() -> None:
@@ -79,7 +87,7 @@ def test_names_we_changed_during_a_listing_are_ours_to_tell() -> None:
     )
     assert ask(cached, cached.root, b"made") is made
     assert ask(cached, cached.root, b"removed") is False
-    check(cached, cached.root)
+    check_invariants(cached)
 
 
 def test_what_the_server_said_of_a_name_during_a_listing_is_newer_than_the_listing() -> None:
@@ -96,7 +104,7 @@ def test_what_the_server_said_of_a_name_during_a_listing_is_newer_than_the_listi
     cached.install_listing(cached.root, listing, 100.0, pending.changed, pending.told)
     assert ask(cached, cached.root, b"appeared") is appeared
     assert ask(cached, cached.root, b"removed") is False
-    check(cached, cached.root)
+    check_invariants(cached)
 
 
 def test_a_name_nobody_knows_is_asked_for_though_the_listing_is_complete() -> None:
@@ -122,7 +130,7 @@ def test_a_name_nobody_knows_is_asked_for_though_the_listing_is_complete() -> No
     cached.missing(cached.root, b"d")
     assert ask(cached, cached.root, b"d") is False
     assert directory.complete(time.monotonic())
-    check(cached, cached.root)
+    check_invariants(cached)
 
 
 def test_a_name_found_missing_and_doubted_since_is_asked_for() -> None:
@@ -146,7 +154,7 @@ def test_a_listing_settles_the_names_nobody_knew_unless_we_changed_them_meanwhil
     assert ask(cached, cached.root, b"b") is True
     cached.install_listing(cached.root, Listing(DIRECTORY, [DirectoryEntry(b"b", REGULAR)]), 100.0, set())
     assert isinstance(ask(cached, cached.root, b"b"), Inode)
-    check(cached, cached.root)
+    check_invariants(cached)
 
 
 def test_renaming_what_we_did_not_know_makes_a_name_that_is_not_missing() -> None:
@@ -191,7 +199,7 @@ def test_renaming_a_directory_moves_everything_below() -> None:
     assert cached.path(child) == b"/srv/new/child"
     assert ask(cached, cached.root, b"old") is False
     assert cached.rename_epoch > epoch
-    check(cached, cached.root)
+    check_invariants(cached)
 
 
 def test_renaming_over_a_name_unlinks_what_stood_there() -> None:
@@ -201,7 +209,7 @@ def test_renaming_over_a_name_unlinks_what_stood_there() -> None:
     cached.renamed(cached.root, b"a", cached.root, b"b")
     assert ask(cached, cached.root, b"b") is source
     assert not target.linked
-    check(cached, cached.root)
+    check_invariants(cached)
 
 
 def test_hard_links_share_the_inode_until_the_last_name_goes() -> None:
@@ -209,16 +217,16 @@ def test_hard_links_share_the_inode_until_the_last_name_goes() -> None:
     inode = cached.created(cached.root, b"a", REGULAR._replace(nlink=1))
     cached.linked(inode, cached.root, b"b")
     cached.linked(inode, cached.root, b"c")
-    check(cached, cached.root)
+    check_invariants(cached)
     cached.removed(cached.root, b"a")
     assert cached.path(inode) == b"/srv/b"
     cached.renamed(cached.root, b"c", cached.root, b"d")
-    check(cached, cached.root)
+    check_invariants(cached)
     cached.removed(cached.root, b"b")
     assert cached.path(inode) == b"/srv/d"
     cached.removed(cached.root, b"d")
     assert cached.path(inode) is None
-    check(cached, cached.root)
+    check_invariants(cached)
 
 
 def test_a_name_that_changes_its_type_is_another_inode() -> None:
@@ -265,28 +273,153 @@ def test_listings_beyond_the_bound_are_let_go_with_what_they_claimed() -> None:
     cached.pin(pinned)
     cached.install_listing(second, Listing(DIRECTORY, entries), 100.0, set())
     assert first.directory is not None
+    assert len(first.directory.children) == 700, "nothing goes within an operation"
+    swept(cached)
     assert list(first.directory.children) == [b"5"]
     assert ask(cached, first, b"no such") is True
     assert ask(cached, second, b"no such") is False
 
 
-def test_a_directory_too_large_to_keep_is_complete_while_the_kernel_holds_all_of_it() -> None:
-    cached = tree(max_entries=1000)
-    entries = [DirectoryEntry(b"%d" % number, REGULAR) for number in range(1500)]
-    cached.install_listing(cached.root, Listing(DIRECTORY, entries), 100.0, set())
+def test_a_directory_too_large_to_keep_is_complete_while_the_kernel_holds_most_of_it() -> None:
+    cached, asked = crowding(max_entries=1000)
+    cached.install_listing(cached.root, Listing(DIRECTORY, files(1500)), 100.0, set())
     directory = cached.root.directory
     assert directory is not None and len(directory.children) == 1500
     pinned = list(directory.children.values())
     for inode in pinned:
         cached.pin(inode)
-    cached.listing_unused(cached.root)
+    swept(cached)
     assert ask(cached, cached.root, b"no such") is False
-    cached.forget(pinned[7].number, 1)
+    for inode in pinned[:1000]:
+        cached.forget(inode.number, 1)
+    swept(cached)
+    assert ask(cached, cached.root, b"7") is pinned[7]
+    before = len(asked)
+    cached.forget(pinned[1000].number, 1)
+    assert len(asked) == before + 1
+    swept(cached)
+    assert len(directory.children) == 499
     assert ask(cached, cached.root, b"no such") is True
     assert ask(cached, cached.root, b"7") is True
-    for inode in pinned:
+    for inode in pinned[1001:]:
         cached.forget(inode.number, 1)
-    assert not directory.children
+    check_invariants(cached)
+
+
+def test_a_listing_that_grew_at_the_bound_is_there_whole_for_its_reader() -> None:
+    cached, asked = crowding(max_entries=1000)
+    grown = cached.install(cached.root, b"grown", DIRECTORY)
+    other = cached.install(cached.root, b"other", DIRECTORY)
+    cached.install_listing(grown, Listing(DIRECTORY, files(600)), 100.0, set())
+    cached.install_listing(other, Listing(DIRECTORY, files(398)), 100.0, set())
+    assert not asked
+    assert grown.directory is not None
+    grown.directory.open_handles += 1
+    cached.install_listing(grown, Listing(DIRECTORY, files(604)), 100.0, set())
+    assert asked
+    swept(cached)
+    assert len(grown.directory.children) == 604 and ask(cached, grown, b"no such") is False
+    assert other.directory is not None and not other.directory.children, "it is another that goes"
+
+
+def test_what_is_being_read_listed_or_changed_is_not_swept() -> None:
+    cached = tree(max_entries=1000)
+    busy = [cached.install(cached.root, name, DIRECTORY) for name in (b"read", b"listed", b"changed")]
+    read, listed, changed = [inode.directory for inode in busy]
+    assert read is not None and listed is not None and changed is not None
+    for inode in busy:
+        cached.install_listing(inode, Listing(DIRECTORY, files(1200)), 100.0, set())
+    read.open_handles += 1
+    listed.listing = PendingListing()
+    with cached.changing((busy[2], b"new")):
+        swept(cached)
+        assert [len(one.children) for one in (read, listed, changed)] == [1200] * 3
+    swept(cached)
+    assert [len(one.children) for one in (read, listed, changed)] == [1200, 1200, 0]
+    listed.listing = None
+    swept(cached)
+    assert [len(one.children) for one in (read, listed, changed)] == [1200, 0, 0]
+    asked: list[int] = []
+    cached.crowded = lambda: asked.append(cached.unused)
+    read.open_handles -= 1
+    cached.listing_unused(busy[0])
+    assert asked
+    swept(cached)
+    assert not read.children
+
+
+def test_a_name_forgotten_while_its_directory_is_listed_is_in_the_listing() -> None:
+    for made in (True, False):
+        cached = tree(max_entries=1000)
+        inode = cached.install(cached.root, b"d", DIRECTORY)
+        cached.pin(inode)
+        directory = inode.directory
+        assert directory is not None
+        directory.listing = pending = PendingListing()
+        new = cached.created(inode, b"new", REGULAR) if made else cached.install(inode, b"new", REGULAR)
+        cached.pin(new)
+        cached.forget(new.number, 1)
+        beside = cached.install(cached.root, b"beside", DIRECTORY)
+        cached.install_listing(beside, Listing(DIRECTORY, files(1200)), 100.0, set())
+        swept(cached)
+        directory.listing = None
+        told = Listing(DIRECTORY, [DirectoryEntry(b"new", REGULAR), *files(1)])
+        cached.install_listing(inode, told, 100.0, pending.changed, pending.told)
+        assert set(directory.children) == {b"new", b"0"}
+        check_invariants(cached)
+
+
+def test_a_directory_made_at_the_bound_is_known_under_its_name() -> None:
+    cached = tree(max_entries=1000)
+    parent, other = (cached.install(cached.root, name, DIRECTORY) for name in (b"parent", b"other"))
+    cached.install_listing(parent, Listing(DIRECTORY, files(400)), 100.0, set())
+    cached.install_listing(other, Listing(DIRECTORY, files(600)), 100.0, set())
+    with cached.changing((parent, b"made")):
+        made = cached.created(parent, b"made", DIRECTORY)
+    cached.pin(made)
+    swept(cached)
+    cached.renamed(parent, b"made", other, b"moved")
+    assert cached.path(made) == b"/srv/other/moved"
+    check_invariants(cached)
+
+
+def test_a_name_let_go_of_leads_nowhere_for_who_still_holds_the_inode() -> None:
+    """Such as who shares another's question: it must not be told as a name."""
+    cached = tree(max_entries=1000)
+    inode = cached.install(cached.root, b"d", DIRECTORY)
+    cached.install_listing(inode, Listing(DIRECTORY, files(1001)), 100.0, set())
+    child = ask(cached, inode, b"7")
+    assert isinstance(child, Inode)
+    swept(cached)
+    assert not child.linked and cached.path(child) is None
+    assert inode.linked, "what has names below it stays until they went"
+
+
+def test_what_may_not_be_let_go_is_not_looked_at_again_for_every_name() -> None:
+    """Links made here keep their targets: sweeping over them each time would be quadratic."""
+    cached, asked = crowding(max_entries=1000)
+    link = Attributes(stat.S_IFLNK | 0o777, 5, 0, 0, 1, 1)
+    for number in range(4000):
+        cached.created(cached.root, b"%d" % number, link).given_target = b"x"
+        if asked and asked[-1] == cached.unused:
+            swept(cached)
+    assert cached.unused == 4000
+    assert len(asked) < 20
+
+
+def test_removed_directories_leave_nothing_behind() -> None:
+    cached = tree()
+    for number in range(50):
+        made = cached.created(cached.root, b"%d" % number, DIRECTORY)
+        cached.pin(made)
+        inner = cached.created(made, b"inner", REGULAR)
+        cached.pin(inner)
+        cached.removed(made, b"inner")
+        cached.removed(cached.root, b"%d" % number)
+        cached.forget(inner.number, 1)
+        cached.forget(made.number, 1)
+        check_invariants(cached)
+    assert cached.unused == 0 and cached.statistics() == {"inodes": 1, "listings": 0}
 
 
 def test_our_own_change_renews_the_lease_and_moves_ctime() -> None:

@@ -1,0 +1,102 @@
+"""What is let go, and when: names that the kernel does not hold, beyond the bound on them.
+
+Synchronous, between ``vfs.inventory`` and ``vfs.answers``. Nothing is let go within an operation's step: what
+is found, made or listed stays until the reply about it was made. A sweep of its own takes it, which
+``vfs.filesystem`` runs after ``crowded`` was called. An operation that waits meanwhile may hold an inode
+without a name when it goes on: ``fuse`` looks whether the name leads to it before it tells the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from sftpfs import clock
+from sftpfs.config import CacheConfig
+from sftpfs.types import Attributes
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.inventory import Inventory
+from sftpfs.vfs.leases import LISTED_ENTRIES_MINIMUM
+
+SWEPT_TOGETHER = 2000
+"""Names looked at before others have a turn: about a millisecond."""
+
+SLACK = 8
+"""A sweep that leaves more than the bound, since it may not be let go, is made again when there is this
+part of it more: looking at all of it costs so many steps for each name that came."""
+
+
+class Eviction(Inventory):
+    """See the module."""
+
+    def __init__(self, root: bytes, attributes: Attributes, config: CacheConfig) -> None:
+        super().__init__(root, attributes, config)
+        self._bound = max(config.max_entries, LISTED_ENTRIES_MINIMUM)
+        self._sweep_at = self._bound
+        self.crowded: Callable[[], None] = _nobody
+        """Called when there is something to sweep, within any operation: to see to it after that."""
+
+    def _more_unused(self, parent: Inode) -> None:
+        super()._more_unused(parent)
+        if self.unused > self._sweep_at:
+            self._sweep_at = self.unused + self._bound // SLACK
+            self.crowded()
+
+    def listing_unused(self, inode: Inode) -> None:
+        """No handle reads the directory any more: its names may be let go."""
+        if self.unused > self._bound:
+            self._sweep_at = self.unused
+            self.crowded()
+
+    def sweep(self) -> Iterator[None]:
+        """Let go of names the kernel does not hold until there are no more than the bound; steps, between
+        which others may do anything. Whole directories at a time: those beyond the bound by themselves,
+        then those listed longest ago, listings made ahead that wait for their reader last."""
+        now = clock.now()
+        steps = 0
+        for parent in sorted(self._kept.values(), key=lambda one: self._rank(one, now)):
+            directory = parent.directory
+            assert directory is not None
+            if self.unused <= self._bound:
+                break
+            if not directory.unused or directory.busy:
+                continue
+            for child in list(directory.children.values()):
+                self._let_go(parent, child)
+                steps += 1
+                if steps % SWEPT_TOGETHER == 0:
+                    yield
+                    if directory.busy:
+                        break
+        stays = self.unused
+        self._sweep_at = self._bound if stays <= self._bound else stays + stays // SLACK
+
+    def _rank(self, parent: Inode, now: float) -> int:
+        directory = parent.directory
+        assert directory is not None
+        if directory.unused > self._bound:
+            return 0
+        return 2 if directory.ahead and directory.complete_until > now else 1
+
+    def _let_go(self, parent: Inode, child: Inode) -> None:
+        """Forget the one name of ``child``, in ``parent``, where nothing needs it: there may be such a name
+        all the same, so that the listing is complete no longer."""
+        if child.lookups or child.handles or child.aliases or child.given_target is not None:
+            return
+        below = child.directory
+        if below is not None and (below.children or below.busy or below.pending):
+            return
+        directory = parent.directory
+        assert directory is not None
+        if (child.content is not None and child.content.dirty) or directory.children.get(
+            child.name
+        ) is not child:
+            return
+        directory.complete_until = directory.absent_until = 0.0
+        self._leave(parent, child.name)
+        child.linked = False
+        self._keep_no_longer(child)
+        self._release_if_unused(child)
+
+
+def _nobody() -> None:
+    """Nobody sweeps while there is no mount."""
