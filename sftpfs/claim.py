@@ -10,12 +10,15 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sftpfs.mountpoint import filesystem_of
 
 LOCKS = "/proc/locks"
+
+PATIENCE = 5.0
+"""Seconds somebody waits for a process without being told for which."""
 
 
 @contextmanager
@@ -52,17 +55,19 @@ def holders(text: str, device: str, inode: int) -> list[int]:
     return found
 
 
-def wait_for_end(path: str, owner: int) -> None:
-    """Wait until no process of the user ``owner`` holds ``path``, where nothing is mounted any more.
+def wait_for_end(path: str, owner: int, only: int | None, tell: Callable[[int], None]) -> None:
+    """Wait until no process of the user ``owner`` holds ``path``, where nothing is mounted any more; where it
+    is known who served the mount, until ``only`` that process does not. ``tell`` hears whom it takes long.
 
-    Anybody may lock a directory they can read; others than the mount's owner are not waited for.
+    Anybody may lock a directory they can read; others than the mount's owner are not waited for, nor, if it
+    can be told, who served an earlier mount there and goes on for others.
     """
     device, inode = filesystem_of(path), os.stat(path).st_ino
     while True:
-        pids = [pid for pid in _read_holders(device, inode) if _owner(pid) == owner]
+        pids = [pid for pid in _read_holders(device, inode) if _owner(pid) == owner and only in (None, pid)]
         if not pids:
             return
-        _wait_for_process(pids[0])
+        _wait_for_process(pids[0], tell)
 
 
 def _read_holders(device: str, inode: int) -> list[int]:
@@ -77,12 +82,14 @@ def _owner(pid: int) -> int | None:
         return None
 
 
-def _wait_for_process(pid: int) -> None:
+def _wait_for_process(pid: int, tell: Callable[[int], None]) -> None:
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        select.select([fd], [], [])
+        if not select.select([fd], [], [], PATIENCE)[0]:
+            tell(pid)
+            select.select([fd], [], [])
     finally:
         os.close(fd)

@@ -21,7 +21,7 @@ from typing import Protocol
 
 import trio
 
-from sftpfs import beneath, claim, clock, covering, logs, mountpoint
+from sftpfs import beneath, claim, clock, covering, kept, logs, mountpoint
 from sftpfs.aio import Slot
 from sftpfs.config import MountConfig, SymlinkPolicy, TransportKind
 from sftpfs.control.location import make_directory
@@ -52,6 +52,13 @@ STATUS_INTERVAL = 2.0
 
 LEAVE_LIMIT = 1.0
 """Seconds the kernel has to end a session after the unmount; longer means somebody still is inside."""
+
+KEPT_INTERVAL = 0.25
+"""Seconds between two looks whether the mount that is off here is kept elsewhere."""
+
+KEPT_LIMIT = 3.0
+"""Seconds after which a mount that is off here, with nothing left to write, is kept by something that cannot
+be seen: the kernel ends a mount nobody has at once."""
 
 FAREWELL_LIMIT = 1.0
 """Seconds to tell a person who waits for the unmount that it is done."""
@@ -308,6 +315,20 @@ class _Service:
         """As ``Life.drained``."""
         return await self._drained.wait()
 
+    async def kept(self) -> str:
+        """As ``Life.kept``."""
+        quiet = 0.0
+        while True:
+            await trio.sleep(KEPT_INTERVAL)
+            fuse_mount = self._fuse_mount
+            if fuse_mount is None or fuse_mount.is_there() or fuse_mount.dirty_files:
+                quiet = 0.0
+                continue
+            quiet += KEPT_INTERVAL
+            who = await trio.to_thread.run_sync(_keepers, fuse_mount.device or "")
+            if who or quiet > KEPT_LIMIT:
+                return who or "a process that cannot be seen from here"
+
     def attend(self) -> trio.Event:
         """As ``Life.attend``."""
         told = trio.Event()
@@ -368,6 +389,15 @@ class _Service:
         if self._fuse_mount is not None:
             statistics["mount"] = self._fuse_mount.statistics()
         log.info("statistics %s", json.dumps(statistics, default=str))
+
+
+def _keepers(device: str) -> str:
+    """What has the mount although it is off its mountpoint; nothing where that cannot be seen."""
+    also = [mount.path for mount in mountpoint.all_mounts() if mount.device == device]
+    others = kept.copies(device)
+    if also:
+        return f"its other mountpoint {kept.some(also)}"
+    return f"another mount namespace, that of {kept.some(others)}" if others else ""
 
 
 def _told(unwritten: Unwritten, files: list[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from sftpfs.cli.run.flush import tell_failures, what_waits
+from sftpfs.cli.run.flush import tell_failures, tell_kept, what_waits
 from sftpfs.cli.show import ProgressLine
 from sftpfs.control.client import Client, connect
 from sftpfs.control.protocol import Values
@@ -27,9 +27,14 @@ class Farewell:
     def __init__(self, mount: MountedAt) -> None:
         """Ask, and wait until the mount knows of it."""
         self._client: Client | None = None
+        self.pid: int | None = None
+        """The mount's process, where it could be asked."""
+        self.kept = False
+        """It goes on, as others have a copy of the mount."""
         self._answers: Iterator[Values] = iter(())
         try:
             self._client = connect(mount)
+            self.pid = self._client.pid
             self._answers = self._client.stream("farewell")
             self._answers = chain([next(self._answers)], self._answers)
         except MountError:
@@ -39,13 +44,16 @@ class Farewell:
         """Wait for the end, which on a terminal is seen to come near; 0, or DATA_LOST_STATUS and a line
         for each file that is not whole on the server.
         """
-        if self._client is None:
+        client = self._client
+        if client is None:
             return 0
         line = ProgressLine()
         try:
             for values in self._answers:
                 if "failures" in values:
                     line.clear()
+                    tell_kept(client, values)
+                    self.kept = bool(values.get("kept"))
                     return tell_failures(values)
                 if values.get("files"):
                     line.show(what_waits(values))

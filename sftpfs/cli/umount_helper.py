@@ -14,6 +14,7 @@ from sftpfs import claim, mountpoint
 from sftpfs.cli.arguments import usage_error
 from sftpfs.cli.farewell import Farewell
 from sftpfs.errors import Failure, MountError
+from sftpfs.kept import is_elsewhere
 from sftpfs.process import guarded, to_stderr
 
 UMOUNT_FAILURE = 32
@@ -41,12 +42,20 @@ def _run(words: list[str]) -> int:
             return UMOUNT_FAILURE
         if farewell is None or any(other.device == mounted.device for other in mountpoint.all_mounts()):
             return 0  # it goes on, for whoever is inside or under another name
+        if farewell.pid is not None and is_elsewhere(farewell.pid):
+            to_stderr(f"{path} is off here; its process {farewell.pid} is in another mount namespace")
+            return 0
         status = farewell.wait()
     finally:
         if farewell is not None:
             farewell.close()
-    claim.wait_for_end(path, mounted.user_id)
+    if not farewell.kept:
+        claim.wait_for_end(path, mounted.user_id, farewell.pid, _tell_waiting)
     return status
+
+
+def _tell_waiting(pid: int) -> None:
+    to_stderr(f"waiting for process {pid} of the mount: it has to write, or another mount namespace keeps it")
 
 
 def _unmount(path: str, letters: set[str]) -> bool:

@@ -37,6 +37,8 @@ class Client:
 
     def __init__(self, connection: socket.socket, mount: MountedAt, silence: float = SILENCE_LIMIT) -> None:
         self.mount = mount
+        self.pid, _ = _peer(connection)
+        """The mount's process."""
         self._connection = connection
         self._silence = silence
 
@@ -103,7 +105,7 @@ def connect(mount: MountedAt, silence: float = SILENCE_LIMIT) -> Client:
             connection.close()
             refused = refused or not isinstance(error, FileNotFoundError)
             continue
-        if _peer(connection) == mount.user_id:
+        if _peer(connection)[1] == mount.user_id:
             return Client(connection, mount, silence)
         connection.close()
     raise MountError(Failure.MOUNTPOINT, _why_not(mount, refused))
@@ -115,11 +117,11 @@ def connect_to(path: str) -> tuple[Client, Found]:
     return connect(found.mount), found
 
 
-def _peer(connection: socket.socket) -> int:
-    """The uid of the process that listens (SO_PEERCRED, unix(7))."""
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """Process and user who listen (SO_PEERCRED, unix(7))."""
     size = struct.calcsize("3i")
-    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return int(uid)
+    pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return int(pid), int(uid)
 
 
 def _why_not(mount: MountedAt, refused: bool) -> str:

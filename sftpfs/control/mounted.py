@@ -30,6 +30,11 @@ class Life(Protocol):
     async def drained(self) -> list[str]:
         """Wait until the mount has nothing to do any more; a line for each file that was lost."""
 
+    async def kept(self) -> str:
+        """Wait until the mount is off here with everything on the server, and goes on only because something
+        else has a copy of it: what, for a person.
+        """
+
     def attend(self) -> trio.Event:
         """Somebody waits for ``drained``; the mount ends once the event is set, or a moment later."""
 

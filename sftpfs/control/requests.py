@@ -58,7 +58,7 @@ class Requests:
     async def flush(self, arguments: Values, tell: Tell) -> Values:
         """Everything written so far is acknowledged by the server, or has failed."""
         failures = await beside(self._mounted.filesystem.flush, partial(self._tell_what_waits, tell))
-        return {"failures": failures[:MOST_PROBLEMS], "failed": len(failures)}
+        return listed(failures)
 
     async def _tell_what_waits(self, tell: Tell) -> None:
         """Tell again and again how much is not on the server yet; until cancelled."""
@@ -137,31 +137,47 @@ class Requests:
         else:
             failures = await beside(self._mounted.filesystem.flush, partial(self._tell_what_waits, tell))
             if failures:
-                return {"failures": failures[:MOST_PROBLEMS], "failed": len(failures)}
+                return listed(failures)
         told = life.attend()
         try:
             if not await life.detach(lazy=force):
                 raise OSError(errno.EBUSY, "somebody uses it")
             if force:
                 life.give_up()
-            failures = await beside(life.drained, partial(self._tell_what_waits, tell))
-            await tell({"failures": failures[:MOST_PROBLEMS], "failed": len(failures), "ended": True})
+            await tell({**await beside(self._end, partial(self._tell_what_waits, tell)), "ended": True})
         finally:
             told.set()
         return {}
 
     async def farewell(self, arguments: Values, tell: Tell) -> Values:
-        """Answered when the mount has ended, whoever unmounts it; what was lost is told as ``failures``.
+        """Answered when the mount has ended, whoever unmounts it, or is off and ``kept`` by others; what was
+        lost is told as ``failures``.
 
         The first line of progress says that the request is known, so that the mount may be taken off.
         """
         told = self._mounted.life.attend()
         try:
-            failures = await beside(self._mounted.life.drained, partial(self._tell_what_waits, tell))
-            await tell({"failures": failures[:MOST_PROBLEMS], "failed": len(failures)})
+            await tell(await beside(self._end, partial(self._tell_what_waits, tell)))
         finally:
             told.set()
         return {}
+
+    async def _end(self) -> Values:
+        """Wait until the mount ended, or is off here and only ``kept`` elsewhere: what is to tell."""
+        life = self._mounted.life
+        values: Values = {}
+
+        async def drained() -> None:
+            values.update(listed(await life.drained()))
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drained)
+            values["kept"] = await life.kept()
+            nursery.cancel_scope.cancel()
+        if "failures" not in values:
+            values.update(listed(await self._mounted.filesystem.flush()))
+        return values
 
     async def _give_up(self, tell: Tell) -> None:
         """Save what can be had quickly, and tell what will be lost."""
@@ -171,6 +187,11 @@ class Requests:
                 await beside(filesystem.flush, partial(self._tell_what_waits, tell))
         lost = [[filesystem.name(number), size] for number, size in filesystem.contents.dirty() if size]
         await tell({"lost": lost[:MOST_PROBLEMS], "lost_files": len(lost)})
+
+
+def listed(failures: list[str]) -> Values:
+    """``failures`` as they travel."""
+    return {"failures": failures[:MOST_PROBLEMS], "failed": len(failures)}
 
 
 async def beside(work: Callable[[], Awaitable[T]], meanwhile: Callable[[], Awaitable[None]]) -> T:

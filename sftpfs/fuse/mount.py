@@ -53,7 +53,7 @@ class FuseMount:
         self.filesystem = Filesystem(config, remote, root, attributes, keep_lost)
         self._mounted = False
         self._scope: trio.CancelScope | None = None
-        self._device: str | None = None
+        self.device: str | None = None
 
     def mount(self) -> None:
         """Attach to the kernel. Raises MountError with what the system said."""
@@ -69,7 +69,7 @@ class FuseMount:
         self.tracer = Tracer(self._operations, self.filesystem)
         self._mounted = True
         found = mounted_at(self._config.mountpoint)
-        self._device = found.device if found is not None else None
+        self.device = found.device if found is not None else None
         self.filesystem.outdate = outdate
 
     async def prime(self) -> None:
@@ -106,8 +106,8 @@ class FuseMount:
     async def _widen_read_ahead(self) -> None:
         """Once the kernel has settled its own figure with us, raise it."""
         await self._operations.initialised.wait()
-        if self._device is not None:
-            widen_read_ahead(self._device)
+        if self.device is not None:
+            widen_read_ahead(self.device)
 
     async def unmount(self) -> None:
         """Unmount as umount(8) would, so that the kernel hands over what it still holds;
@@ -119,12 +119,12 @@ class FuseMount:
         """Unmount once, ``lazy`` also where somebody uses it; True where it is out of the tree."""
         with trio.move_on_after(UNMOUNT_PATIENCE):
             await trio.to_thread.run_sync(unmount, self._config.mountpoint, lazy, abandon_on_cancel=True)
-        return not self._is_there()
+        return not self.is_there()
 
-    def _is_there(self) -> bool:
+    def is_there(self) -> bool:
         """Whether it is this mount that the mountpoint shows."""
         found = mounted_at(self._config.mountpoint)
-        return found is not None and found.device == self._device
+        return found is not None and found.device == self.device
 
     async def forget(self, entries: Iterable[tuple[int, bytes]], inodes: Iterable[int]) -> None:
         """Make the kernel look up these names (directory's inode number, name) anew and drop the
@@ -157,11 +157,16 @@ class FuseMount:
         """Bytes accepted that are not on the server yet."""
         return self.filesystem.contents.dirty_bytes
 
+    @property
+    def dirty_files(self) -> int:
+        """Files with something that is not on the server yet."""
+        return len(self.filesystem.contents.dirty())
+
     def close(self) -> None:
         """Detach from the kernel; idempotent."""
         if self._mounted:
             self._mounted = False
-            pyfuse3.close(unmount=self._is_there())
+            pyfuse3.close(unmount=self.is_there())
 
     def statistics(self) -> dict[str, int]:
         """Counters since the mount."""

@@ -34,9 +34,9 @@ def test_a_claim_is_seen_while_it_is_held(tmp_path: Path) -> None:
 
     with claim.claimed(path):
         assert seen() == [os.getpid()]
-        claim.wait_for_end(path, os.getuid() + 1)  # another user's lock is not waited for
+        claim.wait_for_end(path, os.getuid() + 1, None, [].append)  # another user's lock is not waited for
     assert seen() == []
-    claim.wait_for_end(path, os.getuid())
+    claim.wait_for_end(path, os.getuid(), None, [].append)
 
 
 def test_what_cannot_be_claimed_is_let_be(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "progress": BASE,
     "service_manager": set(),
     "claim": BASE | {"mountpoint"},
+    "kept": BASE | {"mountpoint"},
     "control": BASE | API | {"logs", "mountpoint", "vfs"},
     "mount": BASE
     | API
@@ -48,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
         "root",
         "service_manager",
         "claim",
+        "kept",
         "covering",
         "salvage",
         "progress",
@@ -56,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
         "transport",
     },
     "doctor": BASE | {"logs", "process", "mount", "mountpoint", "root", "remote", "sftp", "transport"},
-    "cli": BASE | {"control", "logs", "mount", "mountpoint", "process", "claim", "doctor"},
+    "cli": BASE | {"control", "logs", "mount", "mountpoint", "process", "claim", "kept", "doctor"},
     "__main__": {"cli"},
 }
 """Room → what it may import of sftpfs: a room, or one module of it. A room may import itself."""

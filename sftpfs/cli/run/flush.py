@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from sftpfs.cli.show import ProgressLine, duration, several, size
-from sftpfs.control.client import connect_to
+from sftpfs.control.client import Client, connect_to
 from sftpfs.control.protocol import Values
 from sftpfs.logs import printable
 from sftpfs.process import DATA_LOST_STATUS, to_stderr
@@ -32,6 +32,15 @@ def what_waits(values: Values) -> str:
     if values.get("lost_for") is not None:
         text += f"; the server is out of reach for {duration(values['lost_for'])}"
     return text
+
+
+def tell_kept(client: Client, result: Values) -> None:
+    """That the mount is off, and its process goes on."""
+    if result.get("kept"):
+        to_stderr(
+            f"{client.mount.path} is off here; {printable(str(result['kept']))} still has it: "
+            f"process {client.pid} goes on until that ends"
+        )
 
 
 def tell_failures(result: Values) -> int:

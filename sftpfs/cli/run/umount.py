@@ -7,20 +7,20 @@ import os
 from argparse import Namespace
 
 from sftpfs import mountpoint
-from sftpfs.cli.holders import holders
-from sftpfs.cli.run.flush import tell_failures, what_waits
+from sftpfs.cli.run.flush import tell_failures, tell_kept, what_waits
 from sftpfs.cli.show import ProgressLine, several, size
 from sftpfs.control.client import Client, RequestFailedError, connect
 from sftpfs.control.location import Found, find
 from sftpfs.control.protocol import Values
 from sftpfs.errors import Failure, MountError
+from sftpfs.kept import holders, some
 from sftpfs.logs import printable
 from sftpfs.mountpoint import MountedAt
 from sftpfs.process import DATA_LOST_STATUS, to_stderr
 
 
 def run(given: Namespace) -> int:
-    """The mount is gone and everything is on the server when it returns 0."""
+    """The mount is gone and everything is on the server when it returns 0; but for copies of others'."""
     found = find(given.mnt)
     os.chdir("/")  # called from within the mount, we would be who uses it
     try:
@@ -64,6 +64,7 @@ def _umount(client: Client, force: bool) -> int:
     finally:
         line.clear()
     status = tell_failures(result)
+    tell_kept(client, result)
     if lost:
         return DATA_LOST_STATUS
     if status and not result.get("ended"):
@@ -82,5 +83,5 @@ def _tell_lost(values: Values) -> bool:
 
 def _busy(mount: MountedAt) -> str:
     path, users = mount.path, holders(mount)
-    by = f"{', '.join(users[:5])}{' and others' if len(users) > 5 else ''}" if users else "somebody"
+    by = some(users) if users else "somebody"
     return f"{path} is in use by {by}; end that, or take it away with: sftpfs umount --force {path}"

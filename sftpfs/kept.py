@@ -1,0 +1,106 @@
+"""Who keeps a mount: the processes that use it here, and those of other mount namespaces with a copy of it.
+
+What /proc tells; reads links only, which does not touch the mount. Of other users' processes only root is
+told. Used by the commands, and by the mount itself for its last words.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from sftpfs.mountpoint import MountedAt, parse_mountinfo
+
+
+def holders(mount: MountedAt) -> list[str]:
+    """``name (pid)`` of every process here with a file or directory of the mount open.
+
+    What lies below the mount has the same name: the mount's own process holds that directory.
+    """
+    return [
+        named(pid)
+        for pid in _processes()
+        if any(_inside(link, mount.path) for link in _links(pid, mount.identifier))
+    ]
+
+
+def copies(device: str) -> list[str]:
+    """``name (pid)`` of a process of each other mount namespace that has the mount with ``device``.
+
+    A namespace made while the mount was there has a copy of it, and an unmount here does not reach it.
+    """
+    seen = {_namespace("self")}
+    found = []
+    for pid in _processes():
+        namespace = _namespace(pid)
+        if namespace is None or namespace in seen:
+            continue
+        seen.add(namespace)
+        try:
+            with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                if any(mount.device == device for mount in parse_mountinfo(file.read())):
+                    found.append(named(pid))
+        except OSError:
+            seen.discard(namespace)  # it has ended; another process of the namespace may tell
+    return found
+
+
+def is_elsewhere(pid: int) -> bool:
+    """Does the process live in another mount namespace than we do?"""
+    theirs = _namespace(str(pid))
+    return theirs is not None and theirs != _namespace("self")
+
+
+def named(pid: str) -> str:
+    """``name (pid)``."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return f"{file.read().strip()} ({pid})"
+    except OSError:
+        return f"process ({pid})"
+
+
+def some(names: list[str]) -> str:
+    """The first of ``names``, for a line."""
+    return f"{', '.join(names[:5])}{' and others' if len(names) > 5 else ''}"
+
+
+def _processes() -> list[str]:
+    return [entry for entry in os.listdir("/proc") if entry.isdigit()]
+
+
+def _namespace(pid: str) -> str | None:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return None
+
+
+def _links(pid: str, identifier: int) -> Iterator[str]:
+    """What its links in /proc lead to, less open files of other mounts; of what may not be seen nothing."""
+    paths = [f"/proc/{pid}/cwd", f"/proc/{pid}/root", f"/proc/{pid}/exe"]
+    try:
+        paths += [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        pass
+    for path in paths:
+        try:
+            link = os.readlink(path)
+            if "/fd/" not in path or _mount_of(path) == identifier:
+                yield link
+        except OSError:
+            continue
+
+
+def _mount_of(path: str) -> int | None:
+    """The number of the mount an open file is on (proc_pid_fdinfo(5))."""
+    with open(path.replace("/fd/", "/fdinfo/"), encoding="ascii") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name == "mnt_id":
+                return int(value)
+    return None
+
+
+def _inside(path: str, mountpoint: str) -> bool:
+    return path == mountpoint or path.startswith(mountpoint.rstrip("/") + "/")

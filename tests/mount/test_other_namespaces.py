@@ -1,0 +1,84 @@
+"""Other mount namespaces, a container's for example: an unmount here does not reach their copies."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeMount
+from tests.harness import processes
+from tests.harness.command import say
+from tests.harness.machine import Machine, identity
+from tests.harness.mounts import mountpoints
+from tests.harness.waiting import eventually
+from tests.sshd import Sshd
+
+APART = ("unshare", "--mount", "--propagation", "private", "--")
+
+
+def has(pid: int, path: str) -> bool:
+    """Whether ``path`` is mounted as the process sees it, which is another program by now."""
+    there = Path(f"/proc/{pid}")
+    lines = (there / "mountinfo").read_text().splitlines()
+    return "unshare" not in (there / "comm").read_text() and any(line.split()[4] == path for line in lines)
+
+
+def test_umount_ends_and_tells_who_keeps_a_copy(make_mount: MakeMount) -> None:
+    mount = make_mount()
+    path = str(mount.path)
+    with open(mount.path / "file", "wb", buffering=0) as file:
+        file.write(b"on the server")
+    with subprocess.Popen([*APART, "sleep", "60"]) as sleeper:
+        try:
+            eventually(lambda: has(sleeper.pid, path))
+            told = say("umount", path)
+            assert told.status == 0
+            (line,) = told.stderr.splitlines()
+            assert f"{path} is off here; another mount namespace, that of sleep ({sleeper.pid})" in line
+            assert f"process {mount.pid} goes on until that ends" in line
+            assert path not in mountpoints()
+            assert mount.process.poll() is None
+            assert (mount.backing / "file").read_bytes() == b"on the server"
+            inside = Path(f"/proc/{sleeper.pid}/root{path}/file")
+            assert inside.read_bytes() == b"on the server"
+        finally:
+            sleeper.kill()
+    assert mount.process.wait(20) == 0
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    with Machine() as made:
+        assert made.run("/mnt/bin/sftpfs", "install-helpers")[0] == 0
+        yield made
+
+
+def test_umount_with_the_helpers_ends_too(machine: Machine, sshd: Sshd, tmp_path: Path) -> None:
+    """Also where an earlier mount there is kept on, and where it is the copy that is unmounted."""
+    options = f"port={sshd.port},{identity(machine, sshd.client_key, sshd.known_hosts)}"
+    path = machine.directory("/mnt/point")
+    (tmp_path / "exported").mkdir()
+    mount = ("mount", "-t", "sftpfs", "-o", options, f"root@127.0.0.1:{tmp_path / 'exported'}", path)
+    assert machine.run(*mount) == (0, "", "")
+    with machine.start(*APART, "sleep", "60") as sleeper:
+        try:
+            eventually(lambda: has(sleeper.pid, path))
+            status, _, told = machine.run("umount", path)
+            assert status == 0
+            assert f"{path} is off here; another mount namespace, that of sleep ({sleeper.pid})" in told
+            assert machine.run(*mount) == (0, "", "")
+            assert machine.run("umount", path) == (0, "", "")
+            served = {pid for pid in processes.ours() if "mount.sftpfs" in processes.describe(pid)}
+            assert len(served - processes.descendants(served, processes.table())) == 1
+            status, _, told = machine.run("nsenter", f"--mount=/proc/{sleeper.pid}/ns/mnt", "umount", path)
+            assert status == 0 and "is in another mount namespace" in told
+            eventually(lambda: not served & processes.table().keys(), 20, "ended with its last copy")
+        finally:
+            sleeper.kill()
+    assert machine.run(*mount) == (0, "", "")
+    status, _, told = machine.run(*APART, "umount", path)
+    assert status == 0 and "is in another mount namespace" in told
+    assert machine.run("umount", path) == (0, "", "")
