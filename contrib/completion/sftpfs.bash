@@ -44,7 +44,7 @@ _sftpfs() {
         umount) words="--force --help"; _sftpfs_mounts "$current" ;;
         refresh) words="--help"; kind=-f ;;
         warm) words="--help"; kind=-f ;;
-        cp) words="-r --recursive -p --preserve -a --archive --help"; kind=-f ;;
+        cp) words="-r -R --recursive -p --preserve -d --no-dereference -a --archive -f --force -v --verbose --help"; kind=-f ;;
         doctor) words="-o --help" ;;
         bench) words="--size -o --help" ;;
         install-helpers) words="--remove --directory --help" ;;

@@ -96,6 +96,8 @@ class Command:
     def synopsis(self) -> str:
         """``sftpfs status [MNT]``."""
         forms = {Count.ONE: "{}", Count.OPTIONAL: "[{}]", Count.SOME: "{}…", Count.ANY: "[{}…]"}
-        words = [f"[{switch.label.split(', ')[-1]}]" for switch in self.switches]
+        letters = [switch for switch in self.switches if len(switch.flags[0]) == 2 and not switch.parse]
+        words = [f"[-{''.join(switch.flags[0][1] for switch in letters)}]"] if letters else []
+        words += [f"[{each.label.split(', ')[-1]}]" for each in self.switches if each not in letters]
         words += [forms[argument.count].format(argument.name) for argument in self.arguments]
         return " ".join(["sftpfs", self.name, *words])

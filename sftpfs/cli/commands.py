@@ -155,17 +155,21 @@ COMMANDS: tuple[Command, ...] = (
         "What leads from one mount into the same mount is copied by the server itself (copy-data), and "
         "does not travel; where the server cannot, and between a mount and anything else, it is read and "
         "written here. A file that exists gets the new content. Without -r links are followed, with it "
-        "they are copied as links.\n\n"
-        "A file that could not be copied to its end, or is under way at Ctrl-C, is removed. Ends with 1 "
-        "where anything was not copied.",
+        "they are copied as links. Hard links become files of their own.\n\n"
+        "A file that could not be copied to its end, or is under way at Ctrl-C, is removed. One that "
+        "changes while it is copied is copied again, once. Ends with 1 where anything was not copied, "
+        "changed all the time, or was not kept as asked with -p.",
         (
             Argument("SRC", "files, with -r also directories", Word.PATH, Count.SOME),
             Argument("DST", "where to; a directory for several", Word.PATH),
         ),
         (
-            Switch(("-r", "--recursive"), "directories with everything in them"),
-            Switch(("-p", "--preserve"), "keep the owners too, as far as you may"),
-            Switch(("-a", "--archive"), "-r and -p"),
+            Switch(("-r", "-R", "--recursive"), "directories with everything in them, links as links"),
+            Switch(("-p", "--preserve"), "keep the owners too, as far as you may, and say what was not kept"),
+            Switch(("-d", "--no-dereference"), "links as links, without -r too"),
+            Switch(("-a", "--archive"), "-dR and -p"),
+            Switch(("-f", "--force"), "remove what cannot be opened to be written over"),
+            Switch(("-v", "--verbose"), "say what is copied to where"),
         ),
     ),
     DOCTOR,

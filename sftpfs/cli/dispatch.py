@@ -44,7 +44,7 @@ def run_command(command: Command, words: list[str]) -> int:
             return 0
         given = argparse.Namespace(words=words)
     else:
-        given = _parser(command).parse_args(words)
+        given = _parser(command).parse_intermixed_args(words)
         if given.help:
             sys.stdout.write(command_help(command))
             return 0
@@ -61,7 +61,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(command: Command) -> _Parser:
-    parser = _Parser(prog=f"sftpfs {command.name}", add_help=False, allow_abbrev=False)
+    prog = f"sftpfs {command.name}"
+    parser = _Parser(prog=prog, usage=command.synopsis, add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action="store_true")
     groups: dict[str, argparse._MutuallyExclusiveGroup] = {}
     for switch in command.switches:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from contextlib import suppress
 from typing import Protocol
 
 from sftpfs.control.client import RequestFailedError, connect
-from sftpfs.control.location import our_mounts
+from sftpfs.control.location import find, our_mounts
 from sftpfs.errors import MountError
 from sftpfs.mountpoint import MountedAt
 
@@ -58,6 +59,32 @@ class ServerSide:
         except MountError:
             self._mounts[origin.st_dev] = None
         return None
+
+    def serves(self, device: int) -> bool:
+        """Files of ``device`` are those of a mount of ours."""
+        return self._mount(device) is not None
+
+    def refresh(self, path: str) -> None:
+        """Have the mount ``path`` is in end its leases there: what is seen then is what the server has.
+
+        One round trip for each directory it knows. Of a link, both its name and what it leads to. Where
+        the mount cannot be asked, or not its server, whoever looks next meets that.
+        """
+        above, name = os.path.split(path.rstrip("/"))
+        if name in ("", ".", "..") or not self._refresh(above or ".", name):
+            self._refresh(path or ".", "")
+        elif os.path.islink(path):
+            self._refresh(path, "")
+
+    def _refresh(self, directory: str, name: str) -> bool:
+        """``name`` in ``directory``, or all of that; False where no mount of ours is there."""
+        with suppress(OSError, MountError):
+            if self._stopped.is_set() or not self.serves(os.stat(directory).st_dev):
+                return False
+            found = find(directory)
+            with connect(found.mount) as client:
+                client.ask("refresh", path=os.path.join(found.inside, name))
+        return True
 
     def _ask(self, mount: MountedAt, source: int, destination: int, told: Told) -> int:
         with connect(mount) as client:

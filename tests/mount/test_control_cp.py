@@ -64,7 +64,7 @@ def test_content_does_not_travel(make_mount: MakeMount, counting_proxy: Counting
         copied(mount.path / "from", mount.path / "to")
         count = counting_proxy.read()
         assert count.requests["copy-data"] == 3
-        assert "write" not in count.requests
+        assert "WRITE" not in count.requests
         assert count.sent.get("data", 0) == 0, count.sent
         found = os.stat(mount.path / "to")
         assert (found.st_size, stat.S_IMODE(found.st_mode), found.st_mtime) == (len(data), 0o640, OLD)
@@ -94,7 +94,7 @@ def test_a_tree(make_mount: MakeMount, counting_proxy: CountingProxy, backing: P
     copied("-r", mount.path / "tree", mount.path / "copy")
     count = counting_proxy.read()
     assert count.requests["copy-data"] == 59
-    assert "write" not in count.requests
+    assert "WRITE" not in count.requests
     assert count.sent.get("data", 0) == 0, count.sent
     assert described(backing / "copy") == described(backing / "tree")
     assert described(mount.path / "copy") == described(backing / "tree")
@@ -140,7 +140,7 @@ def test_a_source_that_changed_on_the_server(make_mount: MakeMount, backing: Pat
 def test_a_source_that_changes_meanwhile(
     size: int, make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
 ) -> None:
-    """Grown, the copy has what was there when it began; cut, what is left. Nothing is padded."""
+    """Grown or cut, it is copied again: the copy is what the file was in the end."""
     data = content(20 * MIB)
     (backing / "from").write_bytes(data)
     mount = make_mount(LONG, port=counting_proxy.port, backing=backing)
@@ -150,8 +150,8 @@ def test_a_source_that_changes_meanwhile(
     os.truncate(backing / "from", size)
     counting_proxy.set_latency(0)
     assert ended(process) == (0, "", "")
-    assert (backing / "to").read_bytes() == data[:size]
-    assert os.stat(mount.path / "to").st_size == min(size, len(data))
+    assert (backing / "to").read_bytes() == data[:size].ljust(size, b"\0")
+    assert os.stat(mount.path / "to").st_size == size
 
 
 def test_a_copy_outlives_its_connection(
@@ -236,16 +236,28 @@ def test_what_is_refused(make_mount: MakeMount, backing: Path) -> None:
     (top / "f").write_bytes(b"f")
     (top / "g").write_bytes(b"g")
     (top / "to f").symlink_to("f")
-    refused(top / "f", top / "f", saying="f: the same file as")
-    refused(top / "f", top / "to f", saying="f: the same file as")
-    refused(top / "d", top / "e", saying="d: is a directory, and -r was not given")
-    refused("-r", top / "d", top / "d", saying="cannot be copied into itself")
-    refused("-r", top / "d", top / "d" / "below" / "new", saying="cannot be copied into itself")
-    refused(top / "f", top / "g", top / "none", saying="none is no directory")
-    refused("-r", top / "d", top / "f", saying="f: is there and no directory")
-    refused(top / "none", top / "e", saying="none: No such file or directory")
-    refused(top / "pipe", top / "e", saying="pipe: no file, directory or link")
-    refused(top / "f", top / "none" / "e", saying=f"{top}/none/e: No such file or directory")
+    refused(top / "f", top / "f", saying=f"'{top}/f' and '{top}/f' are the same file")
+    refused(top / "f", top / "to f", saying=f"'{top}/f' and '{top}/to f' are the same file")
+    refused(top / "d", top / "e", saying=f"-r not specified; omitting directory '{top}/d'")
+    refused(
+        "-r", top / "d", top / "d", saying=f"cannot copy a directory, '{top}/d', into itself, '{top}/d/d'"
+    )
+    refused("-r", top / "d", top / "d" / "below" / "new", saying="cannot copy a directory")
+    refused(top / "f", top / "g", top / "none", saying="none' is not a directory")
+    refused(
+        "-r",
+        top / "d",
+        top / "f",
+        saying=f"cannot overwrite non-directory '{top}/f' with directory '{top}/d'",
+    )
+    refused(top / "none", top / "e", saying=f"cannot stat '{top}/none': No such file or directory")
+    refused(top / "pipe", top / "e", saying="pipe' is no file, directory or link")
+    refused(top / "f", f"{top}/e/", saying=f"cannot create regular file '{top}/e/': Not a directory")
+    refused(
+        top / "f",
+        top / "none" / "e",
+        saying=f"cannot create regular file '{top}/none/e': No such file or directory",
+    )
     refused(top / "f", top / "d" / ".." / "f", top / "d", saying="would both become")
     refused(top / "f", saying="cp needs DST")
     assert (top / "f").read_bytes() == b"f"
@@ -260,7 +272,7 @@ def test_a_source_that_is_gone_leaves_the_other_as_it_was(make_mount: MakeMount,
     for name in ("from", "to"):
         os.stat(mount.path / name)
     (backing / "from").unlink()
-    refused(mount.path / "from", mount.path / "to", saying=f"{mount.path}/from: No such file or directory")
+    refused(mount.path / "from", mount.path / "to", saying=f"'{mount.path}/from': No such file or directory")
     assert (backing / "to").read_text() == "to"
 
 
@@ -270,7 +282,8 @@ def test_the_rest_is_copied_where_one_fails(make_mount: MakeMount) -> None:
     for name in ("a", "b"):
         (mount.path / name).write_bytes(b"x")
     (mount.path / "d" / "b").mkdir()
-    refused(mount.path / "a", mount.path / "b", mount.path / "d", saying=f"{mount.path}/d/b: is a directory")
+    saying = f"cannot overwrite directory '{mount.path}/d/b' with non-directory"
+    refused(mount.path / "a", mount.path / "b", mount.path / "d", saying=saying)
     assert (mount.backing / "d" / "a").read_bytes() == b"x"
 
 
@@ -309,8 +322,8 @@ def test_a_full_disk_leaves_no_half_file(
     (small_disk / "from").write_bytes(bytes(2 * MIB))
     mount = make_mount(LONG, backing=small_disk, port=counting_proxy.port)
     counting_proxy.reset()
-    refused(mount.path / "from", mount.path / "to", saying="to: No space left on device")
-    assert "write" not in counting_proxy.read().requests
+    refused(mount.path / "from", mount.path / "to", saying="to': No space left on device")
+    assert "WRITE" not in counting_proxy.read().requests
     assert os.listdir(small_disk) == os.listdir(mount.path) == ["from"]
 
 

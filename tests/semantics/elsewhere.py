@@ -296,7 +296,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "Y3": (
         "What was written to the source before is in the copy, acknowledged or not; and the source is "
-        "copied as it is on the server, whatever the leases say.",
+        "copied as it is on the server, whatever the leases say: its names, types and modes too.",
+        "tests/mount/test_cp_careful.py::test_names_types_and_modes_are_those_of_the_server",
         "tests/mount/test_control_cp.py::test_unsent_data_of_the_source_is_copied",
         "tests/mount/test_control_cp.py::test_a_source_that_changed_on_the_server",
     ),
@@ -308,16 +309,20 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "Y5": (
         "Mode and times are kept, of directories too, and links are copied as links with `-r`.",
         "tests/mount/test_control_cp.py::test_a_tree",
+        "tests/mount/test_cp_oracle.py::test_as_cp",
+        "tests/mount/test_cp_careful.py::test_a_file_of_another_user_on_a_server",
     ),
     "Y6": (
         "A file that exists gets the new content and stays the file it is, as with cp.",
         "tests/mount/test_control_cp.py::test_names_linked_on_the_server_copied_onto_each_other",
+        "tests/mount/test_cp_careful.py::test_names_linked_on_the_server_are_written_one_after_the_other",
     ),
     "Y7": (
         "A file that could not be copied to its end, for an error or for Ctrl-C, is removed, also where "
         "there was one before.",
         "tests/mount/test_control_cp.py::test_an_interrupted_copy_leaves_nothing",
         "tests/mount/test_control_cp.py::test_a_full_disk_leaves_no_half_file",
+        "tests/mount/test_cp_careful.py::test_half_a_file_that_cannot_be_removed_is_named",
     ),
     "Y8": (
         "A copy outlives the loss of its connection: it goes on from where it was.",
@@ -326,5 +331,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "Y9": (
         "A directory is not copied into itself, nor a file onto itself.",
         "tests/mount/test_control_cp.py::test_what_is_refused",
+        "tests/mount/test_cp_careful.py::test_no_link_to_a_directory_is_followed_below_the_destination",
+    ),
+    "Y10": (
+        "A file that changes while it is copied is copied again, once;",
+        "tests/mount/test_cp_careful.py::test_a_file_that_changes_all_the_time_is_told_and_does_not_look_current",
+        "tests/mount/test_cp_careful.py::test_a_file_that_changed_once_is_copied_again",
     ),
 }

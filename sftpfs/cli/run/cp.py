@@ -8,10 +8,13 @@ import time
 from argparse import Namespace
 from types import FrameType
 
+from sftpfs.cli.copy_target import Kept
+from sftpfs.cli.copy_walk import Named, Options
 from sftpfs.cli.copying import Copying
 from sftpfs.cli.pace import Rate, progress
 from sftpfs.cli.show import ProgressLine, several, size
 from sftpfs.errors import Failure, MountError
+from sftpfs.logs import printable
 from sftpfs.process import to_stderr
 
 LOOK_INTERVAL = 0.2
@@ -24,7 +27,7 @@ FAILED_STATUS = 1
 def run(given: Namespace) -> int:
     """Everything was copied when it returns 0."""
     targets = destinations(given.src, given.dst)
-    copying = Copying(recursive=given.recursive or given.archive, owners=given.preserve or given.archive)
+    copying = Copying(_options(given))
     line, rate = ProgressLine(), Rate()
     begun = time.monotonic()
     told = 0
@@ -33,12 +36,12 @@ def run(given: Namespace) -> int:
     try:
         copying.start(targets)
         while not copying.finished.wait(LOOK_INTERVAL):
-            told = _tell_problems(copying, told, line)
+            told = _tell(copying, told, line)
             line.show(progress(copying, rate.update(time.monotonic(), copying.bytes_done)))
     finally:
         line.clear()
         copying.stop()
-        _tell_problems(copying, told, line)
+        _tell(copying, told, line)
     if copying.problems:
         return FAILED_STATUS
     if line.terminal:
@@ -50,31 +53,45 @@ def run(given: Namespace) -> int:
     return 0
 
 
-def destinations(sources: list[str], destination: str) -> list[tuple[str, str]]:
+def _options(given: Namespace) -> Options:
+    """As cp(1) reads its letters: -a is -dR and -p, and with -r links that are named are copied as links."""
+    recursive = given.recursive or given.archive
+    links = given.no_dereference or given.archive
+    kept = Kept(owners=given.preserve or given.archive, links=links, force=given.force)
+    return Options(recursive, follow=not (recursive or links), verbose=given.verbose, kept=kept)
+
+
+def destinations(sources: list[str], destination: str) -> list[Named]:
     """Where each source goes. Raises MountError(USAGE)."""
     if not os.path.isdir(destination):
         if len(sources) > 1:
-            raise MountError(Failure.USAGE, f"{destination} is no directory, and there are several to copy")
-        return [(sources[0], destination)]
+            raise MountError(Failure.USAGE, f"target '{destination}' is not a directory")
+        source, path = sources[0], destination.rstrip("/")
+        if path != destination and not os.path.isdir(source):
+            raise MountError(Failure.USAGE, f"cannot create regular file '{destination}': Not a directory")
+        return [Named(source, *os.path.split(path))]
     targets: dict[str, str] = {}
     for source in sources:
         name = os.path.basename(source.rstrip("/"))
-        target = os.path.join(destination, name) if name not in ("", ".", "..") else destination
-        if target in targets:
-            raise MountError(Failure.USAGE, f"{targets[target]} and {source} would both become {target}")
-        targets[target] = source
-    return [(source, target) for target, source in targets.items()]
+        name = name if name not in ("", ".", "..") else "."
+        if name in targets:
+            path = os.path.join(destination, name)
+            raise MountError(Failure.USAGE, f"{targets[name]} and {source} would both become {path}")
+        targets[name] = source
+    return [Named(source, destination, name) for name, source in targets.items()]
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _tell_problems(copying: Copying, told: int, line: ProgressLine) -> int:
-    """Tell those that are new; how many were told."""
+def _tell(copying: Copying, told: int, line: ProgressLine) -> int:
+    """Tell what is new; how many problems were told."""
     new = copying.problems[told:]
-    if new:
+    if new or copying.told:
         line.clear()
+    while copying.told:
+        print(printable(copying.told.popleft()), flush=not copying.told)
     for problem in new:
-        to_stderr(f"not copied: {problem}")
+        to_stderr(problem)
     return told + len(new)
