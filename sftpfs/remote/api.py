@@ -32,6 +32,11 @@ AWAY_AFTER = 3.0
 a busy server answers in less; a person has waited long enough."""
 
 
+CurrentPath = Callable[[], bytes | None]
+"""Where a file is now, None: nowhere. Equal, and hashed alike, for all that is opened of one file: what is
+known of it is shared then."""
+
+
 class OpenFlags(Flag):
     """How a file is opened (draft-ietf-secsh-filexfer-02 §6.3)."""
 
@@ -78,16 +83,25 @@ class RemoteFile(Protocol):
         """
 
     def start_fstat(self) -> Slot[Attributes]:
-        """The attributes of the open file."""
+        """The attributes of the open file, somewhere among its writes."""
+
+    def start_fstat_behind(self) -> Slot[Attributes]:
+        """The attributes of the open file, with every write in them that was started before through this
+        handle; on the same connection as these, behind them, where they all share one."""
 
     def start_setattr(self, change: AttributeChange) -> Slot[None]:
-        """FSETSTAT."""
+        """FSETSTAT, behind every write started before through this handle."""
 
     def start_fsync(self) -> Slot[None]:
-        """fsync@openssh.com on the first connection's handle; filled at once where the server has none.
+        """fsync@openssh.com on the first connection's handle, behind every write started before through this
+        handle; only answered where the server has none. EIO, once, where the server came back without what it
+        had acknowledged.
 
         Data written through other connections is covered: fsync is per file, not per handle.
         """
+
+    def confirm(self) -> None:
+        """It is the file its ``current_path`` stands for, though another version of it than was known."""
 
     def close(self) -> None:
         """Send CLOSE for every handle underneath; nobody waits. Idempotent."""
@@ -141,6 +155,10 @@ class Remote(Protocol):
         For those who then do without. Asking counts as wanting it back.
         """
 
+    def named_by(self, at: Callable[[bytes], CurrentPath | None]) -> None:
+        """``at`` tells which file a path leads to now, as far as the caller knows; once, before files are
+        opened."""
+
     async def lstat(self, path: bytes) -> Attributes:
         """Attributes, of the link itself where ``path`` is one."""
 
@@ -164,7 +182,7 @@ class Remote(Protocol):
         """
 
     async def open(
-        self, path: bytes, flags: OpenFlags, mode: int, current_path: Callable[[], bytes | None]
+        self, path: bytes, flags: OpenFlags, mode: int, current_path: CurrentPath
     ) -> tuple[RemoteFile, Attributes]:
         """OPEN and LSTAT of ``path`` together.
 
@@ -174,7 +192,7 @@ class Remote(Protocol):
         """
 
     async def open_whole(
-        self, path: bytes, size: int, current_path: Callable[[], bytes | None]
+        self, path: bytes, size: int, current_path: CurrentPath
     ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
         """``open`` for reading, and all of the file, expected to have ``size`` bytes (more than 0), where
         that takes no further wait: where the handle can be told before, OPEN, FSTAT and READ go together.
@@ -189,9 +207,7 @@ class Remote(Protocol):
         One or two round trips. None where the file has another size, or is no regular file.
         """
 
-    def open_later(
-        self, current_path: Callable[[], bytes | None], known: Callable[[], Attributes | None]
-    ) -> RemoteFile:
+    def open_later(self, current_path: CurrentPath, known: Callable[[], Attributes | None]) -> RemoteFile:
         """A file to read, opened by its current path when first used, or in a while. Sends nothing now.
 
         ESTALE then where it is neither what is ``known`` of it (None: we are changing it), nor

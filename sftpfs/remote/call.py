@@ -1,13 +1,14 @@
 """Any request on an open file but reads and writes: sent again where its session is lost.
 
-Used by ``remote.file`` only, as ``remote.reads`` and ``remote.writes``.
+Used by ``remote.file`` only, as ``remote.reads`` and ``remote.writes``. A ``Call`` is a look; a ``Follower``
+covers the writes made before it, and waits with them (``remote.outbox``).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from sftpfs import clock
 from sftpfs.aio import Slot
@@ -22,22 +23,25 @@ T = TypeVar("T")
 class Call(OfFile, Generic[T]):
     """Any other request on an open file, by its primary handle, and the slot of its result."""
 
-    __slots__ = ("_done", "_file", "_handle", "_start", "deadline", "slot", "started")
+    __slots__ = ("_done", "_ended", "_file", "_handle", "_start", "deadline", "slot", "started")
 
     def __init__(
         self,
         file: Handles,
         start: Callable[[Handle], Slot[T]],
         done: Callable[[Slot[T], Slot[T]], None] | None = None,
+        ended: Callable[[bool], None] | None = None,
     ) -> None:
         """``start`` sends it; ``done(answer, result)`` fills the result, where more is to do than
-        to pass the answer on. It is not asked where the session is lost."""
+        to pass the answer on. It is not asked where the session is lost. ``ended`` is told of each time it
+        is under way no more, and whether it was carried out."""
         self.slot: Slot[T] = Slot()
         self.started = clock.awake()
         self.deadline = math.inf
         self._file = file
         self._start = start
         self._done = done
+        self._ended = ended
         self._handle: Handle | None = None
 
     @property
@@ -54,7 +58,11 @@ class Call(OfFile, Generic[T]):
         handle = None if self._file.closed else self._file.primary()
         if handle is None:
             self._file.wait(self)
-            return
+        else:
+            self.send_on(handle)
+
+    def send_on(self, handle: Handle) -> None:
+        """Send it by ``handle``."""
         self._handle = handle
         when_done(self._start(handle), self._answered)
 
@@ -65,6 +73,8 @@ class Call(OfFile, Generic[T]):
     def _answered(self, answer: Slot[T]) -> None:
         failure, handle = answer.error, self._handle
         assert handle is not None
+        if self._ended is not None:
+            self._ended(failure is None)
         if isinstance(failure, SessionLostError):
             if lost(self._file, self, handle, failure):
                 self.send()
@@ -74,3 +84,42 @@ class Call(OfFile, Generic[T]):
             self.slot.set(answer.result())
         else:
             self.slot.fail(failure)
+
+
+class Follower(Call[T]):
+    """One that covers every write of its file made before it."""
+
+    __slots__ = ("_early", "_stretch")
+
+    writes: Literal[False] = False
+
+    def __init__(
+        self,
+        file: Handles,
+        start: Callable[[Handle], Slot[T]],
+        done: Callable[[Slot[T], Slot[T]], None] | None = None,
+        ended: Callable[[bool], None] | None = None,
+    ) -> None:
+        super().__init__(file, start, done, ended)
+        self._stretch = file.outbox.follow()
+        self._early = False
+
+    def send(self) -> None:
+        """As ``Repeatable.send``."""
+        self._file.outbox.put(self)
+
+    def may_go(self, handle: Handle) -> bool:
+        """Whether it may be sent by ``handle`` now."""
+        outbox = self._file.outbox
+        if self._early:
+            return outbox.covered(self._stretch)
+        return outbox.in_order(self._stretch, handle.connection)
+
+    def _answered(self, answer: Slot[T]) -> None:
+        if answer.error is None and not self._file.outbox.covered(self._stretch):
+            if self._ended is not None:
+                self._ended(True)
+            self._early = True
+            self.send()
+        else:
+            super()._answered(answer)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import OrderedDict
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -21,6 +22,9 @@ from sftpfs.sftp.session import Session
 from sftpfs.sftp.traced import TracedSession
 from sftpfs.sftp.traced import log as trace
 from sftpfs.transport.api import Transport
+
+if TYPE_CHECKING:
+    from sftpfs.remote.room import HandleOwner
 
 LIMITS = "limits@openssh.com"
 """Only servers like OpenSSH's offer it."""
@@ -67,6 +71,7 @@ class Connection:
         "_heard_at",
         "_heard_bytes",
         "ended",
+        "files",
         "further",
         "handles_let_go",
         "opened_at",
@@ -88,6 +93,8 @@ class Connection:
         """Alive, and silent for longer than what it was asked takes; set by ``remote.hedging``."""
         self.refuge = 0
         """Operations that began again here after another connection failed them; they are not sent on."""
+        self.files: OrderedDict[HandleOwner, None] = OrderedDict()
+        """Open files with a handle here, in the order ``remote.room`` looks at them."""
         self.handles_let_go = 0
         """Files whose handle was closed for want of handles (``remote.room``)."""
         self._heard_bytes = 0

@@ -11,19 +11,18 @@ from collections.abc import Callable
 from functools import partial
 
 from sftpfs.aio import Slot
-from sftpfs.errors import Status, StatusError, error
-from sftpfs.remote import diagnose
+from sftpfs.errors import Status, StatusError
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.flags import protocol_flags
-from sftpfs.remote.paths import parent_of
-from sftpfs.remote.reopening import OpenFiles
-from sftpfs.remote.waiting import opened, value_or_none, when_done
+from sftpfs.remote.open_files import OpenFiles, noted
+from sftpfs.remote.version import KnownVersion, Question
+from sftpfs.remote.waiting import opened, when_done
+from sftpfs.remote.writes import explain_write
 from sftpfs.sftp.session import Session
 from sftpfs.types import Attributes
 
 COPY_DATA = "copy-data"
-STATVFS = "statvfs@openssh.com"
 
 PIECE = 8 << 20
 """Bytes of one copy-data. A server does nothing else for the session meanwhile: this takes a disk of
@@ -36,12 +35,22 @@ PIECES_TOGETHER = 2
 class Copy:
     """See the module. Implements ``remote.api.ServerCopy``; made by ``open_copy``."""
 
-    __slots__ = ("_destination", "_open_files", "_path", "_session", "_source", "destination", "source")
+    __slots__ = (
+        "_connection",
+        "_destination",
+        "_open_files",
+        "_path",
+        "_session",
+        "_source",
+        "destination",
+        "source",
+    )
 
     def __init__(
-        self, session: Session, handles: tuple[bytes, bytes], path: bytes, open_files: OpenFiles
+        self, connection: Connection, handles: tuple[bytes, bytes], path: bytes, open_files: OpenFiles
     ) -> None:
-        self._session = session
+        self._connection = connection
+        self._session = connection.session
         self._source, self._destination = handles
         self._path = path
         self._open_files = open_files
@@ -56,28 +65,47 @@ class Copy:
         self, start: int, end: int, reached: Callable[[int], None]
     ) -> tuple[Attributes, Attributes]:
         """As ``ServerCopy.run``."""
-        under_way: deque[tuple[int, Slot[None]]] = deque()
+        under_way: deque[tuple[int, int, Slot[None]]] = deque()
+        inode = self._open_files.found_at(self._path)
+        version = None if inode is None else inode.version
         told = None
         while start < end or under_way:
             while start < end and len(under_way) < PIECES_TOGETHER:
                 length = min(PIECE, end - start)
-                slot = self._session.start_copy_data(self._source, start, length, self._destination, start)
+                slot = self._start_piece(version, start, length)
                 start += length
-                under_way.append((start, slot))
+                under_way.append((start, length, slot))
             if start == end and told is None:
-                told = self._start_attributes()
-            done, slot = under_way.popleft()
+                told = self._start_telling(version)
+            done, length, slot = under_way.popleft()
             try:
                 await slot.wait()
             except StatusError as failed:
                 if failed.status == Status.EOF:
                     break  # the source has become shorter: all there is was copied
-                raise await self._explained(failed) from None
+                explained: Slot[None] = Slot()
+                explain_write(self._session, self._path, length, failed, explained)
+                await explained.wait()
             reached(done)
-        source, destination = told or self._start_attributes()
+        source, destination, question = told or self._start_telling(version)
         self.source, self.destination = await source.wait(), await destination.wait()
-        self._open_files.told(self._path, self.destination)
+        if version is not None and question is not None:
+            version.told(self.destination, question)
         return self.source, self.destination
+
+    def _start_piece(self, version: KnownVersion | None, start: int, length: int) -> Slot[None]:
+        slot = self._session.start_copy_data(self._source, start, length, self._destination, start)
+        if version is not None:
+            now = self._open_files.server_time.at_least()
+            noted(version, version.writing(self._connection, start + length, now), slot)
+        return slot
+
+    def _start_telling(
+        self, version: KnownVersion | None
+    ) -> tuple[Slot[Attributes], Slot[Attributes], Question | None]:
+        """Ask for the attributes of both; ``version`` is what is known of the destination."""
+        question = None if version is None else version.asked(self._connection)
+        return *self._start_attributes(), question
 
     def close(self) -> None:
         """As ``ServerCopy.close``."""
@@ -91,21 +119,13 @@ class Copy:
         source, destination = self._start_attributes()
         return await source.wait(), await destination.wait()
 
-    async def _explained(self, failed: StatusError) -> OSError:
-        """What a refusal really was: a FAILURE may be a full file system."""
-        vague = failed.status == Status.FAILURE and not failed.explicit
-        if not vague or not self._session.capabilities.has(STATVFS):
-            return failed
-        figures = await value_or_none(self._session.start_statvfs(parent_of(self._path)))
-        return error(diagnose.writing(failed.status, PIECE, figures))
-
 
 async def open_copy(connection: Connection, open_files: OpenFiles, source: bytes, destination: bytes) -> Copy:
     """Both files opened on ``connection``: OPEN of both together, FSTAT of both together. Raises OSError."""
     room = open_files.room
     session = connection.session
     handles = await room.use(connection, partial(_open_both, session, source, destination))
-    copy = Copy(session, handles, destination, open_files)
+    copy = Copy(connection, handles, destination, open_files)
     room.unsettled += 1
     try:
         await copy.look()

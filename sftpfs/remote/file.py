@@ -11,22 +11,22 @@ Where every connection the file was open on is lost, requests wait until it is o
 from __future__ import annotations
 
 import errno
-from collections import deque
-from collections.abc import Callable
 from typing import TypeVar
 
 from sftpfs.aio import Slot
 from sftpfs.errors import Status, StatusError, error
-from sftpfs.remote.api import OpenFlags
-from sftpfs.remote.call import Call
+from sftpfs.remote.api import CurrentPath, OpenFlags
+from sftpfs.remote.call import Call, Follower
 from sftpfs.remote.connection import Connection, Handle
+from sftpfs.remote.open_files import OpenFiles, OpenInode
+from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.reads import Read
-from sftpfs.remote.reopening import OpenFiles, Reopening
+from sftpfs.remote.reopening import Reopening
 from sftpfs.remote.stripes import Stripes
 from sftpfs.remote.transfer import Repeatable
-from sftpfs.remote.version import KnownVersion
-from sftpfs.remote.writes import Write, WritePiece, fail_explained
+from sftpfs.remote.version import Change, KnownVersion, Question
+from sftpfs.remote.writes import Write, fail_explained
 from sftpfs.types import AttributeChange, Attributes, Buffer
 
 T = TypeVar("T")
@@ -40,39 +40,39 @@ FSYNC = "fsync@openssh.com"
 SIZE_REFUSED = frozenset({Status.FAILURE, Status.BAD_MESSAGE})
 """What OpenSSH makes of EFBIG and EINVAL."""
 
+TAIL_BYTES = 4096
+"""Bytes of what was appended last that are kept, to know the file by: a line of any log."""
+
 
 class File:
     """See the module. Implements ``remote.api.RemoteFile``.
 
     INVARIANT: ``_handles`` holds handles of one and the same remote file; the first
     is the primary, for everything but bulk, and the rest are stripes.
-    INVARIANT: while ``held`` is a queue, no write is sent.
-    INVARIANT: while a write waits in ``backlog``, another of this file is under way or held,
-    whose end sends it on.
     INVARIANT: a request waits in ``_reopening`` only while ``_handles`` has none that is alive.
+    INVARIANT: ``version`` is that of ``_inode``, where the file is known to be the one its path stands for.
     """
 
     __slots__ = (
+        "_asked",
         "_bulk",
-        "_drained",
         "_epoch",
         "_handles",
+        "_inode",
         "_last_path",
         "_open_files",
         "_reopening",
         "_requested",
         "_stripes",
-        "backlog",
         "closed",
         "current_path",
         "flags",
-        "held",
+        "outbox",
         "patience",
         "read_sizes",
         "used",
         "version",
         "write_sizes",
-        "writes_under_way",
     )
 
     def __init__(
@@ -82,16 +82,12 @@ class File:
         identifier: bytes,
         flags: OpenFlags,
         path: bytes,
-        current_path: Callable[[], bytes | None],
+        current_path: CurrentPath,
         open_files: OpenFiles,
     ) -> None:
         self.flags = flags
         self.closed = False
-        self.held: deque[WritePiece] | None = None
-        """Writes kept back while a stripe is compared."""
-        self.backlog: deque[WritePiece] = deque()
-        """Writes that wait for a connection to have room, in order."""
-        self.writes_under_way = 0
+        self.outbox = Outbox(self)
         self.used = True
         """A request was made since ``remote.room`` last asked."""
         self.patience = pool.config.patience
@@ -99,23 +95,46 @@ class File:
         self.read_sizes = pool.read_sizes
         self.write_sizes = pool.write_sizes
         self.version: KnownVersion | None = None
-        """None until OPEN's attributes are known."""
+        """None until OPEN's attributes are known; shared with the other handles once this is known to be
+        the same file."""
         self.current_path = current_path
         self._bulk = pool.bulk
         self._handles = [Handle(connection, identifier)]
+        connection.files[self] = None
+        self._inode: OpenInode | None = None
+        self._asked: Question | None = None
         self._last_path = path
         self._requested = 0
         self._epoch = 0
-        self._drained: Slot[None] | None = None
         self._open_files = open_files
         self._reopening = Reopening(self, pool, open_files)
         self._stripes = Stripes(self, pool, self._reopening)
-        open_files.opened(self)
+
+    def known_as(self, attributes: Attributes, asked: Question | None, new: bool) -> None:
+        """What was opened. ``asked``: where the question stands among the changes that other handles of the
+        file its path stands for made; ``new``: we made it. Where it looks like that file it is it."""
+        self.version = KnownVersion(attributes)
+        self._asked = asked
+        inode = None if new else self._open_files.find(self.current_path)
+        if not new and (inode is None or inode.version is None or inode.version.accepts(attributes)):
+            self.confirm()
+
+    def confirm(self) -> None:
+        """As ``RemoteFile.confirm``."""
+        if self._inode is not None or self.closed:
+            return
+        assert self.version is not None
+        self._inode = inode = self._open_files.joined(self)
+        if inode.version is None:
+            inode.version = self.version
+        elif self._asked is not None:
+            inode.version.told(self.version.attributes, self._asked)
+        self.version = inode.version
 
     @property
     def ordered(self) -> bool:
         """True while every request travels on one connection, in the order sent."""
-        return len(self._handles) < 2 and self.held is None and not self.backlog
+        return len(self._handles) < 2 and not self.outbox.held and not self.outbox.queue
 
     @property
     def write_limit(self) -> int:
@@ -142,12 +161,19 @@ class File:
 
     def start_fstat(self) -> Slot[Attributes]:
         """As ``RemoteFile.start_fstat``."""
-        version = self.version
-        changes = 0
+        return self._fstat(Call)
+
+    def start_fstat_behind(self) -> Slot[Attributes]:
+        """As ``RemoteFile.start_fstat_behind``."""
+        return self._fstat(Follower)
+
+    def _fstat(self, kind: type[Call[Attributes]]) -> Slot[Attributes]:
+        asked: tuple[KnownVersion, Question] | None = None
 
         def start(handle: Handle) -> Slot[Attributes]:
-            nonlocal changes
-            changes = version.changes if version is not None else 0
+            nonlocal asked
+            version = self.version
+            asked = (version, version.asked(handle.connection)) if version is not None else None
             return handle.session.start_fstat(handle.identifier)
 
         def done(answer: Slot[Attributes], result: Slot[Attributes]) -> None:
@@ -155,50 +181,72 @@ class File:
                 result.fail(answer.error)
                 return
             attributes = answer.result()
-            if version is not None and version.changes == changes and not self.writes_under_way:
-                version.told(attributes)
+            if asked is not None and asked[0].told(attributes, asked[1]):
+                self._open_files.server_time.learn(attributes.mtime)
             result.set(attributes)
 
-        return self._call(start, done)
+        return self._call(kind(self, start, done))
 
     def start_setattr(self, change: AttributeChange) -> Slot[None]:
         """As ``RemoteFile.start_setattr``."""
-
+        matters = change.size is not None or change.mtime is not None
         grows = change.size is not None and self.version is not None and change.size > self.version.least
+        sent: tuple[KnownVersion, Change] | None = None
 
         def start(handle: Handle) -> Slot[None]:
-            if self.version is not None:
-                self.version.setting(change)
+            nonlocal sent
+            version = self.version
+            if version is not None and matters:
+                sent = (version, version.setting(handle.connection, change, self._now()))
             return handle.session.start_fsetstat(handle.identifier, change)
+
+        def ended(made: bool) -> None:
+            if sent is not None:
+                sent[0].ended(sent[1], made)
 
         def done(answer: Slot[None], result: Slot[None]) -> None:
             if answer.error is None:
-                if change.size is not None:
-                    self._open_files.resized(self, change.size, cut=True)
                 result.set(None)
             elif grows and isinstance(answer.error, StatusError) and answer.error.status in SIZE_REFUSED:
                 result.fail(error(errno.EFBIG))  # a hole takes no room
             else:
                 result.fail(answer.error)
 
-        return self._call(start, done)
+        call = Follower(self, start, done, ended)
+        if self._inode is None or not self._inode.late:
+            return self._call(call)
+        self._inode.open_late(call.send)
+        return call.slot
 
     def start_fsync(self) -> Slot[None]:
         """As ``RemoteFile.start_fsync``."""
+        sent = 0
 
         def start(handle: Handle) -> Slot[None]:
+            nonlocal sent
+            sent = self.version.sent if self.version is not None else 0
             if not handle.session.capabilities.has(FSYNC):
                 return Slot.of(None)
             return handle.session.start_fsync(handle.identifier)
 
         def done(answer: Slot[None], result: Slot[None]) -> None:
-            if answer.error is None:
-                result.set(None)
-            else:
+            version = self.version
+            if answer.error is not None:
                 assert isinstance(answer.error, OSError)
                 fail_explained(self, 0, answer.error, result)
+                return
+            if version is not None:
+                version.synced(sent)
+                if version.doubtful:
+                    version.doubtful = False
+                    result.fail(error(errno.EIO, "the server came back without what it had acknowledged"))
+                    return
+            result.set(None)
 
-        return self._call(start, done)
+        return self._call(Follower(self, start, done))
+
+    def _now(self) -> float:
+        return self._open_files.server_time.at_least()
 
     def _account(self, length: int) -> None:
         self.used = True
@@ -209,11 +257,8 @@ class File:
             if self._epoch != bulk.epoch and self._stripes.begin():
                 self._epoch = bulk.epoch
 
-    def _call(
-        self, start: Callable[[Handle], Slot[T]], done: Callable[[Slot[T], Slot[T]], None] | None = None
-    ) -> Slot[T]:
+    def _call(self, call: Call[T]) -> Slot[T]:
         self.used = True
-        call = Call(self, start, done)
         call.send()
         return call.slot
 
@@ -221,15 +266,17 @@ class File:
         """As ``RemoteFile.close``. Writes kept back are sent before."""
         if self.closed:
             return
-        self.release_held()
-        while self.backlog and (handle := self.choose()) is not None:
-            self.backlog.popleft().send_on(handle)
+        handle = self.choose()
+        if handle is not None:
+            self.outbox.flush(handle)
         self.closed = True
         for handle in self._handles:
+            handle.connection.files.pop(self, None)
             if handle.connection.live:
                 handle.session.start_close(handle.identifier)
         self._reopening.close()
-        self._open_files.closed(self)
+        if self._inode is not None:
+            self._open_files.closed(self, self._inode)
 
     # what requests ask for (remote.transfer)
 
@@ -239,7 +286,7 @@ class File:
         while handles:
             if handles[0].connection.live:
                 return handles[0]
-            del handles[0]
+            self.drop(handles[0])
         return None
 
     def choose(self) -> Handle | None:
@@ -251,30 +298,12 @@ class File:
         for handle in handles[1:]:
             connection = handle.connection
             if not connection.live:
-                handles.remove(handle)
+                self.drop(handle)
             elif connection.stalled:
                 continue
             elif best is None or connection.outstanding < best.connection.outstanding:
                 best = handle
         return best or self.primary()
-
-    def queues(self, handle: Handle) -> bool:
-        """As ``Handles.queues``: where the connection has enough, but for a file's only write."""
-        if self.backlog:
-            return True
-        return handle.connection.full and self.writes_under_way > 0 and OpenFlags.APPEND not in self.flags
-
-    def send_backlog(self) -> None:
-        """As ``Handles.send_backlog``: as much as there is room for, one at least where none is under way."""
-        backlog = self.backlog
-        while backlog and self.held is None:
-            handle = self.choose()
-            if handle is None:
-                self.wait(backlog.popleft())
-            elif self.writes_under_way and handle.connection.full:
-                return
-            else:
-                backlog.popleft().send_on(handle)
 
     def beside(self, connection: Connection, target: Connection) -> Handle | None:
         """As ``Handles.beside``. Not of a file open for appending: its writes keep to one connection."""
@@ -292,7 +321,7 @@ class File:
 
     def can_let_go(self, connection: Connection) -> bool:
         """As ``HandleOwner.can_let_go``. Not while it is opened, here or elsewhere, or compared."""
-        if self.version is None or self._stripes.busy or self.held is not None or self.current_path() is None:
+        if self.version is None or self._stripes.busy or self.outbox.held or self.current_path() is None:
             return False
         return any(handle.connection is connection for handle in self._handles)
 
@@ -301,6 +330,7 @@ class File:
         going = [handle for handle in self._handles if handle.connection is connection]
         self.start_fstat()
         self._handles = [handle for handle in self._handles if handle.connection is not connection]
+        connection.files.pop(self, None)
         self._reopening.parked = True
         self.used = False
         for handle in going:
@@ -310,10 +340,15 @@ class File:
         """The session of ``handle`` is lost, and the handle with it."""
         if handle in self._handles:
             self._handles.remove(handle)
+            handle.connection.files.pop(self, None)
 
     def wait(self, request: Repeatable) -> None:
         """No handle is alive: open the file again."""
         self._reopening.wait(request)
+
+    def unreachable(self) -> OSError | None:
+        """As ``Sender.unreachable``."""
+        return self._reopening.refuses()
 
     def install(self, handle: Handle) -> None:
         """The file is open again."""
@@ -321,31 +356,27 @@ class File:
             handle.session.start_close(handle.identifier)
         else:
             self._handles.insert(0, handle)
+            handle.connection.files[self] = None
 
-    def write_sent(self, offset: int, length: int) -> None:
-        """A piece of a write is on its way."""
+    def write_sent(self, handle: Handle, offset: int, length: int) -> Change | None:
+        """As ``Handles.write_sent``."""
         version = self.version
         if version is None:
-            return
+            return None
+        if self._inode is not None and self._inode.late:
+            self._inode.open_late(None)
         if OpenFlags.APPEND in self.flags:
-            version.appending(length)
-        else:
-            version.writing(offset + length)
+            return version.appending(handle.connection, length, self._now())
+        return version.writing(handle.connection, offset + length, self._now())
 
-    def write_ended(self, offset: int, length: int, done: bool) -> None:
-        """A piece of a write was answered; ``done``: the server has it."""
+    def write_ended(self, change: Change | None, data: Buffer, done: bool) -> None:
+        """As ``Handles.write_ended``."""
         version = self.version
-        if done and version is not None:
-            if OpenFlags.APPEND in self.flags:
-                version.appended(length)
-                self._open_files.appended(self, length)
-            else:
-                version.wrote(offset + length)
-                self._open_files.resized(self, offset + length, cut=False)
-        self.writes_under_way -= 1
-        if not self.writes_under_way and self._drained is not None:
-            drained, self._drained = self._drained, None
-            drained.set(None)
+        if version is None or change is None:
+            return
+        version.ended(change, done)
+        if done and change.appended:
+            version.tail = (version.tail + bytes(data[-TAIL_BYTES:]))[-TAIL_BYTES:]
 
     # what remote.stripes asks for
 
@@ -357,16 +388,5 @@ class File:
     def join(self, stripes: list[Handle]) -> None:
         """Further handles of this file."""
         self._handles.extend(stripes)
-
-    async def hold_writes(self) -> None:
-        """Keep writes back, and wait for those under way: their size and time would blur the comparison."""
-        self.held = deque()
-        if self.writes_under_way:
-            self._drained = Slot()
-            await self._drained.wait()
-
-    def release_held(self) -> None:
-        """Send what was kept back."""
-        held, self.held = self.held, None
-        self.backlog.extend(held or ())
-        self.send_backlog()
+        for handle in stripes:
+            handle.connection.files[self] = None

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 from sftpfs.errors import StatusError, error
 from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.call import Follower
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.room import Room
 from sftpfs.remote.sizes import SAFE
-from sftpfs.remote.transfer import Repeatable
 from sftpfs.remote.waiting import opened, value_or_none
 from sftpfs.remote.writes import WritePiece
 from sftpfs.sftp.session import Session
 from sftpfs.types import Buffer
 
+Queued = WritePiece | Follower[Any]
 
-def sent_of(waiting: Iterable[Repeatable]) -> list[WritePiece]:
+
+def sent_of(waiting: Iterable[Queued]) -> list[WritePiece]:
     """The writes among ``waiting`` that were under way as their session was lost."""
     return [piece for piece in waiting if isinstance(piece, WritePiece) and piece.sent]
 
@@ -59,7 +62,7 @@ async def _open(session: Session, path: bytes) -> bytes:
     return await opened(session, session.start_open(path, protocol_flags(OpenFlags.READ), None))
 
 
-def without_landed(waiting: deque[Repeatable], landed: int, tail: bytes | None) -> deque[Repeatable]:
+def without_landed(waiting: Sequence[Queued], landed: int, tail: bytes | None) -> deque[Queued]:
     """``waiting`` without what was appended though its answer was lost.
 
     The file is ``landed`` bytes longer than what was acknowledged, ``tail`` is what these are. One

@@ -3,22 +3,26 @@
 Used by ``data`` as ``remote.api.RemoteFile``. Requests before the OPEN was answered are
 kept and sent in order then. What is opened by its path may be another file than the one in
 memory: it is accepted as the version that is known, or one that has grown. One that is kept open is opened
-soon, while it still is that version, so that what happens to it later can be told by its handle.
+soon, while it still is that version, so that what happens to it later can be told by its handle; before the
+file or its name is changed here it is opened in any case (``OpenInode.open_late``).
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from sftpfs import clock
 from sftpfs.aio import Slot
-from sftpfs.errors import SessionLostError, error
-from sftpfs.remote.api import OpenFlags, RemoteFile
-from sftpfs.remote.waiting import when_done
+from sftpfs.errors import error
+from sftpfs.remote.api import CurrentPath, OpenFlags, RemoteFile
+from sftpfs.remote.file import File
+from sftpfs.remote.open_files import OpenFiles
+from sftpfs.remote.pool import Pool
+from sftpfs.remote.waiting import copied, when_done
 from sftpfs.types import AttributeChange, Attributes, Buffer
 
 if TYPE_CHECKING:
@@ -35,27 +39,31 @@ class LateFiles:
     INVARIANT: a task tends them exactly while ``_waiting`` is not empty, or a moment longer.
     """
 
-    __slots__ = ("_server", "_spawn", "_tended", "_waiting")
+    __slots__ = ("_server", "_tended", "_waiting", "open_files", "pool")
 
-    def __init__(self, server: Server, spawn: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
+    def __init__(self, server: Server, pool: Pool, open_files: OpenFiles) -> None:
+        self.pool = pool
+        self.open_files = open_files
         self._server = server
-        self._spawn = spawn
         self._waiting: dict[LateFile, float] = {}
         """In the order they were made, with the time."""
         self._tended = False
 
-    def make(
-        self, current_path: Callable[[], bytes | None], known: Callable[[], Attributes | None]
-    ) -> LateFile:
+    def make(self, current_path: CurrentPath, known: Callable[[], Attributes | None]) -> RemoteFile:
         """As ``Remote.open_later``."""
-        file = LateFile(self._server, self, current_path, known, self._spawn)
+        inode = self.open_files.find(current_path)
+        lender = None if inode is None else inode.readable()
+        if isinstance(lender, File):
+            return lender
+        file = LateFile(self._server, self, current_path, known)
+        self.open_files.late(file, current_path)
         self._waiting[file] = clock.awake()
         if not self._tended:
             self._tended = True
-            self._spawn(self._tend)
+            self.pool.spawn(self._tend)
         return file
 
-    def settled(self, file: LateFile) -> None:
+    def opening(self, file: LateFile) -> None:
         """``file`` is closed, or being opened."""
         self._waiting.pop(file, None)
 
@@ -64,8 +72,8 @@ class LateFiles:
             while self._waiting:
                 await trio.sleep(OPENED_AFTER)
                 due = clock.awake() - OPENED_AFTER
-                for file in [file for file, made in self._waiting.items() if made <= due]:
-                    file.open_soon()
+                while self._waiting and next(iter(self._waiting.values())) <= due:
+                    next(iter(self._waiting)).open_soon()
         finally:
             self._tended = False
 
@@ -103,7 +111,6 @@ class LateFile:
         "_late_files",
         "_opening",
         "_server",
-        "_spawn",
         "flags",
     )
 
@@ -111,16 +118,14 @@ class LateFile:
         self,
         server: Server,
         late_files: LateFiles,
-        current_path: Callable[[], bytes | None],
+        current_path: CurrentPath,
         known: Callable[[], Attributes | None],
-        spawn: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
         self.flags = OpenFlags.READ
         self._server = server
         self._late_files = late_files
         self._current_path = current_path
         self._known = known
-        self._spawn = spawn
         self._file: RemoteFile | None = None
         self._failure: OSError | None = None
         self._kept: list[_Kept] = []
@@ -132,11 +137,6 @@ class LateFile:
         """As ``RemoteFile.ordered``."""
         return self._file is None or self._file.ordered
 
-    @property
-    def write_limit(self) -> int:
-        """As ``RemoteFile.write_limit``: nothing can be written."""
-        return 0
-
     def start_read(self, offset: int, length: int) -> Slot[Buffer]:
         """As ``RemoteFile.start_read``."""
         return self._start(lambda file: file.start_read(offset, length))
@@ -145,41 +145,62 @@ class LateFile:
         """EBADF: the file is open for reading."""
         return self._refused(error(errno.EBADF))
 
+    @property
+    def write_limit(self) -> int:
+        """As ``RemoteFile.write_limit``: nothing can be written."""
+        return 0
+
     def start_fstat(self) -> Slot[Attributes]:
         """As ``RemoteFile.start_fstat``."""
         return self._start(lambda file: file.start_fstat())
+
+    def start_fstat_behind(self) -> Slot[Attributes]:
+        """As ``start_fstat``: there are no writes."""
+        return self.start_fstat()
 
     def start_setattr(self, change: AttributeChange) -> Slot[None]:
         """As ``RemoteFile.start_setattr``."""
         return self._start(lambda file: file.start_setattr(change))
 
     def start_fsync(self) -> Slot[None]:
-        """Filled at once where nothing was opened: there is nothing of ours to bring to disk."""
-        return Slot.of(None) if self._file is None else self._file.start_fsync()
+        """As ``RemoteFile.start_fsync``: others may have written the file."""
+        return self._start(lambda file: file.start_fsync())
+
+    def confirm(self) -> None:
+        """As ``RemoteFile.confirm``: done as it is opened."""
 
     def close(self) -> None:
         """As ``RemoteFile.close``."""
         self._closed = True
-        self._late_files.settled(self)
         if self._file is not None:
             self._file.close()
+        elif not self._opening:
+            self._late_files.opening(self)
+            self._late_files.open_files.not_late(self, self._current_path)
 
     def _start(self, send: Callable[[RemoteFile], Slot[Any]]) -> Slot[Any]:
         if self._file is not None:
             return send(self._file)
         if self._failure is not None:
-            return self._refused(OSError(self._failure.errno, self._failure.strerror))
+            return self._refused(copied(self._failure))
+        if self._late_files.pool.closed:
+            return self._refused(error(errno.EIO, "the file was not opened before the mount ended"))
         kept = _Kept(send)
         self._kept.append(kept)
         self.open_soon()
         return kept.slot
 
     def open_soon(self) -> None:
-        """Open it on the server, unless that is being done."""
-        self._late_files.settled(self)
-        if not self._opening:
-            self._opening = True
-            self._spawn(self._open)
+        """As ``Late.open_soon``."""
+        late_files = self._late_files
+        late_files.opening(self)
+        if self._opening:
+            return
+        if late_files.pool.closed:
+            late_files.open_files.not_late(self, self._current_path)
+            return
+        self._opening = True
+        late_files.pool.spawn(self._open)
 
     async def _open(self) -> None:
         failure: OSError = error(errno.EIO, "the file could not be opened before the mount ended")
@@ -187,10 +208,11 @@ class LateFile:
             path = self._current_path()
             if path is None:
                 raise error(errno.ESTALE)
-            file, attributes = await self._server.open(path, self.flags, 0, self._current_path)
+            file, attributes = await self._server.open_one(path, self.flags, 0, self._current_path)
             known = self._known()
             if known is None or _may_be(known, attributes):
                 self._file = file
+                file.confirm()
             else:
                 file.close()
                 raise error(errno.ESTALE)
@@ -199,11 +221,12 @@ class LateFile:
         finally:
             kept, self._kept = self._kept, []
             self._opening = False
-            if self._file is None and not isinstance(failure, SessionLostError):
-                self._failure = failure  # a lost server may be back for the next request
+            if self._file is None and failure.errno == errno.ESTALE:
+                self._failure = failure  # what else it was may be over by the next request
+            self._late_files.open_files.not_late(self, self._current_path)
             for request in kept:
                 if self._file is None:
-                    request.slot.fail(OSError(failure.errno, failure.strerror))
+                    request.slot.fail(copied(failure))
                 else:
                     when_done(request.send(self._file), request.answered)
             if self._closed and self._file is not None:

@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from sftpfs.aio import Slot
 from sftpfs.errors import StatusError, error
 from sftpfs.remote import explain
-from sftpfs.remote.api import OpenFlags, RemoteFile
+from sftpfs.remote.api import CurrentPath, OpenFlags, RemoteFile
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.file import File
 from sftpfs.remote.flags import protocol_flags
+from sftpfs.remote.open_files import OpenFiles
 from sftpfs.remote.pool import Pool
-from sftpfs.remote.reopening import OpenFiles
 from sftpfs.remote.version import KnownVersion
 from sftpfs.remote.waiting import opened, value_or_none
 from sftpfs.remote.whole import WholeRead
 from sftpfs.sftp.session import Session
-from sftpfs.types import Attributes, WholeFile
+from sftpfs.types import AttributeChange, Attributes, WholeFile
 
 PERMISSIONS = 0o7777
 
@@ -36,14 +35,29 @@ async def open_file(
     path: bytes,
     flags: OpenFlags,
     mode: int,
-    current_path: Callable[[], bytes | None],
+    current_path: CurrentPath,
     size: int = 0,
+    new: bool = False,
 ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
     """``path`` opened on ``connection``, and what it is; see ``Remote.open``, with a ``size`` of more than
-    0 ``Remote.open_whole``. Raises OSError."""
+    0 ``Remote.open_whole``. ``new``: we make it, and no other can be known by its path. Raises OSError."""
     room, session = open_files.room, connection.session
     most = pool.read_sizes.limit
-    asked = await room.use(connection, partial(_ask, session, path, flags, mode, size, most))
+    known = None if new else _known(open_files, current_path)
+    question = None if known is None else known.asked(connection)
+    emptied = None
+    if known is not None and OpenFlags.TRUNCATE in flags:
+        now = open_files.server_time.at_least()
+        emptied = known.setting(connection, AttributeChange(size=0), now)
+        question = known.asked(connection)
+    try:
+        asked = await room.use(connection, partial(_ask, session, path, flags, mode, size, most))
+    except BaseException:
+        if known is not None and emptied is not None:
+            known.ended(emptied, False)
+        raise
+    if known is not None and emptied is not None:
+        known.ended(emptied, True)
     room.unsettled += 1
     file = File(pool, connection, asked.identifier, flags, path, current_path, open_files)
     try:
@@ -54,11 +68,13 @@ async def open_file(
         raise
     finally:
         room.unsettled -= 1
-    file.version = KnownVersion(attributes)
-    if OpenFlags.TRUNCATE in flags:
-        file.version.changed = True
-        open_files.resized(file, attributes.size, cut=True)
+    file.known_as(attributes, question, new)
     return file, attributes, whole
+
+
+def _known(open_files: OpenFiles, current_path: CurrentPath) -> KnownVersion | None:
+    inode = open_files.find(current_path)
+    return None if inode is None else inode.version
 
 
 class _Asked(NamedTuple):

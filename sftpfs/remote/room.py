@@ -5,14 +5,15 @@ version that was known, when it is used next (``remote.reopening``). The CLOSE g
 before the OPEN that needs the room, on the same session, and behind everything that was sent
 by the handle: nothing under way is lost by it, not even of a file that is busy.
 
-Owned by ``remote.reopening.OpenFiles``; whatever makes a handle does so through it.
+Owned by ``remote.open_files.OpenFiles``; whatever makes a handle does so through it. Each connection has
+the files with a handle on it in ``files``, those looked at last behind the others.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 SPARE = 4
 """Handles below the server's limit that are left for listings and for files fetched whole."""
 
+
+LOOKED_AT = 64
+"""Files looked at for one to let go, as long as one was found: of thousands, the best of some will do."""
 
 PAUSE = 0.01
 """Seconds between tries while every handle is about to be settled or closed: about a round trip nearby."""
@@ -53,11 +57,10 @@ class Room:
     being opened, of listings, of files fetched whole. Each is gone, or settled, within the deadline.
     """
 
-    __slots__ = ("_files", "_turn", "unsettled")
+    __slots__ = ("_turn", "unsettled")
 
-    def __init__(self, files: Mapping[Any, None]) -> None:
+    def __init__(self) -> None:
         self.unsettled = 0
-        self._files: Mapping[HandleOwner, None] = files
         self._turn = trio.Lock()
 
     async def use(self, connection: Connection, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -86,23 +89,18 @@ class Room:
     def _leave(self, connection: Connection) -> None:
         """Make room beforehand where there is known to be none."""
         most = connection.session.capabilities.limits.open_handles
-        if not most or len(self._files) <= most - SPARE:
-            return
-        if sum(file.can_let_go(connection) for file in self._files) > most - SPARE:
+        if most and len(connection.files) > most - SPARE:
             self._make(connection)
 
     def _make(self, connection: Connection) -> bool:
         """Close one file's handles on ``connection``; False where no file has any to spare.
 
-        The first in order not used since it was last asked about, those only read before those written.
+        Of those looked at the first that was not used since it was last looked at, those only read before
+        those written.
         """
-        candidates = [file for file in self._files if file.can_let_go(connection)]
-        if not candidates:
+        chosen = _chosen(connection)
+        if chosen is None:
             return False
-        chosen = min(candidates, key=lambda file: (file.used, OpenFlags.WRITE in file.flags))
-        if chosen.used:
-            for file in candidates:
-                file.used = False
         chosen.let_go(connection)
         connection.handles_let_go += 1
         if connection.handles_let_go == 1:
@@ -111,3 +109,20 @@ class Room:
                 connection.session.generation,
             )
         return True
+
+
+def _chosen(connection: Connection) -> HandleOwner | None:
+    files = connection.files
+    best: tuple[bool, bool, HandleOwner] | None = None
+    for looked in range(len(files)):
+        if best is not None and (best[:2] == (False, False) or looked >= LOOKED_AT):
+            break
+        file = next(iter(files))
+        files.move_to_end(file)
+        if not file.can_let_go(connection):
+            continue
+        rank = (file.used, OpenFlags.WRITE in file.flags)
+        file.used = False
+        if best is None or rank < best[:2]:
+            best = (*rank, file)
+    return None if best is None else best[2]

@@ -17,18 +17,18 @@ from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, error
 from sftpfs.remote import explain, lost_reply
-from sftpfs.remote.api import LinkTarget, OpenFlags, RemoteFile, ServerCopy
+from sftpfs.remote.api import CurrentPath, LinkTarget, OpenFlags, RemoteFile, ServerCopy
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.copying import COPY_DATA, open_copy
 from sftpfs.remote.flags import ACCESS
 from sftpfs.remote.late import LateFiles
 from sftpfs.remote.listing import list_entries
 from sftpfs.remote.looks import look_at
+from sftpfs.remote.open_files import OpenFiles, noted
 from sftpfs.remote.opening import PERMISSIONS, open_file
 from sftpfs.remote.owners import owner_names
 from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
-from sftpfs.remote.reopening import OpenFiles
 from sftpfs.remote.replacing import aside_path, rename_replacing, tidy
 from sftpfs.remote.retry import Again, repeat, resolve
 from sftpfs.remote.waiting import value_or_none
@@ -60,7 +60,7 @@ class Server:
     def __init__(self, pool: Pool, follow_symlinks: bool = False) -> None:
         self._pool = pool
         self._open_files = OpenFiles()
-        self._late_files = LateFiles(self, pool.spawn)
+        self._late_files = LateFiles(self, pool, self._open_files)
         self._look = Session.start_stat if follow_symlinks else Session.start_lstat
 
     @property
@@ -77,6 +77,10 @@ class Server:
     def away(self) -> bool:
         """As ``Remote.away``."""
         return self._pool.away
+
+    def named_by(self, at: Callable[[bytes], CurrentPath | None]) -> None:
+        """As ``Remote.named_by``."""
+        self._open_files.at = at
 
     # names and attributes
 
@@ -155,23 +159,32 @@ class Server:
         """As ``Remote.setattr``."""
         check_path(path)
 
+        inode = self._open_files.found_at(path)
+        await self._open_files.ready(inode)
+        version = None if inode is None else inode.version
+
         async def work(connection: Connection) -> Attributes:
             session = connection.session
             if target is LinkTarget.LINK and not session.capabilities.has(LSETSTAT):
                 raise error(errno.EOPNOTSUPP)
             start = session.start_setstat if target is LinkTarget.TARGET else session.start_lsetstat
             changed = start(path, change)
+            question = None
+            if version is not None and (change.size is not None or change.mtime is not None):
+                now = self._open_files.server_time.at_least()
+                noted(version, version.setting(connection, change, now), changed)
+                question = version.asked(connection)
             seen = self._look(session, path)
             try:
                 await changed.wait()
             except StatusError as failed:
                 raise await explain.changing(session, failed, path, change, seen) from None
-            return await seen.wait()
+            attributes = await seen.wait()
+            if version is not None and question is not None:
+                version.told(attributes, question)
+            return attributes
 
-        attributes = await repeat(self._pool, work)
-        if change.size is not None or change.mtime is not None:
-            self._open_files.told(path, attributes)
-        return attributes
+        return await repeat(self._pool, work)
 
     async def statvfs(self, path: bytes) -> FilesystemStatistics | None:
         """As ``Remote.statvfs``."""
@@ -193,21 +206,30 @@ class Server:
     # files
 
     async def open(
-        self, path: bytes, flags: OpenFlags, mode: int, current_path: Callable[[], bytes | None]
+        self, path: bytes, flags: OpenFlags, mode: int, current_path: CurrentPath
     ) -> tuple[RemoteFile, Attributes]:
         """As ``Remote.open``.
 
         A second wait where LSTAT did not show what was opened.
         """
+        if OpenFlags.EXCLUSIVE not in flags:
+            await self._open_files.ready(self._open_files.find(current_path))
+        return await self.open_one(path, flags, mode, current_path)
+
+    async def open_one(
+        self, path: bytes, flags: OpenFlags, mode: int, current_path: CurrentPath
+    ) -> tuple[RemoteFile, Attributes]:
+        """``open`` of this one alone, whatever else is open of the file in memory."""
         check_path(path)
+        new = OpenFlags.EXCLUSIVE in flags
 
         async def work(connection: Connection) -> tuple[RemoteFile, Attributes]:
             opened = await open_file(
-                self._pool, self._open_files, connection, path, flags, mode, current_path
+                self._pool, self._open_files, connection, path, flags, mode, current_path, new=new
             )
             return opened[:2]
 
-        if OpenFlags.EXCLUSIVE not in flags:
+        if not new:
             # Emptying twice is one open that took longer: nothing was written through it yet.
             changes = flags & (OpenFlags.CREATE | OpenFlags.TRUNCATE)
             return await repeat(self._pool, work, None if changes else self._pool.looking())
@@ -218,17 +240,18 @@ class Server:
             if isinstance(found, Again):
                 return found
             opened = await open_file(
-                self._pool, self._open_files, connection, path, flags & ACCESS, mode, current_path
+                self._pool, self._open_files, connection, path, flags & ACCESS, mode, current_path, new=True
             )
             return opened[:2]
 
         return await resolve(self._pool, work, look)
 
     async def open_whole(
-        self, path: bytes, size: int, current_path: Callable[[], bytes | None]
+        self, path: bytes, size: int, current_path: CurrentPath
     ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
         """As ``Remote.open_whole``."""
         check_path(path)
+        await self._open_files.ready(self._open_files.find(current_path))
 
         async def work(connection: Connection) -> tuple[RemoteFile, Attributes, WholeFile | None]:
             return await open_file(
@@ -250,9 +273,7 @@ class Server:
         finally:
             self._open_files.room.unsettled -= 1
 
-    def open_later(
-        self, current_path: Callable[[], bytes | None], known: Callable[[], Attributes | None]
-    ) -> RemoteFile:
+    def open_later(self, current_path: CurrentPath, known: Callable[[], Attributes | None]) -> RemoteFile:
         """As ``Remote.open_later``."""
         return self._late_files.make(current_path, known)
 
@@ -260,6 +281,7 @@ class Server:
         """As ``Remote.open_copy``; on a bulk connection where there is one."""
         check_path(source)
         check_path(destination)
+        await self._open_files.ready(self._open_files.found_at(destination))
 
         async def work(connection: Connection) -> ServerCopy:
             if not connection.session.capabilities.has(COPY_DATA):

@@ -8,14 +8,14 @@ mistaken for this one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from sftpfs.aio import Slot
-from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.flags import protocol_flags
+from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.reopening import Reopening
 from sftpfs.remote.waiting import opened
@@ -30,7 +30,8 @@ class Striped(Protocol):
 
     flags: OpenFlags
     closed: bool
-    current_path: Callable[[], bytes | None]
+    current_path: CurrentPath
+    outbox: Outbox
 
     @property
     def connections(self) -> set[Connection]:
@@ -38,12 +39,6 @@ class Striped(Protocol):
 
     def start_fstat(self) -> Slot[Attributes]:
         """As ``RemoteFile.start_fstat``."""
-
-    async def hold_writes(self) -> None:
-        """Keep writes back, and wait for those under way."""
-
-    def release_held(self) -> None:
-        """Send what was kept back."""
 
     def join(self, stripes: list[Handle]) -> None:
         """Further handles of the file."""
@@ -84,7 +79,7 @@ class Stripes:
                 return
             candidates = await self._open_candidates(path)
             if candidates and OpenFlags.WRITE in self._file.flags:
-                await self._file.hold_writes()
+                await self._file.outbox.hold()
             accepted = await self._compare(path, candidates) if candidates else []
             if not self._file.closed:
                 self._file.join(accepted)
@@ -93,7 +88,7 @@ class Stripes:
             pass  # a session was lost on the way: the file goes on without
         finally:
             self.busy = False
-            self._file.release_held()
+            self._file.outbox.release()
             for handle in candidates:
                 if handle.connection.live:
                     handle.session.start_close(handle.identifier)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sftpfs import clock
@@ -21,7 +20,9 @@ from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.sizes import RequestSizes
 
 if TYPE_CHECKING:
-    from sftpfs.remote.writes import WritePiece
+    from sftpfs.remote.outbox import Outbox
+    from sftpfs.remote.version import Change
+    from sftpfs.types import Buffer
 
 PAGE = 4096
 """Pieces begin at multiples of it, so that no page of the server's is read or written twice."""
@@ -38,9 +39,7 @@ class Handles(Protocol):
     patience: float
     read_sizes: RequestSizes
     write_sizes: RequestSizes
-    held: deque[WritePiece] | None
-    backlog: deque[WritePiece]
-    writes_under_way: int
+    outbox: Outbox
 
     @property
     def path(self) -> bytes:
@@ -58,16 +57,10 @@ class Handles(Protocol):
     def wait(self, request: Repeatable) -> None:
         """No handle is left: ``request`` is sent, or given up, once it is known whether there will be one."""
 
-    def write_sent(self, offset: int, length: int) -> None:
+    def write_sent(self, handle: Handle, offset: int, length: int) -> Change | None:
         """A piece of a write is on its way."""
 
-    def queues(self, handle: Handle) -> bool:
-        """Must a write wait until ``handle`` has room?"""
-
-    def send_backlog(self) -> None:
-        """Send writes that waited for room."""
-
-    def write_ended(self, offset: int, length: int, done: bool) -> None:
+    def write_ended(self, change: Change | None, data: Buffer, done: bool) -> None:
         """A piece of a write was answered; ``done``: the server has it."""
 
     def beside(self, connection: Connection, target: Connection) -> Handle | None:

@@ -1,112 +1,230 @@
 """What is known of an open file's version, so that it can be told from another of its name.
 
-Pure. Owned by ``remote.file``, which says what was sent, answered and told;
-``remote.reopening`` asks whether what a path leads to now is the same file.
+Pure. One object a remote file, shared by all its handles (``remote.open_files``): a file is what all of
+them made of it. ``remote.file`` says what was sent, answered and told; ``remote.reopening`` asks
+whether what a path leads to now is the same file.
 
 SFTP v3 has no inode numbers. A file is taken for the one that was open where
 - its type is the same, and
 - nothing of ours was under way: its size and mtime are what was last told;
-- otherwise its size is between what was acknowledged and what was sent, and its
-  mtime no older than the last one told: each of our writes moves it forward.
+- otherwise its size is between what was acknowledged and what was sent, and its mtime no older than the one
+  last told, or than the server's clock as the first change since was sent: a write sets the server's time,
+  which takes back a time of the future that somebody had set.
 What cannot be told apart by that is taken for the same: a file that was replaced by
 another of equal size within the second, which close-to-open cannot tell either.
+
+A server that loses its power forgets what it acknowledged since the last FSYNC. Such a file comes back with
+a time from before those writes: ``doubtful`` then, until an FSYNC was told so.
 """
 
 from __future__ import annotations
 
-from sftpfs import clock
+import math
+from typing import NamedTuple
+
 from sftpfs.types import AttributeChange, Attributes
+
+
+class Change:
+    """One change of ours on its way: a piece of a write, or a change of size or times."""
+
+    __slots__ = ("appended", "connection", "end", "mtime", "number", "size")
+
+    def __init__(
+        self,
+        number: int,
+        connection: object,
+        *,
+        end: int = 0,
+        appended: int = 0,
+        size: int | None = None,
+        mtime: float = math.inf,
+    ) -> None:
+        self.number = number
+        """Its place among all changes of the file."""
+        self.connection = connection
+        """What shares it is carried out in the order sent."""
+        self.end = end
+        """The size it makes at least; 0 for an append."""
+        self.appended = appended
+        """Bytes it adds, wherever the end is."""
+        self.size = size
+        """The size it sets."""
+        self.mtime = mtime
+        """The oldest mtime it can leave, seconds."""
+
+
+class Question(NamedTuple):
+    """Attributes were asked for."""
+
+    sent: int
+    """Changes sent before."""
+    orderly: bool
+    """Those that were unanswered stood before it on its own session."""
+    moves: int
+    """What was known then (``KnownVersion.moves``)."""
+    acknowledged: Change | None
+    """The last change acknowledged before."""
 
 
 class KnownVersion:
     """See the module.
 
     INVARIANT: ``least`` ≤ ``most``; both are the size where ``exact``.
+    INVARIANT: ``_under_way`` are the changes sent and not answered.
     """
 
-    __slots__ = ("changed", "changes", "exact", "kind", "known_at", "least", "most", "mtime")
+    __slots__ = (
+        "_acknowledged",
+        "_dated",
+        "_redated",
+        "_synced",
+        "_under_way",
+        "attributes",
+        "doubtful",
+        "exact",
+        "kind",
+        "least",
+        "most",
+        "moves",
+        "mtime",
+        "sent",
+        "tail",
+    )
 
     def __init__(self, attributes: Attributes) -> None:
+        self.attributes = attributes
+        """What was last told."""
         self.kind = attributes.kind
         self.least = self.most = attributes.size
-        self.mtime = attributes.mtime
+        self.mtime: float = attributes.mtime
         """No older one can be this file's."""
         self.exact = True
         """Size and mtime are as told, with no change of ours since."""
-        self.known_at = clock.awake()
-        """When the server last told or acknowledged something, by ``clock.awake``."""
-        self.changes = 0
-        """Changes of ours sent so far: an answer is up to date if none was sent since its question."""
-        self.changed = False
-        """This file was changed through us at some time."""
+        self.sent = 0
+        """Changes of ours sent so far."""
+        self.moves = 0
+        """Counts what was learned or sent: an answer that does not fit any more may have fitted before."""
+        self.tail: bytes = b""
+        """The last bytes that were appended through us; they end at ``least`` or before."""
+        self.doubtful = False
+        """The server came back with a version from before what it had acknowledged."""
+        self._under_way: dict[Change, None] = {}
+        self._acknowledged: Change | None = None
+        self._dated = False
+        """The last change acknowledged, since the server last told anything, was a write."""
+        self._synced = 0
+        self._redated = 0
+        """The last change that set a time."""
 
-    def told(self, attributes: Attributes) -> None:
-        """The server's attributes from after every change of ours."""
-        self.least = self.most = attributes.size
-        self.mtime = attributes.mtime
-        self.exact = True
-        self.known_at = clock.awake()
+    # changes of ours
 
-    def adopt(self, other: KnownVersion) -> None:
-        """Another of our handles on the same file changed it: what it knew last holds, if it is newer."""
-        if other.known_at > self.known_at:
-            self.least, self.most = other.least, other.most
-            self.mtime, self.exact = other.mtime, other.exact
-            self.known_at = other.known_at
-            self.changes += 1
-
-    def extended(self, length: int) -> None:
-        """Another of our handles on the same file appended ``length`` bytes."""
-        self.least += length
-        self.most += length
-        self.exact = False
-        self.changes += 1
-
-    def resized(self, size: int, cut: bool) -> None:
-        """Another of our handles on the same file wrote up to ``size``, or (``cut``) set just that size."""
-        if cut or size > self.least:
-            self.least = size
-            self.most = size if cut else max(self.most, size)
-            self.exact = False
-            self.changes += 1
-
-    def writing(self, end: int) -> None:
-        """A write up to ``end`` is sent."""
-        self._changing()
+    def writing(self, connection: object, end: int, now: float) -> Change:
+        """A write up to ``end`` is sent; ``now`` is the server's clock, at the earliest."""
         if end > self.most:
             self.most = end
+        return self._changing(Change(self.sent + 1, connection, end=end, mtime=now))
 
-    def wrote(self, end: int) -> None:
-        """A write up to ``end`` was acknowledged."""
-        if end > self.least:
-            self.least = min(end, self.most)
-        self.known_at = clock.awake()
-
-    def appending(self, length: int) -> None:
-        """``length`` more bytes are sent, to go to the end."""
-        self._changing()
+    def appending(self, connection: object, length: int, now: float) -> Change:
+        """``length`` more bytes are sent, to go to the end; ``now`` as for ``writing``."""
         self.most += length
+        return self._changing(Change(self.sent + 1, connection, appended=length, mtime=now))
 
-    def appended(self, length: int) -> None:
-        """``length`` bytes sent before are at the end."""
-        self.least = min(self.least + length, self.most)
-        self.known_at = clock.awake()
-
-    def setting(self, change: AttributeChange) -> None:
-        """FSETSTAT is sent."""
-        self._changing()
-        if change.size is not None:
-            self.least, self.most = min(self.least, change.size), max(self.most, change.size)
+    def setting(self, connection: object, change: AttributeChange, now: float) -> Change:
+        """SETSTAT or FSETSTAT with a size or times is sent; ``now`` as for ``writing``."""
+        size, mtime = change.size, math.inf
+        if size is not None:
+            self.least, self.most = min(self.least, size), max(self.most, size)
+            mtime = now
         if change.mtime is not None:
-            self.mtime = min(self.mtime, change.mtime)
+            mtime = min(mtime, change.mtime)
+            self._redated = self.sent + 1
+        return self._changing(Change(self.sent + 1, connection, size=size, mtime=mtime))
 
-    def _changing(self) -> None:
-        self.changes += 1
-        self.changed = True
+    def _changing(self, change: Change) -> Change:
+        self.sent += 1
+        self.moves += 1
         self.exact = False
+        self.mtime = min(self.mtime, change.mtime)
+        self._under_way[change] = None
+        return change
+
+    def ended(self, change: Change, done: bool) -> None:
+        """``change`` was answered; ``done``: the server made it. Otherwise it may have been made."""
+        self._under_way.pop(change, None)
+        self.moves += 1
+        if not done:
+            return
+        if change.size is not None:
+            if change.number == self.sent and not self._under_way:
+                self.least = self.most = change.size
+        elif change.appended:
+            self.least = min(self.least + change.appended, self.most)
+        elif change.end > self.least:
+            self.least = min(change.end, self.most)
+        self._acknowledged = change
+        self._dated = bool(change.end or change.appended)
+
+    # what the server tells
+
+    def asked(self, connection: object) -> Question:
+        """The file's attributes are about to be asked for on ``connection``."""
+        orderly = all(one.connection is connection for one in self._under_way)
+        return Question(self.sent, orderly, self.moves, self._acknowledged)
+
+    def told(self, attributes: Attributes, question: Question) -> bool:
+        """The answer to ``question``: size and mtime, behind what was sent before it. True where the mtime is
+        that of a write of ours, by the server's clock.
+
+        Of no use where a change, before it or behind it, may stand on the other side of it.
+        """
+        later = self._under_way
+        if not question.orderly or len(later) != self.sent - question.sent:
+            return False
+        if any(change.size is not None or change.number <= question.sent for change in later):
+            return False
+        self.moves += 1
+        dated = self._dated
+        self._dated = False
+        self.attributes = attributes
+        self.least = attributes.size
+        self.most = max((change.end for change in later), default=0)
+        self.most = max(self.most, attributes.size) + sum(change.appended for change in later)
+        self.mtime = min((change.mtime for change in later), default=math.inf)
+        self.mtime = min(self.mtime, attributes.mtime)
+        self.exact = not later
+        return dated
 
     def accepts(self, attributes: Attributes) -> bool:
         """Whether a file with ``attributes`` can be this one."""
         if attributes.kind != self.kind or not self.least <= attributes.size <= self.most:
             return False
-        return attributes.mtime == self.mtime if self.exact else attributes.mtime >= self.mtime
+        return attributes.mtime == self.mtime if self.exact else attributes.mtime >= int(self.mtime)
+
+    def grown(self, attributes: Attributes) -> bool:
+        """Whether ``attributes`` may be of this file, appended to by others: what is to be looked at is its
+        ``tail``."""
+        if attributes.kind != self.kind or not self.tail:
+            return False
+        return attributes.size > self.most and attributes.mtime >= int(self.mtime)
+
+    # a server that lost its power
+
+    def synced(self, sent: int) -> None:
+        """FSYNC behind the first ``sent`` changes was carried out."""
+        self._synced = max(self._synced, sent)
+
+    def came_back(self, attributes: Attributes, question: Question, surely: bool) -> None:
+        """The file is open on a new session, accepted as ``attributes``, and may be from before what is not
+        synced. ``surely``: the clock by which changes were sent was learned from the server's own times;
+        else only a time that did not move at all counts."""
+        last = question.acknowledged
+        if (
+            self.exact
+            or last is None
+            or last.number <= max(self._synced, self._redated)
+            or last.size is not None
+        ):
+            return
+        if attributes.mtime < int(last.mtime) and (surely or attributes.mtime <= self.attributes.mtime):
+            self.doubtful = True

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TypeVar
 
 from sftpfs.aio import Slot
-from sftpfs.errors import StatusError
+from sftpfs.errors import SessionLostError, StatusError
 from sftpfs.sftp.session import Session
 
 T = TypeVar("T")
@@ -41,3 +42,10 @@ async def opened(session: Session, slot: Slot[bytes]) -> bytes:
     except BaseException:
         when_done(slot, close)  # it may be here already, come just as the waiting was cancelled
         raise
+
+
+def copied(failure: OSError) -> OSError:
+    """One error each: raised in several tasks at once, a shared one would mix their tracebacks."""
+    if isinstance(failure, SessionLostError):
+        return SessionLostError(str(failure.strerror), failure.errno or errno.EIO)
+    return OSError(failure.errno, failure.strerror)

@@ -1,15 +1,17 @@
 """One write of any length, carried through in pieces the server takes.
 
 Works in callbacks of the session's slots, without tasks. Used by ``remote.file``
-only, which may keep pieces back. A piece whose session is lost is sent again
+only. A piece whose session is lost is sent again
 (``remote.transfer``): writing the same bytes to the same place twice does no harm. One that
-is to be appended waits in any case, for the file's size to tell whether it was.
+was to be appended waits for the file's size to tell whether it was. What waits stands in the file's
+``remote.outbox``.
 """
 
 from __future__ import annotations
 
 import errno
 import math
+from typing import TYPE_CHECKING, Literal
 
 from sftpfs import clock
 from sftpfs.aio import Slot
@@ -21,7 +23,11 @@ from sftpfs.remote.paths import parent_of
 from sftpfs.remote.sizes import SAFE
 from sftpfs.remote.transfer import Handles, lost, may_be_too_large, piece_size
 from sftpfs.remote.waiting import when_done
+from sftpfs.sftp.session import Session
 from sftpfs.types import Buffer, FilesystemStatistics
+
+if TYPE_CHECKING:
+    from sftpfs.remote.version import Change
 
 STATVFS = "statvfs@openssh.com"
 
@@ -49,9 +55,10 @@ class Write:
             starts = range(0, length, size)
             self._pieces = [WritePiece(self, file, offset + at, view[at : at + size]) for at in starts]
         self._waiting = len(self._pieces)
+        file.outbox.stretch.unsent += self._waiting
 
     def start(self) -> Slot[None]:
-        """Send every piece, or put it into the queue of those kept back."""
+        """Send every piece, now or in its turn."""
         pieces, self._pieces = self._pieces, []
         if not pieces:
             self._slot.set(None)
@@ -75,7 +82,7 @@ class Write:
             self._slot.set(None)
         else:
             explained: Slot[None] = Slot(self._explained)
-            fail_explained(self._file, self._failure[0], self._failure[1], explained)
+            fail_explained(self._file, *self._failure, explained)
 
     def _explained(self, slot: Slot[None]) -> None:
         failure = slot.error
@@ -86,15 +93,30 @@ class Write:
 class WritePiece:
     """A part of a write that one request can carry."""
 
-    __slots__ = ("_data", "_file", "_handle", "_offset", "_refused", "_whole", "deadline", "started")
+    __slots__ = (
+        "_change",
+        "_data",
+        "_file",
+        "_handle",
+        "_offset",
+        "_refused",
+        "_stretch",
+        "_whole",
+        "deadline",
+        "started",
+    )
+
+    writes: Literal[True] = True
 
     def __init__(self, whole: Write, file: Handles, offset: int, data: Buffer, refused: bool = False) -> None:
         """``refused``: more at once was, perhaps for being more."""
         self._refused = refused
         self._whole = whole
         self._file = file
+        self._stretch = file.outbox.stretch
         self._offset = offset
         self._data = data
+        self._change: Change | None = None
         self.started = clock.awake()
         self.deadline = math.inf
         self._handle: Handle | None = None
@@ -115,41 +137,38 @@ class WritePiece:
         return len(self._data)
 
     def send(self) -> None:
-        """Send it, unless writes are kept back just now."""
-        file = self._file
-        if file.held is not None:
-            file.held.append(self)
-            return
-        handle = None if file.closed else file.choose()
-        if handle is None:
-            file.wait(self)
-            return
-        if file.queues(handle):
-            file.backlog.append(self)
-            return
-        self.send_on(handle)
+        """Send it, now or in its turn."""
+        self._file.outbox.put(self)
 
     def send_on(self, handle: Handle) -> None:
         """Send it by ``handle``, in parts where the server was found to take less since it was made."""
         file = self._file
         length = len(self._data)
         if length > file.write_sizes.limit and OpenFlags.APPEND not in file.flags:
+            self._stretch.unsent -= 1
             self._split(refused=False)
             return
         self._handle = handle
-        file.writes_under_way += 1
-        file.write_sent(self._offset, length)
+        file.outbox.departed(self._stretch, handle.connection)
+        self._change = file.write_sent(handle, self._offset, length)
         handle.connection.outstanding += length
         slot = handle.session.start_write(handle.identifier, self._offset, self._data)
         when_done(slot, self._answered)
 
     def give_up(self, failure: OSError) -> None:
         """As ``Repeatable.give_up``."""
-        self._whole.piece_done(self._offset, len(self._data), failure)
+        self._stretch.unsent -= 1
+        self._ended(failure)
 
     def landed(self) -> None:
         """It was carried out, though its answer was lost."""
-        self._whole.piece_done(self._offset, len(self._data), None)
+        self._stretch.unsent -= 1
+        self._ended(None)
+
+    def _ended(self, failure: OSError | None) -> None:
+        """It is on the server, or never will be: what followed it may go."""
+        self._whole.piece_done(self._offset, len(self._data), failure)
+        self._file.outbox.pump()
 
     def _answered(self, slot: Slot[None]) -> None:
         file, handle = self._file, self._handle
@@ -157,40 +176,38 @@ class WritePiece:
         length = len(self._data)
         handle.connection.outstanding -= length
         failure = slot.error
-        file.write_ended(self._offset, length, failure is None)
-        file.send_backlog()
-        if failure is None:
-            if self._refused:
-                file.write_sizes.refused()
-            elif length > file.write_sizes.proven:
-                file.write_sizes.taken(length)
-            self._whole.piece_done(self._offset, length, None)
-        else:
+        file.write_ended(self._change, self._data, failure is None)
+        if failure is not None:
             self._failed(handle, failure)
+            return
+        if self._refused:
+            file.write_sizes.refused()
+        elif length > file.write_sizes.proven:
+            file.write_sizes.taken(length)
+        file.outbox.answered(self._stretch, handle.connection)
+        self._ended(None)
 
     def _failed(self, handle: Handle, failure: BaseException) -> None:
         """Send it again where that may help: elsewhere, or in smaller requests."""
         file, length = self._file, len(self._data)
-        doubtful = file.write_sizes.doubtful(length)
-        appends = OpenFlags.APPEND in file.flags
-        if isinstance(failure, SessionLostError):
-            if doubtful:
-                file.write_sizes.lost(handle.session.generation)
-            if not lost(file, self, handle, failure):
-                return
-            # Appending twice is not writing the same bytes to the same place.
-            if appends:
-                file.wait(self)
-            elif doubtful:
-                self._split(refused=False)
-            else:
-                self.send()
-            return
         assert isinstance(failure, OSError)
-        if doubtful and may_be_too_large(failure) and not appends:
+        doubtful = file.write_sizes.doubtful(length) and OpenFlags.APPEND not in file.flags
+        if isinstance(failure, SessionLostError):
+            if file.write_sizes.doubtful(length):
+                file.write_sizes.lost(handle.session.generation)
+            file.outbox.answered(self._stretch, handle.connection, again=1)
+            if lost(file, self, handle, failure):
+                if doubtful:
+                    self._stretch.unsent -= 1
+                    self._split(refused=False)
+                else:
+                    self.send()
+        elif doubtful and may_be_too_large(failure):
+            file.outbox.answered(self._stretch, handle.connection)
             self._split(refused=True)
         else:
-            self._whole.piece_done(self._offset, length, failure)
+            file.outbox.answered(self._stretch, handle.connection)
+            self._ended(failure)
 
     def _split(self, refused: bool) -> None:
         """Go on as pieces of a size the server takes."""
@@ -198,23 +215,33 @@ class WritePiece:
         size = min(SAFE, self._file.write_sizes.limit)
         starts = range(0, len(view), size)
         self._whole.add_pieces(len(starts) - 1)
+        self._stretch.unsent += len(starts)
         for start in starts:
             piece = WritePiece(
                 self._whole, self._file, self._offset + start, view[start : start + size], refused
             )
+            piece._stretch = self._stretch  # what is to follow it follows its parts
             piece.started, piece.deadline = self.started, self.deadline
             piece.send()
 
 
 def fail_explained(file: Handles, length: int, failure: OSError, slot: Slot[None]) -> None:
-    """Fail ``slot`` with what ``failure`` of a write of ``length`` bytes, or of fsync (0), really was:
-    a FAILURE may be a full file system."""
+    """Fail ``slot`` with what ``failure`` of a write of ``length`` bytes, or of fsync (0), really was."""
     handle = file.primary()
+    if handle is None:
+        slot.fail(failure)
+    else:
+        explain_write(handle.session, file.path, length, failure, slot)
+
+
+def explain_write(session: Session, path: bytes, length: int, failure: OSError, slot: Slot[None]) -> None:
+    """Fail ``slot`` with what the server's ``failure`` to put ``length`` bytes into the file at ``path`` (0:
+    to bring it to its disk) really was: a FAILURE may be a full file system."""
     if isinstance(failure, StatusError) and failure.status == Status.BAD_MESSAGE and length:
         slot.fail(error(errno.EFBIG))  # OpenSSH's word for EINVAL: an offset that no file can have
         return
     vague = isinstance(failure, StatusError) and failure.status == Status.FAILURE and not failure.explicit
-    if not vague or handle is None or not handle.session.capabilities.has(STATVFS):
+    if not vague or not session.capabilities.has(STATVFS):
         slot.fail(failure)
         return
 
@@ -223,4 +250,4 @@ def fail_explained(file: Handles, length: int, failure: OSError, slot: Slot[None
         number = diagnose.writing(Status.FAILURE, max(length, 1), known)
         slot.fail(failure if number == errno.EIO else error(number))
 
-    when_done(handle.session.start_statvfs(parent_of(file.path)), seen)
+    when_done(session.start_statvfs(parent_of(path)), seen)

@@ -19,7 +19,7 @@ from sftpfs.types import AttributeChange, Attributes, WholeFile
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.attributes import SPECIAL_BITS
 from sftpfs.vfs.identity import identified
-from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.inodes import CurrentPath, Inode
 from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.namespace import Caller, Namespace
 from sftpfs.vfs.offline import Offline
@@ -104,7 +104,7 @@ class Files:
 
     def _open_from_memory(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
         """An open of when the content was fetched or last found unchanged."""
-        later = self._remote.open_later(partial(self._tree.path, inode), partial(_known, inode))
+        later = self._remote.open_later(self._tree.current_path(inode), partial(_known, inode))
         file, keep_cache = self._attach(inode, later, flags, ahead=True)
         return file, keep_cache, _is_outdated(inode)
 
@@ -162,7 +162,7 @@ class Files:
                 await under_way.wait()
             path, place = self._tree.existing_path(inode), self._tree.place(inode)
             known = inode.attributes
-            current_path = partial(self._tree.path, inode)
+            current_path = self._tree.current_path(inode)
             whole: WholeFile | None = None
             try:
                 if size:
@@ -258,16 +258,14 @@ class Files:
     ) -> tuple[Inode, RemoteFile]:
         path = self._tree.child_path(parent, name)
         wanted = (remote_flags(flags) | OpenFlags.CREATE | OpenFlags.EXCLUSIVE) & ~OpenFlags.TRUNCATE
-        holder: list[Inode] = []
-        remote, attributes = await self._remote.open(
-            path, wanted, stat.S_IMODE(mode), partial(self._path_of_new, holder)
-        )
+        current_path = CurrentPath(self._tree.root_path)
+        remote, attributes = await self._remote.open(path, wanted, stat.S_IMODE(mode), current_path)
         if not stat.S_ISREG(attributes.mode):
             remote.close()
             raise error(errno.ESTALE)
         attributes = await self._namespace.own(parent, path, attributes, caller)
         inode = self._tree.created(parent, name, attributes)
-        holder.append(inode)
+        current_path.inode = inode
         return inode, remote
 
     async def _correct_mode(self, inode: Inode, handle: FileHandle, mode: int) -> None:
@@ -287,9 +285,6 @@ class Files:
         except OSError:
             return
 
-    def _path_of_new(self, holder: list[Inode]) -> bytes | None:
-        return self._tree.path(holder[0]) if holder else None
-
     def _attach(
         self,
         inode: Inode,
@@ -301,6 +296,7 @@ class Files:
         whole: WholeFile | None = None,
         asked: float = 0.0,
     ) -> tuple[OpenFile, bool]:
+        remote.confirm()
         if inode.content is None:
             inode.content = self._contents.create(inode.number)
         access = flags & os.O_ACCMODE

@@ -71,6 +71,7 @@ class Filesystem:
         remote = naming or remote
         self._remote = remote
         self.tree = Tree(root, root_attributes, config.cache)
+        remote.named_by(self.tree.current_path_at)
         self.contents = Contents(config.data, self)
         self.background = Background()
         self.offline = Offline(remote, config.cache.enabled and config.cache.stat_timeout > 0)

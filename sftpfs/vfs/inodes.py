@@ -224,6 +224,30 @@ def path_of(inode: Inode, root: bytes) -> bytes | None:
     return b"/".join(parts)
 
 
+class CurrentPath:
+    """Where a file is, to be asked for later: called for its path on the server, None where it has none.
+
+    Equal for the same file: by this ``remote`` knows what it has open of one (``remote.api.CurrentPath``).
+    ``inode`` is set as soon as there is one, before it is compared with any.
+    """
+
+    __slots__ = ("_root", "inode")
+
+    def __init__(self, root: bytes, inode: Inode | None = None) -> None:
+        self._root = root
+        self.inode = inode
+
+    def __call__(self) -> bytes | None:
+        return None if self.inode is None else path_of(self.inode, self._root)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CurrentPath) and other.inode is self.inode is not None
+
+    def __hash__(self) -> int:
+        assert self.inode is not None
+        return hash(self.inode.number)
+
+
 def last_path_of(inode: Inode, root: bytes) -> bytes:
     """As ``path_of``; where a component has no name any more, by the name it had."""
     parts: list[bytes] = []

@@ -21,7 +21,7 @@ from sftpfs.aio import Slot
 from sftpfs.config import CacheConfig
 from sftpfs.errors import error
 from sftpfs.types import Attributes
-from sftpfs.vfs.inodes import Directory, Inode, path_of
+from sftpfs.vfs.inodes import CurrentPath, Directory, Inode, path_of
 from sftpfs.vfs.leases import LeasePolicy, NegativeLeases, ServerClock
 
 ROOT_NUMBER = 1
@@ -60,6 +60,18 @@ class Inventory:
     def path(self, inode: Inode) -> bytes | None:
         """Absolute path on the server, None once it has no name."""
         return path_of(inode, self.root_path)
+
+    def current_path(self, inode: Inode) -> CurrentPath:
+        """``path`` of ``inode``, to be asked for later."""
+        return CurrentPath(self.root_path, inode)
+
+    def current_path_at(self, path: bytes) -> CurrentPath | None:
+        """``current_path`` of what ``path`` leads to, as far as we know. Asks nobody."""
+        root = self.root_path.rstrip(b"/") + b"/"
+        inode: Inode | None = self.root
+        for name in path[len(root) :].split(b"/") if path.startswith(root) else ():
+            inode = inode.directory.children.get(name) if inode and inode.directory else None
+        return None if inode is None or inode is self.root else self.current_path(inode)
 
     def existing_path(self, inode: Inode) -> bytes:
         """The path of ``inode``; ESTALE once it has none."""

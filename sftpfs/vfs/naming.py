@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 import trio
 
 from sftpfs.errors import SessionLostError
-from sftpfs.remote.api import LinkTarget, OpenFlags, Remote, RemoteFile, ServerCopy
+from sftpfs.remote.api import CurrentPath, LinkTarget, OpenFlags, Remote, RemoteFile, ServerCopy
 from sftpfs.types import (
     AttributeChange,
     Attributes,
@@ -52,6 +52,10 @@ class NamingRemote:
     def away(self) -> bool:
         """As ``Remote.away``."""
         return self._remote.away
+
+    def named_by(self, at: Callable[[bytes], CurrentPath | None]) -> None:
+        """As ``Remote.named_by``."""
+        self._remote.named_by(at)
 
     async def know(self, attributes: Collection[Attributes], near: bytes) -> None:
         """Map the owners of ``attributes``, found in directory ``near``, unless that was tried before."""
@@ -115,7 +119,7 @@ class NamingRemote:
         return await self._remote.statvfs(path)
 
     async def open(
-        self, path: bytes, flags: OpenFlags, mode: int, current_path: Callable[[], bytes | None]
+        self, path: bytes, flags: OpenFlags, mode: int, current_path: CurrentPath
     ) -> tuple[RemoteFile, Attributes]:
         """As ``Remote.open``."""
         file, attributes = await self._remote.open(path, flags, mode, current_path)
@@ -126,7 +130,7 @@ class NamingRemote:
             raise
 
     async def open_whole(
-        self, path: bytes, size: int, current_path: Callable[[], bytes | None]
+        self, path: bytes, size: int, current_path: CurrentPath
     ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
         """As ``Remote.open_whole``."""
         file, attributes, whole = await self._remote.open_whole(path, size, current_path)
@@ -147,9 +151,7 @@ class NamingRemote:
         """As ``Remote.open_copy``: of files that are known, and so are their owners."""
         return await self._remote.open_copy(source, destination)
 
-    def open_later(
-        self, current_path: Callable[[], bytes | None], known: Callable[[], Attributes | None]
-    ) -> RemoteFile:
+    def open_later(self, current_path: CurrentPath, known: Callable[[], Attributes | None]) -> RemoteFile:
         """As ``Remote.open_later``."""
         return self._remote.open_later(current_path, known)
 

@@ -174,6 +174,24 @@ class SteppedFile:
     def start_fstat(self) -> Slot[Attributes]:
         return self.server.send("fstat", 0, 0, self.server.attributes)
 
+    def start_fstat_behind(self) -> Slot[Attributes]:
+        slot = self.start_fstat()
+        request = self.server.requests[-1]
+        earlier = [one for one in self.server.requests[:-1] if one.kind == "write"]
+        execute = request.execute
+
+        def after_earlier() -> None:
+            for one in earlier:
+                if not one.executed:
+                    one.execute()
+            execute()
+
+        request.execute = after_earlier  # type: ignore[method-assign]
+        return slot
+
+    def confirm(self) -> None:
+        pass
+
     def start_setattr(self, change: AttributeChange) -> Slot[None]:
         def apply() -> None:
             if change.size is not None:

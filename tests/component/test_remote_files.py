@@ -363,12 +363,12 @@ def test_writes_beyond_what_a_connection_carries_wait_for_room(tmp_path: Path) -
         async with serving(ServerConnector(), max_connections=3) as (server, pool):
             file = await opened(server, path, OpenFlags.WRITE)
             slots = [file.start_write(at, data[at : at + MIB]) for at in range(0, len(data), MIB)]
-            assert isinstance(file, File) and file.backlog and not file.ordered
+            assert isinstance(file, File) and file.outbox.queue and not file.ordered
             connections = [pool.metadata_nowait(), *pool.bulk.connections]
             assert all(one is None or one.outstanding <= FAR_BYTES + MIB for one in connections)
             for slot in slots:
                 await slot.wait()
-            assert not file.backlog
+            assert not file.outbox.queue
             file.close()
             assert path.read_bytes() == data
 
@@ -383,7 +383,7 @@ def test_a_file_closed_with_writes_waiting_sends_them(tmp_path: Path) -> None:
         async with serving(ServerConnector(), max_connections=1) as (server, _):
             file = await opened(server, path, OpenFlags.WRITE)
             slots = [file.start_write(at, data[at : at + MIB]) for at in range(0, len(data), MIB)]
-            assert isinstance(file, File) and file.backlog
+            assert isinstance(file, File) and file.outbox.queue
             file.close()
             for slot in slots:
                 await slot.wait()

@@ -65,10 +65,13 @@ def test_two_handles_that_append_count_each_others_bytes(
 ) -> None:
     name = encoded(tree / "file")
 
+    def where() -> bytes:
+        return name
+
     async def work(server: Server) -> None:
         flags = OpenFlags.WRITE | OpenFlags.APPEND
-        one, _ = await server.open(name, flags, 0, lambda: name)
-        other, _ = await server.open(name, flags, 0, lambda: name)
+        one, _ = await server.open(name, flags, 0, where)
+        other, _ = await server.open(name, flags, 0, where)
         await one.start_write(0, b"1").wait()
         await other.start_write(0, b"22").wait()
         proxy.cut_at("WRITE", carried_out=carried_out)
@@ -89,10 +92,13 @@ def test_a_handle_that_appends_counts_what_another_makes_of_the_size(
 ) -> None:
     name = encoded(tree / "file")
 
+    def where() -> bytes:
+        return name
+
     async def work(server: Server) -> None:
-        one, _ = await server.open(name, OpenFlags.WRITE | OpenFlags.APPEND, 0, lambda: name)
+        one, _ = await server.open(name, OpenFlags.WRITE | OpenFlags.APPEND, 0, where)
         flags = OpenFlags.WRITE | OpenFlags.TRUNCATE if how == "an open" else OpenFlags.WRITE
-        other, _ = await server.open(name, flags, 0, lambda: name)
+        other, _ = await server.open(name, flags, 0, where)
         if how == "a write":
             await other.start_write(7, b"22").wait()
         elif how == "a truncation":
@@ -168,10 +174,13 @@ def test_a_file_that_is_not_the_same_is_stale(proxy: CountingProxy, tree: Path, 
 def test_a_reader_survives_what_another_handle_of_ours_wrote(proxy: CountingProxy, tree: Path) -> None:
     name = encoded(tree / "file")
 
+    def where() -> bytes:
+        return name
+
     async def work(server: Server) -> None:
-        reader, _ = await server.open(name, OpenFlags.READ, 0, lambda: name)
+        reader, _ = await server.open(name, OpenFlags.READ, 0, where)
         for closed in (False, True):
-            writer, _ = await server.open(name, OpenFlags.WRITE, 0, lambda: name)
+            writer, _ = await server.open(name, OpenFlags.WRITE, 0, where)
             await writer.start_write(7, b"+" * (1 + closed)).wait()
             if closed:
                 writer.close()

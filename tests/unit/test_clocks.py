@@ -31,6 +31,7 @@ WALL_CLOCK = {
     "fuse/trace.py": "what people are shown",
     "mount.py": "what people are shown",
     "remote/server.py": "whether what is found is older than our request, beside the server's mtime",
+    "remote/server_time.py": "what the server's clock may be, before it was learned",
     "salvage.py": "what people are shown",
     "vfs/ahead.py": "when a file was fetched, beside the server's mtime",
     "vfs/answers.py": "ctime, and how far the server's clock is from ours",

@@ -7,7 +7,6 @@ servers' replies become such slots is shown in tests/contract.
 from __future__ import annotations
 
 import errno
-from collections import deque
 from time import monotonic
 from typing import Any
 
@@ -19,6 +18,7 @@ from sftpfs.aio import Slot
 from sftpfs.errors import IncompleteWriteError, SessionLostError, Status, StatusError, error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Handle
+from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.reads import Read
 from sftpfs.remote.sizes import RequestSizes
 from sftpfs.remote.transfer import PAGE, Repeatable, piece_size
@@ -59,6 +59,7 @@ class ScriptedConnection:
     def __init__(self, session: ScriptedSession) -> None:
         self.session = session
         self.outstanding = 0
+        self.full = False
 
 
 class ScriptedFile:
@@ -67,9 +68,7 @@ class ScriptedFile:
     def __init__(self, count: int = 1, flags: OpenFlags = OpenFlags.READ, *extensions: str) -> None:
         self.flags = flags
         self.closed = False
-        self.held: deque[WritePiece] | None = None
-        self.backlog: deque[WritePiece] = deque()
-        self.writes_under_way = 0
+        self.outbox = Outbox(self)
         self.patience = 60.0
         self.read_sizes = RequestSizes()
         self.write_sizes = RequestSizes()
@@ -93,16 +92,13 @@ class ScriptedFile:
     def wait(self, request: Repeatable) -> None:
         self.waiting.append(request)
 
-    def write_sent(self, offset: int, length: int) -> None:
+    def unreachable(self) -> OSError | None:
+        return None
+
+    def write_sent(self, handle: Handle, offset: int, length: int) -> None:
         pass
 
-    def write_ended(self, offset: int, length: int, done: bool) -> None:
-        self.writes_under_way -= 1
-
-    def queues(self, handle: Handle) -> bool:
-        return False
-
-    def send_backlog(self) -> None:
+    def write_ended(self, change: Any, data: Any, done: bool) -> None:
         pass
 
     @property
@@ -252,7 +248,7 @@ def test_a_write_sends_every_byte_once(length: int, limit: int) -> None:
         one.slot.set(None)
     assert slot.done
     slot.result()
-    assert file.writes_under_way == 0
+    assert file.outbox.under_way == 0
 
 
 def test_a_write_fails_only_when_no_piece_is_under_way() -> None:
@@ -266,17 +262,18 @@ def test_a_write_fails_only_when_no_piece_is_under_way() -> None:
     assert raised.value.errno == errno.EACCES
 
 
-def test_a_lost_write_is_sent_again_but_an_append_waits_to_be_looked_for() -> None:
-    for flags, again in ((WRITE, 1), (WRITE | OpenFlags.APPEND, 0)):
-        file = ScriptedFile(2, flags)
+def test_a_lost_write_is_sent_again_elsewhere_and_waits_where_there_is_no_other_handle() -> None:
+    for count in (2, 1):
+        file = ScriptedFile(count, WRITE)
         slot = Write(file, 5, b"data", 1000).start()
-        file.sessions[1].sent[0].slot.fail(SessionLostError("gone"))
-        assert [one.offset for one in file.sessions[0].sent] == [5] * again
-        assert len(file.waiting) == 1 - again
+        file.sent[0].slot.fail(SessionLostError("gone"))
+        again = file.sessions[0].sent if count == 2 else []
+        assert [one.offset for one in again] == [5] * (count - 1)
+        assert len(file.outbox.queue) == 2 - count
         assert not slot.done
-        for one in file.sessions[0].sent:
+        for one in again:
             one.slot.set(None)
-        for piece in file.waiting:
+        for piece in file.outbox.take():
             assert isinstance(piece, WritePiece) and piece.sent
             piece.landed()
         assert slot.done and slot.error is None
@@ -284,12 +281,10 @@ def test_a_lost_write_is_sent_again_but_an_append_waits_to_be_looked_for() -> No
 
 def test_writes_kept_back_are_sent_later() -> None:
     file = ScriptedFile(1, WRITE)
-    file.held = deque()
+    file.outbox.held = True
     slot = Write(file, 0, b"data", 1000).start()
     assert not file.sent
-    held, file.held = file.held, None
-    for piece in held:
-        piece.send()
+    file.outbox.release()
     file.sent[0].slot.set(None)
     slot.result()
 

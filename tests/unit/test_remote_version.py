@@ -1,19 +1,32 @@
-"""When a file found at the path is the one that was open."""
+"""When a file found at the path is the one that was open, as all its handles know it together."""
 
 from __future__ import annotations
 
+import math
 import stat
 
 import pytest
 
-from sftpfs.remote.version import KnownVersion
+from sftpfs.remote.version import Change, KnownVersion
 from sftpfs.types import AttributeChange, Attributes
 
 OPENED = Attributes(stat.S_IFREG | 0o644, 100, 0, 0, 50, 1000)
 
+NOW = 1005.0
+"""The server's clock as changes are sent."""
 
-def known() -> KnownVersion:
-    return KnownVersion(OPENED)
+ONE, OTHER = object(), object()
+"""Connections."""
+
+
+def known(attributes: Attributes = OPENED) -> KnownVersion:
+    return KnownVersion(attributes)
+
+
+def written(version: KnownVersion, end: int, now: float = NOW) -> Change:
+    change = version.writing(ONE, end, now)
+    version.ended(change, True)
+    return change
 
 
 @pytest.mark.parametrize(
@@ -44,54 +57,107 @@ def test_a_file_not_written_is_as_it_was_told(seen: Attributes, accepted: bool) 
 )
 def test_a_file_being_written_is_between_acknowledged_and_sent(size: int, mtime: int, accepted: bool) -> None:
     version = known()
-    version.writing(150)
-    version.writing(200)
-    version.wrote(150)
+    first = version.writing(ONE, 150, NOW)
+    version.writing(ONE, 200, NOW)
+    version.ended(first, True)
     assert version.accepts(OPENED._replace(size=size, mtime=mtime)) is accepted
+
+
+def test_a_write_takes_back_a_time_of_the_future() -> None:
+    version = known(OPENED._replace(mtime=2000))
+    version.writing(ONE, 50, NOW)
+    for mtime, accepted in ((2000, True), (1005, True), (1006, True), (1004, False)):
+        assert version.accepts(OPENED._replace(mtime=mtime)) is accepted
+    assert not known(OPENED._replace(mtime=2000)).accepts(OPENED._replace(mtime=1005))
 
 
 def test_a_file_told_after_writing_is_exact_again() -> None:
     version = known()
-    version.writing(150)
-    version.wrote(150)
-    version.told(OPENED._replace(size=150, mtime=1005))
+    written(version, 150)
+    assert version.told(OPENED._replace(size=150, mtime=1005), version.asked(ONE)), "the server's own time"
     assert version.accepts(OPENED._replace(size=150, mtime=1005))
     assert not version.accepts(OPENED._replace(size=150, mtime=1006))
+    assert not version.told(OPENED._replace(size=150, mtime=1005), version.asked(ONE)), "known already"
 
 
 def test_appends_count_from_the_end() -> None:
     version = known()
-    version.appending(10)
-    version.appending(10)
-    version.appended(10)
-    assert [size for size in range(100, 130) if version.accepts(OPENED._replace(size=size))] == list(
-        range(110, 121)
-    )
+    first = version.appending(ONE, 10, NOW)
+    version.appending(ONE, 10, NOW)
+    version.ended(first, True)
+    assert [
+        size for size in range(100, 130) if version.accepts(OPENED._replace(size=size, mtime=1005))
+    ] == list(range(110, 121))
+
+
+def test_what_is_told_between_appends_counts_those_sent_before() -> None:
+    """Another client's bytes in between are known from then on."""
+    version = known()
+    first = version.appending(ONE, 10, NOW)
+    question = version.asked(ONE)
+    second = version.appending(ONE, 10, NOW)
+    version.ended(first, True)
+    version.told(OPENED._replace(size=133, mtime=1005), question)
+    assert (version.least, version.most, version.exact) == (133, 143, False)
+    version.ended(second, True)
+    assert (version.least, version.most) == (143, 143)
+
+
+@pytest.mark.parametrize("when", ["before it elsewhere", "behind it, answered", "a size behind it"])
+def test_an_answer_that_may_be_from_either_side_of_a_change_tells_nothing(when: str) -> None:
+    version = known()
+    if when == "before it elsewhere":
+        version.writing(OTHER, 500, NOW)
+    question = version.asked(ONE)
+    if when == "behind it, answered":
+        written(version, 500)
+    elif when == "a size behind it":
+        version.setting(OTHER, AttributeChange(size=5), NOW)
+    version.told(OPENED._replace(size=300, mtime=1005), question)
+    assert not version.exact and version.most in (500, 100)
 
 
 def test_a_size_and_a_time_being_set_may_be_either() -> None:
     version = known()
-    version.setting(AttributeChange(size=10, mtime=5))
+    change = version.setting(ONE, AttributeChange(size=10, mtime=5), NOW)
     for size, mtime in ((100, 1000), (10, 5)):
         assert version.accepts(OPENED._replace(size=size, mtime=mtime))
     assert not version.accepts(OPENED._replace(size=9, mtime=5))
+    version.ended(change, True)
+    assert (version.least, version.most) == (10, 10)
 
 
-def test_another_handle_of_the_file_may_know_better() -> None:
-    version, other = known(), known()
-    other.writing(300)
-    other.wrote(300)
-    other.told(OPENED._replace(size=300, mtime=1010))
-    other.known_at = version.known_at + 1
-    assert not version.accepts(OPENED._replace(size=300, mtime=1010))
-    version.adopt(other)
-    assert version.accepts(OPENED._replace(size=300, mtime=1010))
-    assert version.changes, "an FSTAT on its way is from before"
+def test_a_change_that_failed_may_have_been_made() -> None:
+    version = known()
+    version.ended(version.writing(ONE, 300, NOW), False)
+    assert version.accepts(OPENED) and version.accepts(OPENED._replace(size=300, mtime=1005))
 
 
-def test_what_an_older_handle_knew_does_not_count() -> None:
-    version, other = known(), known()
-    other.writing(300)
-    other.known_at = version.known_at - 1
-    version.adopt(other)
-    assert version.accepts(OPENED) and not version.changes
+@pytest.mark.parametrize(
+    ("mtime", "surely", "doubtful"),
+    [(1005, True, False), (1004, True, True), (1004, False, False), (1000, False, True)],
+)
+def test_a_server_that_lost_its_power_is_noticed(mtime: int, surely: bool, doubtful: bool) -> None:
+    version = known()
+    written(version, 50)
+    version.writing(ONE, 60, NOW + 3)
+    version.came_back(OPENED._replace(mtime=mtime), version.asked(OTHER), surely)
+    assert version.doubtful is doubtful
+
+
+def test_what_was_synced_or_told_since_is_not_doubted() -> None:
+    for how in ("synced", "told", "a time was set"):
+        version = known()
+        written(version, 50)
+        if how == "synced":
+            version.synced(version.sent)
+        elif how == "told":
+            version.told(OPENED._replace(mtime=1005), version.asked(ONE))
+        else:
+            version.setting(ONE, AttributeChange(atime=5, mtime=5), NOW)
+        version.came_back(OPENED._replace(mtime=1000), version.asked(OTHER), True)
+        assert not version.doubtful, how
+
+
+def test_a_change_of_neither_size_nor_time_can_leave_any_time() -> None:
+    assert Change(1, ONE).mtime == math.inf

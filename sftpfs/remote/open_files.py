@@ -1,0 +1,163 @@
+"""The open files of a mount, by the file they are of.
+
+A *file* here is what the owner of the paths (vfs) takes for one, an inode: its ``current_path`` is equal.
+What its handles know of it they know together: one expected version (``remote.version``), for a file is what
+all of them made of it. Nothing here costs more where more other files are open.
+
+Owned by ``remote.server``; ``remote.file`` and ``remote.late`` say what is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sftpfs.aio import Slot
+from sftpfs.remote.api import CurrentPath, OpenFlags
+from sftpfs.remote.connection import Handle
+from sftpfs.remote.room import HandleOwner, Room
+from sftpfs.remote.server_time import ServerTime
+from sftpfs.remote.version import Change, KnownVersion
+from sftpfs.remote.waiting import when_done
+from sftpfs.types import Attributes
+
+
+class OpenFile(HandleOwner, Protocol):
+    """What is needed of a file open on the server."""
+
+    closed: bool
+    current_path: CurrentPath
+    version: KnownVersion | None
+
+    def primary(self) -> Handle | None:
+        """A handle on a connection that lives."""
+
+    def start_fstat(self) -> Slot[Attributes]:
+        """As ``RemoteFile.start_fstat``: needs such a handle, and waits for one."""
+
+
+class Late(Protocol):
+    """What is needed of a file open in memory alone (``remote.late``)."""
+
+    def open_soon(self) -> None:
+        """Open it on the server, unless that is being done; ``OpenFiles.not_late`` follows."""
+
+
+class OpenInode:
+    """What is open of one file.
+
+    INVARIANT: every one of ``files`` has ``version`` as its own.
+    INVARIANT: ``_then`` is empty where ``late`` is.
+    """
+
+    __slots__ = ("_then", "files", "late", "version")
+
+    def __init__(self) -> None:
+        self.version: KnownVersion | None = None
+        self.files: dict[OpenFile, None] = {}
+        self.late: dict[Late, None] = {}
+        """Open in memory alone, or just being opened."""
+        self._then: list[Callable[[], None]] = []
+
+    def readable(self) -> OpenFile | None:
+        """One that is open to read, on a connection that lives."""
+        for file in self.files:
+            if OpenFlags.READ in file.flags and not file.closed and file.primary() is not None:
+                return file
+        return None
+
+    def open_late(self, then: Callable[[], None] | None) -> None:
+        """The file is about to be changed: what is open of it in memory alone is opened on the server.
+        ``then`` is called once that was tried."""
+        if then is not None:
+            self._then.append(then)
+        for late in list(self.late):
+            late.open_soon()
+        self.late_tried()
+
+    def late_tried(self) -> None:
+        """Go on where nothing is open in memory alone."""
+        while not self.late and self._then:
+            self._then.pop(0)()
+
+
+class OpenFiles:
+    """See the module.
+
+    INVARIANT: ``_inodes`` are those of which something is open.
+    """
+
+    def __init__(self) -> None:
+        self.room = Room()
+        self.server_time = ServerTime()
+        self.at: Callable[[bytes], CurrentPath | None] = _nowhere
+        """Which file a path leads to, as far as the owner of the paths knows."""
+        self.renames = 0
+        """Renames whose outcome the owner of the paths has not been told."""
+        self._inodes: dict[CurrentPath, OpenInode] = {}
+
+    def find(self, current_path: CurrentPath) -> OpenInode | None:
+        """What is open of a file."""
+        return self._inodes.get(current_path)
+
+    def found_at(self, path: bytes) -> OpenInode | None:
+        """What is open of the file at ``path``."""
+        current_path = self.at(path)
+        return None if current_path is None else self._inodes.get(current_path)
+
+    def joined(self, file: OpenFile) -> OpenInode:
+        """``file`` is open, of the file its ``current_path`` stands for; until ``closed``."""
+        inode = self._inodes.setdefault(file.current_path, OpenInode())
+        inode.files[file] = None
+        return inode
+
+    def closed(self, file: OpenFile, inode: OpenInode) -> None:
+        """``file`` is open no more."""
+        inode.files.pop(file, None)
+        self._tidy(file.current_path, inode)
+
+    def late(self, late: Late, current_path: CurrentPath) -> None:
+        """``late`` is open in memory, until ``not_late``."""
+        self._inodes.setdefault(current_path, OpenInode()).late[late] = None
+
+    def not_late(self, late: Late, current_path: CurrentPath) -> None:
+        """``late`` is open on the server, or closed."""
+        inode = self._inodes.get(current_path)
+        if inode is not None:
+            inode.late.pop(late, None)
+            inode.late_tried()
+            self._tidy(current_path, inode)
+
+    def _tidy(self, current_path: CurrentPath, inode: OpenInode) -> None:
+        if not inode.files and not inode.late and self._inodes.get(current_path) is inode:
+            del self._inodes[current_path]
+
+    async def ready(self, inode: OpenInode | None) -> None:
+        """The file is about to be changed: what is open of it in memory alone is opened first. It is not the
+        caller's affair whether that succeeds."""
+        if inode is not None and inode.late:
+            tried: Slot[None] = Slot()
+            inode.open_late(lambda: tried.set(None))
+            await tried.wait()
+
+    async def hold(self, path: bytes) -> None:
+        """``path`` is about to lead elsewhere: what is open there, in memory alone or its connection lost, is
+        opened while it can be. It is not the caller's affair whether that succeeds."""
+        inode = self.found_at(path)
+        if inode is None:
+            return
+        await self.ready(inode)
+        for file in [file for file in inode.files if file.primary() is None]:
+            try:
+                await file.start_fstat().wait()
+            except OSError:
+                pass
+
+
+def noted(version: KnownVersion, change: Change, slot: Slot[Any]) -> None:
+    """``change`` is under way until ``slot`` is filled."""
+    when_done(slot, lambda answer: version.ended(change, answer.error is None))
+
+
+def _nowhere(_: bytes) -> None:
+    """Nobody has said who owns the paths."""

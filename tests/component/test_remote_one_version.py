@@ -1,0 +1,235 @@
+"""Several handles of one file, and the connection lost: the file is what all of them made of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from sftpfs.remote.api import OpenFlags, RemoteFile
+from sftpfs.remote.server import Server
+from sftpfs.types import AttributeChange
+from tests.component.cut_server import both_ways, operate
+from tests.component.sftp_servers import encoded
+from tests.harness.counting import CountingProxy
+
+BOTH = OpenFlags.READ | OpenFlags.WRITE
+APPEND = OpenFlags.WRITE | OpenFlags.APPEND
+
+AGO = 1_000_000_000
+"""A time of long ago, seconds since 1970."""
+
+
+class Where:
+    """Where ``tree/file`` is: the same for all its handles."""
+
+    def __init__(self, tree: Path) -> None:
+        self.file = tree / "file"
+
+    def __call__(self) -> bytes:
+        return encoded(self.file)
+
+
+@pytest.fixture
+def where(tree: Path) -> Where:
+    os.utime(tree / "file", (AGO, AGO))
+    return Where(tree)
+
+
+async def handle(server: Server, where: Where, flags: OpenFlags = BOTH) -> RemoteFile:
+    file, _ = await server.open(where(), flags, 0, where)
+    file.confirm()
+    return file
+
+
+async def settle(file: RemoteFile) -> None:
+    await file.start_fstat_behind().wait()
+
+
+@both_ways
+@pytest.mark.parametrize("settled", [True, False], ids=["settled", "not settled"])
+@pytest.mark.parametrize("how", ["longer", "shorter", "appended", "emptied", "by path"])
+def test_a_write_goes_on_over_what_another_handle_made_of_the_file(
+    proxy: CountingProxy, where: Where, how: str, settled: bool, carried_out: bool
+) -> None:
+    async def work(server: Server) -> None:
+        server.named_by(lambda path: where if path == where() else None)
+        one = await handle(server, where)
+        flags = {"appended": APPEND, "emptied": BOTH | OpenFlags.TRUNCATE}.get(how, BOTH)
+        other = await handle(server, where, flags)
+        match how:
+            case "longer":
+                await other.start_write(4, b"other's").wait()
+            case "shorter":
+                await other.start_setattr(AttributeChange(size=2)).wait()
+            case "appended":
+                await other.start_write(0, b"other's").wait()
+            case "by path":
+                await server.setattr(where(), AttributeChange(size=3))
+        if settled:
+            await settle(other)
+        proxy.cut_at("WRITE", carried_out=carried_out)
+        await one.start_write(1, b"ONE").wait()
+        await settle(one)
+        await one.start_write(5, b"more").wait()
+        await other.start_fstat().wait()
+        one.close()
+        other.close()
+
+    operate(proxy, work)
+    expected = {
+        "longer": b"cONEomore's",
+        "shorter": b"cONE\0more",
+        "appended": b"cONEemoreher's",
+        "emptied": b"\0ONE\0more",
+        "by path": b"cONE\0more",
+    }
+    assert where.file.read_bytes() == expected[how]
+
+
+def test_a_size_set_here_and_bytes_written_there_are_no_other_file(
+    proxy: CountingProxy, where: Where
+) -> None:
+    """Nothing was under way as the connection went, and nothing was told since."""
+
+    async def work(server: Server) -> None:
+        one, other = await handle(server, where), await handle(server, where)
+        await one.start_setattr(AttributeChange(size=3)).wait()
+        await other.start_write(2, b"12345").wait()
+        proxy.cut_at("READ", carried_out=False)
+        assert bytes(await one.start_read(0, 100).wait()) == b"co12345"
+        assert bytes(await other.start_read(0, 100).wait()) == b"co12345"
+        one.close()
+        other.close()
+
+    operate(proxy, work)
+
+
+def test_another_version_confirmed_is_what_all_handles_know(proxy: CountingProxy, where: Where) -> None:
+    """Changed by another client while it is open here, and seen by an open since."""
+
+    async def work(server: Server) -> None:
+        one = await handle(server, where, OpenFlags.READ)
+        where.file.write_bytes(b"changed elsewhere")
+        other = await handle(server, where, OpenFlags.READ)
+        proxy.cut_at("READ", carried_out=False)
+        for file in (one, other):
+            assert bytes(await file.start_read(0, 100).wait()) == b"changed elsewhere"
+            file.close()
+
+    operate(proxy, work)
+
+
+def test_a_version_nobody_confirmed_is_not_what_the_others_know(proxy: CountingProxy, where: Where) -> None:
+    async def work(server: Server) -> None:
+        one = await handle(server, where, OpenFlags.READ)
+        aside = where.file.with_suffix(".aside")
+        where.file.rename(aside)
+        where.file.write_bytes(b"another file")
+        other, _ = await server.open(where(), OpenFlags.READ, 0, where)
+        other.close()
+        aside.rename(where.file)
+        proxy.cut_at("READ", carried_out=False)
+        assert bytes(await one.start_read(0, 100).wait()) == b"content"
+        one.close()
+
+    operate(proxy, work)
+
+
+@both_ways
+def test_a_write_takes_back_a_time_of_the_future(
+    proxy: CountingProxy, where: Where, carried_out: bool
+) -> None:
+    async def work(server: Server) -> None:
+        file = await handle(server, where)
+        future = int(time.time()) + 1000
+        await file.start_setattr(AttributeChange(atime=future, mtime=future)).wait()
+        await settle(file)
+        proxy.cut_at("WRITE", carried_out=carried_out)
+        for number in range(3):
+            await file.start_write(number, b"%d" % number).wait()
+            await settle(file)
+        file.close()
+
+    operate(proxy, work)
+    assert where.file.read_bytes() == b"012tent"
+
+
+@both_ways
+def test_an_appender_knows_of_others_bytes_from_what_is_told_behind_its_own(
+    proxy: CountingProxy, where: Where, carried_out: bool
+) -> None:
+    async def work(server: Server) -> None:
+        file = await handle(server, where, APPEND)
+        for number in range(3):
+            with where.file.open("ab") as elsewhere:
+                elsewhere.write(b"elsewhere %d\n" % number)
+            lines = [file.start_write(0, b"here %d.%d\n" % (number, line)) for line in range(3)]
+            told = file.start_fstat_behind()
+            lines.append(file.start_write(0, b"behind %d\n" % number))
+            for line in lines:
+                await line.wait()
+            assert (await told.wait()).size < where.file.stat().st_size
+        proxy.cut_at("WRITE", carried_out=carried_out)
+        await file.start_write(0, b"last\n").wait()
+        file.close()
+
+    operate(proxy, work)
+    lines = where.file.read_bytes().decode().splitlines()
+    assert [line for line in lines if line[0] in "hbl"] == [
+        *(line for n in range(3) for line in (f"here {n}.0", f"here {n}.1", f"here {n}.2", f"behind {n}")),
+        "last",
+    ]
+
+
+def power_loss(proxy: CountingProxy, where: Where, content: bytes) -> None:
+    """The server goes, and comes back with the file as it was."""
+    proxy.refuse()
+    proxy.cut()
+    where.file.write_bytes(content)
+    os.utime(where.file, (AGO, AGO))
+    proxy.refuse(False)
+
+
+@pytest.mark.parametrize("under_way", [True, False], ids=["another write under way", "nothing under way"])
+def test_what_a_server_forgot_is_told_to_fsync_once(
+    proxy: CountingProxy, where: Where, under_way: bool
+) -> None:
+    async def work(server: Server) -> None:
+        file, other = await handle(server, where), await handle(server, where)
+        await file.start_write(0, b"A").wait()
+        power_loss(proxy, where, b"content")
+        if under_way:
+            await file.start_write(1, b"B").wait()
+        for syncing, expected in ((other, errno.EIO), (file, None), (other, None)):
+            problem = None
+            try:
+                await syncing.start_fsync().wait()
+            except OSError as failed:
+                problem = failed.errno
+            assert problem == expected
+        file.close()
+        other.close()
+
+    operate(proxy, work)
+
+
+@pytest.mark.parametrize("how", ["synced", "only the connection was lost"])
+def test_what_a_server_did_not_forget_is_synced(proxy: CountingProxy, where: Where, how: str) -> None:
+    async def work(server: Server) -> None:
+        file = await handle(server, where)
+        await file.start_write(0, b"A").wait()
+        if how == "synced":
+            await file.start_fsync().wait()
+            power_loss(proxy, where, b"Aontent")
+        else:
+            proxy.cut()
+        await file.start_write(1, b"B").wait()
+        await file.start_fsync().wait()
+        file.close()
+
+    operate(proxy, work)
+    assert where.file.read_bytes() == b"ABntent"
