@@ -1,0 +1,387 @@
+"""The server's file system in memory, with its history: who led where when, and what was in it.
+
+POSIX as the sftp-server's calls see it; errors are OSError. Everything that changes is noted with a number that
+only grows (``seq``), the time, and who did it, so that any answer can be held against what was true.
+Synchronous; one object a run.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from typing import NamedTuple
+
+LOGIN = 1000
+"""The uid and gid of the session at the server."""
+
+OTHER = "other"
+"""Who changes what is not the mount."""
+
+
+class NameChange(NamedTuple):
+    """One name of a directory began to lead to ``node``; None: to nothing."""
+
+    seq: int
+    at: float
+    by: str
+    node: Node | None
+
+
+class Version(NamedTuple):
+    """What a node was from ``seq`` on."""
+
+    seq: int
+    at: float
+    by: str
+    mode: int
+    size: int
+    mtime: int
+    content: bytes
+
+
+class Node:
+    """An inode. ``names`` of a directory lead to others; ``logs`` is the history of each name it ever had."""
+
+    __slots__ = (
+        "atime",
+        "content",
+        "durable",
+        "gid",
+        "logs",
+        "mode",
+        "mtime",
+        "names",
+        "nlink",
+        "number",
+        "parent",
+        "target",
+        "uid",
+        "unsynced",
+        "versions",
+    )
+
+    def __init__(self, number: int, mode: int, now: int) -> None:
+        self.number = number
+        self.mode = mode
+        self.uid = self.gid = LOGIN
+        self.atime = self.mtime = now
+        self.nlink = 2 if stat.S_ISDIR(mode) else 1
+        self.content = b""
+        self.durable: tuple[bytes, int] = (b"", now)
+        self.unsynced = False
+        self.target = b""
+        self.parent: Node | None = None
+        self.names: dict[bytes, Node] = {}
+        self.logs: dict[bytes, list[NameChange]] = {}
+        self.versions: list[Version] = []
+
+    @property
+    def is_dir(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def size(self) -> int:
+        if self.is_dir:
+            return 4096
+        return len(self.target) if stat.S_ISLNK(self.mode) else len(self.content)
+
+    def __repr__(self) -> str:
+        return f"#{self.number}"
+
+
+def failure(number: int) -> OSError:
+    """An OSError as the system would raise it."""
+    return OSError(number, os.strerror(number))
+
+
+class Disk:
+    """See the module. ``by`` says who does what comes next; ``noticed`` is told of each change as
+    (verb, node, details) just after it was made."""
+
+    def __init__(self, now: Callable[[], float], server_time: Callable[[], float]) -> None:
+        self.now = now
+        self.seconds = server_time
+        self.seq = 0
+        self.by = OTHER
+        self.noticed: Callable[..., None] = lambda verb, node, **details: None
+        self._number = 1
+        self.root = self._node(stat.S_IFDIR | 0o755)
+        self.root.parent = self.root
+
+    # -- history ---------------------------------------------------------------
+
+    def _node(self, mode: int) -> Node:
+        node = Node(self._number, mode, int(self.seconds()))
+        self._number += 1
+        self.note(node)
+        return node
+
+    def note(self, node: Node) -> None:
+        """``node`` is another than before."""
+        self.seq += 1
+        node.versions.append(
+            Version(self.seq, self.now(), self.by, node.mode, node.size, node.mtime, node.content)
+        )
+
+    def _lead(self, directory: Node, name: bytes, node: Node | None) -> None:
+        """``name`` leads to ``node`` from now on."""
+        if node is None:
+            directory.names.pop(name, None)
+        else:
+            directory.names[name] = node
+            if node.is_dir:
+                node.parent = directory
+        self.seq += 1
+        directory.logs.setdefault(name, []).append(NameChange(self.seq, self.now(), self.by, node))
+        directory.mtime = int(self.seconds())
+        self.note(directory)
+
+    # -- paths -----------------------------------------------------------------
+
+    def find(self, path: bytes, follow: bool = True, depth: int = 0) -> Node:
+        """The node at an absolute ``path``."""
+        if path.endswith(b"/") and path.strip(b"/"):
+            follow = True
+        parent, name = self.split(path, depth)
+        if not name:
+            return self.root
+        node = self.child(parent, name)
+        if stat.S_ISLNK(node.mode) and follow:
+            return self._follow(parent, node, depth)
+        return node
+
+    def child(self, directory: Node, name: bytes) -> Node:
+        """What ``name`` leads to."""
+        if not directory.is_dir:
+            raise failure(errno.ENOTDIR)
+        self.permit(directory, 1)
+        if name == b".":
+            return directory
+        if name == b"..":
+            assert directory.parent is not None
+            return directory.parent
+        node = directory.names.get(name)
+        if node is None:
+            raise failure(errno.ENAMETOOLONG if len(name) > 255 else errno.ENOENT)
+        return node
+
+    def _follow(self, parent: Node, link: Node, depth: int) -> Node:
+        if depth > 8:
+            raise failure(errno.ELOOP)
+        target = link.target
+        if not target.startswith(b"/"):
+            target = self.path_of(parent) + b"/" + target
+        return self.find(target, True, depth + 1)
+
+    def split(self, path: bytes, depth: int = 0) -> tuple[Node, bytes]:
+        """The directory of ``path`` and its last name; b"" for the root."""
+        parts = [part for part in path.split(b"/") if part]
+        node = self.root
+        for part in parts[:-1]:
+            found = self.child(node, part)
+            node = self._follow(node, found, depth) if stat.S_ISLNK(found.mode) else found
+        if not node.is_dir:
+            raise failure(errno.ENOTDIR)
+        return node, parts[-1] if parts else b""
+
+    def path_of(self, directory: Node) -> bytes:
+        """Where a directory is now."""
+        parts: list[bytes] = []
+        while directory is not self.root:
+            assert directory.parent is not None
+            parts.append(next((n for n, node in directory.parent.names.items() if node is directory), b"?"))
+            directory = directory.parent
+        return b"/" + b"/".join(reversed(parts))
+
+    def permit(self, node: Node, want: int) -> None:
+        """EACCES where the login may not: 4 read, 2 write, 1 enter."""
+        if (node.mode >> 6) & want != want:
+            raise failure(errno.EACCES)
+
+    def _place(self, path: bytes) -> tuple[Node, bytes]:
+        """Where a name may be changed."""
+        directory, name = self.split(path)
+        if not name or name in (b".", b".."):
+            raise failure(errno.EEXIST)
+        if len(name) > 255:
+            raise failure(errno.ENAMETOOLONG)
+        self.permit(directory, 1)
+        return directory, name
+
+    # -- names -----------------------------------------------------------------
+
+    def open(self, path: bytes, *, write: bool, read: bool, create: bool, exclusive: bool, trunc: bool, mode: int) -> Node:
+        """open(2) as far as the server's file system has a part in it."""
+        directory, name = self.split(path)
+        node = directory.names.get(name) if name else self.root
+        if node is not None and stat.S_ISLNK(node.mode) and not (create and exclusive):
+            node = self._follow(directory, node, 0)
+        if node is None:
+            self.permit(directory, 1)
+            if not create:
+                raise failure(errno.ENOENT)
+            self._place(path)
+            self.permit(directory, 3)
+            return self.make(directory, name, stat.S_IFREG | (mode & 0o7777 & ~0o022))
+        if create and exclusive:
+            raise failure(errno.EEXIST)
+        if node.is_dir and (write or create):
+            raise failure(errno.EISDIR)
+        self.permit(node, (4 if read else 0) | (2 if write or trunc else 0))
+        if trunc and node.is_file:
+            self.truncate(node, 0)
+        return node
+
+    def make(self, directory: Node, name: bytes, mode: int, target: bytes = b"") -> Node:
+        """A new node under a name known to be free."""
+        node = self._node(mode)
+        node.target = target
+        self._lead(directory, name, node)
+        self.noticed("make", node, directory=directory, name=name)
+        return node
+
+    def mkdir(self, path: bytes, mode: int) -> Node:
+        directory, name = self._place(path)
+        if name in directory.names:
+            raise failure(errno.EEXIST)
+        self.permit(directory, 3)
+        return self.make(directory, name, stat.S_IFDIR | (mode & 0o7777 & ~0o022))
+
+    def symlink(self, target: bytes, path: bytes) -> Node:
+        directory, name = self._place(path)
+        if name in directory.names:
+            raise failure(errno.EEXIST)
+        self.permit(directory, 3)
+        return self.make(directory, name, stat.S_IFLNK | 0o777, target)
+
+    def link(self, existing: bytes, path: bytes) -> None:
+        node = self.find(existing, follow=False)
+        directory, name = self._place(path)
+        if name in directory.names:
+            raise failure(errno.EEXIST)
+        if node.is_dir:
+            raise failure(errno.EPERM)
+        self.permit(directory, 3)
+        node.nlink += 1
+        self._lead(directory, name, node)
+        self.noticed("link", node, directory=directory, name=name)
+
+    def remove(self, path: bytes) -> None:
+        directory, name = self._place(path)
+        node = self.child(directory, name)
+        if node.is_dir:
+            raise failure(errno.EISDIR)
+        self.permit(directory, 3)
+        node.nlink -= 1
+        self._lead(directory, name, None)
+        self.noticed("remove", node, directory=directory, name=name)
+
+    def rmdir(self, path: bytes) -> None:
+        directory, name = self._place(path)
+        node = self.child(directory, name)
+        if not node.is_dir:
+            raise failure(errno.ENOTDIR)
+        if node.names:
+            raise failure(errno.ENOTEMPTY)
+        self.permit(directory, 3)
+        node.nlink = 0
+        self._lead(directory, name, None)
+        self.noticed("rmdir", node, directory=directory, name=name)
+
+    def rename(self, old: bytes, new: bytes) -> None:
+        """rename(2)."""
+        source_dir, source_name = self._place(old)
+        target_dir, target_name = self._place(new)
+        node = self.child(source_dir, source_name)
+        there = target_dir.names.get(target_name)
+        if there is node:
+            return
+        above: Node = target_dir
+        while node.is_dir:
+            if above is node:
+                raise failure(errno.EINVAL)
+            if above is self.root:
+                break
+            assert above.parent is not None
+            above = above.parent
+        if there is not None:
+            if there.is_dir and not node.is_dir:
+                raise failure(errno.EISDIR)
+            if node.is_dir and not there.is_dir:
+                raise failure(errno.ENOTDIR)
+            if there.names:
+                raise failure(errno.ENOTEMPTY)
+        self.permit(source_dir, 3)
+        self.permit(target_dir, 3)
+        if there is not None:
+            there.nlink = 0 if there.is_dir else there.nlink - 1
+        self._lead(source_dir, source_name, None)
+        self._lead(target_dir, target_name, node)
+        self.noticed(
+            "rename", node, directory=source_dir, name=source_name, to=target_dir, to_name=target_name, over=there
+        )
+
+    # -- content and attributes --------------------------------------------------
+
+    def write(self, node: Node, offset: int, data: bytes) -> None:
+        """pwrite(2); what lies between reads as zeros."""
+        old = node.content
+        if offset > len(old):
+            old += bytes(offset - len(old))
+        node.content = old[:offset] + data + old[offset + len(data) :]
+        self._modified(node)
+        self.noticed("write", node, offset=offset, data=data)
+
+    def truncate(self, node: Node, size: int) -> None:
+        if not node.is_file:
+            raise failure(errno.EISDIR if node.is_dir else errno.EINVAL)
+        node.content = node.content[:size] + bytes(max(0, size - len(node.content)))
+        self._modified(node)
+        self.noticed("truncate", node, size=size)
+
+    def _modified(self, node: Node) -> None:
+        node.mtime = int(self.seconds())
+        node.unsynced = True
+        self.note(node)
+
+    def chmod(self, node: Node, mode: int) -> None:
+        node.mode = stat.S_IFMT(node.mode) | (mode & 0o7777)
+        self.note(node)
+        self.noticed("chmod", node, mode=mode & 0o7777)
+
+    def utime(self, node: Node, atime: int, mtime: int) -> None:
+        node.atime, node.mtime = atime, mtime
+        self.note(node)
+        self.noticed("utime", node, mtime=mtime)
+
+    def chown(self, node: Node, uid: int, gid: int) -> None:
+        if (uid, gid) != (node.uid, node.gid):
+            raise failure(errno.EPERM)
+
+    def fsync(self, node: Node) -> None:
+        node.durable = (node.content, node.mtime)
+        node.unsynced = False
+
+    def lose_power(self, nodes: list[Node]) -> None:
+        """What of these was not brought to disk is as it was when it last was."""
+        for node in nodes:
+            if node.unsynced:
+                node.content, node.mtime = node.durable
+                node.unsynced = False
+                self.note(node)
+
+    def everything(self) -> list[Node]:
+        """All that has a name, each once."""
+        found: dict[int, Node] = {}
+        queue = [self.root]
+        for node in queue:
+            if node.number not in found:
+                found[node.number] = node
+                queue.extend(node.names.values())
+        return list(found.values())

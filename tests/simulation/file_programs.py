@@ -1,0 +1,220 @@
+"""Programs' verbs on open files; see ``programs``."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import trio
+
+from tests.simulation.disk import Node
+from tests.simulation.files_oracle import FileNotes
+from tests.simulation.kernel_files import KFile
+from tests.simulation.oracle import Call, Lie
+from tests.simulation.programs import FLAGS, Program, content, split
+
+
+class FileProgram(Program):
+    """open, read, write, fsync, close and what is made of them. Slots are named by the scenario."""
+
+    # -- calls -----------------------------------------------------------------------
+
+    async def _open(self, path: str, flags: int) -> tuple[KFile, FileNotes] | None:
+        details: dict[str, Any] = {"flags": flags, "mode": 0o644}
+        if flags & os.O_TRUNC:
+            details["size"] = 0
+        call = self.begin("open", path, **details)
+        file, problem = await self.call(call, self.kernel.open(self.base, split(path), flags))
+        if problem is not None:
+            if problem.errno not in self._opening(call, flags):
+                self.oracle.explain(call, problem)
+            return None
+        notes = self.oracle.opened(call, flags)
+        file.oracle = notes
+        return file, notes
+
+    def _opening(self, call: Call, flags: int) -> set[int]:
+        found, errors = self._last(call)
+        for node in found:
+            if node is None:
+                errors.add(0 if flags & os.O_CREAT else errno.ENOENT)
+            elif flags & os.O_EXCL:
+                errors.add(errno.EEXIST)
+            elif node.is_dir:
+                errors.add(errno.EISDIR)
+        return errors
+
+    async def _on_file(self, verb: str, notes: FileNotes, work: Any, **details: Any) -> tuple[Any, OSError | None]:
+        call = self.oracle.begin(verb, self.bases, file=notes, **details)
+        call.paths = [[f"#{'/'.join(str(node.number) for node in notes.nodes)}".encode()]]
+        result, problem = await self.call(call, work)
+        if problem is not None:
+            self._failed(call, notes, problem)
+        return result, problem
+
+    def _failed(self, call: Call, notes: FileNotes, problem: OSError) -> None:
+        """An error on an open file: right only if the server refused, the network was away, or others changed it."""
+        notes.told = True
+        for node in notes.nodes:
+            self.oracle.track(node).exact = False
+        if problem.errno == errno.ESTALE and self._may_be_stale(notes):
+            return
+        if self.oracle.refused_with(notes.opened) or self.oracle.troubled_since(notes.opened):
+            return
+        if problem.errno == errno.EBADF:
+            return
+        self.oracle.explain(call, problem)
+
+    def _may_be_stale(self, notes: FileNotes) -> bool:
+        """Whether a reset may have found the file another than it was: others changed it, or its name."""
+        if not any(at >= notes.low for at in self.oracle.cuts) and not notes.from_memory:
+            return False
+        for node in notes.nodes:
+            if not node.nlink or self.oracle.track(node).foreign_at >= notes.low - 1.0:
+                return True
+            if any(version.by == "other" and version.at >= notes.low for version in node.versions):
+                return True
+        return len(notes.nodes) != 1 or self.oracle.names_changed_since(notes)
+
+    async def _read_all(self, file: KFile, notes: FileNotes, chunk: int) -> bytes | None:
+        pieces = []
+        position = 0
+        while True:
+            start = self.oracle.disk.now()
+            data, problem = await self._on_file("read", notes, self.kernel.read(file, position, chunk))
+            if problem is not None:
+                return None
+            self._check_read(notes, position, chunk, data, start)
+            pieces.append(data)
+            position += len(data)
+            if len(data) < chunk:
+                return b"".join(pieces)
+
+    def _check_read(self, notes: FileNotes, offset: int, size: int, data: bytes, start: float) -> None:
+        reasons = [
+            self.oracle.track(node).readable(offset, size, data, start, notes.low) for node in notes.nodes
+        ]
+        if None not in reasons:
+            names = ", ".join(self.oracle._names(node) for node in notes.nodes)
+            raise Lie(f"a read of {names} at {offset}: {'; '.join(map(str, reasons))}")
+
+    async def _write(self, file: KFile, notes: FileNotes, offset: int | None, data: bytes) -> bool:
+        count, problem = await self._on_file("write", notes, self.kernel.write(file, offset, data))
+        if problem is not None or count < len(data):
+            for node in notes.nodes:
+                self.oracle.track(node).exact = False
+        return problem is None
+
+    async def _close(self, file: KFile, notes: FileNotes, child: bool = False) -> None:
+        """close(2); ``child``: of a descriptor another process inherited, which looks at no result."""
+        told = notes.told
+        _, problem = await self._on_file("close", notes, self.kernel.close(file))
+        if child:
+            notes.told = told
+        elif problem is None:
+            self._acknowledged(notes, "close")
+
+    async def _fsync(self, file: KFile, notes: FileNotes) -> None:
+        _, problem = await self._on_file("fsync", notes, self.kernel.fsync(file))
+        if problem is None:
+            self._acknowledged(notes, "fsync")
+
+    def _acknowledged(self, notes: FileNotes, what: str) -> None:
+        """P2: what was written before is on the server, or an error was told."""
+        node = notes.sure
+        if node is None or notes.told:
+            return
+        track = self.oracle.track(node)
+        if track.views and track.exact and not track.busy(self.oracle):
+            if node.content != track.view:
+                raise Lie(f"{what} of {self.oracle._names(node)} returned 0: {_lacking(node.content, track.view)} (P2)")
+            track.settled()
+            if what == "fsync" and node.durable[0] != track.view:
+                raise Lie(f"fsync of {self.oracle._names(node)} returned 0 before the last bytes were brought to disk (D2)")
+        elif notes.writes:
+            track.settled()
+
+    # -- verbs -----------------------------------------------------------------------
+
+    async def read(self, path: str, chunk: int = 65536) -> None:
+        """Open, read to the end, close."""
+        opened = await self._open(path, os.O_RDONLY)
+        if opened is not None:
+            await self._read_all(*opened, chunk)
+            await self._close(*opened)
+
+    async def write(self, path: str, how: str, tag: str, size: int, sync: bool = False) -> None:
+        """Open as ``how`` says, write, close."""
+        opened = await self._open(path, FLAGS[how])
+        if opened is None:
+            return
+        if await self._write(*opened, 0, content(tag, size)) and sync:
+            await self._fsync(*opened)
+        await self._close(*opened)
+
+    async def save(self, path: str, tag: str, size: int) -> None:
+        """Write beside and rename over, as editors do."""
+        await self.write(path + "~", "w", tag, size)
+        await self.rename(path + "~", path)
+
+    async def open(self, slot: str, path: str, how: str) -> None:
+        if slot in self.slots:
+            await self.close(slot)
+        opened = await self._open(path, FLAGS[how])
+        if opened is not None:
+            self.slots[slot] = opened
+
+    async def pread(self, slot: str, offset: int, size: int) -> None:
+        if slot not in self.slots:
+            return
+        file, notes = self.slots[slot]
+        if file.flags & os.O_ACCMODE == os.O_WRONLY:
+            return
+        start = self.oracle.disk.now()
+        data, problem = await self._on_file("read", notes, self.kernel.read(file, offset, size))
+        if problem is None:
+            self._check_read(notes, offset, size, data, start)
+
+    async def pwrite(self, slot: str, offset: int, tag: str, size: int) -> None:
+        if slot in self.slots and self.slots[slot][0].flags & os.O_ACCMODE != os.O_RDONLY:
+            await self._write(*self.slots[slot], offset, content(tag, size))
+
+    async def fsync(self, slot: str) -> None:
+        if slot in self.slots:
+            await self._fsync(*self.slots[slot])
+
+    async def ftruncate(self, slot: str, size: int) -> None:
+        if slot in self.slots and self.slots[slot][0].flags & os.O_ACCMODE != os.O_RDONLY:
+            file, notes = self.slots[slot]
+            await self._on_file("ftruncate", notes, self.kernel.ftruncate(file, size), size=size)
+
+    async def child(self, slot: str) -> None:
+        """A child inherits the descriptor, runs another program and ends."""
+        if slot in self.slots:
+            file, notes = self.slots[slot]
+            file.descriptors += 1
+            await self._close(file, notes, child=True)
+
+    async def close(self, slot: str) -> None:
+        if slot in self.slots:
+            await self._close(*self.slots.pop(slot))
+
+    async def trickle(self, slot: str, offset: int, tag: str, size: int, times: int, pause: float) -> None:
+        """Write again and again, ``pause`` seconds apart."""
+        for index in range(times):
+            await self.pwrite(slot, offset + index * size, f"{tag}.{index}", size)
+            await trio.sleep(pause)
+
+    async def finish(self) -> None:
+        """The program ends: what it has open is closed."""
+        for slot in list(self.slots):
+            await self.close(slot)
+
+
+def _lacking(got: bytes, wanted: bytes) -> str:
+    at = next((i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted)))
+    return f"{len(got)} bytes are on the server, {len(wanted)} were written; the first that differs is {at}"
+
+
+Nodes = set[Node]

@@ -1,0 +1,215 @@
+"""What is known of each file's content: what programs here wrote, what others did, what a read may show."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tests.simulation.disk import Node
+from tests.simulation.history import History
+
+if TYPE_CHECKING:
+    from tests.simulation.oracle import Oracle
+
+
+class Own:
+    """Bytes a program wrote: ``offset`` None for an append."""
+
+    __slots__ = ("at", "data", "offset")
+
+    def __init__(self, offset: int | None, data: bytes, at: float) -> None:
+        self.offset = offset
+        self.data = data
+        self.at = at
+
+
+class Track:
+    """One node. ``view`` is what programs here must see while nobody else changes it, by time.
+
+    ``exact`` ends with the first change of another client, or the first error: then only the wider rules hold.
+    """
+
+    def __init__(self, node: Node, history: History) -> None:
+        self.node = node
+        self.history = history
+        self.exact = True
+        self.foreign_at = -1.0
+        self.writes: list[Own] = []
+        self.views: list[tuple[float, bytes]] = []
+        self.dirty_since: float | None = None
+        self.opens: list[FileNotes] = []
+        self.appended = b""
+
+    # -- changes -----------------------------------------------------------------
+
+    @property
+    def view(self) -> bytes:
+        return self.views[-1][1] if self.views else self.node.content
+
+    def foreign_change(self, now: float) -> None:
+        self.exact = False
+        self.foreign_at = now
+
+    def writing(self, offset: int | None, data: bytes, now: float) -> None:
+        """A program's write(2) is under way; ``offset`` None: at the end."""
+        self.writes.append(Own(offset, data, now))
+        if not self.views:
+            self.views.append((-1.0, self.node.content))
+        if offset is None:
+            self.appended += data
+
+    def wrote(self, offset: int | None, data: bytes, now: float) -> None:
+        """It was accepted."""
+        view = self.view
+        if offset is None:
+            offset = len(view)
+        if offset > len(view):
+            view += bytes(offset - len(view))
+        self.views.append((now, view[:offset] + data + view[offset + len(data) :]))
+        if self.dirty_since is None:
+            self.dirty_since = now
+
+    def truncated(self, now: float, size: int) -> None:
+        """The server cut the file for us."""
+        if not self.views:
+            self.views.append((-1.0, self.node.versions[-2].content if len(self.node.versions) > 1 else b""))
+        view = self.view
+        self.views.append((now, view[:size] + bytes(max(0, size - len(view)))))
+
+    def busy(self, oracle: Oracle) -> bool:
+        """Whether another call of ours writes the file at this moment."""
+        return any(
+            call.verb in ("write", "ftruncate", "truncate", "open") and self.node in oracle.targets(call)
+            for call in oracle.calls
+        )
+
+    def settled(self) -> None:
+        """All writes were acknowledged to a program by close or fsync."""
+        self.dirty_since = None
+
+    # -- checks ------------------------------------------------------------------
+
+    def justified(self, offset: int, data: bytes) -> bool:
+        """Whether programs wrote these bytes there, alone or one after the other."""
+        end = offset + len(data)
+        left = [(offset, end)]
+        for own in reversed(self.writes):
+            if own.offset is None:
+                continue
+            begin, stop = own.offset, own.offset + len(own.data)
+            rest = []
+            for a, b in left:
+                lo, hi = max(a, begin), min(b, stop)
+                if lo >= hi:
+                    rest.append((a, b))
+                elif data[lo - offset : hi - offset] == own.data[lo - begin : hi - begin]:
+                    rest += [(x, y) for x, y in ((a, lo), (hi, b)) if x < y]
+                else:
+                    rest.append((a, b))
+            left = rest
+            if not left:
+                return True
+        pieces = [data[a - offset : b - offset] for a, b in left]
+        if all(piece in self.appended for piece in pieces):
+            return True
+        return self._each_byte(offset, left, data)
+
+    def _each_byte(self, offset: int, left: list[tuple[int, int]], data: bytes) -> bool:
+        """The same byte by byte, for writes over parts of others."""
+        zero = any(own.offset is not None for own in self.writes)
+        for a, b in left:
+            for position in range(a, b):
+                byte = data[position - offset]
+                if zero and byte == 0:
+                    continue
+                if not any(
+                    own.offset is not None
+                    and own.offset <= position < own.offset + len(own.data)
+                    and own.data[position - own.offset] == byte
+                    for own in self.writes
+                ):
+                    return False
+        return True
+
+    def readable(self, offset: int, size: int, data: bytes, start: float, low: float) -> str | None:
+        """None where a read begun at ``start`` of a file opened no earlier than ``low`` may bring ``data``; else why
+        not."""
+        if self.exact and self.views:
+            allowed = self._views_since(start)
+            if any(data == view[offset : offset + size] for view in allowed):
+                return None
+            return _difference(data, allowed[-1][offset : offset + size], "what programs here wrote (C1)")
+        versions = self.history.versions(self.node, low)
+        contents = [version.content for version in versions]
+        if any(data == content[offset : offset + size] for content in contents):
+            return None
+        if len(contents) == 1 and self.dirty_since is None and not self._written_since(start):
+            return _difference(data, contents[0][offset : offset + size], "what the server holds (P1, C2)")
+        return self._mixture(offset, size, data, contents)
+
+    def _views_since(self, start: float) -> list[bytes]:
+        before = [view for at, view in self.views if at < start]
+        return [*before[-1:], *(view for at, view in self.views if at >= start)]
+
+    def _written_since(self, start: float) -> bool:
+        return any(own.at >= start for own in self.writes)
+
+    def _mixture(self, offset: int, size: int, data: bytes, contents: list[bytes]) -> str | None:
+        """Each byte from some moment allowed, or written here."""
+        for index, byte in enumerate(data):
+            position = offset + index
+            if any(position < len(content) and content[position] == byte for content in contents):
+                continue
+            if any(
+                own.offset is None or (own.offset <= position < own.offset + len(own.data))
+                for own in self.writes
+            ):
+                continue
+            return _difference(data, contents[-1][offset : offset + size], "any moment allowed (P1, C2)")
+        ends = [min(len(content), offset + size) - offset for content in contents]
+        if len(data) < min(max(0, end) for end in ends):
+            return f"{len(data)} bytes, never fewer than {min(ends)} on the server (P1)"
+        return None
+
+
+class FileNotes:
+    """What the oracle knows of one open file of a program's: ``nodes`` it may be."""
+
+    def __init__(self, oracle: Oracle, nodes: set[Node], flags: int, opened: float, low: float) -> None:
+        self.oracle = oracle
+        self.nodes = nodes
+        self.flags = flags
+        self.opened = opened
+        self.low = low
+        self.from_memory = flags & (os.O_ACCMODE | os.O_TRUNC) == 0
+        self.told = False
+        """An error was told since the last write through this file."""
+        self.writes = 0
+
+    def writing(self, position: int, data: bytes) -> None:
+        """The kernel sends a FUSE_WRITE."""
+        for node in self.nodes:
+            track = self.oracle.track(node)
+            if len(self.nodes) > 1:
+                track.exact = False
+            track.writing(None if self.flags & os.O_APPEND else position, data, self.oracle.disk.now())
+
+    def wrote(self, position: int, data: bytes) -> None:
+        """It was acknowledged."""
+        self.writes += 1
+        for node in self.nodes:
+            track = self.oracle.track(node)
+            track.wrote(None if self.flags & os.O_APPEND else position, data, self.oracle.disk.now())
+
+    @property
+    def sure(self) -> Node | None:
+        """The node, where there is no doubt."""
+        return next(iter(self.nodes)) if len(self.nodes) == 1 else None
+
+
+def _difference(got: bytes, wanted: bytes, what: str) -> str:
+    at = next((i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted)))
+    return (
+        f"{len(got)} bytes, {len(wanted)} expected by {what}; at {at} {bytes(got[at : at + 16])!r} "
+        f"for {wanted[at : at + 16]!r}"
+    )

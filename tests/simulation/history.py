@@ -1,0 +1,90 @@
+"""What may be true: the disk's history, and how far back an answer may be from.
+
+Pure questions about ``disk.Disk``; ``oracle`` asks them. A window begins ``lease`` seconds before the question, or with
+the last change of ours that was acknowledged before it, whichever is later, and ends now.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+
+from tests.simulation.disk import Disk, Node, Version
+
+Outcome = Node | int
+"""What a path may lead to: a node, or the errno."""
+
+
+class History:
+    """See the module. ``floors`` holds, by (directory, name), the number of the last acknowledged change of ours.
+
+    ``troubles`` are the times nothing got through: what was known before is shown for as long as they last.
+    """
+
+    def __init__(self, disk: Disk, lease: float) -> None:
+        self.disk = disk
+        self.lease = lease
+        self.floors: dict[tuple[Node, bytes], int] = {}
+        self.troubles: list[tuple[float, float]] = []
+
+    def low(self, start: float, lease: float | None = None) -> float:
+        """The earliest moment from which an answer to a question asked at ``start`` may be."""
+        lease = self.lease if lease is None else lease
+        low = start - lease
+        for begin, end in self.troubles:
+            if end + lease >= low and begin <= self.disk.now():
+                low = min(low, begin - lease)
+        return low
+
+    def values(
+        self, directory: Node, name: bytes, low: float, without: frozenset[int] = frozenset()
+    ) -> set[Node | None]:
+        """What ``name`` led to at any moment from ``low`` on, the changes ``without`` apart."""
+        floor = self.floors.get((directory, name), 0)
+        log = directory.logs.get(name, [])
+        found: set[Node | None] = set()
+        current: Node | None = None
+        for change in log:
+            if change.seq in without:
+                continue
+            if change.at <= low or change.seq <= floor:
+                current = change.node
+            else:
+                found.add(change.node)
+        found.add(current)
+        return found
+
+    def walk(
+        self,
+        bases: Iterable[Node],
+        parts: list[bytes],
+        low: float,
+        last: float | None = None,
+        without: frozenset[int] = frozenset(),
+    ) -> set[Outcome]:
+        """Where ``parts`` may lead from any of ``bases``; the last name not before ``last``."""
+        nodes: set[Outcome] = set(bases)
+        for index, part in enumerate(parts):
+            moment = last if last is not None and index == len(parts) - 1 else low
+            following: set[Outcome] = set()
+            for node in nodes:
+                if isinstance(node, int):
+                    following.add(node)
+                elif not node.is_dir:
+                    following.add(errno.ENOTDIR)
+                else:
+                    for value in self.values(node, part, moment, without):
+                        following.add(errno.ENOENT if value is None else value)
+            nodes = following
+        return nodes
+
+    def versions(self, node: Node, low: float) -> list[Version]:
+        """What ``node`` was at any moment from ``low`` on, the oldest first."""
+        found = [version for version in node.versions if version.at > low]
+        before = [version for version in node.versions if version.at <= low]
+        return [*before[-1:], *found]
+
+    def settled(self, directory: Node, name: bytes, low: float) -> Node | None | bool:
+        """What ``name`` led to all the while from ``low`` on; False where that changed."""
+        values = self.values(directory, name, low)
+        return next(iter(values)) if len(values) == 1 else False

@@ -1,0 +1,278 @@
+"""What every answer of the mount is held against: SEMANTICS' rules over the disk's history.
+
+The kernel's calls are told with ``begin`` and ``end``; what the mount changes on the server comes by ``noticed``, and has to
+be what a program asked for: on the file it meant, with the bytes it wrote. ``Lie`` is raised where a rule is broken.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from tests.simulation.disk import OTHER, Disk, Node
+from tests.simulation.files_oracle import FileNotes, Track
+from tests.simulation.history import History
+from tests.simulation.network import MOUNT
+
+
+class Lie(AssertionError):
+    """The mount broke a rule; the words say which."""
+
+
+class Call:
+    """A system call under way, or one whose outcome nobody knows.
+
+    ``done`` holds what it changed on the server: (verb, directory, name, number of the change).
+    """
+
+    def __init__(self, verb: str, bases: set[Node], paths: list[list[bytes]], start: float, seq: int) -> None:
+        self.verb = verb
+        self.bases = bases
+        self.paths = paths
+        self.start = start
+        self.seq = seq
+        self.error: int | None = None
+        self.ended = False
+        self.details: dict[str, Any] = {}
+        self.done: list[tuple[str, Node, bytes, int]] = []
+        self.nodes: list[Node] = []
+
+    def __repr__(self) -> str:
+        return f"{self.verb} {' '.join('/'.join(p.decode() for p in path) for path in self.paths)}"
+
+
+MAKES = {"mkdir", "open", "symlink", "link"}
+TRUNCATES = {"truncate", "open", "ftruncate"}
+
+
+class Oracle:
+    """See the module. ``timeout`` is the mount's; a call may take that and ``SLACK`` seconds."""
+
+    SLACK = 8.0
+
+    def __init__(self, disk: Disk, lease: float, timeout: float) -> None:
+        self.disk = disk
+        self.history = History(disk, lease)
+        self.timeout = timeout
+        self.calls: list[Call] = []
+        self.unknown: list[Call] = []
+        """Calls that failed although they may still be carried out."""
+        self.files: dict[Node, Track] = {}
+        self.modes: dict[Node, set[int]] = {}
+        self.times: dict[Node, set[int]] = {}
+        self.refused: list[tuple[float, int]] = []
+        """When, and with which errno, the server refused something."""
+        self.cuts: list[float] = []
+        self.ready = False
+        disk.noticed = self.noticed
+
+    # -- calls -----------------------------------------------------------------
+
+    def begin(self, verb: str, bases: set[Node], *paths: list[bytes], **details: Any) -> Call:
+        call = Call(verb, bases, list(paths), self.disk.now(), self.disk.seq)
+        call.details = details
+        self.calls.append(call)
+        return call
+
+    def end(self, call: Call, problem: OSError | None) -> None:
+        """The call returned; ``problem`` is its error. What it changed is known from now on."""
+        self.calls.remove(call)
+        call.ended = True
+        call.error = problem.errno if problem is not None else None
+        for _, directory, name, seq in call.done:
+            key = (directory, name)
+            self.history.floors[key] = max(self.history.floors.get(key, 0), seq)
+        if problem is not None:
+            self.unknown.append(call)
+        taken = self.disk.now() - call.start
+        if taken > self.limit(call):
+            raise Lie(f"{call} took {taken:.1f} s (P4: every operation ends)")
+
+    def limit(self, call: Call) -> float:
+        """Seconds a call may take."""
+        return self.timeout + self.SLACK
+
+    def reach(self, call: Call, index: int = 0, *, parent: bool = False, asks: bool = False) -> set[Any]:
+        """Where path ``index`` of a call may lead, its own change apart; ``asks``: its last name is asked for at the
+        server."""
+        parts = call.paths[index]
+        low = self.history.low(call.start)
+        last = self.history.low(call.start, 0.0) if asks else None
+        without = frozenset(seq for _, _, _, seq in call.done)
+        return self.history.walk(call.bases, parts[:-1] if parent else parts, low, None if parent else last, without)
+
+    def moved_by_others(self, call: Call) -> bool:
+        """Whether another client changed a name on the call's paths within the lease."""
+        low = self.history.low(call.start)
+        for parts in call.paths:
+            for depth in range(len(parts)):
+                for node in self.history.walk(call.bases, parts[:depth], low):
+                    log = node.logs.get(parts[depth], []) if isinstance(node, Node) else []
+                    if any(change.by == OTHER and change.at >= low for change in log):
+                        return True
+        return False
+
+    # -- what the mount changes on the server ------------------------------------
+
+    def noticed(self, verb: str, node: Node, **details: Any) -> None:
+        """A change on the disk."""
+        if not self.ready:
+            return
+        if self.disk.by == OTHER:
+            if verb in ("write", "truncate"):
+                self.track(node).foreign_change(self.disk.now())
+            return
+        if self.disk.by != MOUNT:
+            return
+        if verb in ("write", "truncate"):
+            self._content_changed(verb, node, details)
+        elif verb in ("chmod", "utime"):
+            known = self.modes if verb == "chmod" else self.times
+            value = details["mode" if verb == "chmod" else "mtime"]
+            if value not in known.get(node, ()) and not self._wanted(verb, node, value):
+                raise Lie(f"the mount set {verb} {value:o} of {node}, which nobody asked for ({self._names(node)})")
+        else:
+            self._name_changed(verb, node, details)
+
+    def _wanted(self, verb: str, node: Node, value: int) -> bool:
+        """A call under way, or of unknown outcome, that asks for it."""
+        for call in [*self.calls, *self.unknown]:
+            if call.verb in (verb, f"f{verb}") and call.details.get("value") == value and node in self.targets(call):
+                return True
+            if verb == "chmod" and call.verb in ("open", "mkdir") and call.details.get("mode") == value:
+                if node in self.targets(call) or node in call.nodes:
+                    return True
+        # what was known is sent back with what is changed
+        return verb == "utime" and any(version.mtime == value for version in node.versions)
+
+    def targets(self, call: Call) -> set[Any]:
+        """The nodes a call may mean."""
+        if "file" in call.details:
+            return set(call.details["file"].nodes)
+        return self.reach(call)
+
+    def _name_changed(self, verb: str, node: Node, details: dict[str, Any]) -> None:
+        places = [(details["directory"], details["name"])]
+        if verb == "rename":
+            places.append((details["to"], details["to_name"]))
+        for call in [*self.calls, *self.unknown]:
+            if self._meant(call, verb, places):
+                call.nodes.append(node)
+                for directory, name in places:
+                    call.done.append((verb, directory, name, directory.logs[name][-1].seq))
+                if verb == "make":
+                    self.modes.setdefault(node, set()).add(call.details.get("mode", 0o777))
+                if call.ended:
+                    self.unknown.remove(call)
+                return
+        where = ", ".join(f"{name.decode()} in {self._names(directory)}" for directory, name in places)
+        raise Lie(f"the mount did {verb} of {where}, which nobody asked for")
+
+    def _meant(self, call: Call, verb: str, places: list[tuple[Node, bytes]]) -> bool:
+        if verb == "make":
+            right = call.verb in ("mkdir", "open", "symlink")
+        else:
+            right = call.verb == {"remove": "unlink"}.get(verb, verb)
+        if not right:
+            return False
+        if verb == "link":
+            return call.paths[1][-1] == places[0][1] and places[0][0] in self.reach(call, 1, parent=True)
+        return all(
+            call.paths[index][-1] == name and directory in self.reach(call, index, parent=True)
+            for index, (directory, name) in enumerate(places)
+        )
+
+    def _content_changed(self, verb: str, node: Node, details: dict[str, Any]) -> None:
+        track = self.track(node)
+        if verb == "truncate":
+            for call in [*self.calls, *self.unknown]:
+                if call.verb in TRUNCATES and node in self.targets(call) and call.details.get("size") == details["size"]:
+                    track.truncated(self.disk.now(), details["size"])
+                    return
+            raise Lie(f"the mount cut {self._names(node)} to {details['size']} bytes, which nobody asked for")
+        if not track.justified(details["offset"], details["data"]):
+            raise Lie(
+                f"the mount wrote {details['data'][:24]!r}… at {details['offset']} of {self._names(node)}, "
+                "which no program wrote there"
+            )
+
+    def track(self, node: Node) -> Track:
+        if node not in self.files:
+            self.files[node] = Track(node, self.history)
+        return self.files[node]
+
+    def _names(self, node: Node) -> str:
+        """Where a node is, for a person."""
+        found = []
+        for directory in self.disk.everything():
+            for name, other in directory.names.items():
+                if other is node:
+                    found.append((self.disk.path_of(directory).rstrip("/".encode()) + b"/" + name).decode())
+        return f"{node}({','.join(found) or 'no name'})"
+
+    # -- files -----------------------------------------------------------------
+
+    def opened(self, call: Call, flags: int) -> FileNotes:
+        """An open returned: which nodes it may have."""
+        made = {node for node in call.nodes if node.is_file}
+        from_memory = flags & (os.O_ACCMODE | os.O_TRUNC) == 0
+        found = made or {node for node in self.reach(call, asks=not from_memory) if isinstance(node, Node)}
+        if not found:
+            raise Lie(f"{call} succeeded, but the name led to no file")
+        low = self.history.low(call.start) if from_memory else self.history.low(call.start, 0.0)
+        notes = FileNotes(self, {node for node in found if node.is_file}, flags, call.start, low)
+        for node in notes.nodes:
+            self.track(node).opens.append(notes)
+        return notes
+
+    def cut(self, begin: float, end: float) -> None:
+        """A connection was cut; nobody is let in until ``end``."""
+        self.cuts.append(begin)
+        self.history.troubles.append((begin, end))
+
+    def refusal(self, number: int) -> None:
+        """The server refused what it was told to, with an errno of its own, which is told as FAILURE."""
+        self.refused.append((self.disk.now(), number))
+
+    # -- errors ----------------------------------------------------------------
+
+    def troubled(self, call: Call) -> bool:
+        """Whether the network was away for about the deadline within or just before the call."""
+        return any(
+            end >= call.start - 1.0 and min(end, self.disk.now()) - begin >= self.timeout - self.SLACK
+            for begin, end in self.history.troubles
+        )
+
+    def troubled_since(self, since: float) -> bool:
+        """Whether the network was away for about the deadline since then."""
+        now = self.disk.now()
+        return any(end >= since and min(end, now) - begin >= self.timeout - self.SLACK for begin, end in self.history.troubles)
+
+    def names_changed_since(self, notes: FileNotes) -> bool:
+        """Whether another client changed a name of the file since it was opened."""
+        return any(
+            change.by == OTHER and change.at >= notes.low
+            for directory in self.disk.everything()
+            for log in directory.logs.values()
+            if any(change.node in notes.nodes for change in log)
+            for change in log
+        )
+
+    def cut_within(self, call: Call) -> bool:
+        return any(at >= call.start - 1.0 for at in self.cuts)
+
+    def refused_with(self, since: float) -> set[int]:
+        """What the server was told to refuse with since then."""
+        return {number for at, number in self.refused if at >= since - 1.0}
+
+    def explain(self, call: Call, problem: OSError) -> None:
+        """Raises Lie where the errno cannot be right. ``expected`` of the verb was looked at before."""
+        number = problem.errno
+        if number in (errno.ESTALE, errno.EIO) and self.moved_by_others(call):
+            return
+        if number in (errno.ETIMEDOUT, errno.EIO) and self.troubled(call):
+            return
+        if number in self.refused_with(call.start) or (number == errno.EIO and self.refused_with(call.start)):
+            return
+        raise Lie(f"{call}: {errno.errorcode.get(number or 0, number)}, and nothing explains it")

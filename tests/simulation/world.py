@@ -1,0 +1,265 @@
+"""One run: the product from ``Pool`` to ``FuseMount`` in a simulated world, and the scenario's actors in it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import random
+from contextlib import suppress
+from typing import Any
+
+import pyfuse3
+import trio
+
+from sftpfs.config import CacheConfig, Endpoint, MountConfig, PoolConfig
+from sftpfs.fuse import mount as fuse_mount_module
+from sftpfs.fuse.mount import FuseMount
+from sftpfs.remote import growth
+from sftpfs.remote.pool import Pool
+from sftpfs.remote.server import Server
+from sftpfs.root import find_root
+from sftpfs.vfs import inventory, leases
+from tests.simulation import kernel_names, network, virtual
+from tests.simulation.checks import check_tree, compare
+from tests.simulation.disk import Disk, Node
+from tests.simulation.file_programs import FileProgram
+from tests.simulation.kernel_files import Kernel
+from tests.simulation.network import MemoryConnector, Network, Refusal, Trap
+from tests.simulation.oracle import Lie, Oracle
+from tests.simulation.others import OtherClient
+from tests.simulation.scenario import PROGRAMS, Scenario, Step
+
+ROOT = b"/m"
+SETTLING = 50.0
+"""Seconds after the last step: every lease is over then."""
+
+network.install()
+pyfuse3.readdir_reply = kernel_names.readdir_reply
+growth.idle_seconds = lambda: 0.0
+fuse_mount_module.mounted_at = lambda path: None
+
+
+class Result:
+    """What a run came to: ``lie`` None where nothing was wrong."""
+
+    def __init__(self) -> None:
+        self.lie: str | None = None
+        self.calls = 0
+        self.requests = 0
+        self.fuse_requests = 0
+        self.seconds = 0.0
+        self.trace: list[str] = []
+
+
+class LogWatch(logging.Handler):
+    """Keeps what the product calls an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR and "internal error" in record.getMessage():
+            text = record.getMessage()
+            if record.exc_info is not None and record.exc_info[1] is not None:
+                text += f": {record.exc_info[1]!r} at {_where(record.exc_info[2])}"
+            self.errors.append(text)
+
+
+def _where(traceback: Any) -> str:
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}" if traceback else "?"
+
+
+class Simulation:
+    """See the module."""
+
+    def __init__(self, scenario: Scenario, verbose: bool = False) -> None:
+        self.scenario = scenario
+        self.verbose = verbose
+        self.result = Result()
+        self.clocks = virtual.begin(hash((scenario.seed, scenario.schedule)) & 0xFFFFFFFF)
+        self.clocks.wall_offset = scenario.world.wall_offset
+        self.rng = random.Random(scenario.seed * 7919 + scenario.schedule)
+        self.disk = Disk(self.clocks.awake, self.clocks.server)
+        self.watch = LogWatch()
+        self.oracle = Oracle(self.disk, scenario.world.lease, scenario.world.timeout)
+        self.unwritten: list[Any] = []
+
+    def run(self) -> Result:
+        """Run it; never raises for what the mount does."""
+        root_logger = logging.getLogger("sftpfs")
+        root_logger.addHandler(self.watch)
+        root_logger.propagate = False
+        logging.lastResort = None
+        bound = max(self.scenario.world.bound, 1)
+        leases.LISTED_ENTRIES_MINIMUM = min(1000, bound)
+        if hasattr(inventory, "LISTED_ENTRIES_MINIMUM"):
+            inventory.LISTED_ENTRIES_MINIMUM = min(1000, bound)
+        try:
+            trio.run(self._main, clock=self.clocks.trio)
+        except* Lie as group:
+            self.result.lie = str(_first(group))
+        except* AssertionError as group:
+            self.result.lie = f"an assertion failed: {_first(group)!r} at {_where(_first(group).__traceback__)}"
+        except* Exception as group:
+            self.result.lie = f"the mount ended: {_first(group)!r} at {_where(_first(group).__traceback__)}"
+        finally:
+            root_logger.removeHandler(self.watch)
+        if self.result.lie is None and self.watch.errors:
+            self.result.lie = self.watch.errors[0]
+        self.result.seconds = self.clocks.awake()
+        self.result.calls = sum(program.count for program in self.programs.values())
+        self.result.requests = self.network.requests
+        self.result.fuse_requests = self.kernel.requests
+        return self.result
+
+    def say(self, text: str) -> None:
+        if self.verbose:
+            self.result.trace.append(f"{self.clocks.awake():9.3f} {text}")
+
+    # -- life ------------------------------------------------------------------------
+
+    async def _main(self) -> None:
+        world = self.scenario.world
+        root = self.disk.mkdir(ROOT, 0o755)
+        self.other = OtherClient(self.disk, root, ROOT)
+        for step in self.scenario.setup:
+            self.other.do(step.verb, *step.arguments)
+        await trio.sleep(100.0)  # what was there is old
+        self.network = Network(self.disk, self.rng, world.one_way, world.jitter)
+        self.network.told_cut = self.oracle.cut
+        self.network.told_refusal = self.oracle.refusal
+        if self.verbose:
+            self.network.trace = lambda channel, kind, packet, reply: self.say(
+                f"    c{channel.transport.number} {kind} {packet[5:70]!r} → {reply[4]} {reply[9:17]!r}"
+            )
+        config = MountConfig(
+            Endpoint("host", ROOT),
+            "/simulated",
+            pool=PoolConfig(max_connections=world.connections, timeout=world.timeout),
+            cache=CacheConfig(max_entries=world.bound),
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.network.run)
+            pool = Pool(MemoryConnector(self.network), config.pool, nursery)
+            await pool.start(interactive=False)
+            remote = Server(pool)
+            found = await find_root(remote, config)
+            mount = FuseMount(config, remote, found.path, found.attributes, lambda path, lost: None)
+            self._attach(mount)
+            await mount.prime()
+            nursery.start_soon(mount.run)
+            self.kernel.nursery = nursery
+            await self._serve(mount, root)
+            self.ended.set()
+            self.unwritten = await mount.drain()
+            self._compare_disk()
+            await pool.aclose()
+            nursery.cancel_scope.cancel()
+
+    def _attach(self, mount: FuseMount) -> None:
+        """Mount, with a kernel of ours in the place of pyfuse3's session."""
+        self.ended = trio.Event()
+
+        def init(operations: Any, mountpoint: str, options: set[str]) -> None:
+            self.kernel = Kernel(operations, self.rng)
+
+        async def main(*_: Any, **__: Any) -> None:
+            self.kernel.operations.init()
+            await self.ended.wait()
+
+        pyfuse3.init, pyfuse3.main = init, main
+        pyfuse3.close = lambda unmount=True: None
+        pyfuse3.invalidate_inode = lambda inode, attr_only=False: self.kernel.invalidate_inode(inode, attr_only)
+        pyfuse3.invalidate_entry = lambda parent, name, deleted=0: self.kernel.invalidate_entry(parent, name)
+        pyfuse3.invalidate_entry_async = self._invalidate_later
+        mount.mount()
+        self.mount = mount
+
+    def _invalidate_later(self, parent: int, name: bytes, deleted: int = 0, ignore_enoent: bool = False) -> None:
+        def work() -> None:
+            with suppress(OSError):
+                self.kernel.invalidate_entry(parent, name)
+
+        self.network.at(trio.current_time(), work)
+
+    async def _serve(self, mount: FuseMount, root: Node) -> None:
+        """All actors to their ends; then what remains is compared."""
+        self.oracle.ready = True
+        actors: dict[str, list[Step]] = {}
+        for step in self.scenario.steps:
+            actors.setdefault(step.who, []).append(step)
+        self.programs = {name: FileProgram(name, self.kernel, self.oracle, root) for name in PROGRAMS}
+        async with trio.open_nursery() as nursery:
+            for who, steps in actors.items():
+                nursery.start_soon(self._act, who, steps)
+        self._check()
+        self.network.traps.clear()
+        self.network.refusals.clear()
+        for program in self.programs.values():
+            await program.finish()
+        await trio.sleep(SETTLING)
+        await compare(self)
+
+    async def _act(self, who: str, steps: list[Step]) -> None:
+        for step in steps:
+            if step.pause:
+                await trio.sleep(step.pause)
+            else:
+                await trio.lowlevel.checkpoint()
+            if self.kernel.forgotten:
+                await self.kernel.forget_some()
+            if self.rng.random() < self.scenario.world.forget:
+                self.kernel.shrink(self.kernel.root, 0.5)
+                await self.kernel.forget_some()
+            self.say(str(step))
+            if who in PROGRAMS:
+                await getattr(self.programs[who], step.verb)(*step.arguments)
+            elif who == "X":
+                self.other.do(step.verb, *step.arguments)
+            else:
+                await getattr(self, f"_{step.verb}")(*step.arguments)
+            self.say(f"{step.who} {step.verb} ended")
+            if self.watch.errors:
+                raise Lie(self.watch.errors[0])
+
+    def _check(self) -> None:
+        check_tree(self.mount.filesystem.tree, self.kernel)
+
+    # -- what lies between -------------------------------------------------------------
+
+    async def _forget(self, chance: float) -> None:
+        self.kernel.shrink(self.kernel.root, chance)
+        await self.kernel.forget_some()
+
+    async def _sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+    async def _trap(self, kind: str, when: str, refused: float, skip: int) -> None:
+        self.network.traps.append(Trap(kind, when, refused, skip))
+
+    async def _cut(self, refused: float) -> None:
+        self.cut_all(refused)
+
+    def cut_all(self, refused: float) -> None:
+        for transport in self.network.alive():
+            transport.cut(refused)
+
+    async def _refuse(self, kind: str, number: str, count: int) -> None:
+        self.network.refusals.append(Refusal(kind, getattr(errno, number), count))
+
+    async def _clock(self, offset: float) -> None:
+        self.clocks.wall_offset = offset
+
+    def _compare_disk(self) -> None:
+        if self.unwritten and not self.oracle.refused and not self.oracle.history.troubles:
+            raise Lie(f"the mount ended with data unwritten: {self.unwritten}")
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
