@@ -1,4 +1,5 @@
-"""``python -m tests.simulation``: run seeds; a run that fails is shrunk and printed as steps a person can read."""
+"""``python -m tests.simulation``: run seeds; a run that fails is shrunk and printed as steps a person can
+read."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ def check_tree(tree: Any, kernel: KernelCore) -> None:
         inode = tree.find(number)
         if inode is None:
             raise Lie(f"the kernel holds inode {number}, which the tree has forgotten")
-        if kernel.under_way == 0 and not any(one == number for one, _ in kernel.forgotten) and number != 1:
-            if inode.lookups != node.lookups:
-                raise Lie(f"inode {number}: {inode.lookups} lookups counted, the kernel has {node.lookups}")
+        counted = kernel.under_way or number == 1 or any(one == number for one, _ in kernel.forgotten)
+        if not counted and inode.lookups != node.lookups:
+            raise Lie(f"inode {number}: {inode.lookups} lookups counted, the kernel has {node.lookups}")
         for parent, name in inode.names():
             if parent.directory is None or parent.directory.children.get(name) is not inode:
-                raise Lie(f"inode {number} stands for {name!r} in {parent.number}, which leads elsewhere (an orphan)")
+                raise Lie(f"inode {number} stands for {name!r} in {parent.number}, which leads elsewhere")
         if inode.directory is not None:
             for name, child in inode.directory.children.items():
                 if (inode, name) not in child.names():
@@ -44,7 +44,10 @@ async def compare(simulation: Simulation) -> None:
         await kernel.closedir(opened)
         if sorted(told) != sorted(directory.names):
             missed, extra = set(directory.names) - set(told), set(told) - set(directory.names)
-            raise Lie(f"at the end /{b'/'.join(parts).decode()} lacks {sorted(missed)[:5]}, shows {sorted(extra)[:5]}")
+            raise Lie(
+                f"at the end /{b'/'.join(parts).decode()} lacks {sorted(missed)[:5]}, "
+                f"shows {sorted(extra)[:5]}"
+            )
         for name, node in list(directory.names.items()):
             path = [*parts, name]
             await _compare_one(simulation, node, path)
@@ -65,8 +68,8 @@ async def _compare_one(simulation: Simulation, node: Node, path: list[bytes]) ->
         return
     if (shown.size, shown.mode, shown.mtime) != (node.size, node.mode, node.mtime):
         raise Lie(
-            f"at the end {text} shows size {shown.size}, mode {shown.mode:o}, mtime {shown.mtime}; the server has "
-            f"{node.size}, {node.mode:o}, {node.mtime}"
+            f"at the end {text} shows size {shown.size}, mode {shown.mode:o}, mtime {shown.mtime}; "
+            f"the server has {node.size}, {node.mode:o}, {node.mtime}"
         )
     try:
         file = await kernel.open(kernel.root, path, os.O_RDONLY)
@@ -76,4 +79,7 @@ async def _compare_one(simulation: Simulation, node: Node, path: list[bytes]) ->
         raise Lie(f"at the end a read of {text}: {problem}") from None
     if data != node.content:
         at = next((i for i, (a, b) in enumerate(zip(data, node.content, strict=False)) if a != b), len(data))
-        raise Lie(f"at the end {text} reads as {data[at:at + 16]!r}… at {at}, the server has {node.content[at:at + 16]!r}")
+        raise Lie(
+            f"at the end {text} reads as {data[at : at + 16]!r}… at {at}, "
+            f"the server has {node.content[at : at + 16]!r}"
+        )

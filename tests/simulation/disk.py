@@ -1,7 +1,7 @@
 """The server's file system in memory, with its history: who led where when, and what was in it.
 
-POSIX as the sftp-server's calls see it; errors are OSError. Everything that changes is noted with a number that
-only grows (``seq``), the time, and who did it, so that any answer can be held against what was true.
+POSIX as the sftp-server's calls see it; errors are OSError. Everything that changes is noted with a number
+that only grows (``seq``), the time, and who did it, so that any answer can be held against what was true.
 Synchronous; one object a run.
 """
 
@@ -27,6 +27,8 @@ class NameChange(NamedTuple):
     at: float
     by: str
     node: Node | None
+    source: tuple[Node, bytes] | None = None
+    """The name it was renamed or linked from: who believed something of that believes it of this."""
 
 
 class Version(NamedTuple):
@@ -129,7 +131,9 @@ class Disk:
             Version(self.seq, self.now(), self.by, node.mode, node.size, node.mtime, node.content)
         )
 
-    def _lead(self, directory: Node, name: bytes, node: Node | None) -> None:
+    def _lead(
+        self, directory: Node, name: bytes, node: Node | None, source: tuple[Node, bytes] | None = None
+    ) -> None:
         """``name`` leads to ``node`` from now on."""
         if node is None:
             directory.names.pop(name, None)
@@ -138,7 +142,7 @@ class Disk:
             if node.is_dir:
                 node.parent = directory
         self.seq += 1
-        directory.logs.setdefault(name, []).append(NameChange(self.seq, self.now(), self.by, node))
+        directory.logs.setdefault(name, []).append(NameChange(self.seq, self.now(), self.by, node, source))
         directory.mtime = int(self.seconds())
         self.note(directory)
 
@@ -208,25 +212,46 @@ class Disk:
         """Where a name may be changed."""
         directory, name = self.split(path)
         if not name or name in (b".", b".."):
-            raise failure(errno.EEXIST)
-        if len(name) > 255:
-            raise failure(errno.ENAMETOOLONG)
+            raise failure(errno.EBUSY)
         self.permit(directory, 1)
         return directory, name
 
+    @staticmethod
+    def _fitting(*names: bytes) -> None:
+        """ENAMETOOLONG for a name no file can have."""
+        if any(len(name) > 255 for name in names):
+            raise failure(errno.ENAMETOOLONG)
+
     # -- names -----------------------------------------------------------------
 
-    def open(self, path: bytes, *, write: bool, read: bool, create: bool, exclusive: bool, trunc: bool, mode: int) -> Node:
+    def open(
+        self,
+        path: bytes,
+        *,
+        write: bool,
+        read: bool,
+        create: bool,
+        exclusive: bool,
+        trunc: bool,
+        mode: int,
+        depth: int = 0,
+    ) -> Node:
         """open(2) as far as the server's file system has a part in it."""
         directory, name = self.split(path)
         node = directory.names.get(name) if name else self.root
         if node is not None and stat.S_ISLNK(node.mode) and not (create and exclusive):
-            node = self._follow(directory, node, 0)
+            if depth > 8:
+                raise failure(errno.ELOOP)
+            there = (
+                node.target if node.target.startswith(b"/") else self.path_of(directory) + b"/" + node.target
+            )
+            rest = {"write": write, "read": read, "create": create, "trunc": trunc, "mode": mode}
+            return self.open(there, exclusive=exclusive, depth=depth + 1, **rest)
         if node is None:
+            self._fitting(name)
             self.permit(directory, 1)
             if not create:
                 raise failure(errno.ENOENT)
-            self._place(path)
             self.permit(directory, 3)
             return self.make(directory, name, stat.S_IFREG | (mode & 0o7777 & ~0o022))
         if create and exclusive:
@@ -248,6 +273,7 @@ class Disk:
 
     def mkdir(self, path: bytes, mode: int) -> Node:
         directory, name = self._place(path)
+        self._fitting(name)
         if name in directory.names:
             raise failure(errno.EEXIST)
         self.permit(directory, 3)
@@ -255,6 +281,7 @@ class Disk:
 
     def symlink(self, target: bytes, path: bytes) -> Node:
         directory, name = self._place(path)
+        self._fitting(name)
         if name in directory.names:
             raise failure(errno.EEXIST)
         self.permit(directory, 3)
@@ -263,13 +290,14 @@ class Disk:
     def link(self, existing: bytes, path: bytes) -> None:
         node = self.find(existing, follow=False)
         directory, name = self._place(path)
+        self._fitting(name)
         if name in directory.names:
             raise failure(errno.EEXIST)
         if node.is_dir:
             raise failure(errno.EPERM)
         self.permit(directory, 3)
         node.nlink += 1
-        self._lead(directory, name, node)
+        self._lead(directory, name, node, self.split(existing))
         self.noticed("link", node, directory=directory, name=name)
 
     def remove(self, path: bytes) -> None:
@@ -298,7 +326,9 @@ class Disk:
         """rename(2)."""
         source_dir, source_name = self._place(old)
         target_dir, target_name = self._place(new)
+        self._fitting(source_name)
         node = self.child(source_dir, source_name)
+        self._fitting(target_name)
         there = target_dir.names.get(target_name)
         if there is node:
             return
@@ -322,9 +352,15 @@ class Disk:
         if there is not None:
             there.nlink = 0 if there.is_dir else there.nlink - 1
         self._lead(source_dir, source_name, None)
-        self._lead(target_dir, target_name, node)
+        self._lead(target_dir, target_name, node, (source_dir, source_name))
         self.noticed(
-            "rename", node, directory=source_dir, name=source_name, to=target_dir, to_name=target_name, over=there
+            "rename",
+            node,
+            directory=source_dir,
+            name=source_name,
+            to=target_dir,
+            to_name=target_name,
+            over=there,
         )
 
     # -- content and attributes --------------------------------------------------

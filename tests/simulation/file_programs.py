@@ -45,7 +45,9 @@ class FileProgram(Program):
                 errors.add(errno.EISDIR)
         return errors
 
-    async def _on_file(self, verb: str, notes: FileNotes, work: Any, **details: Any) -> tuple[Any, OSError | None]:
+    async def _on_file(
+        self, verb: str, notes: FileNotes, work: Any, **details: Any
+    ) -> tuple[Any, OSError | None]:
         call = self.oracle.begin(verb, self.bases, file=notes, **details)
         call.paths = [[f"#{'/'.join(str(node.number) for node in notes.nodes)}".encode()]]
         result, problem = await self.call(call, work)
@@ -54,7 +56,8 @@ class FileProgram(Program):
         return result, problem
 
     def _failed(self, call: Call, notes: FileNotes, problem: OSError) -> None:
-        """An error on an open file: right only if the server refused, the network was away, or others changed it."""
+        """An error on an open file: right only if the server refused, the network was away, or others changed
+        it."""
         notes.told = True
         for node in notes.nodes:
             self.oracle.track(node).exact = False
@@ -123,15 +126,21 @@ class FileProgram(Program):
     def _acknowledged(self, notes: FileNotes, what: str) -> None:
         """P2: what was written before is on the server, or an error was told."""
         node = notes.sure
-        if node is None or notes.told:
+        if node is None or notes.told or (what == "close" and notes.flags & os.O_ACCMODE == os.O_RDONLY):
             return
         track = self.oracle.track(node)
         if track.views and track.exact and not track.busy(self.oracle):
             if node.content != track.view:
-                raise Lie(f"{what} of {self.oracle._names(node)} returned 0: {_lacking(node.content, track.view)} (P2)")
+                raise Lie(
+                    f"{what} of {self.oracle._names(node)} returned 0: "
+                    f"{_lacking(node.content, track.view)} (P2)"
+                )
             track.settled()
             if what == "fsync" and node.durable[0] != track.view:
-                raise Lie(f"fsync of {self.oracle._names(node)} returned 0 before the last bytes were brought to disk (D2)")
+                raise Lie(
+                    f"fsync of {self.oracle._names(node)} returned 0 "
+                    "before the last bytes were brought to disk (D2)"
+                )
         elif notes.writes:
             track.settled()
 
@@ -213,7 +222,9 @@ class FileProgram(Program):
 
 
 def _lacking(got: bytes, wanted: bytes) -> str:
-    at = next((i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted)))
+    at = next(
+        (i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted))
+    )
     return f"{len(got)} bytes are on the server, {len(wanted)} were written; the first that differs is {at}"
 
 

@@ -26,13 +26,16 @@ class Own:
 class Track:
     """One node. ``view`` is what programs here must see while nobody else changes it, by time.
 
-    ``exact`` ends with the first change of another client, or the first error: then only the wider rules hold.
+    ``exact`` ends with the first change of another client, or the first error: then only the wider rules
+    hold.
     """
 
     def __init__(self, node: Node, history: History) -> None:
         self.node = node
         self.history = history
         self.exact = True
+        self.lossy = False
+        """The server refused something of it: reads are not foretold, but who wrote is to be told."""
         self.foreign_at = -1.0
         self.writes: list[Own] = []
         self.views: list[tuple[float, bytes]] = []
@@ -83,6 +86,9 @@ class Track:
             for call in oracle.calls
         )
 
+    def lost_some(self) -> None:
+        self.lossy = True
+
     def settled(self) -> None:
         """All writes were acknowledged to a program by close or fsync."""
         self.dirty_since = None
@@ -132,8 +138,10 @@ class Track:
         return True
 
     def readable(self, offset: int, size: int, data: bytes, start: float, low: float) -> str | None:
-        """None where a read begun at ``start`` of a file opened no earlier than ``low`` may bring ``data``; else why
-        not."""
+        """None where a read begun at ``start`` of a file opened no earlier than ``low`` may bring ``data``;
+        else why not."""
+        if self.lossy:
+            return None
         if self.exact and self.views:
             allowed = self._views_since(start)
             if any(data == view[offset : offset + size] for view in allowed):
@@ -182,7 +190,7 @@ class FileNotes:
         self.opened = opened
         self.low = low
         self.from_memory = flags & (os.O_ACCMODE | os.O_TRUNC) == 0
-        self.told = False
+        self.told = any(oracle.track(node).lossy for node in nodes)
         """An error was told since the last write through this file."""
         self.writes = 0
 
@@ -208,7 +216,9 @@ class FileNotes:
 
 
 def _difference(got: bytes, wanted: bytes, what: str) -> str:
-    at = next((i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted)))
+    at = next(
+        (i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted))
+    )
     return (
         f"{len(got)} bytes, {len(wanted)} expected by {what}; at {at} {bytes(got[at : at + 16])!r} "
         f"for {wanted[at : at + 16]!r}"

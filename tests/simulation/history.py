@@ -1,7 +1,7 @@
 """What may be true: the disk's history, and how far back an answer may be from.
 
-Pure questions about ``disk.Disk``; ``oracle`` asks them. A window begins ``lease`` seconds before the question, or with
-the last change of ours that was acknowledged before it, whichever is later, and ends now.
+Pure questions about ``disk.Disk``; ``oracle`` asks them. A window begins ``lease`` seconds before the
+question, or with the last change of ours that was acknowledged before it, whichever is later, and ends now.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 
-from tests.simulation.disk import Disk, Node, Version
+from tests.simulation.disk import Disk, NameChange, Node, Version
 
 Outcome = Node | int
 """What a path may lead to: a node, or the errno."""
 
 
 class History:
-    """See the module. ``floors`` holds, by (directory, name), the number of the last acknowledged change of ours.
+    """See the module. ``floors`` holds, by (directory, name), changes of ours: when (by ``moment``) each was
+    acknowledged, and its number.
 
     ``troubles`` are the times nothing got through: what was known before is shown for as long as they last.
     """
@@ -24,7 +25,9 @@ class History:
     def __init__(self, disk: Disk, lease: float) -> None:
         self.disk = disk
         self.lease = lease
-        self.floors: dict[tuple[Node, bytes], int] = {}
+        self.floors: dict[tuple[Node, bytes], list[tuple[int, int]]] = {}
+        self.moment = 0
+        """Counts the beginnings and ends of calls."""
         self.troubles: list[tuple[float, float]] = []
 
     def low(self, start: float, lease: float | None = None) -> float:
@@ -36,11 +39,16 @@ class History:
                 low = min(low, begin - lease)
         return low
 
+    def acknowledged(self, directory: Node, name: bytes, seq: int) -> None:
+        """A program was told that its change number ``seq`` is done."""
+        self.floors.setdefault((directory, name), []).append((self.moment, seq))
+
     def values(
-        self, directory: Node, name: bytes, low: float, without: frozenset[int] = frozenset()
+        self, directory: Node, name: bytes, low: float, asked: int, without: frozenset[int] = frozenset()
     ) -> set[Node | None]:
-        """What ``name`` led to at any moment from ``low`` on, the changes ``without`` apart."""
-        floor = self.floors.get((directory, name), 0)
+        """What ``name`` led to at any moment from ``low`` on, as a question of the moment ``asked`` may find
+        it, the changes ``without`` apart."""
+        floor = max((seq for at, seq in self.floors.get((directory, name), ()) if at <= asked), default=0)
         log = directory.logs.get(name, [])
         found: set[Node | None] = set()
         current: Node | None = None
@@ -51,14 +59,33 @@ class History:
                 current = change.node
             else:
                 found.add(change.node)
+            if change.source is not None and change.at > low and change.node is not None:
+                found |= self._before(change, low) - {None}
         found.add(current)
         return found
+
+    def _before(self, change: NameChange, low: float) -> set[Node | None]:
+        """What the name that ``change`` was made from led to until then, from ``low`` on."""
+        assert change.source is not None
+        directory, name = change.source
+        found: set[Node | None] = set()
+        current: Node | None = None
+        for one in directory.logs.get(name, []):
+            if one.seq >= change.seq:
+                break
+            if one.at <= low:
+                current = one.node
+            else:
+                found.add(one.node)
+        kinds = change.node.is_dir if change.node is not None else False
+        return {node for node in found | {current} if node is not None and node.is_dir == kinds}
 
     def walk(
         self,
         bases: Iterable[Node],
         parts: list[bytes],
         low: float,
+        asked: int,
         last: float | None = None,
         without: frozenset[int] = frozenset(),
     ) -> set[Outcome]:
@@ -73,7 +100,7 @@ class History:
                 elif not node.is_dir:
                     following.add(errno.ENOTDIR)
                 else:
-                    for value in self.values(node, part, moment, without):
+                    for value in self.values(node, part, moment, asked, without):
                         following.add(errno.ENOENT if value is None else value)
             nodes = following
         return nodes
@@ -83,8 +110,3 @@ class History:
         found = [version for version in node.versions if version.at > low]
         before = [version for version in node.versions if version.at <= low]
         return [*before[-1:], *found]
-
-    def settled(self, directory: Node, name: bytes, low: float) -> Node | None | bool:
-        """What ``name`` led to all the while from ``low`` on; False where that changed."""
-        values = self.values(directory, name, low)
-        return next(iter(values)) if len(values) == 1 else False

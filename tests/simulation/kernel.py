@@ -1,8 +1,9 @@
 """A model of Linux's VFS and FUSE client (fs/fuse) above pyfuse3's handlers: dentries, inodes, and walks.
 
-What sftpfs can see of the kernel is here: names and attributes kept for as long as it was told, forgets at any
-moment, the locks held around a request, the second look after ESTALE. ``kernel_names`` and ``kernel_files`` add
-the system calls. Follows Linux 6.18's fs/namei.c, fs/fuse/dir.c; where a detail cannot be seen it is left out.
+What sftpfs can see of the kernel is here: names and attributes kept for as long as it was told, forgets at
+any moment, the locks held around a request, the second look after ESTALE. ``kernel_names`` and
+``kernel_files`` add the system calls. Follows Linux 6.18's fs/namei.c, fs/fuse/dir.c; where a detail cannot
+be seen it is left out.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ class Dentry:
 
 
 class KernelCore:
-    """Dentries, inodes and walks. ``operations`` is the product's; its handlers are called as pyfuse3 does."""
+    """Dentries, inodes and walks. ``operations`` is the product's; its handlers are called as pyfuse3
+    does."""
 
     def __init__(self, operations: Any, rng: random.Random) -> None:
         self.operations = operations
@@ -178,7 +180,8 @@ class KernelCore:
     # -- dentries ------------------------------------------------------------------
 
     def add(self, directory: KInode, name: bytes, node: KInode | None, timeout: float) -> Dentry:
-        """``name`` leads to ``node`` for ``timeout`` seconds. A directory has one name only (d_splice_alias)."""
+        """``name`` leads to ``node`` for ``timeout`` seconds. A directory has one name only
+        (d_splice_alias)."""
         if node is not None and node.is_dir:
             for other in list(node.dentries):
                 self.unhash(other, keep=True)
@@ -234,9 +237,18 @@ class KernelCore:
 
     # -- walks ---------------------------------------------------------------------
 
-    async def lookup(self, directory: KInode, name: bytes, *, reval: bool = False, locked: bool = False) -> Dentry:
+    async def lookup(
+        self, directory: KInode, name: bytes, *, reval: bool = False, locked: bool = False
+    ) -> Dentry:
         """The dentry of ``name``, positive or negative. ``reval``: asked for also while it is valid.
         ``locked``: the caller has the directory's lock."""
+        directory.opens += 1
+        try:
+            return await self._lookup(directory, name, reval, locked)
+        finally:
+            directory.opens -= 1
+
+    async def _lookup(self, directory: KInode, name: bytes, reval: bool, locked: bool) -> Dentry:
         while True:
             dentry = directory.children.get(name)
             if dentry is not None:

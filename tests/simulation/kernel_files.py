@@ -53,7 +53,9 @@ class Kernel(NameCalls):
                 raise failure(errno.ENOENT)
             return await self._open_node(dentry.inode, flags)
         async with directory.lock.exclusive():
-            dentry = await self.lookup(directory, parts[-1], reval=reval or bool(flags & os.O_EXCL), locked=True)
+            dentry = await self.lookup(
+                directory, parts[-1], reval=reval or bool(flags & os.O_EXCL), locked=True
+            )
             if dentry.inode is None:
                 return await self._create_open(directory, parts[-1], flags, mode)
             node = dentry.inode
@@ -64,7 +66,12 @@ class Kernel(NameCalls):
     async def _create_open(self, directory: KInode, name: bytes, flags: int, mode: int) -> KFile:
         version = self.attr_version
         info, entry = await self.call(
-            self.operations.create, directory.number, name, stat.S_IFREG | mode, flags & ~os.O_NOCTTY, self.context
+            self.operations.create,
+            directory.number,
+            name,
+            stat.S_IFREG | mode,
+            flags & ~os.O_NOCTTY,
+            self.context,
         )
         node = self.iget(entry, version)
         node.opens += 1
@@ -86,7 +93,10 @@ class Kernel(NameCalls):
         node.opens += 1
         try:
             info = await self.call(
-                self.operations.open, node.number, flags & ~(os.O_CREAT | os.O_EXCL | os.O_NOCTTY), self.context
+                self.operations.open,
+                node.number,
+                flags & ~(os.O_CREAT | os.O_EXCL | os.O_NOCTTY),
+                self.context,
             )
         except OSError:
             node.opens -= 1

@@ -343,7 +343,8 @@ class NameCalls(KernelCore):
         return await self.retried(work)
 
     async def getdents(self, opened: OpenDirectory, room: int) -> list[tuple[bytes, int]]:
-        """The next names with their inode numbers, as many as one reply of ``room`` bytes has; [] at the end."""
+        """The next names with their inode numbers, as many as one reply of ``room`` bytes has; [] at the
+        end."""
         node = opened.node
         async with node.lock.shared():
             version = self.attr_version

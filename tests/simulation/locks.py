@@ -21,7 +21,8 @@ class RwSem:
 
     @property
     def held(self) -> bool:
-        return self._writer or self._readers > 0
+        """Somebody has it or waits for it."""
+        return self._writer or self._readers > 0 or bool(self._waiting)
 
     async def acquire(self, write: bool) -> None:
         if not self._writer and not self._waiting and not (write and self._readers):

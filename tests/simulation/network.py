@@ -1,8 +1,9 @@
 """What lies between the mount and its server: connections in memory, with delays, cuts and refusals.
 
 Owns when a request is carried out and whether its answer arrives. ``MemoryStream`` stands in the place of
-``sftpfs.aio.ByteStream``; ``install`` gives ``sftpfs.sftp`` the few functions of ``os`` and ``trio`` that it calls
-on one. A channel keeps the order of what is sent over it, as TCP and the server's process do; two do not.
+``sftpfs.aio.ByteStream``; ``install`` gives ``sftpfs.sftp`` the few functions of ``os`` and ``trio`` that it
+calls on one. A channel keeps the order of what is sent over it, as TCP and the server's process do; two do
+not.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import random
 import struct
 from collections import deque
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.simulation.disk import Disk
-from tests.simulation.server import ServerSession
+from tests.simulation.disk import Disk, Node
+from tests.simulation.server import CoreSession
+
+if TYPE_CHECKING:
+    from tests.simulation.transport import MemoryTransport
 
 MOUNT = "mount"
 """Who changes what the mount asked for, in ``Disk.by``."""
@@ -53,7 +56,7 @@ class Network:
         self.trace: Callable[..., None] | None = None
         self.told_cut: Callable[[float, float], None] = lambda begin, end: None
         """Told of each cut: when, and until when nobody is let in."""
-        self.told_refusal: Callable[[int], None] = lambda number: None
+        self.told_refusal: Callable[[str, int, Node | None], None] = lambda kind, number, node: None
         self._events: list[tuple[float, float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._due = -math.inf
@@ -100,14 +103,14 @@ class Network:
                 return trap
         return None
 
-    def refusal(self, kind: str) -> int | None:
+    def refusal(self, kind: str, node: Node | None) -> int | None:
         """The errno a request of ``kind`` is refused with, if it is."""
         for refusal in self.refusals:
             if refusal.kind == kind:
                 refusal.count -= 1
                 if refusal.count <= 0:
                     self.refusals.remove(refusal)
-                self.told_refusal(refusal.number)
+                self.told_refusal(kind, refusal.number, node)
                 return refusal.number
         return None
 
@@ -135,7 +138,7 @@ class Refusal:
 class Channel:
     """One SFTP stream: a process at the server, and bytes on their way both ways."""
 
-    def __init__(self, network: Network, transport: MemoryTransport, session: ServerSession) -> None:
+    def __init__(self, network: Network, transport: MemoryTransport, session: CoreSession) -> None:
         self.network = network
         self.transport = transport
         self.session = session
@@ -284,137 +287,3 @@ class Channel:
         self.eof = True
         self._wake(self._readers)
         self._wake(self._writers)
-
-
-class MemoryStream:
-    """Implements ``sftpfs.aio.ByteStream`` for the session: its descriptors are the channel itself."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.read_fd = self.write_fd = channel
-        self.closed = False
-
-    def close(self) -> None:
-        """As ``ByteStream.close``."""
-        if not self.closed:
-            self.closed = True
-            self.read_fd.close()
-
-
-class MemoryTransport:
-    """Implements ``transport.api.Transport``: one connection, a process at the server for each channel."""
-
-    may_be_asking = False
-    about = ""
-
-    def __init__(self, network: Network, number: int) -> None:
-        self.network = network
-        self.number = number
-        self.closed = trio.Event()
-        self.reason = ""
-        self.silence = math.inf
-        self.dead = False
-        """Nothing passes any more."""
-        self.silent_until = -math.inf
-        self.channels: list[Channel] = []
-
-    async def open_channel(self) -> MemoryStream:
-        """As ``Transport.open_channel``."""
-        from sftpfs.errors import Failure, MountError
-
-        await trio.sleep(2 * self.network.delay())
-        if self.closed.is_set() or self.dead:
-            raise MountError(Failure.TRANSPORT, "the connection is gone")
-        session = ServerSession(self.network.disk, MOUNT)
-        session.refuse = self.network.refusal
-        channel = Channel(self.network, self, session)
-        self.channels.append(channel)
-        return MemoryStream(channel)
-
-    def cut(self, refused: float = 0.0) -> None:
-        """The connection breaks now; nobody is let in for ``refused`` seconds."""
-        if refused:
-            self.network.refused_until = max(self.network.refused_until, trio.current_time() + refused)
-        self.network.told_cut(trio.current_time(), max(trio.current_time(), self.network.refused_until))
-        self.dead = True
-        self.reason = "cut"
-        self.network.at(trio.current_time(), self._noticed)
-
-    def _noticed(self) -> None:
-        self.closed.set()
-        for channel in self.channels:
-            channel.hang_up()
-
-    def close(self) -> None:
-        """As ``Transport.close``."""
-        self.reason = self.reason or "closed"
-        self.dead = True
-        self.closed.set()
-        for channel in self.channels:
-            channel.hang_up()
-
-
-class MemoryConnector:
-    """Implements ``transport.api.Connector``."""
-
-    single = False
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self._numbers = itertools.count()
-
-    async def connect(self, *, interactive: bool) -> MemoryTransport:
-        """As ``Connector.connect``: a few round trips, or MountError."""
-        from sftpfs.errors import Failure, MountError
-
-        network = self.network
-        await trio.sleep(4 * network.delay() + 0.001)
-        with trio.move_on_after(CONNECT_TIMEOUT) as scope:
-            while network.hole_until > trio.current_time():
-                await trio.sleep_until(network.hole_until)
-        if scope.cancelled_caught:
-            raise MountError(Failure.TIMED_OUT, "no answer")
-        if network.refused_until > trio.current_time():
-            raise MountError(Failure.TRANSPORT, "Connection refused")
-        transport = MemoryTransport(network, next(self._numbers))
-        network.transports.append(transport)
-        return transport
-
-    async def aclose(self) -> None:
-        """Nothing is left."""
-
-
-class _LowLevel:
-    """``trio.lowlevel`` with channels for descriptors."""
-
-    @staticmethod
-    async def wait_readable(channel: Channel) -> None:
-        if channel == -1 or channel is None:
-            raise trio.ClosedResourceError
-        await channel.wait_readable()
-
-    @staticmethod
-    async def wait_writable(channel: Channel) -> None:
-        await channel.wait_writable()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(trio.lowlevel, name)
-
-
-class _Trio:
-    lowlevel = _LowLevel()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(trio, name)
-
-
-def install() -> None:
-    """Give ``sftpfs.sftp`` channels for descriptors."""
-    from sftpfs.sftp import session, table
-
-    os_functions = SimpleNamespace(
-        writev=lambda channel, buffers: channel.writev(buffers),
-        readv=lambda channel, spaces: channel.readv(spaces),
-    )
-    shim = _Trio()
-    table.os = os_functions  # type: ignore[assignment]
-    table.trio = session.trio = shim  # type: ignore[assignment]

@@ -1,7 +1,8 @@
 """What every answer of the mount is held against: SEMANTICS' rules over the disk's history.
 
-The kernel's calls are told with ``begin`` and ``end``; what the mount changes on the server comes by ``noticed``, and has to
-be what a program asked for: on the file it meant, with the bytes it wrote. ``Lie`` is raised where a rule is broken.
+The kernel's calls are told with ``begin`` and ``end``; what the mount changes on the server comes by
+``noticed``, and has to be what a program asked for: on the file it meant, with the bytes it wrote. ``Lie`` is
+raised where a rule is broken.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ class Call:
     ``done`` holds what it changed on the server: (verb, directory, name, number of the change).
     """
 
-    def __init__(self, verb: str, bases: set[Node], paths: list[list[bytes]], start: float, seq: int) -> None:
+    def __init__(
+        self, verb: str, bases: set[Node], paths: list[list[bytes]], start: float, moment: int
+    ) -> None:
         self.verb = verb
         self.bases = bases
         self.paths = paths
         self.start = start
-        self.seq = seq
+        self.moment = moment
         self.error: int | None = None
         self.ended = False
         self.details: dict[str, Any] = {}
@@ -70,7 +73,8 @@ class Oracle:
     # -- calls -----------------------------------------------------------------
 
     def begin(self, verb: str, bases: set[Node], *paths: list[bytes], **details: Any) -> Call:
-        call = Call(verb, bases, list(paths), self.disk.now(), self.disk.seq)
+        self.history.moment += 1
+        call = Call(verb, bases, list(paths), self.disk.now(), self.history.moment)
         call.details = details
         self.calls.append(call)
         return call
@@ -80,34 +84,46 @@ class Oracle:
         self.calls.remove(call)
         call.ended = True
         call.error = problem.errno if problem is not None else None
+        self.history.moment += 1
+        self._swap(call, problem)
         for _, directory, name, seq in call.done:
-            key = (directory, name)
-            self.history.floors[key] = max(self.history.floors.get(key, 0), seq)
+            self.history.acknowledged(directory, name, seq)
         if problem is not None:
             self.unknown.append(call)
         taken = self.disk.now() - call.start
         if taken > self.limit(call):
             raise Lie(f"{call} took {taken:.1f} s (P4: every operation ends)")
 
+    def _swap(self, call: Call, problem: OSError | None) -> None:
+        """Of two calls that ask for the same at one time, the one that succeeded is the one that did it."""
+        if (problem is None) == bool(call.done):
+            return
+        for other in [*self.calls, *self.unknown]:
+            if other.verb == call.verb and other.paths == call.paths and bool(other.done) != bool(call.done):
+                other.done, call.done = call.done, other.done
+                other.nodes, call.nodes = call.nodes, other.nodes
+                return
+
     def limit(self, call: Call) -> float:
         """Seconds a call may take."""
         return self.timeout + self.SLACK
 
     def reach(self, call: Call, index: int = 0, *, parent: bool = False, asks: bool = False) -> set[Any]:
-        """Where path ``index`` of a call may lead, its own change apart; ``asks``: its last name is asked for at the
-        server."""
+        """Where path ``index`` of a call may lead, its own change apart; ``asks``: its last name is asked for
+        at the server."""
         parts = call.paths[index]
         low = self.history.low(call.start)
         last = self.history.low(call.start, 0.0) if asks else None
         without = frozenset(seq for _, _, _, seq in call.done)
-        return self.history.walk(call.bases, parts[:-1] if parent else parts, low, None if parent else last, without)
+        wanted = parts[:-1] if parent else parts
+        return self.history.walk(call.bases, wanted, low, call.moment, None if parent else last, without)
 
     def moved_by_others(self, call: Call) -> bool:
         """Whether another client changed a name on the call's paths within the lease."""
         low = self.history.low(call.start)
         for parts in call.paths:
             for depth in range(len(parts)):
-                for node in self.history.walk(call.bases, parts[:depth], low):
+                for node in self.history.walk(call.bases, parts[:depth], low, call.moment):
                     log = node.logs.get(parts[depth], []) if isinstance(node, Node) else []
                     if any(change.by == OTHER and change.at >= low for change in log):
                         return True
@@ -131,18 +147,24 @@ class Oracle:
             known = self.modes if verb == "chmod" else self.times
             value = details["mode" if verb == "chmod" else "mtime"]
             if value not in known.get(node, ()) and not self._wanted(verb, node, value):
-                raise Lie(f"the mount set {verb} {value:o} of {node}, which nobody asked for ({self._names(node)})")
+                raise Lie(
+                    f"the mount set {verb} {value:o} of {node}, which nobody asked for ({self._names(node)})"
+                )
         else:
             self._name_changed(verb, node, details)
 
     def _wanted(self, verb: str, node: Node, value: int) -> bool:
         """A call under way, or of unknown outcome, that asks for it."""
         for call in [*self.calls, *self.unknown]:
-            if call.verb in (verb, f"f{verb}") and call.details.get("value") == value and node in self.targets(call):
+            if (
+                call.verb in (verb, f"f{verb}")
+                and call.details.get("value") == value
+                and node in self.targets(call)
+            ):
                 return True
-            if verb == "chmod" and call.verb in ("open", "mkdir") and call.details.get("mode") == value:
-                if node in self.targets(call) or node in call.nodes:
-                    return True
+            made = verb == "chmod" and call.verb in ("open", "mkdir") and call.details.get("mode") == value
+            if made and (node in self.targets(call) or node in call.nodes):
+                return True
         # what was known is sent back with what is changed
         return verb == "utime" and any(version.mtime == value for version in node.versions)
 
@@ -187,7 +209,11 @@ class Oracle:
         track = self.track(node)
         if verb == "truncate":
             for call in [*self.calls, *self.unknown]:
-                if call.verb in TRUNCATES and node in self.targets(call) and call.details.get("size") == details["size"]:
+                if (
+                    call.verb in TRUNCATES
+                    and call.details.get("size") == details["size"]
+                    and (node in call.nodes or node in self.targets(call))
+                ):
                     track.truncated(self.disk.now(), details["size"])
                     return
             raise Lie(f"the mount cut {self._names(node)} to {details['size']} bytes, which nobody asked for")
@@ -208,7 +234,7 @@ class Oracle:
         for directory in self.disk.everything():
             for name, other in directory.names.items():
                 if other is node:
-                    found.append((self.disk.path_of(directory).rstrip("/".encode()) + b"/" + name).decode())
+                    found.append((self.disk.path_of(directory).rstrip(b"/") + b"/" + name).decode())
         return f"{node}({','.join(found) or 'no name'})"
 
     # -- files -----------------------------------------------------------------
@@ -231,9 +257,11 @@ class Oracle:
         self.cuts.append(begin)
         self.history.troubles.append((begin, end))
 
-    def refusal(self, number: int) -> None:
-        """The server refused what it was told to, with an errno of its own, which is told as FAILURE."""
+    def refusal(self, kind: str, number: int, node: Node | None) -> None:
+        """The server refused what it was told to."""
         self.refused.append((self.disk.now(), number))
+        if node is not None and kind in ("write", "fsetstat"):
+            self.track(node).lost_some()
 
     # -- errors ----------------------------------------------------------------
 
@@ -247,7 +275,10 @@ class Oracle:
     def troubled_since(self, since: float) -> bool:
         """Whether the network was away for about the deadline since then."""
         now = self.disk.now()
-        return any(end >= since and min(end, now) - begin >= self.timeout - self.SLACK for begin, end in self.history.troubles)
+        return any(
+            end >= since and min(end, now) - begin >= self.timeout - self.SLACK
+            for begin, end in self.history.troubles
+        )
 
     def names_changed_since(self, notes: FileNotes) -> bool:
         """Whether another client changed a name of the file since it was opened."""

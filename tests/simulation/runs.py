@@ -23,7 +23,8 @@ def kind(lie: str) -> str:
 
 
 def shrink(scenario: Scenario, lie: str, seconds: float = 60.0) -> tuple[Scenario, str]:
-    """Leave out steps as long as something like ``lie`` is found: delta debugging (Zeller), then one by one."""
+    """Leave out steps as long as something like ``lie`` is found: delta debugging (Zeller), then one by
+    one."""
     end = time.perf_counter() + seconds
     wanted = kind(lie)
     best, words = scenario, lie
@@ -65,8 +66,9 @@ def single(arguments: Namespace) -> int:
     taken = time.perf_counter() - begin
     print("\n".join(result.trace))
     print(
-        f"seed {arguments.seed} ({scenario.theme}): {result.calls} calls, {result.fuse_requests} FUSE requests, "
-        f"{result.requests} SFTP requests, {result.seconds:.0f} virtual seconds in {taken:.2f} s"
+        f"seed {arguments.seed} ({scenario.theme}): {result.calls} calls, "
+        f"{result.fuse_requests} FUSE requests, {result.requests} SFTP requests, "
+        f"{result.seconds:.0f} virtual seconds in {taken:.2f} s"
     )
     if result.lie is None:
         return 0
@@ -100,7 +102,10 @@ def explore(arguments: Namespace) -> int:
         if result.lie is not None:
             words = f"{scenario.theme}: {kind(result.lie)}"
             if words not in found:
-                print(f"[{time.perf_counter() - begin:.1f} s] seed {seed} ({scenario.theme}): {result.lie}", flush=True)
+                print(
+                    f"[{time.perf_counter() - begin:.1f} s] seed {seed} ({scenario.theme}): {result.lie}",
+                    flush=True,
+                )
                 if arguments.shrink:
                     report(scenario, result.lie)
             found.setdefault(words, []).append(seed)

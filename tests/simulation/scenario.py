@@ -14,8 +14,8 @@ PROGRAMS = ("A", "B", "C")
 
 @dataclass(frozen=True)
 class Step:
-    """``who`` does ``verb`` ``pause`` seconds after its step before: a program (A, B, C), another client on the
-    server (X), or what lies between (N)."""
+    """``who`` does ``verb`` ``pause`` seconds after its step before: a program (A, B, C), another client on
+    the server (X), or what lies between (N)."""
 
     who: str
     pause: float

@@ -1,7 +1,7 @@
 """An SFTP server over ``disk.Disk`` that answers as OpenSSH's sftp-server (sftp-server.c) does.
 
-One ``ServerSession`` is one process of it: packets in, packets out, one after the other. No time, no transport:
-``network`` decides when a packet is carried out and whether its answer arrives.
+One ``ServerSession`` is one process of it: packets in, packets out, one after the other. No time, no
+transport: ``network`` decides when a packet is carried out and whether its answer arrives.
 """
 
 from __future__ import annotations
@@ -13,125 +13,33 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.simulation.disk import LOGIN, Disk, Node, failure
-
-OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, BAD_MESSAGE, _, _, OP_UNSUPPORTED = range(9)
-
-WORDS = (
-    b"Success",
-    b"End of file",
-    b"No such file",
-    b"Permission denied",
-    b"Failure",
-    b"Bad message",
-    b"No connection",
-    b"Connection lost",
-    b"Operation unsupported",
+from tests.simulation.disk import Disk, Node, failure
+from tests.simulation.packets import (
+    CODES,
+    EOF,
+    EXTENSIONS,
+    FAILURE,
+    KINDS,
+    MOST_READ,
+    NO_SUCH_FILE,
+    OK,
+    OP_UNSUPPORTED,
+    U32,
+    WORDS,
+    Fields,
+    string,
 )
 
-CODES = {
-    errno.ENOENT: NO_SUCH_FILE,
-    errno.ENOTDIR: NO_SUCH_FILE,
-    errno.EBADF: NO_SUCH_FILE,
-    errno.ELOOP: NO_SUCH_FILE,
-    errno.EPERM: PERMISSION_DENIED,
-    errno.EACCES: PERMISSION_DENIED,
-    errno.EFAULT: PERMISSION_DENIED,
-    errno.ENAMETOOLONG: BAD_MESSAGE,
-    errno.EINVAL: BAD_MESSAGE,
-    errno.ENOSYS: OP_UNSUPPORTED,
-}
-
-MOST_READ = 256 * 1024 - 1024
 READDIR_NAMES = 100
 DIRECTORY_BUFFER = 340
-"""Names that readdir(3) has in its buffer at once: what changes in the directory meanwhile is not among them."""
-
-EXTENSIONS = (
-    (b"posix-rename@openssh.com", b"1"),
-    (b"statvfs@openssh.com", b"2"),
-    (b"fstatvfs@openssh.com", b"2"),
-    (b"hardlink@openssh.com", b"1"),
-    (b"fsync@openssh.com", b"1"),
-    (b"lsetstat@openssh.com", b"1"),
-    (b"limits@openssh.com", b"1"),
-    (b"expand-path@openssh.com", b"1"),
-    (b"copy-data", b"1"),
-    (b"home-directory", b"1"),
-    (b"users-groups-by-id@openssh.com", b"1"),
-)
-
-KINDS = {
-    1: "init",
-    3: "open",
-    4: "close",
-    5: "read",
-    6: "write",
-    7: "lstat",
-    8: "fstat",
-    9: "setstat",
-    10: "fsetstat",
-    11: "opendir",
-    12: "readdir",
-    13: "remove",
-    14: "mkdir",
-    15: "rmdir",
-    16: "realpath",
-    17: "stat",
-    18: "rename",
-    19: "readlink",
-    20: "symlink",
-    200: "extended",
-}
-
-_U32 = struct.Struct(">I")
-_U64 = struct.Struct(">Q")
-
-
-def string(value: bytes) -> bytes:
-    return _U32.pack(len(value)) + value
-
-
-class Fields:
-    """Reads the fields of a packet one after the other."""
-
-    __slots__ = ("_data", "_position")
-
-    def __init__(self, data: bytes, position: int) -> None:
-        self._data = data
-        self._position = position
-
-    def u32(self) -> int:
-        self._position += 4
-        return _U32.unpack_from(self._data, self._position - 4)[0]
-
-    def u64(self) -> int:
-        self._position += 8
-        return _U64.unpack_from(self._data, self._position - 8)[0]
-
-    def string(self) -> bytes:
-        size = self.u32()
-        self._position += size
-        return self._data[self._position - size : self._position]
-
-    def attrs(self) -> dict[str, Any]:
-        flags = self.u32()
-        found: dict[str, Any] = {}
-        if flags & 1:
-            found["size"] = self.u64()
-        if flags & 2:
-            found["ids"] = (self.u32(), self.u32())
-        if flags & 4:
-            found["mode"] = self.u32()
-        if flags & 8:
-            found["times"] = (self.u32(), self.u32())
-        return found
+"""Names that readdir(3) has in its buffer at once: what changes in the directory meanwhile is not among
+them."""
 
 
 class Handle:
     """One open file or directory of a session."""
 
-    __slots__ = ("append", "buffered", "cursor", "node", "path", "read", "write")
+    __slots__ = ("append", "buffered", "cursor", "listing", "node", "path", "read", "write")
 
     def __init__(self, node: Node, path: bytes, *, read: bool, write: bool, append: bool) -> None:
         self.node = node
@@ -139,17 +47,19 @@ class Handle:
         self.read = read
         self.write = write
         self.append = append
+        self.listing = False
+        """Made by OPENDIR."""
         self.buffered: list[bytes] | None = None
         self.cursor = 0
 
 
-class ServerSession:
+class CoreSession:
     """See the module. ``refuse`` may name an errno a request is to fail with, before it is looked at."""
 
     def __init__(self, disk: Disk, label: str, home: bytes = b"/", limit: int = 1019) -> None:
         self.disk = disk
         self.label = label
-        self.refuse: Callable[[str], int | None] = lambda kind: None
+        self.refuse: Callable[[str, Node | None], int | None] | None = None
         self._home = home
         self._limit = limit
         self._handles: list[Handle | None] = []
@@ -166,14 +76,13 @@ class ServerSession:
         if packet[0] == 1:
             body = b"".join(string(name) + string(data) for name, data in EXTENSIONS)
             return struct.pack(">IBI", 5 + len(body), 2, 3) + body
-        identifier = _U32.unpack_from(packet, 1)[0]
+        identifier = U32.unpack_from(packet, 1)[0]
         kind = self.kind_of(packet)
         fields = Fields(packet, 5)
         self.disk.by = self.label
         try:
-            refused = self.refuse(kind)
-            if refused is not None:
-                raise failure(refused)
+            if self.refuse is not None:
+                self._refused(kind, packet)
             if packet[0] == 200:
                 fields.string()
                 kind = kind.replace("-", "_")
@@ -185,6 +94,14 @@ class ServerSession:
             self.disk.by = "other"
         return struct.pack(">IBI", 5 + len(body), reply, identifier) + body
 
+    def _refused(self, kind: str, packet: bytes) -> None:
+        """Raises what the request is to fail with."""
+        assert self.refuse is not None
+        handle = self._handle(Fields(packet, 5)) if kind in ("write", "fsetstat") else None
+        number = self.refuse(kind, handle.node if handle is not None else None)
+        if number is not None:
+            raise failure(number)
+
     def close(self) -> None:
         """The process ends."""
         self._handles.clear()
@@ -192,11 +109,18 @@ class ServerSession:
     # -- parts of replies ----------------------------------------------------------
 
     def _status(self, code: int) -> tuple[int, bytes]:
-        return 101, _U32.pack(code) + string(WORDS[code]) + string(b"")
+        return 101, U32.pack(code) + string(WORDS[code]) + string(b"")
 
     def _attrs(self, node: Node) -> bytes:
         return struct.pack(
-            ">IQIIIII", 15, node.size, node.uid, node.gid, node.mode, node.atime & 0xFFFFFFFF, node.mtime & 0xFFFFFFFF
+            ">IQIIIII",
+            15,
+            node.size,
+            node.uid,
+            node.gid,
+            node.mode,
+            node.atime & 0xFFFFFFFF,
+            node.mtime & 0xFFFFFFFF,
         )
 
     def _longname(self, name: bytes, node: Node) -> bytes:
@@ -211,7 +135,7 @@ class ServerSession:
         )
 
     def _name(self, path: bytes) -> tuple[int, bytes]:
-        return 104, _U32.pack(1) + string(path) + string(path) + _U32.pack(0)
+        return 104, U32.pack(1) + string(path) + string(path) + U32.pack(0)
 
     def _new_handle(self, handle: Handle) -> tuple[int, bytes]:
         if self._unused:
@@ -222,12 +146,17 @@ class ServerSession:
         else:
             place = len(self._handles)
             self._handles.append(handle)
-        return 102, string(_U32.pack(place))
+        return 102, string(U32.pack(place))
 
     def _handle(self, fields: Fields) -> Handle | None:
         text = fields.string()
-        place = _U32.unpack(text)[0] if len(text) == 4 else -1
+        place = U32.unpack(text)[0] if len(text) == 4 else -1
         return self._handles[place] if 0 <= place < len(self._handles) else None
+
+    def _file(self, fields: Fields) -> Handle | None:
+        """The same, None for a directory being listed."""
+        handle = self._handle(fields)
+        return None if handle is None or handle.listing else handle
 
     def _path(self, fields: Fields) -> bytes:
         path = fields.string()
@@ -251,11 +180,13 @@ class ServerSession:
             trunc=bool(flags & 0x10),
             mode=attrs.get("mode", 0o666),
         )
-        return self._new_handle(Handle(node, path, read=read or not write, write=write, append=bool(flags & 4)))
+        return self._new_handle(
+            Handle(node, path, read=read or not write, write=write, append=bool(flags & 4))
+        )
 
     def _close(self, fields: Fields) -> tuple[int, bytes]:
         text = fields.string()
-        place = _U32.unpack(text)[0] if len(text) == 4 else -1
+        place = U32.unpack(text)[0] if len(text) == 4 else -1
         if not 0 <= place < len(self._handles) or self._handles[place] is None:
             return self._status(NO_SUCH_FILE)
         self._handles[place] = None
@@ -263,17 +194,19 @@ class ServerSession:
         return self._status(OK)
 
     def _read(self, fields: Fields) -> tuple[int, bytes]:
-        handle, offset, length = self._handle(fields), fields.u64(), fields.u32()
-        if handle is None or handle.node.is_dir or not handle.read:
-            return self._status(FAILURE if handle is None or handle.node.is_dir else NO_SUCH_FILE)
+        handle, offset, length = self._file(fields), fields.u64(), fields.u32()
+        if handle is None or (handle.node.is_dir and length):
+            return self._status(FAILURE)
+        if length and not handle.read:
+            return self._status(NO_SUCH_FILE)
         data = handle.node.content[offset : offset + min(length, MOST_READ)]
         if not data and length:
             return self._status(EOF)
         return 103, string(data)
 
     def _write(self, fields: Fields) -> tuple[int, bytes]:
-        handle, offset, data = self._handle(fields), fields.u64(), fields.string()
-        if handle is None or handle.node.is_dir:
+        handle, offset, data = self._file(fields), fields.u64(), fields.string()
+        if handle is None:
             return self._status(FAILURE)
         if not handle.write:
             return self._status(NO_SUCH_FILE)
@@ -288,7 +221,7 @@ class ServerSession:
         return 105, self._attrs(self.disk.find(self._path(fields)))
 
     def _fstat(self, fields: Fields) -> tuple[int, bytes]:
-        handle = self._handle(fields)
+        handle = self._file(fields)
         return self._status(FAILURE) if handle is None else (105, self._attrs(handle.node))
 
     def _change(self, node: Node, attrs: dict[str, Any], *, writable: bool = True) -> tuple[int, bytes]:
@@ -303,9 +236,8 @@ class ServerSession:
         ):
             if part in attrs:
                 try:
-                    if part == "size":
-                        if not writable:
-                            raise failure(errno.EINVAL)
+                    if part == "size" and not writable:
+                        raise failure(errno.EINVAL)
                     change(attrs[part])
                 except OSError as problem:
                     status = CODES.get(problem.errno or 0, FAILURE)
@@ -313,25 +245,18 @@ class ServerSession:
 
     def _setstat(self, fields: Fields) -> tuple[int, bytes]:
         path, attrs = self._path(fields), fields.attrs()
+        if not attrs:
+            return self._status(OK)
         node = self.disk.find(path)
         if "size" in attrs:
             self.disk.permit(node, 2)
         return self._change(node, attrs)
 
     def _fsetstat(self, fields: Fields) -> tuple[int, bytes]:
-        handle, attrs = self._handle(fields), fields.attrs()
+        handle, attrs = self._file(fields), fields.attrs()
         if handle is None:
             return self._status(FAILURE)
         return self._change(handle.node, attrs, writable=handle.write)
-
-    def _lsetstat(self, fields: Fields) -> tuple[int, bytes]:
-        path, attrs = self._path(fields), fields.attrs()
-        if "size" in attrs:
-            return self._status(BAD_MESSAGE)
-        node = self.disk.find(path, follow=False)
-        if stat.S_ISLNK(node.mode) and "mode" in attrs:
-            return self._status(FAILURE)
-        return self._change(node, attrs)
 
     def _opendir(self, fields: Fields) -> tuple[int, bytes]:
         path = self._path(fields)
@@ -339,11 +264,13 @@ class ServerSession:
         if not node.is_dir:
             raise failure(errno.ENOTDIR)
         self.disk.permit(node, 4)
-        return self._new_handle(Handle(node, path, read=False, write=False, append=False))
+        handle = Handle(node, path, read=False, write=False, append=False)
+        handle.listing = True
+        return self._new_handle(handle)
 
     def _readdir(self, fields: Fields) -> tuple[int, bytes]:
         handle = self._handle(fields)
-        if handle is None or not handle.node.is_dir:
+        if handle is None or not handle.listing:
             return self._status(FAILURE)
         told = []
         while len(told) < READDIR_NAMES and (name := self._next_name(handle)) is not None:
@@ -352,20 +279,18 @@ class ServerSession:
             except OSError:
                 continue
             told.append(string(name) + string(self._longname(name, node)) + self._attrs(node))
-        return (104, _U32.pack(len(told)) + b"".join(told)) if told else self._status(EOF)
+        return (104, U32.pack(len(told)) + b"".join(told)) if told else self._status(EOF)
 
     @staticmethod
     def _next_name(handle: Handle) -> bytes | None:
         """The next name readdir(3) gives: from its buffer, filled anew where it is at its end."""
         if handle.buffered is None:
             handle.buffered = [b".", b"..", *handle.node.names]
+        elif handle.cursor % DIRECTORY_BUFFER == 0 or handle.cursor >= len(handle.buffered):
+            told = set(handle.buffered[: handle.cursor])
+            handle.buffered[handle.cursor :] = [name for name in handle.node.names if name not in told]
         if handle.cursor >= len(handle.buffered):
             return None
-        if handle.cursor and handle.cursor % DIRECTORY_BUFFER == 0:
-            behind = set(handle.buffered[: handle.cursor])
-            handle.buffered[handle.cursor :] = [name for name in handle.node.names if name not in behind]
-            if handle.cursor >= len(handle.buffered):
-                return None
         handle.cursor += 1
         return handle.buffered[handle.cursor - 1]
 
@@ -383,17 +308,31 @@ class ServerSession:
         return self._status(OK)
 
     def _realpath(self, fields: Fields) -> tuple[int, bytes]:
-        path = self._path(fields)
-        parts: list[bytes] = []
-        for part in path.split(b"/"):
-            if part == b".." and parts:
-                parts.pop()
-            elif part not in (b"", b".", b".."):
-                parts.append(part)
-        canonical = b"/" + b"/".join(parts)
-        if len(parts) > 1:
-            self.disk.split(canonical)
-        return self._name(canonical)
+        """sftp-realpath.c: links are followed; only the last name may be missing."""
+        left = [part for part in self._path(fields).split(b"/") if part]
+        done: list[bytes] = []
+        for _ in range(1000):
+            if not left:
+                break
+            part = left.pop(0)
+            if part == b"..":
+                del done[-1:]
+            elif part != b".":
+                try:
+                    node = self.disk.find(b"/" + b"/".join([*done, part]), follow=False)
+                except OSError as problem:
+                    if problem.errno != errno.ENOENT or left:
+                        raise
+                    done.append(part)
+                    break
+                if stat.S_ISLNK(node.mode):
+                    left[:0] = [one for one in node.target.split(b"/") if one]
+                    done = [] if node.target.startswith(b"/") else done
+                else:
+                    if left and not node.is_dir:
+                        raise failure(errno.ENOTDIR)
+                    done.append(part)
+        return self._name(b"/" + b"/".join(done))
 
     def _rename(self, fields: Fields) -> tuple[int, bytes]:
         old, new = self._path(fields), self._path(fields)
@@ -420,55 +359,4 @@ class ServerSession:
     def _symlink(self, fields: Fields) -> tuple[int, bytes]:
         target, path = fields.string(), self._path(fields)
         self.disk.symlink(target, path)
-        return self._status(OK)
-
-    # -- extensions --------------------------------------------------------------------
-
-    def _posix_rename(self, fields: Fields) -> tuple[int, bytes]:
-        self.disk.rename(self._path(fields), self._path(fields))
-        return self._status(OK)
-
-    def _hardlink(self, fields: Fields) -> tuple[int, bytes]:
-        self.disk.link(self._path(fields), self._path(fields))
-        return self._status(OK)
-
-    def _fsync(self, fields: Fields) -> tuple[int, bytes]:
-        handle = self._handle(fields)
-        if handle is None or handle.node.is_dir:
-            return self._status(NO_SUCH_FILE if handle is None else OP_UNSUPPORTED)
-        self.disk.fsync(handle.node)
-        return self._status(OK)
-
-    def _statvfs(self, fields: Fields) -> tuple[int, bytes]:
-        self.disk.find(self._path(fields))
-        return 201, struct.pack(">11Q", 4096, 4096, 1 << 20, 1 << 19, 1 << 19, 1 << 20, 1 << 19, 1 << 19, 1, 0, 255)
-
-    def _fstatvfs(self, fields: Fields) -> tuple[int, bytes]:
-        handle = self._handle(fields)
-        return self._statvfs(Fields(string(b"/"), 0)) if handle is not None else self._status(FAILURE)
-
-    def _limits(self, fields: Fields) -> tuple[int, bytes]:
-        return 201, struct.pack(">QQQQ", 256 * 1024, MOST_READ, MOST_READ, self._limit)
-
-    def _expand_path(self, fields: Fields) -> tuple[int, bytes]:
-        path = fields.string()
-        return self._realpath(Fields(string(self._home if path in (b"~", b"~/") else path), 0))
-
-    def _home_directory(self, fields: Fields) -> tuple[int, bytes]:
-        return self._name(self._home)
-
-    def _users_groups_by_id(self, fields: Fields) -> tuple[int, bytes]:
-        users, groups = fields.string(), fields.string()
-        names = [b"".join(string(b"me" if _U32.unpack_from(ids, at)[0] == LOGIN else b"")
-                          for at in range(0, len(ids), 4)) for ids in (users, groups)]
-        return 201, string(names[0]) + string(names[1])
-
-    def _copy_data(self, fields: Fields) -> tuple[int, bytes]:
-        source, offset, length = self._handle(fields), fields.u64(), fields.u64()
-        target, to = self._handle(fields), fields.u64()
-        if source is None or target is None or not source.read or not target.write:
-            return self._status(FAILURE)
-        data = source.node.content[offset : offset + length if length else None]
-        if data:
-            self.disk.write(target.node, len(target.node.content) if target.append else to, data)
         return self._status(OK)

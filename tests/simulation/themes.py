@@ -44,7 +44,9 @@ def listings(make: Maker, count: int) -> World:
             make.step(who, "read", name)
         else:
             make.step(who, "rmdir", f"{d}/sub{make.rng.randrange(3)}")
-    return World(one_way=make.pick(0.0, 0.0005, 0.02), bound=bound, forget=make.pick(0.0, 0.02, 0.2), chunk_rooms=rooms)
+    return World(
+        one_way=make.pick(0.0, 0.0005, 0.02), bound=bound, forget=make.pick(0.0, 0.02, 0.2), chunk_rooms=rooms
+    )
 
 
 NAMES = ("a", "b", "c", "d/a", "d/b")
@@ -145,8 +147,14 @@ def resets(make: Maker, count: int) -> World:
         verb = make.rng.randrange(24)
         name = make.pick(*files)
         if verb < 3:
-            make.step("N", "trap", make.pick("write", "fsync", "open", "fstat", "any", "close", "lstat", "fsetstat", "read"),
-                      make.pick("before", "after"), make.pick(0.0, 0.0, 0.5, 2.0), make.pick(0, 0, 1, 3))
+            make.step(
+                "N",
+                "trap",
+                make.pick("write", "fsync", "open", "fstat", "any", "close", "lstat", "fsetstat", "read"),
+                make.pick("before", "after"),
+                make.pick(0.0, 0.0, 0.5, 2.0),
+                make.pick(0, 0, 1, 3),
+            )
         elif verb == 3:
             make.step("N", "cut", make.pick(0.0, 0.5, 2.0))
         elif verb < 6:
@@ -190,8 +198,13 @@ def errors(make: Maker, count: int) -> World:
         verb = make.rng.randrange(16)
         name = make.pick("f", "g", "h")
         if verb < 2:
-            make.step("N", "refuse", make.pick("write", "write", "fsync", "fsetstat"), make.pick("ENOSPC", "EACCES", "EIO"),
-                      make.pick(1, 1, 3))
+            make.step(
+                "N",
+                "refuse",
+                make.pick("write", "write", "fsync", "fsetstat"),
+                make.pick("ENOSPC", "EACCES", "EIO"),
+                make.pick(1, 1, 3),
+            )
         elif verb < 5:
             make.step(who, "open", slot, name, make.pick("r+", "rw", "r", "a"))
         elif verb < 9:
@@ -203,7 +216,9 @@ def errors(make: Maker, count: int) -> World:
         elif verb == 12:
             make.step(who, "close", slot)
         elif verb == 13:
-            make.step(who, "write", name, make.pick("w", "r+", "a"), make.tag(), make.size(), make.pick(True, False))
+            make.step(
+                who, "write", name, make.pick("w", "r+", "a"), make.tag(), make.size(), make.pick(True, False)
+            )
         elif verb == 14:
             make.step(who, "read", name)
         else:
@@ -226,7 +241,16 @@ def sharing(make: Maker, count: int) -> World:
         elif verb == 6:
             make.step(who, "open", "1", name, make.pick("r+", "a", "r"))
         elif verb < 9:
-            make.step(who, "trickle", "1", make.pick(0, 3000), make.tag(), 16, make.pick(5, 30), make.pick(0.1, 0.01))
+            make.step(
+                who,
+                "trickle",
+                "1",
+                make.pick(0, 3000),
+                make.tag(),
+                16,
+                make.pick(5, 30),
+                make.pick(0.1, 0.01),
+            )
         elif verb == 9:
             make.step(who, "write", name, make.pick("w", "r+", "a"), make.tag(), make.size())
         elif verb == 10:
@@ -250,7 +274,9 @@ def clocks(make: Maker, count: int) -> World:
         verb = make.rng.randrange(12)
         name = make.pick("f", "d/g", "d/h", "d/i")
         if verb < 3:
-            make.step("X", make.pick("put", "put", "remove", "replace"), name, make.tag(), make.pick(100, 100, 200))
+            make.step(
+                "X", make.pick("put", "put", "remove", "replace"), name, make.tag(), make.pick(100, 100, 200)
+            )
         elif verb < 5:
             make.step(who, "read", name)
         elif verb < 7:
@@ -301,7 +327,9 @@ def unknown(make: Maker, count: int) -> World:
             make.step(who, "list", make.pick("", "d"), 4096, 0.0)
         else:
             make.step("N", "forget", 0.5)
-    return World(one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), forget=make.pick(0.0, 0.1))
+    return World(
+        one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), forget=make.pick(0.0, 0.1)
+    )
 
 
 THEMES: dict[str, Callable[[Maker, int], World]] = {

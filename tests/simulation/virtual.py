@@ -16,7 +16,8 @@ import trio._core._run as trio_run
 from trio.testing import MockClock
 
 EPOCH = 1_700_000_000.25
-"""The server's time of day as a run begins, seconds since 1970; a fraction, since no run begins with a second."""
+"""The server's time of day as a run begins, seconds since 1970; a fraction, since no run begins with a
+second."""
 
 BOOTED = 5_000.0
 """Seconds since the machine was started, as a run begins."""
@@ -74,7 +75,7 @@ def install() -> None:
     time.clock_gettime = _gettime
     time.clock_gettime_ns = lambda which: int(_gettime(which) * 1e9)
     trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True
-    secrets.token_hex = lambda size=16: "%0*x" % (2 * size, random.getrandbits(8 * size))
+    secrets.token_hex = lambda size=16: random.getrandbits(8 * size).to_bytes(size, "big").hex()
 
 
 def begin(seed: int) -> Clocks:

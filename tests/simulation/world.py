@@ -1,4 +1,5 @@
-"""One run: the product from ``Pool`` to ``FuseMount`` in a simulated world, and the scenario's actors in it."""
+"""One run: the product from ``Pool`` to ``FuseMount`` in a simulated world, and the scenario's actors in
+it."""
 
 from __future__ import annotations
 
@@ -19,21 +20,22 @@ from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.root import find_root
 from sftpfs.vfs import inventory, leases
-from tests.simulation import kernel_names, network, virtual
+from tests.simulation import kernel_names, transport, virtual
 from tests.simulation.checks import check_tree, compare
 from tests.simulation.disk import Disk, Node
 from tests.simulation.file_programs import FileProgram
 from tests.simulation.kernel_files import Kernel
-from tests.simulation.network import MemoryConnector, Network, Refusal, Trap
+from tests.simulation.network import Network, Refusal, Trap
 from tests.simulation.oracle import Lie, Oracle
 from tests.simulation.others import OtherClient
 from tests.simulation.scenario import PROGRAMS, Scenario, Step
+from tests.simulation.transport import MemoryConnector
 
 ROOT = b"/m"
 SETTLING = 50.0
 """Seconds after the last step: every lease is over then."""
 
-network.install()
+transport.install()
 pyfuse3.readdir_reply = kernel_names.readdir_reply
 growth.idle_seconds = lambda: 0.0
 fuse_mount_module.mounted_at = lambda path: None
@@ -102,7 +104,9 @@ class Simulation:
         except* Lie as group:
             self.result.lie = str(_first(group))
         except* AssertionError as group:
-            self.result.lie = f"an assertion failed: {_first(group)!r} at {_where(_first(group).__traceback__)}"
+            self.result.lie = (
+                f"an assertion failed: {_first(group)!r} at {_where(_first(group).__traceback__)}"
+            )
         except* Exception as group:
             self.result.lie = f"the mount ended: {_first(group)!r} at {_where(_first(group).__traceback__)}"
         finally:
@@ -172,13 +176,17 @@ class Simulation:
 
         pyfuse3.init, pyfuse3.main = init, main
         pyfuse3.close = lambda unmount=True: None
-        pyfuse3.invalidate_inode = lambda inode, attr_only=False: self.kernel.invalidate_inode(inode, attr_only)
+        pyfuse3.invalidate_inode = lambda inode, attr_only=False: self.kernel.invalidate_inode(
+            inode, attr_only
+        )
         pyfuse3.invalidate_entry = lambda parent, name, deleted=0: self.kernel.invalidate_entry(parent, name)
         pyfuse3.invalidate_entry_async = self._invalidate_later
         mount.mount()
         self.mount = mount
 
-    def _invalidate_later(self, parent: int, name: bytes, deleted: int = 0, ignore_enoent: bool = False) -> None:
+    def _invalidate_later(
+        self, parent: int, name: bytes, deleted: int = 0, ignore_enoent: bool = False
+    ) -> None:
         def work() -> None:
             with suppress(OSError):
                 self.kernel.invalidate_entry(parent, name)
@@ -244,8 +252,8 @@ class Simulation:
         self.cut_all(refused)
 
     def cut_all(self, refused: float) -> None:
-        for transport in self.network.alive():
-            transport.cut(refused)
+        for connection in self.network.alive():
+            connection.cut(refused)
 
     async def _refuse(self, kind: str, number: str, count: int) -> None:
         self.network.refusals.append(Refusal(kind, getattr(errno, number), count))

@@ -1,0 +1,147 @@
+"""In the place of the product's transport: connections in memory; see ``network``."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import trio
+
+from tests.simulation.network import CONNECT_TIMEOUT, MOUNT, Channel, Network
+from tests.simulation.server_extensions import ServerSession
+
+
+class MemoryStream:
+    """Implements ``sftpfs.aio.ByteStream`` for the session: its descriptors are the channel itself."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.read_fd = self.write_fd = channel
+        self.closed = False
+
+    def close(self) -> None:
+        """As ``ByteStream.close``."""
+        if not self.closed:
+            self.closed = True
+            self.read_fd.close()
+
+
+class MemoryTransport:
+    """Implements ``transport.api.Transport``: one connection, a process at the server for each channel."""
+
+    may_be_asking = False
+    about = ""
+
+    def __init__(self, network: Network, number: int) -> None:
+        self.network = network
+        self.number = number
+        self.closed = trio.Event()
+        self.reason = ""
+        self.silence = math.inf
+        self.dead = False
+        """Nothing passes any more."""
+        self.silent_until = -math.inf
+        self.channels: list[Channel] = []
+
+    async def open_channel(self) -> MemoryStream:
+        """As ``Transport.open_channel``."""
+        from sftpfs.errors import Failure, MountError
+
+        await trio.sleep(2 * self.network.delay())
+        if self.closed.is_set() or self.dead:
+            raise MountError(Failure.TRANSPORT, "the connection is gone")
+        session = ServerSession(self.network.disk, MOUNT)
+        session.refuse = self.network.refusal
+        channel = Channel(self.network, self, session)
+        self.channels.append(channel)
+        return MemoryStream(channel)
+
+    def cut(self, refused: float = 0.0) -> None:
+        """The connection breaks now; nobody is let in for ``refused`` seconds."""
+        if refused:
+            self.network.refused_until = max(self.network.refused_until, trio.current_time() + refused)
+        self.network.told_cut(trio.current_time(), max(trio.current_time(), self.network.refused_until))
+        self.dead = True
+        self.reason = "cut"
+        self.network.at(trio.current_time(), self._noticed)
+
+    def _noticed(self) -> None:
+        self.closed.set()
+        for channel in self.channels:
+            channel.hang_up()
+
+    def close(self) -> None:
+        """As ``Transport.close``."""
+        self.reason = self.reason or "closed"
+        self.dead = True
+        self.closed.set()
+        for channel in self.channels:
+            channel.hang_up()
+
+
+class MemoryConnector:
+    """Implements ``transport.api.Connector``."""
+
+    single = False
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._numbers = itertools.count()
+
+    async def connect(self, *, interactive: bool) -> MemoryTransport:
+        """As ``Connector.connect``: a few round trips, or MountError."""
+        from sftpfs.errors import Failure, MountError
+
+        network = self.network
+        await trio.sleep(4 * network.delay() + 0.001)
+        with trio.move_on_after(CONNECT_TIMEOUT) as scope:
+            while network.hole_until > trio.current_time():  # noqa: ASYNC110 — a clock, no event
+                await trio.sleep_until(network.hole_until)
+        if scope.cancelled_caught:
+            raise MountError(Failure.TIMED_OUT, "no answer")
+        if network.refused_until > trio.current_time():
+            raise MountError(Failure.TRANSPORT, "Connection refused")
+        transport = MemoryTransport(network, next(self._numbers))
+        network.transports.append(transport)
+        return transport
+
+    async def aclose(self) -> None:
+        """Nothing is left."""
+
+
+class _LowLevel:
+    """``trio.lowlevel`` with channels for descriptors."""
+
+    @staticmethod
+    async def wait_readable(channel: Channel) -> None:
+        if channel == -1 or channel is None:
+            raise trio.ClosedResourceError
+        await channel.wait_readable()
+
+    @staticmethod
+    async def wait_writable(channel: Channel) -> None:
+        await channel.wait_writable()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(trio.lowlevel, name)
+
+
+class _Trio:
+    lowlevel = _LowLevel()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(trio, name)
+
+
+def install() -> None:
+    """Give ``sftpfs.sftp`` channels for descriptors."""
+    from sftpfs.sftp import session, table
+
+    os_functions = SimpleNamespace(
+        writev=lambda channel, buffers: channel.writev(buffers),
+        readv=lambda channel, spaces: channel.readv(spaces),
+    )
+    shim = _Trio()
+    table.os = os_functions  # type: ignore[assignment]
+    table.trio = session.trio = shim  # type: ignore[assignment]
