@@ -7,6 +7,7 @@ whether what was read before may still be used. ``Contents`` is what vfs makes a
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from weakref import WeakSet
 
 import trio
@@ -147,6 +148,7 @@ class FileContent:
             if whole is not None:
                 state.fetching(ago)
                 self.reader.install(whole.data)
+        handle.fsync_error = self.writer.unheard
         if any(one.drops_pages for one in self.handles):
             keep_cache = False
         handle.drops_pages = not (keep_cache or created)
@@ -188,8 +190,8 @@ class FileContent:
 
     def detach(self, handle: HandleState) -> None:
         """``handle`` is released."""
-        if handle.error is not None:
-            self._mount.unreported(self.number, handle.error)
+        if handle.error is not None and handle.unheard:
+            self._mount.untold(self.number, handle.error)
         self.handles.remove(handle)
         self.writer.rider.detached(handle)
         if self.handles:
@@ -201,6 +203,8 @@ class FileContent:
     def truncated(self, attributes: Attributes) -> None:
         """The server set a new size (SETSTAT by path, or O_TRUNC): ``attributes`` tell it."""
         self.changed(attributes, resized=True)
+        if not attributes.size:
+            self.writer.heard()  # what was lost of a file emptied since, who opens it now need not know
 
     def changed(self, attributes: Attributes, *, resized: bool) -> None:
         """A change of ours is done, ``attributes`` are what the file has now."""
@@ -297,34 +301,35 @@ class Contents:
                 writer.tidy(now)
 
     async def drain(self) -> list[tuple[int, OSError]]:
-        """Everything dirty to the server; inode numbers and errors of what could not be written."""
+        """Everything dirty to the server; what nobody was told of (``untold``)."""
         mount = self._mount
         mount.send_all()
         for writer in list(mount.dirty):
-            try:
+            with suppress(OSError):  # the handles know of it
                 await writer.settle()
-            except OSError as problem:
-                mount.unreported(writer.number, problem)
-        for content in list(self._open):
-            for handle in content.handles:
-                if handle.error is not None:  # its program was never told
-                    mount.unreported(content.number, handle.error)
-        return self._taken_failures()
+        return self.untold()
 
     def give_up(self, failure: OSError) -> list[tuple[int, OSError]]:
         """As ``drain``, but at once: whatever is not on the server is lost, for ``failure``."""
         for writer in list(self._mount.dirty):
             writer.give_up(failure)
-        return self._taken_failures()
+        return self.untold()
 
-    def _taken_failures(self) -> list[tuple[int, OSError]]:
-        failed = list(self._mount.failed.items())
+    def untold(self) -> list[tuple[int, OSError]]:
+        """By inode number the first failed write of which no program was surely told, by ``write`` or
+        ``fsync``: each once of handles that are released, and of those that are open until they are told.
+        """
+        failed = self._mount.failed.copy()
         self._mount.failed.clear()
-        return failed
+        for content in list(self._open):
+            for handle in content.handles:
+                if handle.error is not None and handle.unheard:
+                    failed.setdefault(content.number, handle.error)
+        return list(failed.items())
 
     async def settle_all(self) -> list[tuple[int, OSError]]:
-        """Everything written so far is acknowledged or failed; inode numbers and errors of what failed
-        and no program was told of. The handles report theirs all the same.
+        """Everything written so far is acknowledged or failed; inode numbers and errors of what failed,
+        and of what nobody was told of before. The handles tell theirs all the same.
         """
         mount = self._mount
         failed: dict[int, OSError] = {}
@@ -341,13 +346,7 @@ class Contents:
         async with trio.open_nursery() as nursery:
             for writer in list(mount.dirty):
                 nursery.start_soon(settle, writer)
-        for content in list(self._open):
-            for handle in content.handles:
-                if handle.error is not None:
-                    failed.setdefault(content.number, handle.error)
-        failed |= mount.failed
-        mount.failed.clear()
-        return list(failed.items())
+        return list((failed | dict(self.untold())).items())
 
     def dirty(self) -> list[tuple[int, int]]:
         """(inode number, size in bytes) of every file with something that is not on the server yet."""

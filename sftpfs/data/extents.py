@@ -40,9 +40,11 @@ class Batch:
     attributes sent with them; ``slot`` is filled once it is closed and none is left.
     """
 
-    __slots__ = ("closed", "error", "outstanding", "slot")
+    __slots__ = ("closed", "error", "number", "outstanding", "slot")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        """Grows with each batch of the file."""
         self.outstanding = 0
         self.closed = False
         self.error: OSError | None = None
@@ -112,7 +114,7 @@ class DirtyExtents(Generic[Owner]):
         self._current: Extent[Owner] | None = None
         self._current_end = 0
         self._current_limit = 0
-        self.batch = Batch()
+        self.batch = Batch(0)
         self._ended: list[Batch] = []
         self.blocked = 0
         """How many were to be sent and wait for an overlapping sent one."""
@@ -276,7 +278,7 @@ class DirtyExtents(Generic[Owner]):
     def close_batch(self) -> Batch:
         """End the current batch and begin another; returns the ended one."""
         batch = self.batch
-        self.batch = Batch()
+        self.batch = Batch(batch.number + 1)
         batch.close()
         return batch
 

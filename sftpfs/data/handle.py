@@ -10,6 +10,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from sftpfs.aio import Slot
+from sftpfs.data.outgoing import all_done
 from sftpfs.data.state import HandleState
 from sftpfs.errors import error
 from sftpfs.types import AttributeChange, Attributes, Buffer
@@ -65,7 +66,7 @@ class FileHandle(HandleState):
     def write_nowait(self, offset: int, data: bytes) -> bool:
         """Absorb ``data`` now; False where ``write`` must wait or has something to raise."""
         self.drops_pages = False
-        if self.error is not None or self.synchronous or not self.writable or not data:
+        if self.error is not None or self.synchronous or self.doubtful or not self.writable or not data:
             return False
         if not self.content.writer.write_nowait(self, offset, data):
             return False
@@ -73,46 +74,63 @@ class FileHandle(HandleState):
         return True
 
     async def write(self, offset: int, data: bytes) -> None:
-        """Absorb ``data``; where the handle is synchronous, wait until the server has it.
+        """Absorb ``data``; where the handle is synchronous or doubtful, wait until the server has it.
 
         Raises the first write of the file that failed since this handle was last told.
         """
         if not self.writable:
             raise error(errno.EBADF)
-        self._raise_before(offset)
+        self._tell_before(offset)
         if not data:
             return
         writer = self.content.writer
-        await writer.write(self, offset, data)
-        self.part_end = offset + len(data) if len(data) >= LEAST_PART else -1
-        if self.synchronous:
-            await writer.push(self, fsync=self.fsync_writes)
-            self.raise_error()
+        if self.doubtful:
+            await all_done(writer.send_and_close())  # what was accepted before ``write`` does not report
+            self.reports = True
+        try:
+            await writer.write(self, offset, data)
+            self.part_end = offset + len(data) if len(data) >= LEAST_PART else -1
+            if self.reports:
+                await writer.push(self, fsync=self.fsync_writes)
+                self._tell(self.error)
+                self.doubtful = False
+        finally:
+            self.reports = self.synchronous
 
-    def _raise_before(self, offset: int) -> None:
+    def _tell_before(self, offset: int) -> None:
         """Raise what is to be told before a write at ``offset``. Where that may be the rest of a larger one
         the kernel gives the program a short count instead: then it is told again."""
-        untold = self.error if offset == self.part_end else None
+        rest = offset == self.part_end
         self.part_end = -1
-        try:
-            self.raise_error()
-        finally:
-            self.error = untold
+        if rest:
+            _raise(self.error)
+        else:
+            self._tell(self.error)
+
+    def _tell(self, problem: OSError | None) -> None:
+        """Raise ``problem``, where there is one, to a program that surely listens: once."""
+        if problem is not None:
+            self.error = self.fsync_error = None
+            self.unheard = False
+            self.heard = self.content.writer.heard()
+            _raise(problem)
 
     async def flush(self) -> None:
-        """close(2): every write of the file is acknowledged. Raises the first this handle was not told of."""
+        """A copy of the descriptor was closed: every write of the file is acknowledged. Raises the first
+        that failed, if ``write`` or ``fsync`` did not, each time: a child may have closed its copy."""
         if self.writable:
             await self.content.writer.flush(self)
-            self.raise_error()
+            _raise(self.error)
 
     async def fsync(self) -> None:
-        """As ``flush``, and the server was asked to bring the file to its disk."""
+        """Every write of the file is acknowledged, and the server was asked to bring it to its disk. Raises
+        the first that failed of which this handle was not told, also where it may only read."""
         try:
             await self.content.writer.flush(self, fsync=True)
         except OSError:
-            self.raise_error()  # the failed write says more than what fsync made of it
+            self._tell(self.error or self.fsync_error)  # says more than what fsync made of it
             raise
-        self.raise_error()
+        self._tell(self.error or self.fsync_error)
 
     async def fstat(self) -> Attributes:
         """The server's attributes of the open file."""
@@ -148,7 +166,7 @@ class FileHandle(HandleState):
     async def release(self) -> None:
         """The last use: what is dirty goes to the server, then CLOSE, for which nobody waits.
 
-        Failures are in the log; ``flush`` has reported those it knew of.
+        What failed, and neither ``write`` nor ``fsync`` told, nobody may have been told of.
         """
         content = self.content
         self.created = False  # what is asked for from now on could miss the last flush
@@ -159,3 +177,9 @@ class FileHandle(HandleState):
             content.detach(self)
             if all(other.remote is not self.remote for other in content.handles):
                 self.remote.close()
+
+
+def _raise(problem: OSError | None) -> None:
+    """A copy of ``problem``, which may be raised again elsewhere."""
+    if problem is not None:
+        raise OSError(problem.errno, problem.strerror)

@@ -46,7 +46,7 @@ class Losses:
 
     def failed(self, extent: Extent[HandleState], failure: OSError) -> None:
         """The server did not take ``extent``, or not all of it."""
-        if self._ended or extent.owner.synchronous:
+        if self._ended or extent.owner.reports:
             return  # what write(2) itself reports was never accepted: the program has it
         view = memoryview(extent.data)
         for start, end in missing(extent.offset, extent.end, failure):

@@ -30,6 +30,9 @@ class ContentObserver(Protocol):
     def content_lost(self, number: int, lost: LostBytes) -> None:
         """Inode ``number`` loses bytes for good; whose writer was or will be told of the error."""
 
+    def content_untold(self, number: int, failure: OSError) -> None:
+        """A write of inode ``number`` failed for good, and no program was told that surely listened."""
+
     def content_outdated(self, number: int, attributes: Attributes) -> None:
         """A read found inode ``number`` changed on the server: it has ``attributes`` now."""
 
@@ -49,7 +52,7 @@ class MountContent:
         # INVARIANT: exactly the writers whose file is dirty, oldest first.
         self.dirty: dict[ContentWriter, None] = {}
         self.failed: dict[int, OSError] = {}
-        """By inode number the first write that failed and was reported to nobody; taken by ``drain``."""
+        """By inode number the first failed write of those that nobody was told of: see ``untold``."""
         self.incidents = 0
 
     def new_incident(self) -> int:
@@ -57,9 +60,11 @@ class MountContent:
         self.incidents += 1
         return self.incidents
 
-    def unreported(self, number: int, failure: OSError) -> None:
-        """A write of inode ``number`` failed and no handle is left to be told."""
+    def untold(self, number: int, failure: OSError) -> None:
+        """A write of inode ``number`` failed, and the handle that was to tell is gone. ``close`` may have
+        told, and nobody have listened: a child's, or that of a program that just ends."""
         self.failed.setdefault(number, failure)
+        self.observer.content_untold(number, failure)
 
     def send_all(self) -> None:
         """Send what is dirty of every file, so that the gate opens."""
@@ -74,13 +79,18 @@ class HandleState:
         "append",
         "created",
         "direct",
+        "doubtful",
         "drops_pages",
         "error",
+        "fsync_error",
         "fsync_writes",
+        "heard",
         "part_end",
         "readable",
         "remote",
+        "reports",
         "synchronous",
+        "unheard",
         "window",
         "writable",
     )
@@ -102,6 +112,11 @@ class HandleState:
         self.direct = direct
         self.synchronous = synchronous
         """Every write waits for the server."""
+        self.reports = self.synchronous
+        """What fails now ``write`` itself reports: the program has the bytes."""
+        self.doubtful = False
+        """A write failed, and none of this handle's was acknowledged since: each waits for the server, so
+        that no program's position moves over bytes that will not be there."""
         self.fsync_writes = False
         """And for the server's disk (O_SYNC)."""
         self.created = False
@@ -110,17 +125,18 @@ class HandleState:
         """The kernel was told to drop the file's pages at this open, and has not used the handle since: it
         may not have done it yet, and another open that kept them would read the old ones."""
         self.error: OSError | None = None
-        """The first failed write this handle was not told of."""
+        """The first write that failed while this handle was open for writing, until ``write`` or ``fsync``
+        tells it. ``close`` tells it, too, and clears nothing: it comes for every copy of the descriptor."""
+        self.unheard = False
+        """``error`` is of something written since ``write`` or ``fsync`` last told of a failure."""
+        self.heard = 0
+        """The number of the batch of writes that was the current one then."""
+        self.fsync_error: OSError | None = None
+        """A failed write that ``fsync`` alone is to tell: the handle only reads, or it failed before this
+        open and no program was told by then."""
         self.part_end = -1
         """Where the last write ended, if one that goes on there may be the rest of the same write(2)."""
         self.window = ReadAheadWindow()
-
-    def raise_error(self) -> None:
-        """Report the first unreported failed write, once."""
-        error = self.error
-        if error is not None:
-            self.error = None
-            raise OSError(error.errno, error.strerror)
 
 
 class ContentState:

@@ -55,6 +55,7 @@ class ContentWriter:
         "failure",
         "handles",
         "rider",
+        "unheard",
     )
 
     def __init__(
@@ -70,6 +71,9 @@ class ContentWriter:
         """The open handles of the file, shared with its owner; read only."""
         self.failure: OSError | None = None
         """The first failed write since the file was last clean."""
+        self.unheard: OSError | None = None
+        """The first failed write since a program was last told of one by ``write`` or ``fsync``: for the
+        ``fsync`` of who opens the file now."""
         self.rider = Rider(state, extents, handles, self._change_failed, self._abandon_if_unused)
         """Mode and times to be set after what was written so far."""
         self._state = state
@@ -221,7 +225,7 @@ class ContentWriter:
         if problem is not None:
             failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
             self._losses.failed(extent, failure)
-            self._failed(extent.batch, failure)
+            self._failed(extent.batch, failure, owner)
         freed = self.extents.finish(extent)
         self._mount.gate.release(len(extent.data))
         if isinstance(problem, OSError) and problem.errno == errno.ETIMEDOUT:
@@ -235,7 +239,7 @@ class ContentWriter:
         would be waited for as long once more."""
         for extent in waited:
             self._losses.failed(extent, failure)
-            self._failed(extent.batch, failure)
+            self._failed(extent.batch, failure, extent.owner)
             self.extents.withdraw(extent)
             self._mount.gate.release(len(extent.data))
 
@@ -247,21 +251,32 @@ class ContentWriter:
         failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
         reason = failure.strerror or failure
         logger.error("inode %d: mode or times could not be set: %s", self._state.number, reason)
-        self._failed(batch, failure)
+        self._failed(batch, failure, self.rider.handle)
 
-    def _failed(self, batch: Batch, failure: OSError) -> None:
+    def _failed(self, batch: Batch, failure: OSError, owner: HandleState | None) -> None:
+        """Something ``owner`` sent failed: every handle that is open is to tell."""
         if batch.error is None:
             batch.error = failure
         if self.failure is None:
             self.failure = failure
-        told = False
+        if self.unheard is None:
+            self.unheard = failure
         for handle in self.handles:
             if handle.writable:
-                told = True
-                if handle.error is None:
-                    handle.error = failure
-        if not told:
-            self._mount.unreported(self._state.number, failure)
+                handle.error = handle.error or failure
+                handle.unheard = handle.unheard or batch.number >= handle.heard
+                handle.doubtful = True
+            else:
+                handle.fsync_error = handle.fsync_error or failure
+        if owner not in self.handles:
+            self._mount.untold(self._state.number, failure)
+
+    def heard(self) -> int:
+        """A program was told of a failed write by ``write`` or ``fsync``: of what it had written by then. The
+        number of the batch of what it writes from now on."""
+        self.unheard = None
+        self.extents.close_batches()
+        return self.extents.batch.number
 
     # Settling.
 
@@ -408,7 +423,7 @@ class ContentWriter:
         """The mount ends before everything is on the server: what is not is lost, for ``failure``."""
         if self.extents or self.rider.busy:
             self._losses.ended(self.extents, failure, self._appender is not None)
-            self._mount.unreported(self.number, failure)
+            self._mount.untold(self.number, failure)
 
     def tidy(self, now_ns: int) -> None:
         """Send what lingers unsent; ask for the attributes where nothing was changed for a while."""

@@ -198,6 +198,9 @@ class Filesystem:
         """Bytes of inode ``number`` will never be on the server."""
         self._keep_lost(self._path_known(number), lost)
 
+    def content_untold(self, number: int, failure: OSError) -> None:
+        """A write of inode ``number`` failed, and its program may not know: ``flush`` and ``drain`` tell."""
+
     async def drain(self) -> list[Unwritten]:
         """Everything dirty to the server; what could not be written."""
         return self._unwritten(await self.contents.drain())

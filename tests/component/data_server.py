@@ -276,12 +276,16 @@ class Observer:
         self.settled: list[tuple[int, Attributes]] = []
         self.outdated: list[tuple[int, Attributes]] = []
         self.lost: list[LostBytes] = []
+        self.untold: list[tuple[int, int | None]] = []
 
     def content_settled(self, number: int, attributes: Attributes) -> None:
         self.settled.append((number, attributes))
 
     def content_lost(self, number: int, lost: LostBytes) -> None:
         self.lost.append(lost)
+
+    def content_untold(self, number: int, failure: OSError) -> None:
+        self.untold.append((number, failure.errno))
 
     def content_outdated(self, number: int, attributes: Attributes) -> None:
         self.outdated.append((number, attributes))

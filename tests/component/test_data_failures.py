@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -16,21 +17,146 @@ from tests.component.data_server import attach, settle_tasks
 MIB = 1 << 20
 
 
+def test_after_a_failure_a_write_waits_until_one_is_acknowledged(tmp_path: Path) -> None:
+    """The position of a program, and of those that share its descriptor, stays where bytes are refused."""
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_all["write"] = errno.ENOSPC
+        assert handle.write_nowait(7, b" lost")
+        room.content.writer.send_all()
+        for text in (b" refused", b" refused again"):
+            assert not handle.write_nowait(12, text)
+            assert await told(room, lambda: handle.write(12, text)) == [errno.ENOSPC]  # noqa: B023
+        assert [bytes(one.data) for one in room.observer.lost] == [b" lost"], "the program has the others"
+        room.server.fail_all.clear()
+        assert not handle.write_nowait(12, b" is there")
+        assert await told(room, lambda: handle.write(12, b" is there")) == [0]
+        assert room.path.read_bytes() == b"content" + bytes(5) + b" is there"
+        assert handle.write_nowait(21, b".")
+        assert await told(room, handle.fsync) == [0]
+
+    in_room(tmp_path, test, b"content")
+
+
+async def told(room: Room, *operations: Callable[[], Awaitable[None]]) -> list[int]:
+    """The errno each operation in turn fails with, 0 for none."""
+    numbers = []
+    for operation in operations:
+        try:
+            await room.perform(operation)
+        except OSError as problem:
+            numbers.append(problem.errno or -1)
+        else:
+            numbers.append(0)
+    return numbers
+
+
 def test_failed_write_is_told_once_to_each_writer_open_then(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
-        one, two, three, reader = room.open(), room.open(), room.open(), room.open(write=False)
+        one, two, three = room.open(), room.open(), room.open()
         room.server.fail_next["write"] = errno.ENOSPC
         assert one.write_nowait(100, b"lost")
-        for operation in (one.flush, two.fsync, lambda: three.write(0, b"x")):
-            with pytest.raises(OSError) as caught:
-                await room.perform(operation)
-            assert caught.value.errno == errno.ENOSPC
+        assert await told(room, one.fsync, two.fsync, lambda: three.write(0, b"x")) == [errno.ENOSPC] * 3
         late = room.open()
-        for handle in (one, two, three, reader, late):
-            await room.perform(handle.flush)
-        assert await room.perform(room.contents.drain) == []
+        for handle in (one, two, three, late):
+            assert await told(room, handle.fsync, handle.flush) == [0, 0]
+            await room.perform(handle.release)
+        assert await room.perform(room.contents.drain) == [] and room.observer.untold == []
         assert [(one.offset, bytes(one.data)) for one in room.observer.lost] == [(100, b"lost")]
         assert room.observer.lost[0].failure.errno == errno.ENOSPC
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_close_tells_each_time_until_write_or_fsync_has_told(tmp_path: Path) -> None:
+    """It comes for every copy of a descriptor: a child's, a duplicate, and for a program that just ends."""
+
+    async def test(room: Room) -> None:
+        for final in ("fsync", "write", None):
+            handle = room.open()
+            room.server.fail_next["write"] = errno.ENOSPC
+            assert handle.write_nowait(100, b"lost")
+            assert await told(room, handle.flush, handle.flush) == [errno.ENOSPC] * 2
+            if final is not None:
+                surely = handle.fsync if final == "fsync" else lambda: handle.write(0, b"x")  # noqa: B023
+                assert await told(room, surely, handle.flush, handle.fsync) == [errno.ENOSPC, 0, 0]
+            assert await told(room, handle.release) == [0]
+            assert room.observer.untold == ([] if final else [(9, errno.ENOSPC)])
+        assert [number for number, _ in room.contents.untold()] == [9]
+        assert room.contents.untold() == [] == await room.perform(room.contents.drain)
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_what_fails_later_of_the_writes_a_failure_was_told_of_is_no_news(tmp_path: Path) -> None:
+    """``write`` tells the first failure of several under way: the others are what the program knows of."""
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.write_nowait(0, bytes(MIB)) and handle.write_nowait(MIB, bytes(MIB))
+        first, second = room.server.pending("write")
+        for request in (first, second):
+            request.error = OSError(errno.ENOSPC, "full")
+        room.server.finish(first)
+        assert await told(room, lambda: handle.write(0, b"x")) == [errno.ENOSPC]
+        assert await told(room, handle.flush) == [errno.ENOSPC]
+        await room.perform(handle.release)
+        assert room.contents.untold() == [] == room.observer.untold
+
+    in_room(tmp_path, test, b"content")
+
+
+@pytest.mark.parametrize("ending", ["drain", "settle_all", "give_up"])
+def test_what_an_open_file_was_not_told_of_comes_out_at_each_ending(tmp_path: Path, ending: str) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["write"] = errno.ENOSPC
+        assert handle.write_nowait(100, b"lost")
+        assert await told(room, handle.flush) == [errno.ENOSPC]
+        if ending == "give_up":
+            failed = room.contents.give_up(OSError(errno.ECANCELED, "the end"))
+        else:
+            failed = await room.perform(getattr(room.contents, ending))
+        assert [(number, problem.errno) for number, problem in failed] == [(9, errno.ENOSPC)]
+        assert await told(room, handle.fsync) == [errno.ENOSPC], "and its program is told all the same"
+        assert await room.perform(room.contents.settle_all) == []
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_fsync_tells_whoever_has_or_opens_the_file_until_somebody_was_told(tmp_path: Path) -> None:
+    """As Linux does it: a reader's fsync, and that of ``sync FILE``, which opens it after the failure."""
+
+    async def test(room: Room) -> None:
+        writer, reader = room.open(), room.open(write=False)
+        room.server.fail_next["write"] = errno.ENOSPC
+        assert writer.write_nowait(100, b"lost")
+        assert await told(room, reader.flush, writer.flush) == [0, errno.ENOSPC]
+        after, other = room.open(write=False), room.open()
+        for handle in (reader, after):
+            assert await told(room, handle.flush, handle.fsync, handle.fsync) == [0, errno.ENOSPC, 0]
+        assert await told(room, room.open(write=False).fsync) == [0], "somebody was told before it was opened"
+        assert await told(room, other.flush, lambda: other.write(0, b"x"), other.fsync) == [
+            0,
+            0,
+            errno.ENOSPC,
+        ]
+        assert await told(room, writer.fsync, writer.fsync) == [errno.ENOSPC, 0]
+
+    in_room(tmp_path, test, b"content")
+
+
+def test_what_fails_after_its_handle_was_released_is_told_to_nobody(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        handle, other = room.open(), room.open()
+        assert handle.write_nowait(0, b"lost")
+        with trio.move_on_after(0):
+            await handle.release()
+        room.server.requests[0].error = OSError(errno.EIO, "gone")
+        room.server.finish_all()
+        assert room.observer.untold == [(9, errno.EIO)]
+        assert await told(room, other.fsync) == [errno.EIO], "though others are"
 
     in_room(tmp_path, test, b"content")
 
@@ -46,14 +172,9 @@ def test_what_the_rest_of_a_large_write_is_told_of_is_told_once_more(tmp_path: P
             await room.perform(handle.write, 0, bytes(MIB))
             with pytest.raises(OSError):
                 await room.perform(other.fsync)
-            told = 0
-            for operation in (lambda: handle.write(rest, b"x"), handle.fsync, handle.flush):  # noqa: B023
-                try:
-                    await room.perform(operation)
-                except OSError as problem:
-                    assert problem.errno == errno.ENOSPC
-                    told += 1
-            assert told == times, f"a write at {rest}"
+            operations = (lambda: handle.write(rest, b"x"), handle.fsync, handle.flush)  # noqa: B023
+            numbers = await told(room, *operations)
+            assert numbers == [errno.ENOSPC] * times + [0] * (3 - times), f"a write at {rest}"
             await room.perform(other.flush)
 
     in_room(tmp_path, test, b"content")
@@ -61,12 +182,12 @@ def test_what_the_rest_of_a_large_write_is_told_of_is_told_once_more(tmp_path: P
 
 def test_what_is_lost_after_the_file_was_clean_is_another_incident(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
-        handle = room.open()
         for text in (b"one", b"two"):
+            handle = room.open()
             room.server.fail_next["write"] = errno.EIO
             assert handle.write_nowait(0, text)
             with pytest.raises(OSError):
-                await room.perform(handle.flush)
+                await room.perform(handle.fsync)
         assert [bytes(one.data) for one in room.observer.lost] == [b"one", b"two"]
         assert len({one.incident for one in room.observer.lost}) == 2
 
@@ -170,8 +291,8 @@ def test_settling_does_not_tell_of_an_old_failure_again(tmp_path: Path) -> None:
         room.server.fail_next["write"] = errno.ENOSPC
         assert handle.write_nowait(0, b"lost")
         with pytest.raises(OSError):
-            await room.perform(handle.flush)
-        assert handle.write_nowait(0, b"good")
+            await room.perform(handle.fsync)
+        assert room.open().write_nowait(0, b"good")
         assert (await room.perform(room.content.settle)).size == 7
         assert await room.perform(room.content.settle) is None
 
@@ -294,7 +415,7 @@ def test_a_server_that_missed_the_deadline_is_not_asked_within_the_same_flush(
             outcome.take()
         assert caught.value.errno == errno.ETIMEDOUT
         assert [bytes(one.data) for one in room.observer.lost] == [b"lost"]
-        await room.perform(handle.flush)
+        await told(room, handle.fsync)
         assert await room.perform(handle.read, 0, 100) == b"content", "what is there, looked at anew"
 
     in_room(tmp_path, test, b"content", ordered=False)

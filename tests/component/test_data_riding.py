@@ -205,10 +205,14 @@ def test_failure_is_reported_like_a_failed_write(
         with pytest.raises(OSError) as caught:
             await room.perform(getattr(handle, operation), *([7, b"x"] if operation == "write" else []))
             assert operation == "write"
-            await room.perform(handle.flush)
+            await room.perform(handle.fsync)
         assert caught.value.errno == errno.EPERM
-        with pytest.raises(OSError):
-            await room.perform(other.flush)
+        for later in (other.flush, other.fsync):
+            with pytest.raises(OSError):
+                await room.perform(later)
+        if operation == "flush":
+            with pytest.raises(OSError):
+                await room.perform(handle.fsync)
         await room.perform(handle.flush)
         assert room.path.read_bytes().startswith(b"written"), "no data is lost"
         assert not room.content.dirty and not room.content.deferring

@@ -168,9 +168,10 @@ def test_write_the_server_refuses_fails_the_close() -> None:
         async with mounted() as room:
             handle = await room.open(Path("/dev/full"))
             await write(handle, 0, b"no room for this")
-            with pytest.raises(OSError) as caught:
-                await handle.flush()
-            assert caught.value.errno in (errno.ENOSPC, errno.EIO)
+            for operation in (handle.flush, handle.fsync):
+                with pytest.raises(OSError) as caught:
+                    await operation()
+                assert caught.value.errno in (errno.ENOSPC, errno.EIO)
             await handle.flush()
             await handle.release()
             (lost,) = room.observer.lost

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -267,23 +268,25 @@ def test_a_full_disk(mount: Mount, tree: Path) -> None:
     """Reported once to whoever wrote, at the next call that can; never a length that is not there."""
     mount.expect("could not be written|data lost")
     here, there = mount.path / "small", tree / "small"
-    ends: list[Callable[[int], object]] = [os.fsync, os.close, lambda fd: os.write(fd, b"more")]
+    ends: list[Callable[[int], object]] = [
+        os.fsync,
+        lambda fd: os.close(os.dup(fd)),
+        lambda fd: os.write(fd, b"more"),
+    ]
     for number, end in enumerate(ends):
         path = here / f"too large {number}"
         fd = os.open(path, os.O_CREAT | os.O_RDWR)
-        closed = False
         try:
             with pytest.raises(OSError) as raised:
                 for _ in range(3 * ROOM // 65536):
                     os.write(fd, bytes(65536))
-                if end is os.close:
-                    closed = True
                 end(fd)
                 os.fsync(fd)
             assert raised.value.errno == errno.ENOSPC, number
         finally:
-            if not closed:
-                shutdown(fd)
+            with suppress(OSError):
+                os.fsync(fd)  # else nobody was surely told
+            shutdown(fd)
         size = (there / path.name).stat().st_size
         assert os.stat(path).st_size == size <= ROOM
         assert len(path.read_bytes()) == size

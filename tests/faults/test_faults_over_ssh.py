@@ -228,7 +228,8 @@ def test_the_servers_disk_is_full(small_server: Sshd, small_disk: Path, make_mou
             os.write(fd, bytes(MIB))  # told as the answers come
         raise AssertionError("200 times the size of the disk")
     with suppress(OSError):
-        os.close(fd)  # what was under way as the first failure was told failed too
+        os.fsync(fd)  # what was under way as the first failure was told failed too
+    os.close(fd)
     assert os.stat(mount.path / "big").st_size == os.stat(small_disk / "big").st_size <= MIB
     for number in range(20):
         try:

@@ -97,6 +97,7 @@ def test_of_a_full_disk(sshd: Sshd, make_mount: MakeMount, tmp_path: Path, state
             with pytest.raises(OSError) as raised, open(mount.path / "file", "wb", buffering=0) as file:
                 for start in range(0, len(data), MIB):
                     file.write(data[start : start + MIB])
+                os.fsync(file.fileno())
             assert raised.value.errno == errno.ENOSPC
             eventually(lambda: f"{disk}/file" in saved(state), 20, "saved")
             mount.close()

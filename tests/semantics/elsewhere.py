@@ -9,18 +9,38 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/mount/test_dead_server.py::test_a_connection_cut_is_an_error_not_an_end_of_file",
     ),
     "P2": (
-        "`close` and `fsync` return 0 only after the server acknowledged every write of the file.",
+        "`close` and `fsync` return 0 only after the server acknowledged every write of the file, or the "
+        "handle was told which failed.",
         "tests/mount/test_posix_files.py::test_close_puts_the_data_on_the_server",
     ),
     "P3": (
-        "A failed write is reported once to every handle that was open for writing: at its next write, "
-        "`fsync` or `close`.",
+        "A failed write is told to every handle that was open for writing: by its next `write` or `fsync`, "
+        "once, and by each `close` until then.",
         "tests/component/test_data_failures.py::test_failed_write_is_told_once_to_each_writer_open_then",
+        "tests/faults/test_told.py::test_fsync_tells_whatever_closed_a_copy_before",
     ),
     "P4": (
         "A request the server does not answer within `timeout=` (30 s by default) fails with an errno, and "
         "the mount can still be unmounted.",
         "tests/mount/test_dead_server.py::test_new_operations_in_a_hole_end_and_the_mount_comes_down",
+    ),
+    "P5": (
+        "what neither `write` nor `fsync` had told as the last copy is closed counts as told to nobody, and "
+        "`sftpfs flush` and the unmounting name it.",
+        "tests/component/test_data_failures.py::test_close_tells_each_time_until_write_or_fsync_has_told",
+        "tests/faults/test_told.py::test_what_a_program_that_just_ended_lost_is_named",
+    ),
+    "P6": (
+        "`fsync` tells also by a handle that only reads, and by one that was opened after the failure, "
+        "while no `write` or `fsync` has told anybody (`sync FILE`).",
+        "tests/component/test_data_failures.py::"
+        "test_fsync_tells_whoever_has_or_opens_the_file_until_somebody_was_told",
+        "tests/faults/test_told.py::test_sync_of_a_file_whose_write_was_refused",
+    ),
+    "P7": (
+        "After a failed write those of the same handle wait for the server, each, until one is acknowledged: "
+        "where they are refused the file's position stays.",
+        "tests/component/test_data_failures.py::test_after_a_failure_a_write_waits_until_one_is_acknowledged",
     ),
     "C1": (
         "A change made here is seen at once by every process that uses the mount.",
