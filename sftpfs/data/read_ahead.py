@@ -31,6 +31,10 @@ NEAR_LINK_BYTES = 1 << 20
 ESTIMATE_SECONDS = 10.0
 """A smaller round trip seen longer ago than this is forgotten: the route may have changed."""
 
+AHEAD_SECONDS = 2.0
+"""What the link brings in this time is the most asked for ahead: what a reader who stops early, or a small
+request, has to wait for on a slow link."""
+
 RATE_SECONDS = 0.02
 """Shortest span a rate is taken over; one wake-up may deliver many replies at once."""
 
@@ -71,9 +75,10 @@ class LinkEstimate:
 
     @property
     def window(self) -> int:
-        """Bytes worth having under way for one reader."""
+        """Bytes worth having under way for one reader; of a slow link less than a chunk."""
         least = NEAR_LINK_BYTES if self._quickest < NEAR else MIN_LINK_BYTES
-        return max(least, int(2 * self._rate * self._floor))
+        window = max(least, int(2 * self._rate * self._floor))
+        return min(window, int(AHEAD_SECONDS * self._rate)) if self._rate else window
 
 
 class ReadAheadWindow:

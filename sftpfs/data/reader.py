@@ -254,7 +254,7 @@ class ContentReader:
     def _read_ahead(self, handle: HandleState) -> None:
         """Ask for what the handle's window wants and is neither here nor under way."""
         mount, state, window = self._mount, self._state, handle.window
-        if not mount.config.read_ahead:
+        if not mount.config.read_ahead or mount.link.window < CHUNK_BYTES:
             return
         window.pressed(mount.budget.pressure)
         size = state.server_size

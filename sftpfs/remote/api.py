@@ -149,6 +149,11 @@ class Remote(Protocol):
         """Seconds: the least time a request took of those the current sessions had answered."""
 
     @property
+    def affordable(self) -> float:
+        """Bytes that may be asked for ahead of need: what a slow link brings in a second or two; infinite
+        where the link was not found to be slow."""
+
+    @property
     def away(self) -> bool:
         """The server was not to be had, or owed an answer, for the last ``AWAY_AFTER`` seconds.
 

@@ -17,10 +17,12 @@ from typing import Protocol
 
 import trio
 
+from sftpfs import clock
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.remote.connection import Connection, Role
 from sftpfs.remote.growth import Growth
+from sftpfs.sftp.link import Link
 from sftpfs.transport.api import Transport
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class Sessions(Protocol):
     """What is needed of the pool."""
 
     config: PoolConfig
+    link: Link
     closed: bool
     """No connection is made any more."""
 
@@ -103,7 +106,7 @@ class Bulk:
 
     def demand_spare(self) -> None:
         """Nothing but stalled connections: open another, if there may be one more."""
-        if self._growing or self.refused or self._pool.closed:
+        if self._growing or self.refused or self._pool.closed or self._slow:
             return
         count = sum(1 for one in self.connections if not one.further)
         if count < self._most and trio.current_time() >= self._grow_after:
@@ -124,10 +127,11 @@ class Bulk:
 
     def demand(self, most: int | None = None) -> None:
         """A bulk request is about to be sent: open further bulk connections if those there are busy,
-        as many together as the distance asks for, up to ``most`` (None: what is configured)."""
+        as many together as the distance asks for, up to ``most`` (None: what is configured). None over
+        a slow link: a login is content of seconds there."""
         count = sum(1 for one in self.connections if not one.further)
         limit = self._most if most is None else min(self._most, most)
-        if self._growing or self.refused or self._pool.closed or count >= limit:
+        if self._growing or self.refused or self._pool.closed or count >= limit or self._slow:
             return
         busy = BULK_BYTES_PER_CONNECTION * len(self.connections)
         if count and sum(one.outstanding for one in self.connections) < busy:
@@ -142,6 +146,10 @@ class Bulk:
     @property
     def _far(self) -> bool:
         return FAR <= self._pool.round_trip < math.inf
+
+    @property
+    def _slow(self) -> bool:
+        return self._pool.link.slow(clock.awake())
 
     @property
     def _moved(self) -> int:

@@ -18,6 +18,7 @@ from sftpfs.aio import Slot
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.remote.waiting import when_done
+from sftpfs.sftp.link import Link
 from sftpfs.sftp.session import Session
 from sftpfs.sftp.traced import TracedSession
 from sftpfs.sftp.traced import log as trace
@@ -110,6 +111,8 @@ class Connection:
     @property
     def full(self) -> bool:
         """True where further writes would only queue."""
+        if self.session.link.up.full:
+            return True
         near = self.session.statistics.minimum_latency < NEAR
         return self.outstanding >= (NEAR_BYTES if near else FAR_BYTES)
 
@@ -160,7 +163,7 @@ class Handle:
 
 
 async def open_connection(
-    transport: Transport, role: Role, generation: int, config: PoolConfig
+    transport: Transport, role: Role, generation: int, config: PoolConfig, link: Link | None = None
 ) -> Connection:
     """Open a channel on ``transport`` and start SFTP on it.
 
@@ -173,6 +176,7 @@ async def open_connection(
         generation=generation,
         max_read=config.max_read,
         max_write=config.max_write,
+        link=link,
     )
     patience = math.inf if transport.may_be_asking else None
     try:

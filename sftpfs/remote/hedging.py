@@ -64,6 +64,9 @@ class Hedging:
         return watch
 
     def _look(self, connection: Connection, now: float) -> None:
+        if connection.session.link.slow(now):
+            connection.stalled = False  # it waits for its turn; what is sent twice makes all wait longer
+            return
         requests = connection.session.unanswered()
         limit = self.stalls.limit
         oldest = requests[0] if requests else None

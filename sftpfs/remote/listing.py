@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StalledError, error
 from sftpfs.remote.paths import valid_name
@@ -25,6 +26,12 @@ FIRST_WINDOW = 4
 
 LARGEST_WINDOW = 64
 """READDIR requests in flight for a long listing: 6,400 names of OpenSSH a round trip, 700 KB."""
+
+SLOW_WINDOW = 2
+"""READDIR requests in flight where replies are slow to come: other requests are not to wait for many."""
+
+PROMPT = 0.5
+"""Seconds a reply may take for more to be asked for at once."""
 
 MOST_ENTRIES = 1_000_000
 MOST_BARREN_REPLIES = 64
@@ -88,14 +95,16 @@ async def _list(session: Session, path: bytes) -> list[DirectoryEntry]:
         while True:
             while len(flying) < window:
                 flying.append(session.start_readdir(handle))
+            waited = clock.awake()
             await flying[0].wait()
+            prompt = clock.awake() - waited < PROMPT
             # All that came is looked at before more is asked for: it may be the end.
             while flying and flying[0].done:
                 reply = flying.popleft().result()
                 if reply is None:
                     return list(names.entries.values())
                 names.add(reply)
-                window = min(window + 1, LARGEST_WINDOW)
+                window = min(window + 1, LARGEST_WINDOW) if prompt else SLOW_WINDOW
     except SessionLostError as failure:
         if not isinstance(failure, StalledError):
             handle = b""

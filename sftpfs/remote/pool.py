@@ -27,6 +27,7 @@ from sftpfs.remote.hedging import Hedging
 from sftpfs.remote.reconnect import Reconnection
 from sftpfs.remote.sizes import RequestSizes
 from sftpfs.remote.stalls import Stalls
+from sftpfs.sftp.link import Link
 from sftpfs.sftp.request import SessionStatistics
 from sftpfs.transport.api import Connector, Transport
 from sftpfs.types import ServerCapabilities
@@ -54,6 +55,7 @@ class Pool:
         self.capabilities = ServerCapabilities()
         self.read_sizes = RequestSizes()
         self.write_sizes = RequestSizes()
+        self.link = Link()
         self._connector = connector
         self._nursery = nursery
         self._connections: list[Connection] = []
@@ -67,7 +69,9 @@ class Pool:
 
     async def start(self, interactive: bool) -> None:
         """Make the first connection. Raises MountError. ``interactive``: a person may be asked."""
+        begun = trio.current_time()
         self._install_metadata(await self.connect(Role.METADATA, interactive))
+        self.link.logged_in(trio.current_time() - begun)
         self.bulk.begin()
 
     def metadata_nowait(self) -> Connection | None:
@@ -183,6 +187,7 @@ class Pool:
             "further_connections_refused": self.bulk.refused,
             "read_size": self.read_sizes.limit,
             "write_size": self.write_sizes.limit,
+            "link_slow": self.link.slow(clock.awake()),
             "stalls": self._hedging.stalls.statistics(),
         }
 
@@ -200,7 +205,10 @@ class Pool:
 
     async def connect(self, role: Role, interactive: bool) -> Connection:
         """A session on a transport of its own. Raises MountError, OSError where it is lost at once."""
+        begun = trio.current_time()
         transport = await self._connector.connect(interactive=interactive)
+        if not interactive:
+            self._reconnection.longest = max(self._reconnection.longest, trio.current_time() - begun)
         try:
             return await self.open_on(transport, role)
         except BaseException:
@@ -210,7 +218,7 @@ class Pool:
     async def open_on(self, transport: Transport, role: Role) -> Connection:
         """A session on a further channel of ``transport``. Raises as ``connect``."""
         self._generation += 1
-        connection = await open_connection(transport, role, self._generation, self.config)
+        connection = await open_connection(transport, role, self._generation, self.config, self.link)
         if self.closed:
             connection.session.close("the file system is being unmounted")
             raise SessionLostError("the file system is being unmounted")

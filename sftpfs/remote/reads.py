@@ -131,8 +131,12 @@ class ReadPiece(OfFile):
         if handle is None:
             file.wait(self)
             return
+        link = handle.session.link.down
+        if link.full:
+            link.wait(self.send)
+            return
         self._handle = handle
-        self._asked = min(self.missing, self._most, self._file.read_sizes.limit)
+        self._asked = min(self.missing, self._most, self._file.read_sizes.limit, link.piece)
         handle.connection.outstanding += self._asked
         when_done(handle.session.start_read(handle.identifier, self._next, self._asked), self._answered)
 

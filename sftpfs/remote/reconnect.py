@@ -81,6 +81,8 @@ class Reconnection:
     ) -> None:
         self.count = 0
         """Connections made again."""
+        self.longest = 0.0
+        """Seconds the longest login took: over a slow link another beside it would make both take longer."""
         self._config = config
         self._attempt = attempt
         self._spawn = spawn
@@ -239,9 +241,10 @@ class Reconnection:
                     nursery.cancel_scope.cancel()
 
             async def impatient() -> None:
+                patience = max(IMPATIENCE, 2 * self.longest)
                 while True:
-                    await trio.sleep(IMPATIENCE)
-                    with trio.move_on_after(IMPATIENCE):
+                    await trio.sleep(patience)
+                    with trio.move_on_after(patience):
                         await attempt(False)
 
             async def patient() -> None:

@@ -74,6 +74,11 @@ class Server:
         return self._pool.round_trip
 
     @property
+    def affordable(self) -> float:
+        """As ``Remote.affordable``."""
+        return self._pool.link.affordable
+
+    @property
     def away(self) -> bool:
         """As ``Remote.away``."""
         return self._pool.away

@@ -144,9 +144,10 @@ class WritePiece:
         """Send it by ``handle``, in parts where the server was found to take less since it was made."""
         file = self._file
         length = len(self._data)
-        if length > file.write_sizes.limit and OpenFlags.APPEND not in file.flags:
+        most = min(file.write_sizes.limit, handle.session.link.up.piece)
+        if length > most and OpenFlags.APPEND not in file.flags:
             self._stretch.unsent -= 1
-            self._split(refused=False)
+            self._split(most, refused=False)
             return
         self._handle = handle
         file.outbox.departed(self._stretch, handle.connection)
@@ -199,20 +200,20 @@ class WritePiece:
             if lost(file, self, handle, failure):
                 if doubtful:
                     self._stretch.unsent -= 1
-                    self._split(refused=False)
+                    self._split(SAFE, refused=False)
                 else:
                     self.send()
         elif doubtful and may_be_too_large(failure):
             file.outbox.answered(self._stretch, handle.connection)
-            self._split(refused=True)
+            self._split(SAFE, refused=True)
         else:
             file.outbox.answered(self._stretch, handle.connection)
             self._ended(failure)
 
-    def _split(self, refused: bool) -> None:
-        """Go on as pieces of a size the server takes."""
+    def _split(self, most: int, refused: bool) -> None:
+        """Go on as pieces of ``most`` bytes, or what the server takes."""
         view = memoryview(self._data)
-        size = min(SAFE, self._file.write_sizes.limit)
+        size = min(most, self._file.write_sizes.limit)
         starts = range(0, len(view), size)
         self._whole.add_pieces(len(starts) - 1)
         self._stretch.unsent += len(starts)

@@ -208,6 +208,11 @@ class Decoder:
         """``count`` bytes were put into ``space()``."""
         self._end += count
 
+    @property
+    def held(self) -> int:
+        """Bytes of the packet that is not complete yet, once all others were taken."""
+        return self._end - self._start
+
     def unread(self) -> bytes:
         """A copy of the bytes that no packet was cut from yet."""
         return bytes(self._view[self._start : self._end])

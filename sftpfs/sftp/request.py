@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from sftpfs.aio import Slot
 from sftpfs.latency import Histogram
 from sftpfs.sftp import packets
+from sftpfs.sftp.link import LinkDirection
 
 T = TypeVar("T")
 
@@ -53,11 +54,15 @@ class Kind(Generic[T]):
 class Request(Slot[T]):
     """One request and the slot of its result."""
 
-    __slots__ = ("detail", "kind", "sent")
+    __slots__ = ("detail", "direction", "kind", "queued", "sent")
 
     kind: Kind[T]
     detail: Any
-    """READ: the length asked for. OPEN: the flags. Looks at a path: the request's own fields."""
+    """READ, WRITE: the length. OPEN: the flags. Looks at a path: the request's own fields."""
+    direction: LinkDirection | None
+    """READ, WRITE: the way its content takes."""
+    queued: int
+    """Bytes that way under way as it was sent, its own included."""
     sent: float
     """When it was handed over for sending, by ``clock.awake``."""
 

@@ -52,6 +52,7 @@ from sftpfs.sftp.kinds import (
     USERS_GROUPS,
     WRITE,
 )
+from sftpfs.sftp.link import Link
 from sftpfs.sftp.packets import encode_string
 from sftpfs.sftp.replies import printable
 from sftpfs.sftp.request import Kind, Reach, Request
@@ -74,7 +75,8 @@ class Session(RequestTable):
 
     ``timeout`` is seconds without an answer after which the session is given up;
     ``generation`` tells it from other sessions of the mount; ``max_read`` and
-    ``max_write`` bound the data of one request (None: what the server allows).
+    ``max_write`` bound the data of one request (None: what the server allows); ``link`` is
+    what is known of the way to the server.
     """
 
     def __init__(
@@ -85,8 +87,9 @@ class Session(RequestTable):
         generation: int,
         max_read: int | None = None,
         max_write: int | None = None,
+        link: Link | None = None,
     ) -> None:
-        super().__init__(stream, timeout=timeout, generation=generation)
+        super().__init__(stream, timeout=timeout, generation=generation, link=link)
         self.capabilities = ServerCapabilities()
         self._max_read = max_read
         self._max_write = max_write
@@ -229,13 +232,13 @@ class Session(RequestTable):
         """
         identifier = self._next_id()
         packet = packets.encode_read(identifier, handle, offset, length)
-        return self._start(READ, identifier, packet, length)
+        return self._start(READ, identifier, packet, length, None, self.link.down)
 
     def start_write(self, handle: bytes, offset: int, data: Buffer) -> Slot[None]:
         """WRITE (§6.4) of at most ``limits.write_size`` bytes, unchanged until the slot is filled."""
         identifier = self._next_id()
         header = packets.encode_write_header(identifier, handle, offset, len(data))
-        return self._start(WRITE, identifier, header, None, data)
+        return self._start(WRITE, identifier, header, len(data), data, self.link.up)
 
     def start_setstat(self, path: bytes, change: AttributeChange) -> Slot[None]:
         """SETSTAT (§6.9): links followed."""

@@ -23,6 +23,7 @@ from sftpfs.errors import ProtocolError, SessionLostError, Status, StatusError
 from sftpfs.latency import Histogram
 from sftpfs.sftp import packets
 from sftpfs.sftp.forecast import HandleForecast
+from sftpfs.sftp.link import Link, LinkDirection
 from sftpfs.sftp.packets import Decoder
 from sftpfs.sftp.replies import decode_data, decode_listing, decode_status
 from sftpfs.sftp.request import Kind, Reach, Request, SessionStatistics, Unwanted
@@ -34,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 _BUFFERS_PER_WRITE = 1024
 """Buffers in one writev: Linux's IOV_MAX."""
+
+SIGN_OF_LIFE = 4096
+"""Bytes of a reply that show it to be on its way: for less in a whole deadline nobody waits."""
 
 _REAPER_INTERVAL = 1.0
 """Seconds between looks at the oldest request: short beside any deadline, rare enough to cost nothing."""
@@ -48,8 +52,12 @@ class RequestTable:
     INVARIANT: ``queued_bytes`` is the sum of the lengths in ``_queue``.
     """
 
-    def __init__(self, stream: ByteStream, *, timeout: float, generation: int) -> None:
+    def __init__(
+        self, stream: ByteStream, *, timeout: float, generation: int, link: Link | None = None
+    ) -> None:
         self.generation = generation
+        self.link = link or Link()
+        """How fast content passes, over all sessions of the mount."""
         self.watch: Callable[[], None] | None = None
         """Called about once a second while the session lives; must not raise."""
         self.closed_error: SessionLostError | None = None
@@ -69,6 +77,7 @@ class RequestTable:
         self._ended = trio.Event()
         self._last_reply = 0.0
         self._oldest: tuple[int, float] = (-1, 0.0)
+        self._held = 0  # bytes there of a reply as the deadline's clock last began anew for it
 
     @property
     def outstanding(self) -> int:
@@ -99,6 +108,7 @@ class RequestTable:
             if outstanding is request:
                 instead: Request[T] = Unwanted()
                 instead.kind, instead.detail, instead.sent = request.kind, request.detail, request.sent
+                instead.direction, instead.queued = request.direction, request.queued
                 self._requests[identifier] = instead
                 return instead
         return None
@@ -133,6 +143,8 @@ class RequestTable:
         lost = list(self._requests.values())
         self._requests.clear()
         for request in lost:
+            if request.direction is not None:
+                request.direction.lost(request.detail)
             # One error each: raised in several tasks at once, a shared one would mix their tracebacks.
             request.fail(SessionLostError(reason, number))
 
@@ -143,9 +155,16 @@ class RequestTable:
         return identifier
 
     def _start(
-        self, kind: Kind[T], identifier: int, packet: bytes, detail: object = None, data: Buffer | None = None
+        self,
+        kind: Kind[T],
+        identifier: int,
+        packet: bytes,
+        detail: Any = None,
+        data: Buffer | None = None,
+        direction: LinkDirection | None = None,
     ) -> Slot[T]:
-        """Send ``packet``, followed by ``data``, and note the request under ``identifier``.
+        """Send ``packet``, followed by ``data``, and note the request under ``identifier``. ``detail`` is
+        the length of the content that goes in ``direction``, where one is given.
 
         Fills no other request's slot, whatever happens: a failed write is dealt with
         by the writer task.
@@ -158,6 +177,8 @@ class RequestTable:
             return request
         request.kind = kind
         request.detail = detail
+        request.direction = direction
+        request.queued = 0 if direction is None else direction.sent(detail)
         request.sent = clock.awake()
         requests = self._requests
         statistics = self.statistics
@@ -310,6 +331,9 @@ class RequestTable:
         statistics.last_latency = latency = now - request.sent
         if latency < statistics.minimum_latency:
             statistics.minimum_latency = latency
+            self.link.round_trip = min(latency, self.link.round_trip)
+        if request.direction is not None:
+            request.direction.answered(request.detail, request.queued, latency, self.link.round_trip, now)
         name = request.kind.name
         histogram = statistics.latencies.get(name)
         if histogram is None:
@@ -359,9 +383,17 @@ class RequestTable:
         """Seconds until the next look; 0 once the oldest request waited too long and the session is closed.
 
         Servers answer one session's requests in order, so every reply restarts the
-        clock: it runs from when the oldest request was sent or became the oldest.
+        clock: it runs from when the oldest request was sent or became the oldest. So does a
+        reply that is on its way here, be it over a slow link.
         """
         left = self._seconds_left(now)
+        held = self._decoder.held
+        if held - self._held >= SIGN_OF_LIFE:
+            self._oldest = (self._oldest[0], now)
+            left = self.timeout
+            self._held = held
+        elif held < self._held:
+            self._held = held
         if left <= 0:
             # Replies may have come while this process was not run.
             self._receive()

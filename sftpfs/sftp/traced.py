@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.sftp import packets
+from sftpfs.sftp.link import LinkDirection
 from sftpfs.sftp.request import Kind, Request
 from sftpfs.sftp.session import Session
 from sftpfs.types import Buffer
@@ -38,9 +39,15 @@ class TracedSession(Session):
         """By the identity of a request under way, its number."""
 
     def _start(
-        self, kind: Kind[T], identifier: int, packet: bytes, detail: object = None, data: Buffer | None = None
+        self,
+        kind: Kind[T],
+        identifier: int,
+        packet: bytes,
+        detail: Any = None,
+        data: Buffer | None = None,
+        direction: LinkDirection | None = None,
     ) -> Slot[T]:
-        request = super()._start(kind, identifier, packet, detail, data)
+        request = super()._start(kind, identifier, packet, detail, data, direction)
         self._numbers[id(request)] = identifier
         length = "" if data is None else f", {len(data)} bytes"
         log.debug("%d.%d → %s %s%s", self.generation, identifier, kind.name, _strings(packet), length)

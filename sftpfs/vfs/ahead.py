@@ -27,6 +27,10 @@ MISSES_BEFORE_LISTING = 2
 LARGEST_RENEWED = 5000
 """Entries: a longer listing costs more than the lookups it would answer."""
 
+LEAST_AFFORDABLE = 256 << 10
+"""Bytes: what a few listings made together come to. A link that does not bring them in a second or two
+is left to those who wait for an answer."""
+
 LARGEST_GUESSED = 256 << 10
 """Size in bytes of a directory that is never listed to answer lookups: about 5,000 names on ext4."""
 
@@ -34,7 +38,8 @@ LARGEST_GUESSED = 256 << 10
 class Ahead:
     """Listings and files nobody waits for.
 
-    INVARIANT: ``_fetching`` holds a slot for each file under way, filled when it arrived or failed.
+    INVARIANT: ``_fetching`` holds a slot for each file under way, filled when it arrived or failed;
+    ``_asked_bytes`` is the sum of their sizes.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class Ahead:
         """For programs that look for names in vain."""
         self.files = FileAhead()
         self._fetching: dict[int, Slot[None]] = {}
+        self._asked_bytes = 0
 
     def demanded(self, inode: Inode) -> None:
         """A program begins to list ``inode``."""
@@ -78,6 +84,8 @@ class Ahead:
     def found(self, directory: Inode) -> None:
         """``directory``, which was never listed, is looked up: what is in it may be wanted next."""
         assert directory.directory is not None
+        if self._remote.affordable < LEAST_AFFORDABLE:
+            return
         if directory.directory.listing is None and self.enter.looked_up(
             directory, self._remote.round_trip, clock.now()
         ):
@@ -85,6 +93,8 @@ class Ahead:
 
     def advance(self) -> None:
         """List and fetch ahead what a walk and a reader will reach next."""
+        if self._remote.affordable < LEAST_AFFORDABLE:
+            return
         now = clock.now()
         round_trip = self._remote.round_trip
         for policy in (self.walk, self.probe):
@@ -171,16 +181,18 @@ class Ahead:
         """A program opens ``inode`` to read it: where it is being fetched, what to wait for."""
         under_way = self._fetching.get(inode.number)
         self.files.opened(inode)
-        if self.files.window:
+        if self.files.window and self._remote.affordable >= LEAST_AFFORDABLE:
             self._fetch_ahead(clock.now())
         return under_way
 
     def _fetch_ahead(self, now: float) -> None:
         round_trip = self._remote.round_trip
         for inode in self.files.plan(now, round_trip):
-            if not self._contents.reserve(inode.attributes.size):
+            size = inode.attributes.size
+            if self._asked_bytes + size > self._remote.affordable or not self._contents.reserve(size):
                 self.files.arrived(inode, False)
                 continue
+            self._asked_bytes += size
             self._fetching[inode.number] = Slot()
             self._background.spawn(self._fetch, inode)
         walk = self.probe if self.files.order is Order.NAME else self.walk
@@ -208,6 +220,7 @@ class Ahead:
             if whole is None:
                 self._contents.unreserve(size)
             self.files.arrived(inode, useful)
+            self._asked_bytes -= size
             self._fetching.pop(inode.number).set(None)
 
     def _install(self, inode: Inode, whole: WholeFile, asked: float) -> bool:

@@ -143,7 +143,7 @@ class Files:
             return 0
         if content is not None and (content.dirty or content.handles or content.fetched):
             return 0
-        return size if self._contents.reserve(size) else 0
+        return size if size <= self._remote.affordable and self._contents.reserve(size) else 0
 
     async def _open_in_place(
         self, inode: Inode, flags: int, size: int

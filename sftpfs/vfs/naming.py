@@ -49,6 +49,11 @@ class NamingRemote:
         return self._remote.round_trip
 
     @property
+    def affordable(self) -> float:
+        """As ``Remote.affordable``."""
+        return self._remote.affordable
+
+    @property
     def away(self) -> bool:
         """As ``Remote.away``."""
         return self._remote.away

