@@ -98,7 +98,10 @@ class SyslogHandler(logging.Handler):
 
 
 class LatestProblem(logging.Handler):
-    """Remembers the last warning or error, for whoever asks how the mount is."""
+    """Remembers the last warning or error, for whoever asks how the mount is.
+
+    A record with ``good`` tells that something is over: it is no problem, and displaces none.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -108,6 +111,8 @@ class LatestProblem(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it in place of the one before."""
+        if getattr(record, "good", False):
+            return
         self.at, self.text = record.created, printable(record.getMessage())
 
 

@@ -35,8 +35,9 @@ from sftpfs.progress import report
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.root import find_root
-from sftpfs.salvage import Salvage, state_directory
+from sftpfs.salvage import Salvage
 from sftpfs.service_manager import ServiceManager
+from sftpfs.store import store_directory
 from sftpfs.transport.api import Prompter
 from sftpfs.transport.connector import make_connector
 from sftpfs.transport.prompter import make_prompter
@@ -173,7 +174,7 @@ class _Service:
         self._ready = report_ready
         self._control: ControlServer | None = None
         self._salvage = Salvage(
-            state_directory(os.environ, os.getuid()),
+            store_directory(os.environ, os.getuid()),
             str(config.endpoint),
             config.mountpoint,
             2 * config.data.dirty_bytes,  # all there is, and as much again while that is being saved
@@ -215,7 +216,8 @@ class _Service:
         remote = Server(pool, follow_symlinks=config.symlinks is SymlinkPolicy.FOLLOW)
         root = await find_root(remote, config)
         log.info("the directory on the server is %s", os.fsdecode(root.path))
-        fuse_mount = FuseMount(config, remote, root.path, root.attributes, self._salvage.keep)
+        self._salvage.root = root.path
+        fuse_mount = FuseMount(config, remote, root.path, root.attributes, self._salvage)
         fuse_mount.mount()
         try:
             if not config.delay_connect:
@@ -243,6 +245,7 @@ class _Service:
             fuse_mount.filesystem,
             pool.statistics,
             fuse_mount.forget,
+            self._salvage.statistics,
             self,
             fuse_mount.tracer,
             clock.wall(),
@@ -288,8 +291,8 @@ class _Service:
         if self._drain_scope.cancelled_caught:
             unwritten = fuse_mount.give_up(error(errno.ECANCELED, "the mount was ended before it was done"))
         with trio.CancelScope(shield=True):
-            saved = await trio.to_thread.run_sync(self._salvage.close)
-        failures = [_told(one, saved.get(one.path, [])) for one in unwritten]
+            await trio.to_thread.run_sync(self._salvage.close)
+        failures = [fuse_mount.filesystem.told(one) for one in unwritten]
         for failure in failures:
             log.error("data lost: %s", failure)
         return failures
@@ -398,10 +401,3 @@ def _keepers(device: str) -> str:
     if also:
         return f"its other mountpoint {kept.some(also)}"
     return f"another mount namespace, that of {kept.some(others)}" if others else ""
-
-
-def _told(unwritten: Unwritten, files: list[str]) -> str:
-    """For a person: which file, why, and where its data is."""
-    path, failure = unwritten
-    where = f"; saved in {', '.join(files)}" if files else ""
-    return f"{os.fsdecode(path)}: {failure.strerror or failure}{where}"

@@ -1,27 +1,25 @@
-"""Keeping what could not be written: one file a lost file, below the user's state directory.
+"""Keeping what could not be written, and the record of it, until somebody has acknowledged it.
 
-Owns the directory and the one thread that writes there, so that the front never waits for
-a disk. Beside each file, whose bytes are at the offsets they were meant for, a JSON file
-says what it is. Nothing here is ever removed by us.
+Owns the one thread that writes to the ``store``, so that the front never waits for a disk, and the list of
+the mount's losses. One is acknowledged when its file is no longer in the store: somebody wrote it back or
+took it away (``sftpfs restore``). Nothing is ever removed here.
 
-Used by the composition root, which hands ``keep`` to the rooms that lose data.
+Used by the composition root, which hands it to the rooms that lose data.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
-import re
 import stat
 import threading
-import time
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from sftpfs import clock
+from sftpfs import clock, store
+from sftpfs.beneath import reach
 from sftpfs.data.lost import LostBytes, merged
+from sftpfs.store import Saved
 
 STORE_BYTES = 1 << 30
 """Kept in all, over all mounts of the user: many times what one mount holds unwritten (32 MiB),
@@ -40,20 +38,7 @@ CLOSE_LIMIT = 15.0
 MOST_RANGES = 8
 """Named in a line of log; the JSON file has all."""
 
-SYSTEM_DIRECTORY = "/var/lib/sftpfs"
-
 log = logging.getLogger(__name__)
-
-
-def state_directory(environment: Mapping[str, str], uid: int) -> str:
-    """Where a user's state belongs (XDG Base Directory Specification), root's and a homeless one's."""
-    chosen = environment.get("XDG_STATE_HOME", "")
-    if os.path.isabs(chosen):
-        return os.path.join(chosen, "sftpfs")
-    home = environment.get("HOME", "")
-    if uid == 0 or not os.path.isabs(home):
-        return SYSTEM_DIRECTORY
-    return os.path.join(home, ".local/state/sftpfs")
 
 
 class _Piece(NamedTuple):
@@ -66,18 +51,22 @@ class _Piece(NamedTuple):
     kept: bool
 
 
-class _Saved:
-    """One incident's file."""
+class Loss:
+    """What one file lost together.
 
-    __slots__ = ("base", "lost", "path", "ranges", "since")
+    INVARIANT: ``saved`` is set by the thread, once there is a file; the rest is the front's.
+    """
 
-    def __init__(self, path: bytes, lost: LostBytes, base: str) -> None:
+    __slots__ = ("bytes", "path", "saved")
+
+    def __init__(self, path: bytes) -> None:
         self.path = path
-        self.lost = lost
-        self.base = base
-        self.since = clock.wall()
-        self.ranges: list[tuple[int, int]] = []
-        """What the file holds."""
+        self.bytes = 0
+        self.saved: Saved | None = None
+
+    def acknowledged(self) -> bool:
+        """Somebody has taken its file out of the store."""
+        return self.saved is not None and not os.path.lexists(reach(self.saved.base))
 
 
 class Salvage:
@@ -87,10 +76,10 @@ class Salvage:
     """
 
     def __init__(self, directory: str, server: str, mountpoint: str, room: int) -> None:
-        """``room``: bytes that may wait for the disk."""
-        self._directory = os.path.realpath(os.path.join(directory, "lost"))
-        # What cannot be written to the mount cannot be saved on it either.
-        self._on_mount = os.path.commonpath([self._directory, mountpoint]) == mountpoint
+        """``directory``: the store's, without links; ``room``: bytes that may wait for the disk."""
+        self.directory = directory
+        self.root = b""
+        """The directory on the server, once it is known."""
         self._server = server
         self._mountpoint = mountpoint
         self._room = room
@@ -98,12 +87,17 @@ class Salvage:
         self._queue: list[_Piece] = []
         self._changed = threading.Condition()
         self._closing = False
+        self._busy = False
+        self._hurried = False
+        self._since = 0.0
         self._thread: threading.Thread | None = None
-        self._saved: dict[int, _Saved] = {}
+        self._losses: dict[int, Loss] = {}
+        """By incident, in the order of the losses."""
 
     def keep(self, path: bytes, lost: LostBytes) -> None:
         """Save ``lost`` of the file at ``path`` on the server, soon. Never waits, never raises."""
         size = len(lost.data)
+        self._losses.setdefault(lost.incident, Loss(path)).bytes += size
         if self._closing:
             late = OSError(errno.ESHUTDOWN, "the mount has ended")
             self._tell([_Piece(path, lost, lost.offset, lost.offset + size, False)], [], None, late)
@@ -121,20 +115,47 @@ class Salvage:
             self._thread = threading.Thread(target=self._run, name="salvage", daemon=True)
             self._thread.start()
 
-    def close(self) -> dict[bytes, list[str]]:
-        """Finish, waiting for the disk a while. By path on the server the files that hold what was lost."""
+    def losses(self) -> list[Loss]:
+        """What was lost and nobody has acknowledged, the oldest first."""
+        return [loss for loss in self._losses.values() if not loss.acknowledged()]
+
+    def statistics(self) -> dict[str, object]:
+        """Counts of ``losses``, and the store's directory."""
+        losses = self.losses()
+        return {
+            "pieces": len(losses),
+            "files": len({loss.path for loss in losses}),
+            "bytes": sum(loss.bytes for loss in losses),
+            "directory": self.directory,
+        }
+
+    def acknowledged(self, path: bytes) -> bool:
+        """Whether all that the file at ``path`` lost was acknowledged; False where it lost no bytes."""
+        those = [loss for loss in self._losses.values() if loss.path == path]
+        return bool(those) and all(loss.acknowledged() for loss in those)
+
+    def files(self, path: bytes) -> list[str]:
+        """The files that hold what the file at ``path`` lost."""
+        saved = [loss.saved for loss in self._losses.values() if loss.path == path]
+        return [one.base for one in saved if one is not None and one.ranges]
+
+    def settle(self) -> None:
+        """Wait, in a thread, until what was handed over is saved, but not for a disk that does not answer."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._queue and not self._busy, CLOSE_LIMIT)
+            self._hurried = False
+
+    def close(self) -> None:
+        """Finish, waiting for the disk a while."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(CLOSE_LIMIT)
             if self._thread.is_alive():
-                log.error("lost data is still being saved in %s; the disk does not answer", self._directory)
-        files: dict[bytes, list[str]] = {}
-        for saved in list(self._saved.values()):
-            if saved.ranges:
-                files.setdefault(saved.path, []).append(saved.base)
-        return files
+                log.error("lost data is still being saved in %s; the disk does not answer", self.directory)
 
     # the thread
 
@@ -142,13 +163,16 @@ class Salvage:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._closing)
-                self._changed.wait_for(lambda: self._closing, GATHER)
+                self._changed.wait_for(lambda: self._closing or self._hurried, GATHER)
                 pieces, self._queue = self._queue, []
+                self._busy = True
             if not pieces:
                 return
             self._save(pieces)
             with self._changed:
                 self._held -= sum(len(piece.lost.data) for piece in pieces)
+                self._busy = False
+                self._changed.notify_all()
 
     def _save(self, pieces: list[_Piece]) -> None:
         incidents: dict[int, list[_Piece]] = {}
@@ -161,30 +185,52 @@ class Salvage:
                 self._write(number, those, done)
             except Exception as failure:  # whatever it is, the loss must be told
                 problem = failure
-            self._tell(those, done, self._saved.get(number), problem)
+            self._tell(those, done, self._losses[number].saved, problem)
 
     def _write(self, number: int, pieces: list[_Piece], done: list[_Piece]) -> None:
         """Bring ``pieces`` of one incident to the disk; ``done`` are those that are there."""
         self._prepare()
-        saved = self._saved.get(number)
+        loss = self._losses[number]
+        saved = loss.saved
         flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-        if saved is None:
-            saved = _Saved(pieces[0].path, pieces[0].lost, self._name(number, pieces[0].path))
+        if saved is None or loss.acknowledged():
+            saved = self._begun(number, pieces[0])
             flags |= os.O_CREAT | os.O_EXCL
         problem: OSError | None = None
         written: list[_Piece] = []
-        with open(os.open(saved.base, flags, 0o600), "wb", buffering=0) as file:
-            self._saved[number] = saved
+        with open(os.open(reach(saved.base), flags, 0o600), "wb", buffering=0) as file:
+            loss.saved = saved
             try:
                 self._fill(file.fileno(), pieces, written)
             except OSError as failure:
                 problem = failure
             os.fsync(file.fileno())
         done += written
-        saved.ranges = merged([*saved.ranges, *((piece.start, piece.end) for piece in written)])
-        self._describe(saved)
+        ranges = merged([*saved.ranges, *((piece.start, piece.end) for piece in written)])
+        loss.saved = saved = saved._replace(ranges=ranges, until=max(clock.wall(), saved.since))
+        store.describe(saved)
         if problem is not None:
             raise problem
+
+    def _begun(self, number: int, piece: _Piece) -> Saved:
+        """A file to come for what ``piece`` is the first of."""
+        # Of two losses the later has the later moment, whatever becomes of this machine's time.
+        self._since = since = max(clock.wall(), self._since + 1e-6)
+        failure = piece.lost.failure
+        return Saved(
+            os.path.join(self.directory, store.file_name(since, os.getpid(), number, piece.path)),
+            self._server,
+            self.root,
+            piece.path,
+            self._mountpoint,
+            [],
+            piece.lost.appended,
+            failure.strerror or str(failure),
+            failure.errno or 0,
+            since,
+            since,
+            number,
+        )
 
     def _fill(self, fd: int, pieces: list[_Piece], written: list[_Piece]) -> None:
         room = self._free()
@@ -194,61 +240,32 @@ class Salvage:
             room -= piece.end - piece.start
             if room < 0:
                 raise OSError(
-                    errno.EDQUOT, f"{self._directory} holds enough; remove what is not needed there"
+                    errno.EDQUOT, f"{self.directory} holds enough; sftpfs restore writes back or removes"
                 )
             _write_at(fd, piece.lost.data, piece.start)
             written.append(piece)
 
     def _prepare(self) -> None:
         """The directory, ours alone. Raises OSError where it is not."""
-        if self._on_mount:
-            raise OSError(errno.ELOOP, f"{self._directory} lies in the mount itself")
-        os.makedirs(os.path.dirname(self._directory), 0o700, exist_ok=True)
+        directory = reach(self.directory)
+        os.makedirs(os.path.dirname(directory), 0o700, exist_ok=True)
         try:
-            os.mkdir(self._directory, 0o700)
+            os.mkdir(directory, 0o700)
         except FileExistsError:
-            found = os.lstat(self._directory)
+            found = os.lstat(directory)
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-                raise OSError(errno.EPERM, f"{self._directory} is not a directory of ours") from None
-            os.chmod(self._directory, 0o700)
+                raise OSError(errno.EPERM, f"{self.directory} is not a directory of ours") from None
+            os.chmod(directory, 0o700)
 
     def _free(self) -> int:
         """Bytes that may be added."""
-        with os.scandir(self._directory) as entries:
+        with os.scandir(reach(self.directory)) as entries:
             used = sum(entry.stat(follow_symlinks=False).st_blocks for entry in entries) * 512
-        figures = os.statvfs(self._directory)
+        figures = os.statvfs(reach(self.directory))
         return min(STORE_BYTES - used, figures.f_bavail * figures.f_frsize // SHARE_OF_FREE)
 
-    def _name(self, number: int, path: bytes) -> str:
-        """A file name nobody else takes, that tells a person when and what."""
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        last = re.sub(r"[^A-Za-z0-9._-]", "_", os.fsdecode(path).rpartition("/")[2])[:80]
-        return os.path.join(self._directory, f"{moment}-{os.getpid()}-{number}-{last}")
-
-    def _describe(self, saved: _Saved) -> None:
-        """The JSON file beside; whole or as it was before."""
-        failure = saved.lost.failure
-        text = {
-            "server": self._server,
-            "path": os.fsdecode(saved.path),
-            "mountpoint": self._mountpoint,
-            "ranges": saved.ranges,
-            "appended": saved.lost.appended,
-            "reason": failure.strerror or str(failure),
-            "errno": failure.errno,
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(saved.since)),
-        }
-        temporary = f"{saved.base}.json.new"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(fd, "w", encoding="ascii") as file:
-            json.dump(text, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(fd)
-        os.rename(temporary, f"{saved.base}.json")
-
     def _tell(
-        self, pieces: list[_Piece], done: list[_Piece], saved: _Saved | None, problem: Exception | None
+        self, pieces: list[_Piece], done: list[_Piece], saved: Saved | None, problem: Exception | None
     ) -> None:
         """A line for what was saved, and one for what was not."""
         failure = pieces[0].lost.failure

@@ -31,7 +31,7 @@ _sftpfs() {
         -p) return ;;
     esac
     if [[ $COMP_CWORD -eq 1 && $current != -* ]]; then
-        COMPREPLY=($(compgen -W "status stats flush top log umount refresh warm cp doctor bench install-helpers" -- "$current"))
+        COMPREPLY=($(compgen -W "status stats flush top log umount restore refresh warm cp doctor bench install-helpers" -- "$current"))
         declare -F _known_hosts_real >/dev/null && _known_hosts_real -c -a -- "$current"
         return
     fi
@@ -42,6 +42,7 @@ _sftpfs() {
         top) words="-i --interval --help"; _sftpfs_mounts "$current" ;;
         log) words="--trace --help"; _sftpfs_mounts "$current" ;;
         umount) words="--force --help"; _sftpfs_mounts "$current" ;;
+        restore) words="--list --drop --force --to --help"; kind=-f ;;
         refresh) words="--help"; kind=-f ;;
         warm) words="--help"; kind=-f ;;
         cp) words="-r -R --recursive -p --preserve -d --no-dereference -a --archive -f --force -v --verbose --help"; kind=-f ;;

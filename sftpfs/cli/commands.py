@@ -131,6 +131,29 @@ COMMANDS: tuple[Command, ...] = (
         ),
     ),
     Command(
+        "restore",
+        "write back what the server did not take; without WHAT, list it",
+        "What a program wrote and the server did not take is saved on this machine. Writes it back into its "
+        "file through the mount, all of it and the earliest loss first, reads it again from the server, and "
+        "removes what was saved. A file that was changed since, replaced or removed is left alone: look at "
+        "it first. What has been written back or dropped counts as acknowledged: status, flush and umount "
+        "speak of it no longer. Ends with 17 where something was not written back.",
+        (
+            Argument(
+                "WHAT",
+                "all, files or directories in a mount, files on the server, names that the list shows",
+                Word.PATH,
+                Count.ANY,
+            ),
+        ),
+        (
+            Switch(("--list",), "only tell what is saved", excludes="form"),
+            Switch(("--drop",), "remove what is saved, and do not write it back", excludes="form"),
+            Switch(("--force",), "also into a file that changed since, or is missing"),
+            Switch(("--to",), "write what one file lost into this file", values.path, "FILE", word=Word.PATH),
+        ),
+    ),
+    Command(
         "refresh",
         "see now what the server has",
         "Believes nothing any more of what is cached about these paths and everything below them, "

@@ -28,9 +28,7 @@ def ask(name: str, path: str | None) -> tuple[list[Values], int]:
         client, _ = connect_to(path)
         with client:
             return [client.ask(name)], 0
-    mounts = our_mounts()
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        answers = list(threads.map(lambda mount: _ask(mount, name), mounts))
+    mounts, answers = _ask_all(name)
     if any(isinstance(answer, MountError) for answer in answers):
         there = {mount.device for mount in our_mounts()}
         answers = [
@@ -46,6 +44,17 @@ def ask(name: str, path: str | None) -> tuple[list[Values], int]:
         else:
             found.append(answer)
     return found, status
+
+
+def whoever_answers(name: str) -> list[Values]:
+    """The answers to request ``name`` of all mounts of the user's that give one."""
+    return [answer for answer in _ask_all(name)[1] if not isinstance(answer, MountError)]
+
+
+def _ask_all(name: str) -> tuple[list[MountedAt], list[Values | MountError]]:
+    mounts = our_mounts()
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        return mounts, list(threads.map(lambda mount: _ask(mount, name), mounts))
 
 
 def _ask(mount: MountedAt, name: str) -> Values | MountError:

@@ -68,6 +68,9 @@ def _lines(mounts: list[dict[str, Any]]) -> Iterator[str]:
         yield from _head(metric.name, metric.kind, metric.help)
         for one in mounts:
             yield _sample(metric.name, one, one["mount"][metric.key])
+    yield from _head("sftpfs_lost_bytes", "gauge", "Written, not taken by the server, not acknowledged.")
+    for one in mounts:
+        yield _sample("sftpfs_lost_bytes", one, one["lost"]["bytes"])
     yield from _head("sftpfs_requests_total", "counter", "Requests sent to the server.")
     for one in mounts:
         for kind, count in sorted(one["pool"]["total"]["requests"].items()):

@@ -2,8 +2,9 @@
 
 A socket is named after the device number of its mount, which is the machine's and the
 same under every name of the mountpoint. It stands in a directory only the mount's owner
-may enter. Looks at mountinfo and opens paths with O_PATH: a mountpoint itself is found
-without asking its server.
+may enter: one of the usual, or whatever XDG_RUNTIME_DIR was as the mount was made, which the
+kernel's list of sockets tells. Looks at mountinfo and opens paths with O_PATH: a mountpoint itself
+is found without asking its server.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import NamedTuple
 from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
 from sftpfs.mountpoint import MountedAt, absolute_path, all_mounts
+
+SOCKETS = "/proc/net/unix"
 
 MAX_SOCKET_PATH = 107
 """Bytes in sockaddr_un.sun_path (unix(7))."""
@@ -85,7 +88,25 @@ def socket_name(device: str) -> str:
 def socket_paths(mount: MountedAt) -> list[str]:
     """Where the socket of ``mount`` may be: in private directories of its owner only."""
     name, uid = socket_name(mount.device), mount.user_id
-    return [os.path.join(path, name) for path in directories(uid) if is_private(path, uid)]
+    places = dict.fromkeys([*directories(uid), *elsewhere(name)])
+    return [os.path.join(path, name) for path in places if is_private(path, uid)]
+
+
+def elsewhere(name: str) -> list[str]:
+    """The directories with a bound socket called ``name``, as the kernel lists them (proc(5)).
+
+    A mount made with another XDG_RUNTIME_DIR than ours, by su or cron or a service, has its socket there.
+    """
+    found = []
+    try:
+        with open(SOCKETS, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                path = line.rstrip("\n").partition("/")[2]
+                if path.endswith(f"sftpfs/{name}"):
+                    found.append(os.path.dirname(f"/{path}"))
+    except OSError:
+        pass  # then the usual places are all we know
+    return found
 
 
 def our_mounts() -> list[MountedAt]:

@@ -60,6 +60,8 @@ class Mounted:
     """The pool's statistics."""
     forget: Callable[[Iterable[tuple[int, bytes]], Iterable[int]], Awaitable[None]]
     """Makes the kernel forget names (directory's inode number, name), and what it holds of inodes."""
+    losses: Callable[[], dict[str, Any]]
+    """What was lost since the mount and nobody has acknowledged: counts, and where it is saved."""
     life: Life
     tracer: Tracer
     since: float

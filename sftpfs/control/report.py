@@ -36,6 +36,7 @@ def statistics(mounted: Mounted) -> Values:
         "pid": os.getpid(),
         "server": str(mounted.config.endpoint),
         "mountpoint": mounted.config.mountpoint,
+        "root": os.fsdecode(mounted.filesystem.tree.root_path),
         "since": mounted.since,
         "pool": mounted.connections(),
         "mount": mounted.filesystem.statistics(),
@@ -44,6 +45,7 @@ def statistics(mounted: Mounted) -> Values:
             "dirty_bytes": mounted.config.data.dirty_bytes,
             "timeout": mounted.config.pool.timeout,
         },
+        "lost": mounted.losses(),
         "problem": problem,
     }
     assert isinstance(values, dict)

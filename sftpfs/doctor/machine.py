@@ -7,7 +7,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 
-from sftpfs import mountpoint
+from sftpfs import mountpoint, store
 from sftpfs.doctor.findings import Finding, bad, good, note
 from sftpfs.errors import MountError
 
@@ -23,12 +23,28 @@ def examine_machine() -> Iterator[Finding]:
         yield bad(failure.message)
     yield _fusermount()
     yield _fuse_conf()
+    yield from _losses()
     if os.path.exists(MOUNT_HELPER):
         yield good("mount -t sftpfs and fstab work: mount(8)'s helpers are installed")
     else:
         yield note(
             "mount(8)'s helpers are not installed",
             "for fstab and mount -t sftpfs, as root: sftpfs install-helpers",
+        )
+
+
+def _losses() -> Iterator[Finding]:
+    """What mounts of this user could not write, these and earlier ones."""
+    directory = store.store_directory(os.environ, os.getuid())
+    saved = store.all_saved(directory)
+    if saved:
+        files = len({(one.server, one.path) for one in saved})
+        pieces = (
+            f"{len(saved)} piece{'s' if len(saved) > 1 else ''} of {files} file{'s' if files > 1 else ''}"
+        )
+        yield note(
+            f"{pieces} could not be written to a server, and are saved in {directory}",
+            "sftpfs restore lists them; sftpfs restore all writes them back",
         )
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 
 import pyfuse3
 import trio
 
 from sftpfs.config import MountConfig
-from sftpfs.data import LostBytes
 from sftpfs.errors import Failure, MountError
 from sftpfs.fuse import turns
 from sftpfs.fuse.operations import Operations, outdate, outdate_all
@@ -23,7 +22,7 @@ from sftpfs.fuse.trace import Tracer
 from sftpfs.mountpoint import mounted_at, unmount
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes, Unwritten
-from sftpfs.vfs.filesystem import Filesystem
+from sftpfs.vfs.filesystem import Filesystem, LossRecord
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +46,10 @@ class FuseMount:
         remote: Remote,
         root: bytes,
         attributes: Attributes,
-        keep_lost: Callable[[bytes, LostBytes], None],
+        losses: LossRecord,
     ) -> None:
         self._config = config
-        self.filesystem = Filesystem(config, remote, root, attributes, keep_lost)
+        self.filesystem = Filesystem(config, remote, root, attributes, losses)
         self._mounted = False
         self._scope: trio.CancelScope | None = None
         self.device: str | None = None

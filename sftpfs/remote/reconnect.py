@@ -205,7 +205,7 @@ class Reconnection:
         now = self._made_at = trio.current_time()
         if self._lost_at is not None:
             self.count += 1
-            logger.warning("the connection is back after %.1f s", now - self._lost_at)
+            logger.warning("the connection is back after %.1f s", now - self._lost_at, extra={"good": True})
         self._lost_at = self._give_up_at = None
         self._away_at = math.inf
         self._told = False

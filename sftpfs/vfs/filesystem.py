@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -53,6 +53,22 @@ class Appearance(NamedTuple):
     ctime_ns: int
 
 
+class LossRecord(Protocol):
+    """What the mount has lost, until somebody acknowledges it. All but ``settle`` return at once."""
+
+    def keep(self, path: bytes, lost: LostBytes) -> None:
+        """The file at ``path`` lost bytes, which are to be saved. Never raises."""
+
+    def acknowledged(self, path: bytes) -> bool:
+        """Somebody has acknowledged all that the file at ``path`` lost; False where it lost no bytes."""
+
+    def files(self, path: bytes) -> list[str]:
+        """Where what the file at ``path`` lost is saved."""
+
+    def settle(self) -> None:
+        """Wait, in a thread, until what was handed over is saved."""
+
+
 class Filesystem:
     """Everything ``fuse`` needs, and the observer of settled content."""
 
@@ -62,9 +78,9 @@ class Filesystem:
         remote: Remote,
         root: bytes,
         root_attributes: Attributes,
-        keep_lost: Callable[[bytes, LostBytes], None],
+        losses: LossRecord,
     ) -> None:
-        """``keep_lost`` is handed the path and the bytes of what can no longer be written; never raises."""
+        """``losses`` is told of all that can no longer be written."""
         self.config = config
         self.owners = OwnerMap(config.ownership, (os.getuid(), os.getgid()))
         self._naming = naming = NamingRemote(remote, self.owners) if self.owners.by_name else None
@@ -90,7 +106,9 @@ class Filesystem:
         """Makes the kernel ask for the attributes of an inode again; set by ``fuse``."""
         self.tree.crowded = partial(self.background.spawn, self._sweep)
         self._sweeping = False
-        self._keep_lost = keep_lost
+        self._losses = losses
+        self._untold: dict[bytes, OSError] = {}
+        """By path the first failed write that nobody was surely told of, until it is acknowledged."""
         self._statistics: FilesystemStatistics | None = None
         self._statistics_expire = 0.0
 
@@ -196,13 +214,14 @@ class Filesystem:
 
     def content_lost(self, number: int, lost: LostBytes) -> None:
         """Bytes of inode ``number`` will never be on the server."""
-        self._keep_lost(self._path_known(number), lost)
+        self._losses.keep(self._path_known(number), lost)
 
     def content_untold(self, number: int, failure: OSError) -> None:
         """A write of inode ``number`` failed, and its program may not know: ``flush`` and ``drain`` tell."""
+        self._untold.setdefault(self._path_known(number), failure)
 
     async def drain(self) -> list[Unwritten]:
-        """Everything dirty to the server; what could not be written."""
+        """Everything dirty to the server; what could not be written and nobody was surely told of."""
         return self._unwritten(await self.contents.drain())
 
     def give_up(self, failure: OSError) -> list[Unwritten]:
@@ -210,16 +229,29 @@ class Filesystem:
         return self._unwritten(self.contents.give_up(failure))
 
     async def flush(self) -> list[str]:
-        """What was written so far to the server, as ``drain`` without an end in view."""
-        failed = await self.contents.settle_all()
-        return [f"{self.name(number)}: {problem.strerror or problem}" for number, problem in failed]
+        """What was written so far to the server, as ``drain`` but without an end in view: lines."""
+        failed = self._unwritten(await self.contents.settle_all())
+        if failed:
+            await trio.to_thread.run_sync(self._losses.settle)
+        return [self.told(one) for one in failed]
+
+    def told(self, unwritten: Unwritten) -> str:
+        """For a person: which file, why, and where its data is."""
+        path, failure = unwritten
+        files = self._losses.files(path)
+        where = f"; saved in {', '.join(files)}" if files else ""
+        return f"{os.fsdecode(path)}: {failure.strerror or failure}{where}"
 
     def name(self, number: int) -> str:
         """The path on the server of an inode, for a person."""
         return os.fsdecode(self._path_known(number))
 
     def _unwritten(self, failures: list[tuple[int, OSError]]) -> list[Unwritten]:
-        return [Unwritten(self._path_known(number), problem) for number, problem in failures]
+        """``failures``, and what is on record of before: once told to one who asked, they are not settled."""
+        for path in [path for path in self._untold if self._losses.acknowledged(path)]:
+            del self._untold[path]
+        found = {self._path_known(number): problem for number, problem in failures} | self._untold
+        return [Unwritten(path, problem) for path, problem in found.items()]
 
     def _path_known(self, number: int) -> bytes:
         """The path on the server, the last one where it has none any more; for people."""

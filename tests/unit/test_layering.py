@@ -33,7 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     "process": BASE | {"logs"},
     "mountpoint": BASE,
     "root": BASE | API,
-    "salvage": BASE | {"data.lost"},
+    "salvage": BASE | {"data.lost", "store"},
+    "store": BASE,
     "progress": BASE,
     "service_manager": set(),
     "claim": BASE | {"mountpoint"},
@@ -52,13 +53,15 @@ ALLOWED: dict[str, set[str]] = {
         "kept",
         "covering",
         "salvage",
+        "store",
         "progress",
         "fuse",
         "remote",
         "transport",
     },
-    "doctor": BASE | {"logs", "process", "mount", "mountpoint", "root", "remote", "sftp", "transport"},
-    "cli": BASE | {"control", "logs", "mount", "mountpoint", "process", "claim", "kept", "doctor"},
+    "doctor": BASE
+    | {"store", "logs", "process", "mount", "mountpoint", "root", "remote", "sftp", "transport"},
+    "cli": BASE | {"control", "logs", "mount", "mountpoint", "process", "claim", "kept", "store", "doctor"},
     "__main__": {"cli"},
 }
 """Room → what it may import of sftpfs: a room, or one module of it. A room may import itself."""

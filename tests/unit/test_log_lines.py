@@ -88,3 +88,13 @@ def test_a_log_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
         logs.start(str(tmp_path / "no" / "log"), verbose=False, debug=False)
     assert caught.value.failure is Failure.CONFIGURATION
     assert "No such file" in caught.value.message
+
+
+def test_what_is_over_takes_no_problems_place() -> None:
+    """The last problem is one still, however well all goes afterwards."""
+    problem = logs.LatestProblem()
+    problem.handle(record("data lost"))
+    good = record("it is back")
+    good.good = True
+    problem.handle(good)
+    assert problem.text == "data lost"

@@ -31,7 +31,8 @@ def describe(values: Values) -> str:
         ("traffic", _traffic(values)),
         ("names", _names(values["mount"])),
         ("content", _content(values["mount"], values["limits"])),
-        ("written", _written(values["mount"])),
+        ("written", _written(values["mount"], values["lost"])),
+        *([("lost", _lost(values["lost"]))] if values["lost"]["pieces"] else []),
         ("last problem", _problem(values)),
     ]
     lines = [f"{values['server']} on {values['mountpoint']}"]
@@ -81,10 +82,16 @@ def _content(mount: Values, limits: Values) -> str:
     )
 
 
-def _written(mount: Values) -> str:
+def _written(mount: Values, lost: Values) -> str:
     if not mount["dirty_files"]:
-        return "all is on the server"
+        return "all but what is lost is on the server" if lost["pieces"] else "all is on the server"
     return f"{size(mount['dirty_bytes'])} in {several(mount['dirty_files'], 'file')} not on the server yet"
+
+
+def _lost(lost: Values) -> str:
+    pieces, files = several(lost["pieces"], "piece"), several(lost["files"], "file")
+    what = f"{pieces} of {files} ({size(lost['bytes'])}) since the mount, in {lost['directory']}"
+    return f"{what}; sftpfs restore lists them and writes them back"
 
 
 def _problem(values: Values) -> str:

@@ -1,0 +1,147 @@
+"""Writing back what could not be written: into which file, whether it may be, and whether it is there then.
+
+Owns no words for the person but those of a refusal; ``cli.run.restore`` shows them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sftpfs.control.client import connect_to
+from sftpfs.control.protocol import Values
+from sftpfs.errors import MountError
+from sftpfs.store import Saved
+
+STEP = 1 << 20
+"""Bytes read and written at once."""
+
+GRAIN = 2.0
+"""Seconds a file's time may lie behind the loss of its bytes without a change in between: SFTP tells whole
+seconds, and what of the same write did arrive may have done so a moment later."""
+
+
+class RefusedError(Exception):
+    """It is not written back; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file here, and in a mount or not."""
+
+    path: bytes
+    in_mount: bool
+
+
+def server_of(text: str) -> str:
+    """``[user@]host`` of ``[user@]host:[directory]``."""
+    end = text.find("]:") + 1 or text.find(":")
+    return text[:end] if end >= 0 else text
+
+
+def target_of(saved: Saved, mounts: Sequence[Values]) -> Target | None:
+    """Where the file is now, by what ``mounts`` tell (``statistics``), best where it was lost."""
+    found = [
+        (values["mountpoint"] == saved.mountpoint, len(root), values["mountpoint"], inside)
+        for values in mounts
+        if server_of(values["server"]) == server_of(saved.server)
+        for root in [os.fsencode(values["root"]).rstrip(b"/")]
+        for inside in [saved.path.removeprefix(root + b"/")]
+        if inside != saved.path
+    ]
+    if not found:
+        return None
+    *_, mountpoint, inside = max(found)
+    return Target(os.path.join(os.fsencode(mountpoint), inside), in_mount=True)
+
+
+def check(target: Target, losses: Sequence[Saved]) -> None:
+    """Raises RefusedError where the file is not the one that lost its bytes, or changed since."""
+    _refresh(target)
+    try:
+        seen = os.stat(target.path)
+    except FileNotFoundError:
+        raise RefusedError("it is not there any more; --force makes it anew") from None
+    if any(saved.errno == errno.ESTALE for saved in losses):
+        raise RefusedError("it had been replaced or changed by others; --force writes into what is there now")
+    if seen.st_mtime > max(saved.until for saved in losses) + GRAIN:
+        raise RefusedError("it was changed after the loss; look at it, then --force writes into it")
+
+
+def write_back(target: Target, saved: Saved, make: bool) -> None:
+    """Bring the bytes of ``saved`` into the file and see that they are there. ``make``: it may be missing.
+
+    Raises OSError, MountError, or RefusedError where they are not.
+    """
+    flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_APPEND if saved.appended else 0)
+    start = None
+    with (
+        open(saved.base, "rb", buffering=0) as source,
+        open(os.open(target.path, flags | (os.O_CREAT if make else 0), 0o600), "wb", buffering=0) as file,
+    ):
+        if saved.appended:
+            start = os.fstat(file.fileno()).st_size
+        for offset, data in pieces(source.fileno(), saved):
+            _write(file.fileno(), data, None if saved.appended else offset)
+        os.fsync(file.fileno())
+    _refresh(target)
+    _verify(target, saved, start)
+
+
+def _refresh(target: Target) -> None:
+    """What is seen of it from now on is what the server has. Raises MountError."""
+    if target.in_mount:
+        client, found = connect_to(os.fsdecode(target.path))
+        with client:
+            client.ask("refresh", path=found.inside)
+
+
+def pieces(fd: int, saved: Saved) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of what is saved. Raises RefusedError where that is cut short."""
+    for start, end in saved.ranges:
+        while start < end:
+            data = os.pread(fd, min(STEP, end - start), start)
+            if not data:
+                raise RefusedError(f"{saved.base} is shorter than it should be")
+            yield start, data
+            start += len(data)
+
+
+def _write(fd: int, data: bytes, offset: int | None) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.write(fd, view) if offset is None else os.pwrite(fd, view, offset)
+        view = view[written:]
+        offset = None if offset is None else offset + written
+
+
+def _verify(target: Target, saved: Saved, start: int | None) -> None:
+    """``start``: where appended bytes begin."""
+    try:
+        read_fd = os.open(target.path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        if os.stat(target.path).st_size < (max(end for _, end in saved.ranges) if start is None else start):
+            raise RefusedError("it is shorter afterwards than what was written to it") from None
+        return
+    with open(saved.base, "rb", buffering=0) as source, open(read_fd, "rb", buffering=0) as file:
+        for offset, data in pieces(source.fileno(), saved):
+            where = offset if start is None else start
+            there = b""
+            while len(there) < len(data):
+                more = os.pread(file.fileno(), len(data) - len(there), where + len(there))
+                if not more:
+                    break
+                there += more
+            if there != data:
+                raise RefusedError("what is there afterwards is not what was written back")
+            start = None if start is None else start + len(data)
+
+
+Problem = (OSError, MountError, RefusedError)
+
+
+def reason_of(problem: Exception) -> str:
+    """In words."""
+    return problem.strerror or str(problem) if isinstance(problem, OSError) else str(problem)

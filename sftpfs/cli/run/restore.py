@@ -1,0 +1,131 @@
+"""``sftpfs restore [WHAT…]``."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from itertools import groupby
+
+from sftpfs import store
+from sftpfs.cli.everywhere import whoever_answers
+from sftpfs.cli.restoring import Problem, Target, check, reason_of, server_of, target_of, write_back
+from sftpfs.cli.show import clock, several, size
+from sftpfs.control.location import find
+from sftpfs.control.protocol import Values
+from sftpfs.errors import Failure, MountError
+from sftpfs.logs import printable
+from sftpfs.process import exit_status, to_stderr
+from sftpfs.store import Saved
+
+ALL = "all"
+
+
+def run(given: Namespace) -> int:
+    """What was chosen is in its files again, or away, when it returns 0."""
+    directory = store.store_directory(os.environ, os.getuid())
+    saved = store.all_saved(directory)
+    mounts = [values for values in whoever_answers("statistics") if "root" in values]
+    chosen = _chosen(saved, given.what, mounts) if given.what else saved
+    if given.list or not given.what:
+        for one in chosen:
+            print(printable(_line(one)))
+        if not chosen:
+            print(f"nothing is saved in {directory}")
+        return 0
+    if given.drop:
+        return _drop(chosen)
+    if given.to and len({(one.server, one.path) for one in chosen}) > 1:
+        raise MountError(Failure.USAGE, "--to takes what one file lost: choose that")
+    return _restore(chosen, mounts, given.to, given.force)
+
+
+def _chosen(saved: list[Saved], words: list[str], mounts: list[Values]) -> list[Saved]:
+    """The losses that ``words`` mean, in their order. Raises MountError for a word that means none."""
+    chosen: set[str] = set()
+    for word in words:
+        those = saved if word == ALL else [one for one in saved if _is_meant(one, word)]
+        if not those and word != ALL:
+            those = _below(saved, word, mounts)
+        if not those and word != ALL:
+            raise MountError(
+                Failure.COMMAND, f"nothing is saved of {word}; sftpfs restore --list tells what is"
+            )
+        chosen.update(one.base for one in those)
+    return [one for one in saved if one.base in chosen]
+
+
+def _is_meant(saved: Saved, word: str) -> bool:
+    """By the name of its file, or the path on the server."""
+    name = word.removesuffix(".json")
+    return name in (os.path.basename(saved.base), saved.path.decode(errors="surrogateescape")) or (
+        os.path.realpath(name) == saved.base
+    )
+
+
+def _below(saved: list[Saved], word: str, mounts: list[Values]) -> list[Saved]:
+    """By a path in a mount: what it, or anything below it, lost."""
+    try:
+        mount, inside = find(word)
+    except MountError:
+        return []
+    found = []
+    for values in mounts:
+        if values["mountpoint"] == mount.path:
+            path = os.path.join(os.fsencode(values["root"]), os.fsencode(inside)).rstrip(b"/")
+            found += [
+                one
+                for one in saved
+                if server_of(one.server) == server_of(values["server"])
+                and (one.path == path or one.path.startswith(path + b"/"))
+            ]
+    return found
+
+
+def _restore(chosen: list[Saved], mounts: list[Values], to: str | None, force: bool) -> int:
+    failed = False
+    by_file = sorted(chosen, key=lambda one: (one.server, one.path, one.order))
+    for _, group in groupby(by_file, key=lambda one: (one.server, one.path)):
+        losses = list(group)
+        name = f"{losses[0].server.partition(':')[0]}:{os.fsdecode(losses[0].path)}"
+        target = Target(os.fsencode(to), _in_a_mount(to)) if to else target_of(losses[0], mounts)
+        try:
+            if target is None:
+                raise MountError(
+                    Failure.MOUNTPOINT, "it is in no mount of yours now; mount it, or name a file with --to"
+                )
+            if not force:
+                check(target, losses)
+            for one in losses:
+                write_back(target, one, make=force)
+                store.remove(one)
+                print(printable(f"restored: {os.fsdecode(target.path)}, {_what(one)}"))
+        except Problem as problem:
+            to_stderr(f"not restored: {printable(name)}: {printable(reason_of(problem))}")
+            failed = True
+    return exit_status(Failure.COMMAND) if failed else 0
+
+
+def _in_a_mount(path: str) -> bool:
+    try:
+        find(path)
+    except MountError:
+        return False
+    return True
+
+
+def _drop(chosen: list[Saved]) -> int:
+    for one in chosen:
+        store.remove(one)
+        print(printable(f"dropped: {os.fsdecode(one.path)}, {_what(one)}"))
+    return 0
+
+
+def _what(saved: Saved) -> str:
+    how = "appended" if saved.appended else f"in {several(len(saved.ranges), 'range')}"
+    return f"{size(saved.size)} {how}, lost {clock(saved.since)}"
+
+
+def _line(saved: Saved) -> str:
+    path = os.fsdecode(saved.path)
+    name = os.path.basename(saved.base)
+    return f"{name}: {server_of(saved.server)}:{path}, {_what(saved)}: {saved.reason}"

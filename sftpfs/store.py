@@ -1,0 +1,166 @@
+"""The store of what could not be written: its place, the names of its files, what is beside each.
+
+One data file a loss, with the bytes at the offsets they were meant for, and a JSON file that says what it
+is. ``salvage`` adds to it, people look at it, write back and remove (``sftpfs restore``); nothing else does.
+Whatever sorts names sorts losses: moment and number have a fixed width.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sftpfs.beneath import reach
+
+SYSTEM_DIRECTORY = "/var/lib/sftpfs"
+
+NAME = re.compile(r"\d{8}T\d{6}(?:\.\d{6})?Z-(\d+)-(\d+)-")
+"""Moment, process, number of the loss; earlier ones had whole seconds and numbers as they came."""
+
+
+def state_directory(environment: Mapping[str, str], uid: int) -> str:
+    """Where a user's state belongs (XDG Base Directory Specification), root's and a homeless one's."""
+    chosen = environment.get("XDG_STATE_HOME", "")
+    if os.path.isabs(chosen):
+        return os.path.join(chosen, "sftpfs")
+    home = environment.get("HOME", "")
+    if uid == 0 or not os.path.isabs(home):
+        return SYSTEM_DIRECTORY
+    return os.path.join(home, ".local/state/sftpfs")
+
+
+def store_directory(environment: Mapping[str, str], uid: int) -> str:
+    """Where the store is."""
+    return os.path.realpath(os.path.join(state_directory(environment, uid), "lost"))
+
+
+class Saved(NamedTuple):
+    """One loss; times in seconds since 1970 by this machine's clock."""
+
+    base: str
+    """The data file; with ``.json`` behind, what is said of it."""
+    server: str
+    """As the mount was told: ``[user@]host:[directory]``."""
+    root: bytes
+    """The directory on the server that was mounted; empty where an earlier version saved it."""
+    path: bytes
+    """On the server."""
+    mountpoint: str
+    ranges: list[tuple[int, int]]
+    """First byte, byte after the last."""
+    appended: bool
+    """The bytes were written to the end, wherever that was."""
+    reason: str
+    errno: int
+    since: float
+    until: float
+    """When the first and the last bytes of it were lost."""
+    number: int
+    """Of the losses of one mount."""
+
+    @property
+    def size(self) -> int:
+        """Bytes saved."""
+        return sum(end - start for start, end in self.ranges)
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """What is lost later sorts behind: it is written back last. Within a second the number tells."""
+        return self.since, self.number
+
+
+def file_name(moment: float, pid: int, number: int, path: bytes) -> str:
+    """A name nobody else takes, that tells a person when and what."""
+    last = re.sub(r"[^A-Za-z0-9._-]", "_", os.fsdecode(path).rpartition("/")[2])[:80]
+    time = datetime.fromtimestamp(moment, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return f"{time}-{pid:07}-{number:06}-{last}"
+
+
+def describe(saved: Saved) -> None:
+    """Write the JSON file; whole or as it was before. Raises OSError."""
+    text = {
+        "server": saved.server,
+        "root": os.fsdecode(saved.root),
+        "path": os.fsdecode(saved.path),
+        "mountpoint": saved.mountpoint,
+        "ranges": saved.ranges,
+        "appended": saved.appended,
+        "reason": saved.reason,
+        "errno": saved.errno,
+        "time": _stamp(saved.since),
+        "until": _stamp(saved.until),
+    }
+    base = reach(saved.base)
+    temporary = f"{base}.json.new"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(fd, "w", encoding="ascii") as file:
+        json.dump(text, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(fd)
+    os.rename(temporary, f"{base}.json")
+
+
+def all_saved(directory: str) -> list[Saved]:
+    """Every loss in the store, in the order they are to be written back; what is no loss is passed over."""
+    found = []
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    for name in names:
+        if name.endswith(".json"):
+            saved = _read(os.path.join(directory, name.removesuffix(".json")))
+            if saved is not None:
+                found.append(saved)
+    return sorted(found, key=lambda saved: saved.order)
+
+
+def remove(saved: Saved) -> None:
+    """Take a loss out of the store. Raises OSError."""
+    for path in (saved.base, f"{saved.base}.json"):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+
+def _read(base: str) -> Saved | None:
+    """The loss saved in ``base``, None where that is none of ours."""
+    try:
+        if not stat.S_ISREG(os.lstat(base).st_mode):
+            return None
+        with open(f"{base}.json", encoding="ascii") as file:
+            text = json.load(file)
+        since = _moment(text["time"])
+        match = NAME.match(os.path.basename(base))
+        return Saved(
+            base,
+            str(text["server"]),
+            os.fsencode(text.get("root", "")),
+            os.fsencode(text["path"]),
+            str(text["mountpoint"]),
+            [(int(start), int(end)) for start, end in text["ranges"]],
+            text["appended"] is True,
+            str(text["reason"]),
+            int(text["errno"] or 0),
+            since,
+            _moment(text["until"]) if "until" in text else since,
+            int(match[2]) if match else 0,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _stamp(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _moment(text: str) -> float:
+    form = "%Y-%m-%dT%H:%M:%S.%fZ" if "." in text else "%Y-%m-%dT%H:%M:%SZ"
+    return datetime.strptime(text, form).replace(tzinfo=UTC).timestamp()

@@ -1,0 +1,183 @@
+"""What the server did not take is known until somebody writes it back or drops it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from sftpfs import store
+from sftpfs.errors import Failure
+from sftpfs.process import exit_status
+from sftpfs.store import Saved
+from tests.conftest import MakeMount
+from tests.harness.command import Output, say
+from tests.harness.counting import CountingProxy
+from tests.harness.mounts import Mount
+from tests.harness.waiting import eventually
+
+NOT_RESTORED = exit_status(Failure.COMMAND)
+MIB = 1 << 20
+
+
+class Full:
+    """A mount of a disk that is full until ``room`` is called; what is lost of it is saved in ``lost``."""
+
+    def __init__(self, mount: Mount, lost: Path) -> None:
+        self.mount = mount
+        self.disk = mount.backing
+        self.lost = lost
+        mount.expect("could not be written|data lost")
+
+    def room(self) -> None:
+        """There is room again."""
+        (self.disk / "filler").unlink()
+
+    def loses(self, name: str | bytes, data: bytes, mode: str = "wb", at: int = 0) -> None:
+        """Write ``data`` to a file, in vain."""
+        before = len(self.saved())
+        with (
+            suppress(OSError),
+            open(os.path.join(os.fsencode(self.mount.path), os.fsencode(name)), mode, buffering=0) as file,
+        ):
+            if at:
+                file.seek(at)
+            file.write(data)
+        eventually(lambda: len(self.saved()) > before, 20, "saved")
+
+    def saved(self) -> list[Saved]:
+        """What is in the store."""
+        return store.all_saved(str(self.lost))
+
+    def restore(self, *words: str | Path) -> Output:
+        """``sftpfs restore``."""
+        return say("restore", *words)
+
+
+@pytest.fixture
+def full(make_mount: MakeMount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Full]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True, timeout=30)
+    try:
+        with CountingProxy(latency=0.0) as proxy:
+            made = Full(make_mount(port=proxy.port, backing=disk), tmp_path / "state/sftpfs/lost")
+            with suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
+                while filler.write(bytes(4096)):
+                    pass
+            yield made
+            if not made.mount.closed:
+                say("restore", "--drop", "all")
+                made.mount.close()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True, timeout=30)
+
+
+def test_many_losses_of_a_file_end_with_the_last(full: Full) -> None:
+    """Each range at its place, the earliest first; and nothing speaks of them any more."""
+    for number in range(12):
+        full.loses("doc", b"%04d" % number * 500)
+    shown = say("status", full.mount.path).stdout
+    assert "12 pieces of 1 file (23.4 KiB) since the mount" in shown and str(full.lost) in shown
+    assert "all is on the server" not in shown
+    doctor = say("doctor").stdout
+    assert "12 pieces of 1 file could not be written" in " ".join(doctor.split())
+    listed = full.restore("--list")
+    assert (
+        listed.status == 0
+        and len(listed.stdout.splitlines()) == 12
+        and listed.stdout == full.restore().stdout
+    )
+    full.room()
+    done = full.restore("all")
+    assert (done.status, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 12
+    assert (full.disk / "doc").read_bytes() == b"0011" * 500
+    assert full.saved() == [] and os.listdir(full.lost) == []
+    assert "since the mount" not in say("status", full.mount.path).stdout
+    assert "could not be written" not in say("doctor").stdout
+
+
+def test_the_documented_dd_writes_back_a_range(full: Full) -> None:
+    data = os.urandom(MIB)
+    full.loses("big", data, at=4096)
+    full.room()
+    (one,) = full.saved()
+    for start, end in one.ranges:
+        words = [f"if={one.base}", f"of={full.mount.path}/big", "bs=1M", f"skip={start}", f"seek={start}"]
+        flags = ["iflag=skip_bytes,count_bytes", "oflag=seek_bytes", "conv=notrunc"]
+        subprocess.run(
+            ["dd", *words, f"count={end - start}", *flags], check=True, timeout=30, capture_output=True
+        )
+    assert (full.disk / "big").read_bytes() == bytes(4096) + data
+
+
+def test_by_any_name_and_names_that_are_no_text(full: Full) -> None:
+    (full.mount.path / "dir").mkdir()
+    for name in (b"dir/\xff\n", b"dir/plain", b"other"):
+        full.loses(name, name)
+    full.room()
+    assert full.restore(full.mount.path / "nothing").status == NOT_RESTORED
+    _, second, third = full.saved()
+    assert full.restore(os.path.basename(second.base)).status == 0
+    assert full.restore(full.mount.path / "dir").status == 0
+    assert full.restore(os.fsdecode(third.path)).status == 0
+    for name in (b"dir/\xff\n", b"dir/plain", b"other"):
+        with open(os.path.join(os.fsencode(full.disk), name), "rb") as file:
+            assert file.read() == name
+    assert full.saved() == []
+
+
+def test_appends_are_appended(full: Full) -> None:
+    (full.mount.path / "log").touch()
+    full.loses("log", b"second\n", "ab")
+    full.room()
+    (full.disk / "log").write_bytes(b"first\n")
+    os.utime(full.disk / "log", (0, 0))
+    assert full.restore("all").status == 0
+    assert (full.disk / "log").read_bytes() == b"first\nsecond\n"
+
+
+def test_a_file_that_changed_is_left_alone(full: Full) -> None:
+    full.loses("changed", b"ours")
+    full.loses("gone", b"ours")
+    full.room()
+    (full.disk / "changed").write_bytes(b"theirs, and longer")
+    os.utime(full.disk / "changed", (full.saved()[0].until + 60,) * 2)
+    (full.disk / "gone").unlink()
+    refused = full.restore("all")
+    assert refused.status == NOT_RESTORED
+    assert "changed after the loss" in refused.stderr and "not there any more" in refused.stderr
+    assert (full.disk / "changed").read_bytes() == b"theirs, and longer" and len(full.saved()) == 2
+    assert full.restore("--force", "all").status == 0
+    assert (full.disk / "changed").read_bytes() == b"oursrs, and longer"
+    assert (full.disk / "gone").read_bytes() == b"ours"
+
+
+def test_into_a_file_that_is_named(full: Full, tmp_path: Path) -> None:
+    """The server may be gone for good."""
+    full.loses("doc", b"first")
+    full.loses("doc", b"2nd")
+    full.loses("more", b"another")
+    full.mount.close(clean=False)
+    refused = full.restore("all")
+    assert refused.status == NOT_RESTORED and "in no mount of yours" in refused.stderr
+    there = tmp_path / "rescued"
+    there.touch()
+    assert full.restore("all", "--to", there).status == exit_status(Failure.USAGE)
+    assert full.restore(f"{full.disk}/doc", "--to", there).status == 0
+    assert there.read_bytes() == b"2ndst"
+    assert full.restore("--drop", f"{full.disk}/more").status == 0
+    assert full.saved() == []
+
+
+def test_a_server_that_still_does_not_take_it(full: Full) -> None:
+    full.loses("doc", bytes(9000))
+    refused = full.restore("all")
+    assert refused.status == NOT_RESTORED and "No space left on device" in refused.stderr
+    assert full.saved()
