@@ -380,8 +380,13 @@ class _Service:
         return f"{what}: connections: {self._pool.count}"
 
     async def _leave(self, fuse_mount: FuseMount) -> None:
-        """Unmount; where somebody stays inside, end without them."""
-        await fuse_mount.unmount()
+        """Unmount; where somebody stays inside, end a moment later without them, and say who that is."""
+        path = self._config.mountpoint
+        if not await fuse_mount.detach(lazy=False):
+            mount = mountpoint.mounted_at(path)
+            users = await trio.to_thread.run_sync(kept.holders, mount) if mount is not None else []
+            log.warning("%s is in use by %s: cut off in a second", path, kept.some(users) or "somebody")
+            await fuse_mount.detach(lazy=True)
         await trio.sleep(LEAVE_LIMIT)
         fuse_mount.terminate()
 

@@ -24,12 +24,14 @@ def _interval(text: str) -> float:
 INSTALL_HELPERS = Command(
     "install-helpers",
     "let mount(8) and umount(8) know the types sftpfs and fuse.sftpfs",
-    "Links mount.sftpfs, mount.fuse.sftpfs, umount.sftpfs, umount.fuse.sftpfs and umount.fuse to this "
-    "program, where mount(8) and umount(8) look for them. From then on `mount -t sftpfs host:dir /mnt` "
-    "and lines of these types in fstab work, and umount waits until everything is on the server.\n\n"
+    "Links mount.sftpfs, mount.fuse.sftpfs, umount.sftpfs and umount.fuse.sftpfs to this program, and puts "
+    "a small script umount.fuse beside them, where mount(8) and umount(8) look for them. From then on "
+    "`mount -t sftpfs host:dir /mnt` and lines of these types in fstab work, and umount waits until "
+    "everything is on the server.\n\n"
     "umount.fuse is what a plain `umount DIRECTORY` of root asks for, whatever FUSE file system it is. "
-    "Those of other programs are unmounted as before. Where another program has put it there, it is "
-    "left alone, and only `umount -t fuse.sftpfs`, `umount -a`, systemd and users' umount wait.",
+    "Those of other programs are unmounted as before, and ours too where sftpfs cannot be run. Where another "
+    "program has put it there, it is left alone, and only `umount -t fuse.sftpfs`, `umount -a`, systemd and "
+    "users' umount wait.",
     switches=(
         Switch(("--remove",), "remove the links"),
         Switch(("--directory",), "where the links are", values.path, "DIR", DIRECTORY, word=Word.DIRECTORY),

@@ -2,7 +2,9 @@
 
 Owns their names, making and removing them. libmount looks for ``mount.TYPE`` and
 ``umount.TYPE`` in /sbin, where TYPE is ``sftpfs`` or ``fuse.sftpfs``. But root's plain ``umount
-DIR`` learns the type from statfs(2), which knows no subtypes, and looks for ``umount.fuse``.
+DIR`` learns the type from statfs(2), which knows no subtypes, and looks for ``umount.fuse``. That one is a
+small script: it stands before every FUSE file system of the machine, which must come off whatever became of
+this program and its Python.
 """
 
 from __future__ import annotations
@@ -20,6 +22,37 @@ DIRECTORY = "/sbin"
 FOR_ALL = "umount.fuse"
 """Unmounts every FUSE file system, as umount(8) does without it, and waits for ours. Another
 program's is left in place."""
+
+OURS = "# Made by sftpfs install-helpers"
+
+SCRIPT = f"""\
+#!/bin/sh
+{OURS}: umount of a mount of sftpfs ends when all is on the server.
+# Every other FUSE mount is umount(8)'s own, and so is ours where sftpfs cannot be run.
+wanted=$(printf '%s' "$1" | sed 's/\\\\/\\\\134/g; s/ /\\\\040/g; s/\t/\\\\011/g')
+type=
+while read -r _ path kind _; do
+    [ "$path" = "$wanted" ] && type=$kind
+done </proc/self/mounts
+if [ "$type" = fuse.sftpfs ]; then
+    "${{0%/*}}/umount.fuse.sftpfs" "$@"
+    status=$?
+    case $status in
+        0 | 32 | 74) exit $status ;;
+    esac
+fi
+directory=$1
+shift
+letters=
+while [ $# -gt 0 ]; do
+    case $1 in
+        -t | -N) shift ;;
+        -f | -l | -r | -v) letters="$letters $1" ;;
+    esac
+    shift
+done
+exec umount -i $letters -- "$directory"
+"""
 
 NAMES = ("mount.sftpfs", "mount.fuse.sftpfs", "umount.sftpfs", "umount.fuse.sftpfs", FOR_ALL)
 
@@ -43,14 +76,17 @@ def install(directory: str, program: str) -> list[str]:
     made = []
     for name in NAMES:
         path = os.path.join(directory, name)
-        if _is_ours(path) and os.readlink(path) == program:
+        if _is_made(path, name, program):
             continue
         if name == FOR_ALL and os.path.lexists(path) and not _is_ours(path):
             continue
         try:
             if _is_ours(path):
                 os.unlink(path)
-            os.symlink(program, path)
+            if name == FOR_ALL:
+                _write(path)
+            else:
+                os.symlink(program, path)
         except FileExistsError:
             raise MountError(
                 Failure.CONFIGURATION, f"{path} exists and was not made by sftpfs: remove it first"
@@ -76,9 +112,33 @@ def remove(directory: str) -> list[str]:
     return removed
 
 
+def _is_made(path: str, name: str, program: str) -> bool:
+    if name == FOR_ALL:
+        return _content(path) == SCRIPT
+    return _is_ours(path) and os.readlink(path) == program
+
+
+def _write(path: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o755)
+    with open(fd, "w", encoding="ascii") as file:
+        os.fchmod(fd, 0o755)  # whatever the umask
+        file.write(SCRIPT)
+
+
+def _content(path: str) -> str:
+    """What a file says, nothing where it is none."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), errors="replace") as file:
+            return file.read(2 * len(SCRIPT))
+    except OSError:
+        return ""
+
+
 def _is_ours(path: str) -> bool:
-    """Whether ``path`` is a link to a program of our name, there or not any more."""
-    return os.path.islink(path) and os.path.basename(os.readlink(path)) == PROGRAM
+    """Whether ``path`` is a link to a program of our name, there or not any more, or our script."""
+    if os.path.islink(path):
+        return os.path.basename(os.readlink(path)) == PROGRAM
+    return OURS in _content(path)
 
 
 def _refused(path: str, error: OSError) -> MountError:

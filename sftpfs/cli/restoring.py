@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sftpfs.control.client import connect_to
@@ -81,6 +82,8 @@ def write_back(target: Target, saved: Saved, make: bool) -> None:
         open(saved.base, "rb", buffering=0) as source,
         open(os.open(target.path, flags | (os.O_CREAT if make else 0), 0o600), "wb", buffering=0) as file,
     ):
+        with suppress(OSError):
+            os.fsync(file.fileno())  # it may be the first that hears of the loss, which is known here
         if saved.appended:
             start = os.fstat(file.fileno()).st_size
         for offset, data in pieces(source.fileno(), saved):

@@ -108,14 +108,9 @@ class FuseMount:
         if self.device is not None:
             widen_read_ahead(self.device)
 
-    async def unmount(self) -> None:
-        """Unmount as umount(8) would, so that the kernel hands over what it still holds;
-        where the mount is busy detach it. ``run`` returns once the last user is gone."""
-        if not await self.detach(lazy=False):
-            await self.detach(lazy=True)
-
     async def detach(self, lazy: bool) -> bool:
-        """Unmount once, ``lazy`` also where somebody uses it; True where it is out of the tree."""
+        """Unmount as umount(8) would, so that the kernel hands over what it still holds; ``lazy`` also where
+        somebody uses it: ``run`` returns once the last user is gone. True where it is out of the tree."""
         with trio.move_on_after(UNMOUNT_PATIENCE):
             await trio.to_thread.run_sync(unmount, self._config.mountpoint, lazy, abandon_on_cancel=True)
         return not self.is_there()

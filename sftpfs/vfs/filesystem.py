@@ -107,8 +107,9 @@ class Filesystem:
         self.tree.crowded = partial(self.background.spawn, self._sweep)
         self._sweeping = False
         self._losses = losses
-        self._untold: dict[bytes, OSError] = {}
-        """By path the first failed write that nobody was surely told of, until it is acknowledged."""
+        self._untold: dict[int, Unwritten] = {}
+        """By inode number, which may be forgotten since, the first failed write that nobody was surely told
+        of, until it is acknowledged."""
         self._statistics: FilesystemStatistics | None = None
         self._statistics_expire = 0.0
 
@@ -218,7 +219,7 @@ class Filesystem:
 
     def content_untold(self, number: int, failure: OSError) -> None:
         """A write of inode ``number`` failed, and its program may not know: ``flush`` and ``drain`` tell."""
-        self._untold.setdefault(self._path_known(number), failure)
+        self._untold.setdefault(number, Unwritten(self._path_known(number), failure))
 
     async def drain(self) -> list[Unwritten]:
         """Everything dirty to the server; what could not be written and nobody was surely told of."""
@@ -247,11 +248,13 @@ class Filesystem:
         return os.fsdecode(self._path_known(number))
 
     def _unwritten(self, failures: list[tuple[int, OSError]]) -> list[Unwritten]:
-        """``failures``, and what is on record of before: once told to one who asked, they are not settled."""
-        for path in [path for path in self._untold if self._losses.acknowledged(path)]:
-            del self._untold[path]
-        found = {self._path_known(number): problem for number, problem in failures} | self._untold
-        return [Unwritten(path, problem) for path, problem in found.items()]
+        """``failures``, and what is on record of before; without what somebody has acknowledged."""
+        found = {number: Unwritten(self._path_known(number), problem) for number, problem in failures}
+        found |= self._untold
+        for number in [number for number, one in found.items() if self._losses.acknowledged(one.path)]:
+            del found[number]
+            self._untold.pop(number, None)
+        return list(found.values())
 
     def _path_known(self, number: int) -> bytes:
         """The path on the server, the last one where it has none any more; for people."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -114,14 +115,17 @@ def test_foreground_ends_with_status_zero_when_unmounted(site: Site) -> None:
     assert status == 0, errors
 
 
-def test_a_busy_mount_ends_on_sigterm_with_all_data_written(site: Site) -> None:
-    family = site.start()
+def test_a_busy_mount_ends_on_sigterm_with_all_data_written(site: Site, tmp_path: Path) -> None:
+    """And says whom it cut off."""
+    log = tmp_path / "log"
+    family = site.start("-o", f"log_file={log}")
     data = os.urandom(2_000_000)
     file = os.open(site.path / "open", os.O_WRONLY | os.O_CREAT)
     try:
         assert os.write(file, data) == len(data)
         os.kill(daemon_of(site.path), signal.SIGTERM)
         assert_gone(site.path, family)
+        assert re.search(rf"is in use by \S+ \({os.getpid()}\)", log.read_text())
         assert (site.backing / "open").read_bytes() == data
     finally:
         with suppress(OSError):  # what it was open on is gone

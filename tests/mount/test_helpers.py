@@ -329,3 +329,20 @@ def test_helpers_need_an_installed_program() -> None:
     )
     assert done.returncode == 15
     assert "no installed program sftpfs to link to" in done.stderr
+
+
+def test_a_broken_program_is_in_nobodys_way(machine: Machine, exported: Exported) -> None:
+    """Neither another program's FUSE mounts nor ours need it to come off."""
+    ours, others = machine.directory("/mnt/o u\trs"), machine.directory("/mnt/others")
+    spec = exported.spec("a")
+    assert machine.run("mount", "-t", "sftpfs", spec, ours, "-o", exported.options)[0] == 0
+    assert (
+        machine.run("mount", "-t", "sftpfs", spec, others, "-o", f"{exported.options},subtype=other")[0] == 0
+    )
+    assert "fuse.other" in machine.mounts().values()
+    machine.write("/mnt/bin/sftpfs", "#!/bin/sh\necho no module named sftpfs >&2\nexit 1\n", mode=0o755)
+    assert machine.run("umount", others) == (0, "", "")
+    status, _, errors = machine.run("umount", ours)
+    assert status == 0 and errors == "no module named sftpfs\n"
+    assert machine.mounts() == {}
+    eventually(lambda: not daemons(), what="its processes gone")
