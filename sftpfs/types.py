@@ -18,9 +18,9 @@ NAME_MAX = 255
 UNKNOWN_ID = -1
 """A uid, gid or nlink the server did not tell."""
 
-MTIME_GRAIN = 3.0
-"""Seconds after its mtime within which a file or directory may have changed again without showing it:
-one since SFTP v3 tells whole seconds, two for clocks that differ by so little that nobody can tell."""
+MTIME_GRAIN = 2.0
+"""Seconds after its mtime within which a file or directory may have changed again without showing it: SFTP v3
+tells whole seconds, and FAT keeps even ones. By the server's clock (``server_clock.earliest``)."""
 
 
 class Attributes(NamedTuple):

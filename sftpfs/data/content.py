@@ -22,6 +22,7 @@ from sftpfs.data.state import ContentObserver, ContentState, HandleState, MountC
 from sftpfs.data.writer import LINGER_SECONDS, ContentWriter
 from sftpfs.errors import error
 from sftpfs.remote.api import RemoteFile
+from sftpfs.server_clock import ServerClock
 from sftpfs.types import AttributeChange, Attributes, WholeFile
 
 
@@ -33,7 +34,7 @@ class FileContent:
     def __init__(self, number: int, mount: MountContent) -> None:
         extents: DirtyExtents[HandleState] = DirtyExtents()
         self._mount = mount
-        self._state = ContentState(number)
+        self._state = ContentState(number, mount.clock)
         self.handles: list[HandleState] = []
         """The open handles, oldest first."""
         self.reader = ContentReader(self._state, mount, extents)
@@ -104,19 +105,17 @@ class FileContent:
         synchronous: bool,
         direct: bool,
         known: Attributes,
-        fetched: float,
         ahead: bool = False,
         created: bool = False,
         whole: WholeFile | None = None,
-        ago: float = 0.0,
+        asked: float = 0.0,
     ) -> tuple[FileHandle, bool]:
         """A new handle, and whether the kernel may keep the pages it has (close-to-open).
 
-        ``known`` came with the OPEN, ``fetched`` is the wall-clock time it came, by the
-        server's clock as far as known. While dirty what we have is newer and stays.
+        ``known`` came with the OPEN. While dirty what we have is newer and stays.
         ``ahead``: this open is answered by what ``prefetched`` brought, which was open,
         FSTAT and READ in one. ``created``: this open made the file. ``whole``: all of it, read
-        by this open, which was sent ``ago`` seconds before; its bytes are in the budget as for
+        by this open, which was sent at ``asked`` (``clock.now``); its bytes are in the budget as for
         ``prefetched``. Not while dirty.
         """
         state, config = self._state, self._mount.config
@@ -137,8 +136,7 @@ class FileContent:
             state.pages_stale = False
             state.verify = True
         elif not state.dirty:
-            clock_lag = max(0.0, clock.wall() - fetched)
-            if not state.unchanged(known, clock_lag):
+            if not state.unchanged(known):
                 self.reader.drop()
                 keep_cache = False
             state.attributes = known
@@ -146,7 +144,7 @@ class FileContent:
             state.pages_stale = False
             keep_cache = (keep_cache and config.auto_cache) or config.kernel_cache
             if whole is not None:
-                state.fetching(ago)
+                state.fetching(asked)
                 self.reader.install(whole.data)
         handle.fsync_error = self.writer.unheard
         if any(one.drops_pages for one in self.handles):
@@ -155,9 +153,9 @@ class FileContent:
         self.handles.append(handle)
         return handle, keep_cache
 
-    def prefetched(self, whole: WholeFile, ago: float, fetched: float) -> bool:
-        """Keep a small file fetched before anybody opened it, asked for ``ago`` seconds before; False where
-        it may not be used. ``fetched`` as for ``attach``.
+    def prefetched(self, whole: WholeFile, asked: float) -> bool:
+        """Keep a small file fetched before anybody opened it, asked for at ``asked`` (``clock.now``); False
+        where it may not be used.
 
         The caller reserved its bytes with ``Contents.reserve``; here they are used or given back.
         """
@@ -166,10 +164,10 @@ class FileContent:
         if state.dirty or self.handles:
             mount.budget.waste(size)
             return False
-        if not state.unchanged(whole.attributes, max(0.0, clock.wall() - fetched)):
+        if not state.unchanged(whole.attributes):
             self.reader.drop()  # and what the kernel has of before
         state.attributes = whole.attributes
-        state.fetching(ago)
+        state.fetching(asked)
         self.reader.install(whole.data)
         return True
 
@@ -235,8 +233,8 @@ class FileContent:
         self.reader.drop()
         self._state.verify = True
 
-    def revalidated(self, attributes: Attributes, fetched: float) -> bool:
-        """LSTAT told ``attributes`` at ``fetched``; True where they are of another version, now dropped."""
+    def revalidated(self, attributes: Attributes) -> bool:
+        """LSTAT told ``attributes``; True where they are of another version, now dropped."""
         state = self._state
         if state.dirty or state.attributes is None:
             return False
@@ -273,8 +271,8 @@ class FileContent:
 class Contents:
     """The content of every file of the mount."""
 
-    def __init__(self, config: DataConfig, observer: ContentObserver) -> None:
-        self._mount = MountContent(config, observer)
+    def __init__(self, config: DataConfig, observer: ContentObserver, server_clock: ServerClock) -> None:
+        self._mount = MountContent(config, observer, server_clock)
         self._open: WeakSet[FileContent] = WeakSet()
 
     def create(self, number: int) -> FileContent:

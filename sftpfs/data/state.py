@@ -15,6 +15,7 @@ from sftpfs.data.chunks import ChunkStore, ReadAheadBudget
 from sftpfs.data.lost import LostBytes
 from sftpfs.data.read_ahead import LinkEstimate, ReadAheadWindow
 from sftpfs.remote.api import RemoteFile
+from sftpfs.server_clock import ServerClock
 from sftpfs.types import MTIME_GRAIN, Attributes
 
 if TYPE_CHECKING:
@@ -40,10 +41,22 @@ class ContentObserver(Protocol):
 class MountContent:
     """What all files of the mount share: memory, its bounds, and who has something to send."""
 
-    __slots__ = ("budget", "chunks", "config", "dirty", "failed", "gate", "incidents", "link", "observer")
+    __slots__ = (
+        "budget",
+        "chunks",
+        "clock",
+        "config",
+        "dirty",
+        "failed",
+        "gate",
+        "incidents",
+        "link",
+        "observer",
+    )
 
-    def __init__(self, config: DataConfig, observer: ContentObserver) -> None:
+    def __init__(self, config: DataConfig, observer: ContentObserver, server_clock: ServerClock) -> None:
         self.config = config
+        self.clock = server_clock
         self.observer = observer
         self.gate = ByteGate(config.dirty_bytes)
         self.budget = ReadAheadBudget(min(config.read_ahead_bytes, config.cache_bytes // 2))
@@ -148,6 +161,7 @@ class ContentState:
     """
 
     __slots__ = (
+        "_clock",
         "attributes",
         "dirty",
         "epoch",
@@ -162,8 +176,9 @@ class ContentState:
         "witnessed",
     )
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, server_clock: ServerClock) -> None:
         self.number = number
+        self._clock = server_clock
         self.epoch = 0
         self.generation = 0
         """Counts the times the content was found or made another; a read across such a point is repeated."""
@@ -175,7 +190,8 @@ class ContentState:
         self.server_dated = False
         """The mtime is, or will be, what the server's clock said of our last write, no time we set."""
         self.witnessed: float | None = None
-        """Wall-clock time of the earliest fetch of bytes that we or the kernel may still hold."""
+        """What the server's clock showed at least at the earliest fetch of bytes that we or the kernel may
+        still hold, by what was known of it then."""
         self.trusted = True
         """False once we changed the file ourselves: its new times hide a change by others."""
         self.pages_stale = False
@@ -198,21 +214,21 @@ class ContentState:
         known = self.attributes
         return known is not None and known.size == attributes.size and known.mtime == attributes.mtime
 
-    def unchanged(self, attributes: Attributes, clock_lag: float) -> bool:
+    def unchanged(self, attributes: Attributes) -> bool:
         """True only where ``attributes`` prove that what was fetched is what the server holds.
 
         Bytes fetched within the grain of the file's mtime may have changed since
-        without a trace in it. ``clock_lag``: seconds the server's clock is behind ours.
+        without a trace in it.
         """
         if not self.same_version(attributes) or not self.trusted or self.pages_stale:
             return False
-        return self.witnessed is None or attributes.mtime + MTIME_GRAIN + clock_lag < self.witnessed
+        return self.witnessed is None or attributes.mtime + MTIME_GRAIN < self.witnessed
 
-    def fetching(self, ago: float = 0.0) -> None:
-        """Bytes are being asked for now, or were ``ago`` seconds before."""
-        asked = clock.wall() - ago
-        if self.witnessed is None or asked < self.witnessed:
-            self.witnessed = asked
+    def fetching(self, asked: float | None = None) -> None:
+        """Bytes are being asked for now, or were at ``asked`` (``clock.now``)."""
+        earliest = self._clock.earliest(clock.now() if asked is None else asked)
+        if self.witnessed is None or earliest < self.witnessed:
+            self.witnessed = earliest
 
     def outdated(self) -> None:
         """What is held is of another version; the caller drops it from the caches and the kernel's."""

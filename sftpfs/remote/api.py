@@ -16,6 +16,7 @@ from enum import Enum, Flag, auto
 from typing import Protocol
 
 from sftpfs.aio import Slot
+from sftpfs.server_clock import ServerClock
 from sftpfs.types import (
     AttributeChange,
     Attributes,
@@ -152,6 +153,10 @@ class Remote(Protocol):
     def affordable(self) -> float:
         """Bytes that may be asked for ahead of need: what a slow link brings in a second or two; infinite
         where the link was not found to be slow."""
+
+    @property
+    def clock(self) -> ServerClock:
+        """What is known of the server's clock."""
 
     @property
     def away(self) -> bool:

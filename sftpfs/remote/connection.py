@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.remote.waiting import when_done
+from sftpfs.server_clock import ServerClock
 from sftpfs.sftp.link import Link
 from sftpfs.sftp.session import Session
 from sftpfs.sftp.traced import TracedSession
 from sftpfs.sftp.traced import log as trace
 from sftpfs.transport.api import Transport
+from sftpfs.types import Attributes
 
 if TYPE_CHECKING:
     from sftpfs.remote.room import HandleOwner
@@ -33,6 +36,10 @@ LIMITS = "limits@openssh.com"
 HANDLES_TRIED = 2
 """Handles asked for and closed as the first session of a mount begins; later ones learn from what is
 asked of them, so that nothing but that can go wrong with them."""
+
+OF_NOW = b"/proc/self/status"
+"""The kernel of a Linux server makes such a file as somebody first looks at it. No request of SFTP tells
+the time, and a name of ours made to learn it would be seen by others."""
 
 REASON_PATIENCE = 1.0
 """Seconds a program whose stream ended gets to end too, and so to tell its status and last words."""
@@ -204,6 +211,20 @@ def _try_handles(session: Session, times: int) -> None:
                 _try_handles(session, times - 1)
 
     when_done(session.start_opendir(b"/"), given)
+
+
+def look_at_clock(session: Session, server_clock: ServerClock) -> None:
+    """Ask for a file that came to be with the session's process, at a time of the server's clock.
+
+    Nobody waits for it, and a server without one costs nothing: then the clock is learned as a name is made.
+    """
+    sent = clock.now()
+
+    def told(slot: Slot[Attributes]) -> None:
+        if slot.error is None and slot.result().mtime:
+            server_clock.started(slot.result().mtime, sent, clock.now())
+
+    when_done(session.start_lstat(OF_NOW), told)
 
 
 async def _with_reason(failure: MountError, transport: Transport) -> MountError:

@@ -96,7 +96,7 @@ class Copy:
     def _start_piece(self, version: KnownVersion | None, start: int, length: int) -> Slot[None]:
         slot = self._session.start_copy_data(self._source, start, length, self._destination, start)
         if version is not None:
-            now = self._open_files.server_time.at_least()
+            now = self._open_files.clock.at_least()
             noted(version, version.writing(self._connection, start + length, now), slot)
         return slot
 

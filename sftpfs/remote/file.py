@@ -181,8 +181,8 @@ class File:
                 result.fail(answer.error)
                 return
             attributes = answer.result()
-            if asked is not None and asked[0].told(attributes, asked[1]):
-                self._open_files.server_time.learn(attributes.mtime)
+            if asked is not None:
+                asked[0].told(attributes, asked[1])
             result.set(attributes)
 
         return self._call(kind(self, start, done))
@@ -246,7 +246,7 @@ class File:
         return self._call(Follower(self, start, done))
 
     def _now(self) -> float:
-        return self._open_files.server_time.at_least()
+        return self._open_files.clock.at_least()
 
     def _account(self, length: int) -> None:
         self.used = True

@@ -27,6 +27,7 @@ from sftpfs.remote.resolution import (
 )
 from sftpfs.remote.retry import Again
 from sftpfs.remote.waiting import value_or_none
+from sftpfs.server_clock import ServerClock
 from sftpfs.sftp.session import Session
 from sftpfs.types import Attributes
 
@@ -61,11 +62,11 @@ def _gone(decided: Verdict) -> Again | None:
     return None if decided is Verdict.DONE else _again(decided)
 
 
-async def mkdir(session: Session, path: bytes, asked: float) -> Attributes | Again:
-    """MKDIR, asked for at ``asked`` (wall clock)."""
+async def mkdir(session: Session, path: bytes, asked: float, server_clock: ServerClock) -> Attributes | Again:
+    """MKDIR, asked for at ``asked`` (``clock.now``)."""
     seen = await _seen(session.start_lstat(path))
     empty = await explain.is_empty(session, path) if is_directory(seen) else None
-    return _made(Operation.MKDIR, directory_sight(seen, empty, asked), seen)
+    return _made(Operation.MKDIR, directory_sight(seen, empty, server_clock.earliest(asked)), seen)
 
 
 async def symlink(session: Session, target: bytes, path: bytes) -> Attributes | Again:
@@ -82,10 +83,12 @@ async def link(session: Session, existing: bytes, path: bytes) -> Attributes | A
     return _made(Operation.LINK, link_sight(seen, known), seen)
 
 
-async def create(session: Session, path: bytes, mode: int, asked: float) -> Attributes | Again:
-    """OPEN that creates exclusively with ``mode``, asked for at ``asked``."""
+async def create(
+    session: Session, path: bytes, mode: int, asked: float, server_clock: ServerClock
+) -> Attributes | Again:
+    """OPEN that creates exclusively with ``mode``, asked for at ``asked`` (``clock.now``)."""
     seen = await _seen(session.start_lstat(path))
-    return _made(Operation.CREATE, file_sight(seen, mode, asked), seen)
+    return _made(Operation.CREATE, file_sight(seen, mode, server_clock.earliest(asked)), seen)
 
 
 async def remove(session: Session, path: bytes, known: Attributes | None) -> Again | None:

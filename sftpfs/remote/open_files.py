@@ -16,9 +16,9 @@ from sftpfs.aio import Slot
 from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.connection import Handle
 from sftpfs.remote.room import HandleOwner, Room
-from sftpfs.remote.server_time import ServerTime
 from sftpfs.remote.version import Change, KnownVersion
 from sftpfs.remote.waiting import when_done
+from sftpfs.server_clock import ServerClock
 from sftpfs.types import Attributes
 
 
@@ -87,9 +87,9 @@ class OpenFiles:
     INVARIANT: ``_inodes`` are those of which something is open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, server_clock: ServerClock) -> None:
         self.room = Room()
-        self.server_time = ServerTime()
+        self.clock = server_clock
         self.at: Callable[[bytes], CurrentPath | None] = _nowhere
         """Which file a path leads to, as far as the owner of the paths knows."""
         self.renames = 0

@@ -47,7 +47,7 @@ async def open_file(
     question = None if known is None else known.asked(connection)
     emptied = None
     if known is not None and OpenFlags.TRUNCATE in flags:
-        now = open_files.server_time.at_least()
+        now = open_files.clock.at_least()
         emptied = known.setting(connection, AttributeChange(size=0), now)
         question = known.asked(connection)
     try:

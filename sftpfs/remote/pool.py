@@ -22,11 +22,12 @@ from sftpfs.errors import MountError, SessionLostError
 from sftpfs.latency import Histogram
 from sftpfs.remote.api import AWAY_AFTER
 from sftpfs.remote.bulk import Bulk
-from sftpfs.remote.connection import Connection, Role, open_connection
+from sftpfs.remote.connection import LIMITS, Connection, Role, look_at_clock, open_connection
 from sftpfs.remote.hedging import Hedging
 from sftpfs.remote.reconnect import Reconnection
 from sftpfs.remote.sizes import RequestSizes
 from sftpfs.remote.stalls import Stalls
+from sftpfs.server_clock import ServerClock
 from sftpfs.sftp.link import Link
 from sftpfs.sftp.request import SessionStatistics
 from sftpfs.transport.api import Connector, Transport
@@ -53,6 +54,7 @@ class Pool:
         self.closed = False
         """No connection is made any more: the file system is being unmounted."""
         self.capabilities = ServerCapabilities()
+        self.clock = ServerClock()
         self.read_sizes = RequestSizes()
         self.write_sizes = RequestSizes()
         self.link = Link()
@@ -219,6 +221,8 @@ class Pool:
         """A session on a further channel of ``transport``. Raises as ``connect``."""
         self._generation += 1
         connection = await open_connection(transport, role, self._generation, self.config, self.link)
+        if role is Role.METADATA and connection.session.capabilities.has(LIMITS):
+            look_at_clock(connection.session, self.clock)
         if self.closed:
             connection.session.close("the file system is being unmounted")
             raise SessionLostError("the file system is being unmounted")

@@ -173,7 +173,7 @@ class Reopening:
         self._file.install(handle)
         if version is not None and self._asked is not None:
             end = version.least
-            version.came_back(attributes, self._asked, self._open_files.server_time.learned)
+            version.came_back(attributes, self._asked, self._open_files.clock.known)
             version.told(attributes, self._asked)
             if OpenFlags.APPEND in self._file.flags:
                 outbox.queue = without_landed(outbox.take(), attributes.size - end, self._tail)

@@ -13,10 +13,7 @@ import stat
 from enum import Enum, auto
 from typing import NamedTuple
 
-from sftpfs.types import Attributes
-
-CLOCK_TOLERANCE = 300.0
-"""Seconds the server's clock may be behind ours: machines that keep time are well within."""
+from sftpfs.types import MTIME_GRAIN, Attributes
 
 
 class Verdict(Enum):
@@ -128,7 +125,7 @@ def known_sight(seen: Attributes | None, known: Attributes | None) -> Sight:
 
 
 def directory_sight(seen: Attributes | None, empty: bool | None, asked: float) -> Sight:
-    """A directory we asked for at ``asked`` (wall clock)."""
+    """A directory we asked for when the server's clock showed ``asked`` at least."""
     if seen is None:
         return Sight.ABSENT
     made = stat.S_ISDIR(seen.mode) and bool(empty) and _since(seen, asked)
@@ -136,7 +133,7 @@ def directory_sight(seen: Attributes | None, empty: bool | None, asked: float) -
 
 
 def file_sight(seen: Attributes | None, mode: int, asked: float) -> Sight:
-    """A file we asked for with ``mode`` at ``asked``; the server's umask may have taken bits of it."""
+    """A file we asked for with ``mode`` (less the umask of the server), ``asked`` as for a directory."""
     if seen is None:
         return Sight.ABSENT
     made = stat.S_ISREG(seen.mode) and not seen.size and not stat.S_IMODE(seen.mode) & ~mode
@@ -161,4 +158,4 @@ def link_sight(seen: Attributes | None, existing: Attributes | None) -> Sight:
 
 
 def _since(seen: Attributes, asked: float) -> bool:
-    return seen.mtime >= int(asked - CLOCK_TOLERANCE)
+    return seen.mtime + MTIME_GRAIN > asked

@@ -33,6 +33,7 @@ from sftpfs.remote.replacing import aside_path, rename_replacing, tidy
 from sftpfs.remote.retry import Again, repeat, resolve
 from sftpfs.remote.waiting import value_or_none
 from sftpfs.remote.whole import fetch_whole
+from sftpfs.server_clock import ServerClock
 from sftpfs.sftp.session import Session
 from sftpfs.types import (
     AttributeChange,
@@ -59,7 +60,7 @@ class Server:
 
     def __init__(self, pool: Pool, follow_symlinks: bool = False) -> None:
         self._pool = pool
-        self._open_files = OpenFiles()
+        self._open_files = OpenFiles(pool.clock)
         self._late_files = LateFiles(self, pool, self._open_files)
         self._look = Session.start_stat if follow_symlinks else Session.start_lstat
 
@@ -77,6 +78,11 @@ class Server:
     def affordable(self) -> float:
         """As ``Remote.affordable``."""
         return self._pool.link.affordable
+
+    @property
+    def clock(self) -> ServerClock:
+        """As ``Remote.clock``."""
+        return self._pool.clock
 
     @property
     def away(self) -> bool:
@@ -176,7 +182,7 @@ class Server:
             changed = start(path, change)
             question = None
             if version is not None and (change.size is not None or change.mtime is not None):
-                now = self._open_files.server_time.at_least()
+                now = self._open_files.clock.at_least()
                 noted(version, version.setting(connection, change, now), changed)
                 question = version.asked(connection)
             seen = self._look(session, path)
@@ -229,19 +235,22 @@ class Server:
         new = OpenFlags.EXCLUSIVE in flags
 
         async def work(connection: Connection) -> tuple[RemoteFile, Attributes]:
+            sent = clock.now()
             opened = await open_file(
                 self._pool, self._open_files, connection, path, flags, mode, current_path, new=new
             )
+            if OpenFlags.EXCLUSIVE in flags:
+                self.clock.made(opened[1].mtime, sent, clock.now())
             return opened[:2]
 
         if not new:
             # Emptying twice is one open that took longer: nothing was written through it yet.
             changes = flags & (OpenFlags.CREATE | OpenFlags.TRUNCATE)
             return await repeat(self._pool, work, None if changes else self._pool.looking())
-        asked = clock.wall()
+        asked = clock.now()
 
         async def look(connection: Connection) -> tuple[RemoteFile, Attributes] | Again:
-            found = await lost_reply.create(connection.session, path, mode & PERMISSIONS, asked)
+            found = await lost_reply.create(connection.session, path, mode & PERMISSIONS, asked, self.clock)
             if isinstance(found, Again):
                 return found
             opened = await open_file(
@@ -300,15 +309,17 @@ class Server:
     async def mkdir(self, path: bytes, mode: int) -> Attributes:
         """As ``Remote.mkdir``; a second wait where the server's umask altered ``mode``."""
         check_path(path)
-        asked = clock.wall()
+        asked = clock.now()
 
         async def work(connection: Connection) -> Attributes:
-            session = connection.session
+            session, sent = connection.session, clock.now()
             made = session.start_mkdir(path, mode & PERMISSIONS)
-            return await self._created(session, path, made, session.start_lstat(path))
+            return await self._created(session, path, made, session.start_lstat(path), sent)
 
         attributes = await resolve(
-            self._pool, work, lambda connection: lost_reply.mkdir(connection.session, path, asked)
+            self._pool,
+            work,
+            lambda connection: lost_reply.mkdir(connection.session, path, asked, self.clock),
         )
         # A set-group-ID bit that the new directory inherited stays (mkdir(2)).
         wanted = mode & PERMISSIONS | attributes.mode & stat.S_ISGID
@@ -329,22 +340,24 @@ class Server:
         check_link_target(target)
 
         async def work(connection: Connection) -> Attributes:
-            session = connection.session
+            session, sent = connection.session, clock.now()
             made = session.start_symlink(target, path)
-            return await self._created(session, path, made, session.start_lstat(path))
+            return await self._created(session, path, made, session.start_lstat(path), sent)
 
         return await resolve(
             self._pool, work, lambda connection: lost_reply.symlink(connection.session, target, path)
         )
 
     async def _created(
-        self, session: Session, path: bytes, made: Slot[None], seen: Slot[Attributes]
+        self, session: Session, path: bytes, made: Slot[None], seen: Slot[Attributes], sent: float
     ) -> Attributes:
         try:
             await made.wait()
         except StatusError as failed:
             raise await explain.creation(session, failed, path, seen) from None
-        return await seen.wait()
+        attributes = await seen.wait()
+        self.clock.made(attributes.mtime, sent, clock.now())
+        return attributes
 
     async def link(self, existing: bytes, path: bytes) -> Attributes:
         """As ``Remote.link``."""

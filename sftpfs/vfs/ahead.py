@@ -227,8 +227,7 @@ class Ahead:
         self._tree.refresh(inode, whole.attributes)
         if inode.content is None:
             inode.content = self._contents.create(inode.number)
-        fetched = self._tree.clock.server_time(clock.wall())
-        if not inode.content.prefetched(whole, clock.now() - asked, fetched):
+        if not inode.content.prefetched(whole, asked):
             return False
         inode.ready_until = asked + self._tree.policy.attribute
         return True

@@ -54,7 +54,7 @@ class Answers(Eviction):
                 changed = False
                 attributes = content.over(attributes)
             else:
-                content.revalidated(attributes, self.clock.server_time(clock.wall()))
+                content.revalidated(attributes)
         if changed or permission_changed(inode.attributes, attributes):
             self._changed_there(inode, attributes)
         inode.attributes = attributes
@@ -95,9 +95,9 @@ class Answers(Eviction):
         changed: Set[bytes],
         told: Set[bytes] = frozenset(),
     ) -> None:
-        """A whole listing of ``parent``, asked for at ``started`` (the server's clock); names in
-        ``changed`` were changed by us meanwhile, of those in ``told`` the server has said since
-        what they are.
+        """A whole listing of ``parent``, asked for when the server's clock showed ``started`` at least;
+        names in ``changed`` were changed by us meanwhile, of those in ``told`` the server has said
+        since what they are.
 
         Entries without attributes are for the caller to look up first.
         """

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from sftpfs import clock
 from sftpfs.config import CacheConfig
+from sftpfs.server_clock import ServerClock
 from sftpfs.types import Attributes
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.inventory import Inventory
@@ -28,8 +29,10 @@ part of it more: looking at all of it costs so many steps for each name that cam
 class Eviction(Inventory):
     """See the module."""
 
-    def __init__(self, root: bytes, attributes: Attributes, config: CacheConfig) -> None:
-        super().__init__(root, attributes, config)
+    def __init__(
+        self, root: bytes, attributes: Attributes, config: CacheConfig, server_clock: ServerClock
+    ) -> None:
+        super().__init__(root, attributes, config, server_clock)
         self._bound = max(config.max_entries, LISTED_ENTRIES_MINIMUM)
         self._sweep_at = self._bound
         self.crowded: Callable[[], None] = _nobody

@@ -222,8 +222,7 @@ class Files:
 
     def _shorten_if_hot(self, inode: Inode) -> bool:
         """A file that changed a moment ago may be growing: look often while it is read. True where so."""
-        server_time = self._tree.clock.server_time(clock.wall())
-        if not self._tree.policy.is_hot(inode.attributes, server_time):
+        if not self._tree.policy.is_hot(inode.attributes, self._tree.clock.at_least()):
             return False
         inode.lease = self._tree.policy.shortest
         inode.expires = min(inode.expires, clock.now() + inode.lease)
@@ -308,11 +307,10 @@ class Files:
             synchronous=bool(flags & O_SYNC_BITS),
             direct=bool(flags & os.O_DIRECT),
             known=inode.attributes,
-            fetched=self._tree.clock.server_time(clock.wall()),
             ahead=ahead,
             created=created,
             whole=whole,
-            ago=clock.now() - asked,
+            asked=asked,
         )
         if inode.handles is None:
             inode.handles = []

@@ -86,9 +86,9 @@ class Filesystem:
         self._naming = naming = NamingRemote(remote, self.owners) if self.owners.by_name else None
         remote = naming or remote
         self._remote = remote
-        self.tree = Tree(root, root_attributes, config.cache)
+        self.tree = Tree(root, root_attributes, config.cache, remote.clock)
         remote.named_by(self.tree.current_path_at)
-        self.contents = Contents(config.data, self)
+        self.contents = Contents(config.data, self, remote.clock)
         self.background = Background()
         self.offline = Offline(remote, config.cache.enabled and config.cache.stat_timeout > 0)
         self.listings = Listings(self.tree, remote, config.symlinks)
@@ -194,8 +194,6 @@ class Filesystem:
             return
         dated = inode.content is not None and inode.content.server_dated
         self.tree.own_change(inode, attributes, dated=dated)
-        if dated:
-            self.tree.clock.learn(attributes.mtime, clock.wall())
 
     def statistics(self) -> dict[str, int]:
         """Counters of names, of what was asked for ahead, and of content."""

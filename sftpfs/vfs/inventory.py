@@ -20,9 +20,10 @@ from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.config import CacheConfig
 from sftpfs.errors import error
+from sftpfs.server_clock import ServerClock
 from sftpfs.types import Attributes
 from sftpfs.vfs.inodes import CurrentPath, Directory, Inode, path_of
-from sftpfs.vfs.leases import LeasePolicy, NegativeLeases, ServerClock
+from sftpfs.vfs.leases import LeasePolicy, NegativeLeases
 
 ROOT_NUMBER = 1
 """FUSE_ROOT_ID."""
@@ -31,10 +32,12 @@ ROOT_NUMBER = 1
 class Inventory:
     """See the module. Its one instance is the mount's ``Tree``."""
 
-    def __init__(self, root: bytes, attributes: Attributes, config: CacheConfig) -> None:
+    def __init__(
+        self, root: bytes, attributes: Attributes, config: CacheConfig, server_clock: ServerClock
+    ) -> None:
         self.root_path = root
         self.policy = LeasePolicy(config)
-        self.clock = ServerClock()
+        self.clock = server_clock
         self.negatives = NegativeLeases(config.max_entries)
         self.rename_epoch = 0
         """Counts directory renames: a path computed before one may name nothing after it."""

@@ -1,7 +1,6 @@
-"""Leases: how long what the server said is believed, and the server's clock.
+"""Leases: how long what the server said is believed.
 
-Pure policy; time is a parameter (``clock.now``) but for ``ServerClock``, which
-relates the server's wall clock to ours.
+Pure policy; time is a parameter (``clock.now``).
 """
 
 from __future__ import annotations
@@ -21,29 +20,6 @@ server expects to find it here. Renewing costs one round trip a directory, not o
 
 LISTED_ENTRIES_MINIMUM = 1000
 """Below this a bound on cached names would disable the cache rather than bound it."""
-
-
-class ServerClock:
-    """The server's wall clock, learned from times it gave to files we had just changed.
-
-    SFTP has no way to ask the time. Until something was learned the clocks are taken
-    to agree.
-    """
-
-    __slots__ = ("offset",)
-
-    def __init__(self) -> None:
-        self.offset = 0.0
-
-    def learn(self, mtime: int, now: float) -> None:
-        """A change of ours got ``mtime`` (server, whole seconds) at ``now`` (our wall clock)."""
-        offset = mtime + 0.5 - now
-        # Within the rounding and a round trip the clocks agree: do not jitter.
-        self.offset = 0.0 if abs(offset) < 2.0 else offset
-
-    def server_time(self, now: float) -> float:
-        """The server's wall clock in seconds when ours shows ``now``."""
-        return now + self.offset
 
 
 class LeasePolicy:
@@ -99,7 +75,8 @@ def permission_changed(old: Attributes, new: Attributes) -> bool:
 def proves_unchanged(listed: Attributes, listed_at: float, now: Attributes) -> bool:
     """True where a directory's mtime shows that no name came or went since it was listed.
 
-    ``listed`` are its attributes from just before, ``listed_at`` the server's clock then.
+    ``listed`` are its attributes from just before, ``listed_at`` what the server's clock showed at least
+    when it was asked for: who takes a clock to be later than it is takes too much for proven.
     """
     return listed.mtime == now.mtime and listed.mtime + MTIME_GRAIN < listed_at
 

@@ -62,7 +62,7 @@ class Listings:
         pending = PendingListing()
         directory.listing = pending
         mark = inode.change_mark
-        started = self._tree.clock.server_time(clock.wall())
+        started = self._tree.clock.at_least()
         try:
             listing = await self._fetch_in_place(inode)
         except BaseException as problem:

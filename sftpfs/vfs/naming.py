@@ -14,6 +14,7 @@ import trio
 
 from sftpfs.errors import SessionLostError
 from sftpfs.remote.api import CurrentPath, LinkTarget, OpenFlags, Remote, RemoteFile, ServerCopy
+from sftpfs.server_clock import ServerClock
 from sftpfs.types import (
     AttributeChange,
     Attributes,
@@ -52,6 +53,11 @@ class NamingRemote:
     def affordable(self) -> float:
         """As ``Remote.affordable``."""
         return self._remote.affordable
+
+    @property
+    def clock(self) -> ServerClock:
+        """As ``Remote.clock``."""
+        return self._remote.clock
 
     @property
     def away(self) -> bool:

@@ -64,7 +64,6 @@ class Tree(Answers):
             self.unknown(parent, name)
         inode = self.install(parent, name, attributes)
         self.touched(inode)
-        self.clock.learn(attributes.mtime, clock.wall())
         if inode.directory is not None:
             inode.directory.absence_lease = self.policy.absence_lease(0.0, False)
             inode.directory.amended = True
@@ -134,7 +133,7 @@ class Tree(Answers):
 
     def directory_changed(self, parent: Inode) -> None:
         """Names in ``parent`` changed by our doing: its times move, its lease stays."""
-        now = int(self.clock.server_time(clock.wall()))
+        now = int(self.clock.estimate())
         parent.attributes = parent.attributes._replace(mtime=max(now, parent.attributes.mtime))
         self.touched(parent)
 

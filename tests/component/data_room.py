@@ -22,6 +22,7 @@ from tests.component.data_server import (
     start,
 )
 from tests.component.sftp_servers import ungrouped
+from tests.harness.server_time import known_clock
 
 
 class Room:
@@ -33,7 +34,7 @@ class Room:
         self.path = path
         self.server = SteppedServer(path, ordered=ordered)
         self.observer = Observer()
-        self.contents = Contents(DataConfig(**config), self.observer)
+        self.contents = Contents(DataConfig(**config), self.observer, known_clock())
         self.content: FileContent = self.contents.create(9)
         self.nursery: trio.Nursery
 

@@ -317,7 +317,6 @@ def attach(
         synchronous=synchronous,
         direct=direct,
         known=known or server.attributes(),
-        fetched=time.time(),
         created=created,
         ahead=ahead,
     )

@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from sftpfs import clock
+from sftpfs.config import DataConfig
+from sftpfs.data import Contents
+from sftpfs.server_clock import ServerClock
 from sftpfs.types import AttributeChange, WholeFile
 from tests.component.data_room import Room, in_room
 from tests.component.data_server import age, attach
+from tests.harness.server_time import known_clock
 
 
 def test_unchanged_file_is_served_from_memory_after_reopening(tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ def test_change_after_a_file_fetched_ahead_was_read_is_seen_although_it_came_lat
         asked = time.time() - 5
         os.utime(room.path, (asked, asked))
         assert room.contents.reserve(6)
-        assert room.content.prefetched(WholeFile(room.server.attributes(), b"before"), 5, asked + 5)
+        assert room.content.prefetched(WholeFile(room.server.attributes(), b"before"), clock.now() - 5)
         first, _ = attach(room.content, room.server, ahead=True)
         assert bytes(first.read_nowait(0, 100) or b"") == b"before"
         room.path.write_bytes(b"after!")
@@ -104,7 +109,7 @@ def test_change_within_the_second_of_a_read_is_seen_where_it_was_fetched_ahead_s
         room.path.write_bytes(b"after!")
         os.utime(room.path, (now, now))  # the same whole second, the same size
         assert room.contents.reserve(6)
-        assert room.content.prefetched(WholeFile(room.server.attributes(), b"after!"), 0, time.time())
+        assert room.content.prefetched(WholeFile(room.server.attributes(), b"after!"), clock.now())
         again, keep_cache = attach(room.content, room.server, ahead=True)
         assert not keep_cache, "the kernel has pages of before"
         assert bytes(again.read_nowait(0, 100) or b"") == b"after!"
@@ -112,16 +117,30 @@ def test_change_within_the_second_of_a_read_is_seen_where_it_was_fetched_ahead_s
     in_room(tmp_path, test, b"before")
 
 
-def test_server_clock_behind_ours_is_taken_into_account(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("server_clock", "trusted"), [(known_clock(), True), (known_clock(-70), False)])
+def test_a_version_is_dated_by_the_servers_clock(
+    tmp_path: Path, server_clock: ServerClock, trusted: bool
+) -> None:
     async def test(room: Room) -> None:
         age(room.path, 60)
-        options = {"readable": True, "writable": True, "append": False, "synchronous": False, "direct": False}
-        handle = room.open()
+        content = Contents(DataConfig(), room.observer, server_clock).create(9)
+        handle, _ = attach(content, room.server)
         await room.perform(handle.read, 0, 100)
-        for fetched, trusted in ((time.time(), True), (time.time() - 70, False)):
-            remote = room.server.open(handle.remote.flags)
-            known = room.server.attributes()
-            assert room.content.attach(remote, **options, known=known, fetched=fetched)[1] is trusted
+        assert attach(content, room.server)[1] is trusted
+
+    in_room(tmp_path, test, b"content")
+
+
+@pytest.mark.parametrize(("age_in_hours", "trusted"), [(23, False), (25, True)])
+def test_a_version_of_the_day_is_not_trusted_while_the_servers_clock_is_unknown(
+    tmp_path: Path, age_in_hours: int, trusted: bool
+) -> None:
+    async def test(room: Room) -> None:
+        age(room.path, age_in_hours * 3600)
+        content = Contents(DataConfig(), room.observer, ServerClock()).create(9)
+        handle, _ = attach(content, room.server)
+        await room.perform(handle.read, 0, 100)
+        assert attach(content, room.server)[1] is trusted
 
     in_room(tmp_path, test, b"content")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.server import Server
 from tests.component.data_server import Observer
 from tests.component.sftp_servers import ServerConnector, encoded, serving, until
+from tests.harness.server_time import known_clock
 
 MIB = 1 << 20
 READ_WRITE = OpenFlags.READ | OpenFlags.WRITE
@@ -34,7 +34,7 @@ class Mounted:
     def __init__(self, server: Server, config: DataConfig) -> None:
         self.server = server
         self.observer = Observer()
-        self.contents = Contents(config, self.observer)
+        self.contents = Contents(config, self.observer, known_clock())
         self._by_path: dict[Path, FileContent] = {}
 
     async def open(self, path: Path, flags: OpenFlags = READ_WRITE) -> FileHandle:
@@ -50,7 +50,6 @@ class Mounted:
             synchronous=False,
             direct=False,
             known=attributes,
-            fetched=time.time(),
         )[0]
 
 

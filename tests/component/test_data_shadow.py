@@ -22,6 +22,7 @@ from tests.component.data_server import (
     settle_tasks,
     start,
 )
+from tests.harness.server_time import known_clock
 
 SIZE = 700_000
 """Several chunks and extents, the last not whole."""
@@ -39,7 +40,7 @@ class Shadow:
         self.local = bytearray(self.random.randbytes(SIZE))
         path.write_bytes(self.local)
         self.observer = Observer()
-        self.contents = Contents(CONFIG, self.observer)
+        self.contents = Contents(CONFIG, self.observer, known_clock())
         self.content = self.contents.create(5)
         self.handles: list[FileHandle] = []
         self.nursery: trio.Nursery

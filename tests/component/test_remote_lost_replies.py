@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,54 @@ def test_a_replacing_rename_in_steps_is_tidied_up(
 
     run(test)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == after
+
+
+apart = pytest.mark.parametrize("ahead", [0, -3600, 3600])
+
+
+@apart
+@both_ways
+def test_what_was_made_is_known_whatever_the_servers_clock(
+    proxy: CountingProxy, tree: Path, carried_out: bool, ahead: int
+) -> None:
+    proxy.set_clock(ahead)
+
+    async def work(server: Server) -> None:
+        proxy.cut_at("MKDIR", carried_out=carried_out)
+        assert stat.S_ISDIR((await server.mkdir(encoded(tree / "made"), 0o755)).mode)
+        name = encoded(tree / "lock")
+        proxy.cut_at("OPEN", carried_out=carried_out)
+        file, _ = await server.open(name, CREATE | OpenFlags.EXCLUSIVE, 0o640, lambda: name)
+        file.close()
+
+    operate(proxy, work)
+    assert (tree / "made").is_dir() and (tree / "lock").is_file()
+
+
+@apart
+@pytest.mark.parametrize("learn", ["proc", "a name made"])
+def test_what_another_made_a_minute_before_is_not_taken_for_ours(
+    proxy: CountingProxy, tree: Path, ahead: int, learn: str
+) -> None:
+    """Lock files and lock directories: both are empty, whoever made them."""
+    then = time.time() - 60
+    (tree / "lock").touch(mode=0o640)
+    (tree / "made").mkdir()
+    for name in ("lock", "made"):
+        os.utime(tree / name, (then, then))
+    proxy.set_clock(ahead)
+    if learn != "proc":
+        proxy.spoil("LSTAT", "permission denied", about="/proc/")
+
+    async def work(server: Server) -> None:
+        if learn != "proc":
+            await server.mkdir(encoded(tree / "mine"), 0o755)
+        proxy.cut_at("MKDIR", carried_out=True)
+        with pytest.raises(FileExistsError):
+            await server.mkdir(encoded(tree / "made"), 0o755)
+        name = encoded(tree / "lock")
+        proxy.cut_at("OPEN", carried_out=True)
+        with pytest.raises(FileExistsError):
+            await server.open(name, CREATE | OpenFlags.EXCLUSIVE, 0o640, lambda: name)
+
+    operate(proxy, work)

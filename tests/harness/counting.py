@@ -67,6 +67,10 @@ class CountingProxy(HelperProcess):
         """Hold each reply from now on for ``seconds``."""
         self.ask("latency", seconds=seconds)
 
+    def set_clock(self, ahead: int) -> None:
+        """The server's clock is ``ahead`` seconds ahead of this machine's from now on."""
+        self.ask("clock", ahead=ahead)
+
     def pause(self) -> None:
         """A hole in the network: nothing passes either way, connections stay open."""
         self.ask("pause")

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from tests.harness import shifted
 from tests.harness.sftp_frames import Framer, Packet
 from tests.harness.spoiled import SPOILED
 
@@ -87,6 +88,8 @@ class Proxy:
         self.cuts: list[tuple[str, bool]] = []
         """Requests at whose next coming everything is cut: the name, and whether they are carried out."""
         self.spoil: Spoil | None = None
+        self.ahead = 0
+        """Seconds the server's clock is ahead of the true one."""
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until either side ends it."""
@@ -118,6 +121,8 @@ class Proxy:
                 ledger.reset()
             case "latency":
                 self.latency = request["seconds"]
+            case "clock":
+                self.ahead = request["ahead"]
             case "pause":
                 self.flowing.clear()
             case "resume":
@@ -232,7 +237,7 @@ class Connection:
                     self.last = packet.identifier
                 if self.proxy.spoil is not None and self.proxy.spoil.applies(packet):
                     self.spoilt[packet.identifier] = packet
-                server.write(packet.raw)
+                server.write(shifted.request(packet, self.proxy.ahead).raw)
             await server.drain()
 
     async def _replies(self, server: asyncio.StreamReader, held: asyncio.Queue[tuple[float, Packet]]) -> None:
@@ -245,7 +250,7 @@ class Connection:
                     self.proxy.cut_all()
                     return
                 self.proxy.ledger.sent[packet.name] += len(packet.raw)
-                held.put_nowait((due, self._spoiled(packet)))
+                held.put_nowait((due, self._spoiled(shifted.reply(packet, self.proxy.ahead))))
 
     def _spoiled(self, reply: Packet) -> Packet:
         """The reply as the client is to get it."""

@@ -8,7 +8,6 @@ from itertools import product
 import pytest
 
 from sftpfs.remote.resolution import (
-    CLOCK_TOLERANCE,
     TABLE,
     Operation,
     Sight,
@@ -20,13 +19,13 @@ from sftpfs.remote.resolution import (
     symlink_sight,
     verdict,
 )
-from sftpfs.types import Attributes
+from sftpfs.types import MTIME_GRAIN, Attributes
 
 NOW = 1_700_000_000
 FILE = Attributes(stat.S_IFREG | 0o644, 0, 0, 0, NOW, NOW)
 DIRECTORY = FILE._replace(mode=stat.S_IFDIR | 0o755, size=4096)
 LINK = FILE._replace(mode=stat.S_IFLNK | 0o777, size=6)
-OLD = NOW - int(CLOCK_TOLERANCE) - 10
+OLD = NOW - int(MTIME_GRAIN) - 1
 
 
 def test_every_row_gives_its_reason_and_can_be_reached() -> None:

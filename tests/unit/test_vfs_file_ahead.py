@@ -21,6 +21,7 @@ from sftpfs.vfs.file_ahead import (
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.kinds import KIND_MEMORY, MOST_TRIED, Kinds
 from sftpfs.vfs.tree import Tree
+from tests.harness.server_time import known_clock
 
 DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
 SIZE = 1000
@@ -34,7 +35,7 @@ class Reader:
     """A listed tree and a policy; what is planned arrives at once unless told otherwise."""
 
     def __init__(self) -> None:
-        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig())
+        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig(), known_clock())
         self.policy = FileAhead()
         self.fetched: list[Inode] = []
 
@@ -223,7 +224,7 @@ def test_what_nobody_opens_in_time_is_wasted() -> None:
 
 def test_a_file_opened_on_its_way_is_not_fetched_once_more() -> None:
     """Several programs read one directory: the next plan may come before the file does."""
-    tree, policy = Tree(b"/srv", DIRECTORY, CacheConfig()), FileAhead()
+    tree, policy = Tree(b"/srv", DIRECTORY, CacheConfig(), known_clock()), FileAhead()
     tree.install_listing(
         tree.root, Listing(DIRECTORY, [DirectoryEntry(n, a) for n, a in files(60)]), 100.0, set()
     )

@@ -6,7 +6,7 @@ import stat
 
 from sftpfs.config import CacheConfig
 from sftpfs.types import Attributes
-from sftpfs.vfs.leases import SHORTEST_LEASE, LeasePolicy, NegativeLeases, ServerClock, version_changed
+from sftpfs.vfs.leases import SHORTEST_LEASE, LeasePolicy, NegativeLeases, proves_unchanged, version_changed
 
 
 def attributes(size: int = 10, mtime: int = 1000) -> Attributes:
@@ -43,14 +43,12 @@ def test_size_and_mtime_make_the_version() -> None:
     assert version_changed(attributes(mtime=1), attributes(mtime=2))
 
 
-def test_the_servers_clock_is_learned_beyond_rounding_and_travel() -> None:
-    clock = ServerClock()
-    clock.learn(1001, 1000.2)
-    assert clock.server_time(1000.0) == 1000.0
-    clock.learn(4600, 1000.0)
-    assert clock.server_time(1000.0) == 4600.5
-    clock.learn(900, 1000.0)
-    assert clock.server_time(1000.0) == 900.5
+def test_a_listing_is_proven_only_by_an_mtime_of_a_second_that_was_over() -> None:
+    listed = attributes(mtime=1000)
+    assert proves_unchanged(listed, 1003.0, listed)
+    assert not proves_unchanged(listed, 1001.0, listed)
+    assert not proves_unchanged(listed, 1003.0, attributes(mtime=1001))
+    assert not proves_unchanged(attributes(mtime=90000), 1003.0, attributes(mtime=90000))  # a time to come
 
 
 def test_negative_leases_are_kept_per_name_and_bounded() -> None:

@@ -15,6 +15,7 @@ from sftpfs.types import DirectoryEntry, Listing
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.listings import LISTING_ATTEMPTS, Listings
 from sftpfs.vfs.tree import Tree
+from tests.harness.server_time import known_clock
 from tests.unit.test_vfs_tree import DIRECTORY, REGULAR
 
 WHOLE = Listing(DIRECTORY, [DirectoryEntry(b"inner", REGULAR)])
@@ -57,7 +58,7 @@ def rename(tree: Tree, inode: Inode, name: bytes) -> None:
 
 @pytest.mark.parametrize("answer", [NOTHING, None])
 def test_a_listing_is_made_again_after_a_rename_of_the_directory(answer: Listing | None) -> None:
-    tree = Tree(b"/r", DIRECTORY, CacheConfig())
+    tree = Tree(b"/r", DIRECTORY, CacheConfig(), known_clock())
     inode = tree.install(tree.root, b"old", DIRECTORY)
     server = Server(lambda count: None if count else rename(tree, inode, b"new"), [answer, WHOLE])
     assert listed(tree, inode, server) == [b"inner"]
@@ -65,7 +66,7 @@ def test_a_listing_is_made_again_after_a_rename_of_the_directory(answer: Listing
 
 
 def test_a_listing_that_a_rename_is_under_way_at_the_end_of_is_not_believed() -> None:
-    tree = Tree(b"/r", DIRECTORY, CacheConfig())
+    tree = Tree(b"/r", DIRECTORY, CacheConfig(), known_clock())
     above = tree.install(tree.root, b"above", DIRECTORY)
     inode = tree.install(above, b"d", DIRECTORY)
     renaming = tree.changing((tree.root, b"above"), (tree.root, b"beside"))
@@ -93,7 +94,7 @@ def test_a_listing_that_a_rename_is_under_way_at_the_end_of_is_not_believed() ->
 
 
 def test_a_directory_renamed_without_end_is_an_error() -> None:
-    tree = Tree(b"/r", DIRECTORY, CacheConfig())
+    tree = Tree(b"/r", DIRECTORY, CacheConfig(), known_clock())
     inode = tree.install(tree.root, b"d", DIRECTORY)
     server = Server(lambda count: rename(tree, inode, b"d%d" % count), [NOTHING])
     with pytest.raises(OSError) as failure:
@@ -103,7 +104,7 @@ def test_a_directory_renamed_without_end_is_an_error() -> None:
 
 
 def test_a_directory_the_server_has_no_more_is_no_empty_listing() -> None:
-    tree = Tree(b"/r", DIRECTORY, CacheConfig())
+    tree = Tree(b"/r", DIRECTORY, CacheConfig(), known_clock())
     inode = tree.install(tree.root, b"d", DIRECTORY)
     with pytest.raises(OSError) as failure:
         listed(tree, inode, Server(lambda _count: None, [None]))
@@ -112,7 +113,7 @@ def test_a_directory_the_server_has_no_more_is_no_empty_listing() -> None:
 
 def test_a_reader_lists_again_while_a_name_is_unknown() -> None:
     """A change of ours had no answer: the listing may be from before or after it."""
-    tree = Tree(b"/r", DIRECTORY, CacheConfig())
+    tree = Tree(b"/r", DIRECTORY, CacheConfig(), known_clock())
     inode = tree.install(tree.root, b"d", DIRECTORY)
 
     def lose_a_reply(count: int) -> None:

@@ -9,6 +9,7 @@ from sftpfs.types import Attributes, DirectoryEntry, Listing
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.renew_ahead import FIRST_WINDOW, LARGEST_WINDOW, TRIAL, RenewAhead
 from sftpfs.vfs.tree import Tree
+from tests.harness.server_time import known_clock
 
 DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
 NOW = 1000.0
@@ -18,7 +19,7 @@ class Search:
     """``width`` directories, each with ``width`` more, listed; no name is known to be missing any more."""
 
     def __init__(self, width: int) -> None:
-        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig())
+        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig(), known_clock())
         self.policy = RenewAhead()
         self.install(self.tree.root, width)
         for child in self.children(self.tree.root):

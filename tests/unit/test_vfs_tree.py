@@ -11,13 +11,14 @@ from sftpfs.vfs.inodes import Inode, PendingListing, PendingLookup
 from sftpfs.vfs.inventory import ROOT_NUMBER
 from sftpfs.vfs.tree import Tree
 from tests.harness.invariants import check_invariants
+from tests.harness.server_time import known_clock
 
 DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
 REGULAR = Attributes(stat.S_IFREG | 0o644, 5, 0, 0, 1, 1)
 
 
 def tree(root: bytes = b"/srv", **config: float) -> Tree:
-    return Tree(root, DIRECTORY, CacheConfig(**config))  # type: ignore[arg-type]
+    return Tree(root, DIRECTORY, CacheConfig(**config), known_clock())  # type: ignore[arg-type]
 
 
 def swept(cached: Tree) -> None:

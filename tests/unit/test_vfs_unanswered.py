@@ -19,6 +19,7 @@ from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
+from tests.harness.server_time import known_clock
 
 TIMEOUT = 30.0
 FILE = Attributes(stat.S_IFREG | 0o644, 1, 0, 0, 1, 1)
@@ -57,7 +58,12 @@ def run(test: Callable[[Server, Look], Awaitable[None]]) -> None:
     async def inside() -> None:
         server = Server()
         remote = cast(Remote, server)
-        tree = Tree(b"/srv", Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1), CacheConfig(enabled=False))
+        tree = Tree(
+            b"/srv",
+            Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1),
+            CacheConfig(enabled=False),
+            known_clock(),
+        )
         ahead = cast(Ahead, Nothing())
         resolver = Resolver(tree, remote, ahead, Offline(remote, False), SymlinkPolicy.PASS, b"/mnt")
         await test(server, lambda: resolver.lookup(tree.root, b"name"))

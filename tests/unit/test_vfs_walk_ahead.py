@@ -18,6 +18,7 @@ from sftpfs.vfs.walk_ahead import (
     WalkAhead,
     most_in_flight,
 )
+from tests.harness.server_time import known_clock
 
 DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
 
@@ -26,7 +27,7 @@ class Walk:
     """A tree of ``width`` directories in every directory, ``depth`` levels, listed as asked for."""
 
     def __init__(self, width: int, depth: int) -> None:
-        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig())
+        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig(), known_clock())
         self.policy = WalkAhead(Order.LISTING)
         self.width, self.depth = width, depth
         self.asked: list[Inode] = []
