@@ -9,21 +9,26 @@ _sftpfs_mounts() {
 }
 
 _sftpfs() {
-    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words="" head kind=-d
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words="" head=""
+    local line=${COMP_LINE:0:COMP_POINT} kind=-d at
     COMPREPLY=()
     local names="debug sshfs_debug verbose sshfs_verbose log_file= port= ssh_config= password_stdin max_conns= timeout= reconnect no_reconnect soft hard delay_connect no_check_root sftp_server= ssh_command= directport= unix_socket= vsock= passive slave max_read= max_write= dir_cache= cache= dcache_timeout= cache_timeout= dcache_stat_timeout= cache_stat_timeout= dcache_dir_timeout= cache_dir_timeout= dcache_link_timeout= cache_link_timeout= negative_timeout= dcache_max_size= cache_max_size= entry_timeout= attr_timeout= sshfs_sync no_readahead direct_io kernel_cache auto_cache noauto_cache idmap= uidfile= gidfile= nomap= uid= gid= umask= default_permissions no_default_permissions nodefault_permissions allow_other allow_root contain_symlinks no_contain_symlinks transform_symlinks follow_symlinks disable_hardlink ro rw fsname= subtype= nosuid suid nodev dev noexec exec sync async auto_unmount context= fscontext= defcontext= rootcontext= defaults auto noauto nofail _netdev comment user nouser users nousers owner group uhelper helper atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime dirsync mand nomand iversion noiversion silent loud symfollow workaround= ssh_protocol= cipher= dcache_clean_interval= dcache_min_clean_interval= cache_clean_interval= cache_min_clean_interval= ac_attr_timeout= sync_readdir nonempty use_ino readdir_ino hard_remove intr intr_signal big_writes large_read async_read atomic_o_trunc sync_read max_readahead noforget remember no_rofd_flush no_remote_lock no_remote_flock no_remote_posix_lock max_background congestion_threshold max_idle_threads max_threads clone_fd splice_read splice_write splice_move no_splice_read no_splice_write no_splice_move writeback_cache defer_permissions volname noappledouble noapplexattr local AddKeysToAgent= AddressFamily= BatchMode= BindAddress= BindInterface= CASignatureAlgorithms= CanonicalDomains= CanonicalizeFallbackLocal= CanonicalizeHostname= CanonicalizeMaxDots= CanonicalizePermittedCNAMEs= CertificateFile= ChallengeResponseAuthentication= ChannelTimeout= CheckHostIP= Ciphers= ClearAllForwardings= Compression= CompressionLevel= ConnectTimeout= ConnectionAttempts= ControlMaster= ControlPath= ControlPersist= DSAAuthentication= DynamicForward= EnableEscapeCommandline= EnableSSHKeysign= EscapeChar= ExitOnForwardFailure= FingerprintHash= ForkAfterAuthentication= ForwardAgent= ForwardX11= ForwardX11Timeout= ForwardX11Trusted= GSSAPIAuthentication= GSSAPIClientIdentity= GSSAPIDelegateCredentials= GSSAPIKexAlgorithms= GSSAPIKeyExchange= GSSAPIRenewalForcesRekey= GSSAPIServerIdentity= GSSAPITrustDns= GatewayPorts= GlobalKnownHostsFile= HashKnownHosts= HostKeyAlgorithms= HostKeyAlias= HostName= HostbasedAcceptedAlgorithms= HostbasedAuthentication= HostbasedKeyTypes= IPQoS= IdentitiesOnly= IdentityAgent= IdentityFile= IgnoreUnknown= Include= KbdInteractiveAuthentication= KbdInteractiveDevices= KeepAlive= KexAlgorithms= KnownHostsCommand= LocalCommand= LocalForward= LogLevel= LogVerbose= MACs= NoHostAuthenticationForLocalhost= NumberOfPasswordPrompts= ObscureKeystrokeTiming= PKCS11Provider= PasswordAuthentication= PermitLocalCommand= PermitRemoteOpen= Port= PreferredAuthentications= Protocol= ProxyCommand= ProxyJump= ProxyUseFdpass= PubkeyAcceptedAlgorithms= PubkeyAcceptedKeyTypes= PubkeyAuthentication= RSAAuthentication= RefuseConnection= RekeyLimit= RemoteCommand= RemoteForward= RequestTTY= RequiredRSASize= RevokedHostKeys= SecurityKeyProvider= SendEnv= ServerAliveCountMax= ServerAliveInterval= SessionType= SetEnv= SmartcardDevice= StdinNull= StreamLocalBindMask= StreamLocalBindUnlink= StrictHostKeyChecking= SyslogFacility= TCPKeepAlive= Tag= Tunnel= TunnelDevice= UpdateHostKeys= UseKeychain= User= UserKnownHostsFile= VerifyHostKeyDNS= VersionAddendum= VisualHostKey= WarnWeakCrypto= XAuthLocation="
     # bash splits words at "=", so that the list after -o is put together again
-    if [[ $previous == -o || $COMP_LINE =~ [[:space:]]-o[[:space:]]*[^[:space:]]*$ ]]; then
-        current=${COMP_LINE##*[[:space:]]}
+    if [[ $previous == -o || $line =~ [[:space:]]-o[[:space:]]*[^[:space:]]*$ ]]; then
+        current=${line##*[[:space:]]}
+        [[ $current == -o* ]] && head=-o
         current=${current#-o}
-        head=""
-        [[ $current == *,* ]] && head=${current%,*},
+        [[ $current == *,* ]] && head+=${current%,*},
         current=${current##*,}
         [[ $current == *=* ]] && return
         compopt -o nospace
-        COMPREPLY=($(compgen -W "$names" -- "$current"))
-        COMPREPLY=("${COMPREPLY[@]/#/$head}")
-        [[ $COMP_LINE == *=* && $head == *=* ]] && COMPREPLY=("${COMPREPLY[@]##*=}")
+        # what stands before the last of bash's word breaks is a word of its own, and left as it is
+        for ((at = ${#head}; at > 0; at--)); do
+            [[ $COMP_WORDBREAKS == *"${head:at-1:1}"* ]] && break
+        done
+        [[ ${head:at-1:1} == @ ]] && ((at -= at > 0))
+        head=${head:at}
+        COMPREPLY=($(compgen -P "$head" -W "$names" -- "$current"))
         return
     fi
     case $previous in

@@ -55,21 +55,26 @@ _sftpfs_mounts() {{
 }}
 
 _sftpfs() {{
-    local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} words="" head kind=-d
+    local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} words="" head=""
+    local line=${{COMP_LINE:0:COMP_POINT}} kind=-d at
     COMPREPLY=()
     local names="{" ".join(names())}"
     # bash splits words at "=", so that the list after -o is put together again
-    if [[ $previous == -o || $COMP_LINE =~ [[:space:]]-o[[:space:]]*[^[:space:]]*$ ]]; then
-        current=${{COMP_LINE##*[[:space:]]}}
+    if [[ $previous == -o || $line =~ [[:space:]]-o[[:space:]]*[^[:space:]]*$ ]]; then
+        current=${{line##*[[:space:]]}}
+        [[ $current == -o* ]] && head=-o
         current=${{current#-o}}
-        head=""
-        [[ $current == *,* ]] && head=${{current%,*}},
+        [[ $current == *,* ]] && head+=${{current%,*}},
         current=${{current##*,}}
         [[ $current == *=* ]] && return
         compopt -o nospace
-        COMPREPLY=($(compgen -W "$names" -- "$current"))
-        COMPREPLY=("${{COMPREPLY[@]/#/$head}}")
-        [[ $COMP_LINE == *=* && $head == *=* ]] && COMPREPLY=("${{COMPREPLY[@]##*=}}")
+        # what stands before the last of bash's word breaks is a word of its own, and left as it is
+        for ((at = ${{#head}}; at > 0; at--)); do
+            [[ $COMP_WORDBREAKS == *"${{head:at-1:1}}"* ]] && break
+        done
+        [[ ${{head:at-1:1}} == @ ]] && ((at -= at > 0))
+        head=${{head:at}}
+        COMPREPLY=($(compgen -P "$head" -W "$names" -- "$current"))
         return
     fi
     case $previous in

@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sftpfs import mountpoint
 from sftpfs.config import MountConfig
 from sftpfs.doctor.rehearsed import Mounts
 from sftpfs.errors import Failure, MountError
+from sftpfs.interrupts import Interrupts
 from sftpfs.process import to_stderr
 
 FILES = 50
@@ -39,47 +40,56 @@ class MountFailedError(Exception):
 
 
 @contextmanager
-def mounted(mounts: Mounts, mountpoint: str) -> Iterator[Path]:
-    """A mount, taken off at the end. Raises MountFailedError."""
-    status = mounts.mount(mountpoint)
-    if status:
-        raise MountFailedError(status)
+def mounted(mounts: Mounts, path: str) -> Iterator[Path]:
+    """A mount, taken off at the end, also where it was still being made. Raises MountFailedError."""
     try:
-        yield Path(mountpoint)
+        status = mounts.mount(path)
+        if status:
+            raise MountFailedError(status)
+        yield Path(path)
     finally:
-        unmount = ["umount", "-i"] if os.geteuid() == 0 else ["fusermount3", "-u"]
-        subprocess.run([*unmount, mountpoint], check=False)
+        for lazy in (False, True):
+            if mountpoint.mounted_at(path) is not None:
+                mountpoint.unmount(path, lazy=lazy)
 
 
-def bench(config: MountConfig, mebibytes: int, show: Callable[[Row], None]) -> None:
+def bench(config: MountConfig, mebibytes: int, show: Callable[[Row], None], interrupts: Interrupts) -> None:
     """Measure the server of ``config``, calling ``show`` for every row.
 
     Raises MountFailedError, and MountError where the directory cannot be worked in.
     """
     name = f".sftpfs-bench-{secrets.token_hex(4)}"
-    mounts = Mounts(config)
-    with tempfile.TemporaryDirectory(prefix="sftpfs-bench-") as mountpoint:
-        with mounted(mounts, mountpoint) as root:
-            place = root / name
+    mounts = Mounts(config, interrupts)
+    path = tempfile.mkdtemp(prefix="sftpfs-bench-")
+    try:
+        with mounted(mounts, path) as root:
+            _make(root / name, config)
             try:
-                place.mkdir()
-            except OSError as error:
-                message = f"cannot make a directory on {config.endpoint} to measure in: {error.strerror}"
-                raise MountError(Failure.REMOTE_DIRECTORY, message) from None
-            try:
-                _writing(place, mebibytes, show)
+                with interrupts.allowed():
+                    _writing(root / name, mebibytes, show)
             except BaseException:
-                _clean(place)
+                _clean(root / name)
                 raise
         try:
-            with mounted(mounts, mountpoint) as root:
+            with mounted(mounts, path) as root:
                 try:
-                    _reading(root / name, mebibytes, show)
+                    with interrupts.allowed():
+                        _reading(root / name, mebibytes, show)
                 finally:
                     show(_timed("remove all of it", lambda: _clean(root / name)))
         except MountFailedError:
             to_stderr(f"the directory {name} is left on the server: remove it")
             raise
+    finally:
+        os.rmdir(path)
+
+
+def _make(place: Path, config: MountConfig) -> None:
+    try:
+        place.mkdir()
+    except OSError as error:
+        message = f"cannot make a directory on {config.endpoint} to measure in: {error.strerror}"
+        raise MountError(Failure.REMOTE_DIRECTORY, message) from None
 
 
 def _clean(place: Path) -> None:

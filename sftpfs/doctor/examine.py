@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 
 import trio
 
@@ -11,6 +12,7 @@ from sftpfs.doctor.findings import Finding, Verdict, bad
 from sftpfs.doctor.machine import examine_machine
 from sftpfs.doctor.server import connected, examine_server
 from sftpfs.errors import Failure, MountError
+from sftpfs.interrupts import Interrupts, heeded
 from sftpfs.logs import printable
 from sftpfs.process import exit_status, leaves
 from sftpfs.transport.prompter import make_prompter
@@ -26,7 +28,8 @@ def examine(config: MountConfig | None) -> int:
     if config is None:
         return status
     try:
-        return trio.run(_examine_server, config) or status
+        with Interrupts() as interrupts:
+            return trio.run(_examine_server, config, interrupts) or status
     except BaseExceptionGroup as group:
         for error in leaves(group):
             if isinstance(error, MountError):
@@ -35,13 +38,48 @@ def examine(config: MountConfig | None) -> int:
         raise
 
 
-async def _examine_server(config: MountConfig) -> int:
+async def _examine_server(config: MountConfig, interrupts: Interrupts) -> int:
+    """Cut short by a signal, of which ``interrupts`` knows then; what was made on the server is removed."""
+    found: list[int] = []
+    with trio.open_signal_receiver(*heeded()) as signals:
+        async with trio.open_nursery() as nursery:
+            work = Work(interrupts)
+            nursery.start_soon(work.end_at, signals)
+            if interrupts.came:
+                work.end()  # before there was a receiver
+            with work.whole:
+                found.append(await _findings(config, work))
+            nursery.cancel_scope.cancel()
+    return found[0] if found else 0
+
+
+class Work:
+    """What a signal ends: all of it, and once there is a connection only what is done with it."""
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+        self.whole = trio.CancelScope()
+        self.examination: trio.CancelScope | None = None
+
+    async def end_at(self, signals: AsyncIterator[int]) -> None:
+        """Wait for a signal; those after the first are for nothing."""
+        async for _ in signals:
+            self.end()
+
+    def end(self) -> None:
+        """Idempotent."""
+        self._interrupts.came = True
+        (self.examination or self.whole).cancel()
+
+
+async def _findings(config: MountConfig, work: Work) -> int:
     status = 0
     async with connected(config, make_prompter(os.environ)) as connection:
-        async for finding in examine_server(config, connection):
-            _show(finding)
-            if finding.verdict is Verdict.BAD:
-                status = exit_status(Failure.REMOTE_DIRECTORY)
+        with trio.CancelScope() as work.examination:
+            async for finding in examine_server(config, connection):
+                _show(finding)
+                if finding.verdict is Verdict.BAD:
+                    status = exit_status(Failure.REMOTE_DIRECTORY)
     return status
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from sftpfs import interrupts
 from sftpfs.config import MountConfig
+from sftpfs.interrupts import Interrupts
 from sftpfs.mount import MountPrompter, run
 from sftpfs.process import INTERNAL_STATUS, guarded, to_stderr
 from sftpfs.transport.api import PromptKind
@@ -53,8 +56,9 @@ class Rehearsed:
 class Mounts:
     """Mounts of one configuration, one after the other."""
 
-    def __init__(self, config: MountConfig) -> None:
+    def __init__(self, config: MountConfig, interrupts: Interrupts) -> None:
         self._config = replace(config, foreground=False)
+        self._interrupts = interrupts
         self._answers: dict[str, str] = {}
         self._password = read_line().encode() if config.transport.password_stdin else None
 
@@ -68,8 +72,11 @@ class Mounts:
             _in_child(lambda: self._serve(config, reported))
         os.close(reported)
         try:
-            with open(report, encoding="utf-8") as lines:
+            with self._interrupts.allowed(), open(report, encoding="utf-8") as lines:
                 self._answers |= dict(map(json.loads, lines))
+        except BaseException:
+            os.kill(pid, signal.SIGTERM)  # it cleans up; perhaps the mount was there just before
+            raise
         finally:
             _, status = os.waitpid(pid, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -87,6 +94,7 @@ class Mounts:
 def _in_child(serve: Callable[[], int]) -> None:
     """Never returns: what the parent would do next is not the child's to do."""
     status = INTERNAL_STATUS
+    interrupts.default()
     try:
         status = guarded(serve, to_stderr, debug=False)
     finally:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from sftpfs.config import MountConfig, TransportKind
+from sftpfs.config import MountConfig
 from sftpfs.doctor import speed
 from sftpfs.doctor.findings import Finding, bad, good, note
 from sftpfs.errors import Status, StatusError
@@ -23,6 +23,7 @@ from sftpfs.sftp import extensions
 from sftpfs.sftp.session import Session
 from sftpfs.transport.api import Prompter
 from sftpfs.transport.connector import make_connector
+from sftpfs.transport.control import HostKey
 from sftpfs.types import Limits
 
 CREATE_NEW = 0x2A
@@ -74,8 +75,8 @@ async def examine_server(config: MountConfig, connection: Connection) -> Report:
     """Every finding about the server."""
     if connection.transport.about:
         yield good(f"logged in as {connection.transport.about}")
-    if config.transport.kind is TransportKind.ASYNCSSH:
-        yield good("the host key is the one known")
+    if connection.transport.host_key is not None:
+        yield _host_key(connection.transport.host_key)
     session = connection.session
     yield _extensions(session)
     yield _limits(session)
@@ -94,6 +95,21 @@ async def examine_server(config: MountConfig, connection: Connection) -> Report:
         yield finding
     async for finding in _measured(session, path):
         yield finding
+
+
+def _host_key(judged: HostKey) -> Finding:
+    if judged is HostKey.TAKEN:
+        return note(
+            "nobody checks who this server is: its host key is not known, and was taken as it came",
+            "compare its fingerprint with that of ssh-keygen -l on the server, and keep it in known_hosts",
+        )
+    return good(
+        {
+            HostKey.KNOWN: "the host key is the one known",
+            HostKey.CERTIFIED: "the host key is signed by an authority that is known",
+            HostKey.CONFIRMED: "the host key is the one you accepted",
+        }[judged]
+    )
 
 
 def _extensions(session: Session) -> Finding:
@@ -142,6 +158,9 @@ async def _measured(session: Session, path: bytes) -> Report:
     except StatusError as failed:
         yield await _not_writable(session, failed, path)
         return
+    except trio.Cancelled:
+        await _removed(session, name)  # it may be there, its reply was not waited for
+        raise
     try:
         written = await speed.write(session, handle)
         read = await speed.read(session, name)

@@ -12,6 +12,7 @@ from typing import Protocol
 import trio
 
 from sftpfs.aio import ByteStream
+from sftpfs.transport.control import HostKey
 
 
 class PromptKind(Enum):
@@ -45,11 +46,13 @@ class Transport(Protocol):
     ``silence``: seconds without an answer after which the connection counts as dead; infinite
     where what is underneath asks the other side itself whether it is alive.
     ``about`` says for a person who we are there and what the server is, as far as is known.
+    ``host_key``: how its key was judged; None where that is not our business (ssh, a socket).
     """
 
     closed: trio.Event
     reason: str
     about: str
+    host_key: HostKey | None
     may_be_asking: bool
     silence: float
 

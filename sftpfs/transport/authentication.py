@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import asyncssh
 
 from sftpfs.beneath import reach
-from sftpfs.transport.control import one_line, shown
+from sftpfs.transport.control import HostKey, one_line, shown
 from sftpfs.transport.settings import Settings
 
 PASSPHRASE_TRIES = 3
@@ -325,7 +325,12 @@ class Authenticator:
 
 
 class HostKeyCheck(Protocol):
-    """Decides on the key a server shows; called while keys are exchanged, so it cannot wait."""
+    """Decides on the key a server shows; called while keys are exchanged, so it cannot wait.
+
+    ``judged``: how it came to its last decision.
+    """
+
+    judged: HostKey
 
     def accepts(self, key: bytes) -> bool:
         """True where ``key`` is the server's."""
@@ -353,6 +358,11 @@ class Client(asyncssh.SSHClient):
     def offered(self) -> list[str]:
         """See ``Authenticator.offered``; empty where the server let us in without asking for anything."""
         return self._authenticator.offered
+
+    @property
+    def host_key(self) -> HostKey:
+        """How the key of this connection was judged."""
+        return self._host_keys.judged
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """The connection, before anything is said on it."""

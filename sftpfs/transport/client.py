@@ -18,6 +18,7 @@ from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
 from sftpfs.transport.api import Prompter, PromptKind
+from sftpfs.transport.control import HostKey
 from sftpfs.transport.forking import ForkServer, close_socket, python_path, read_messages
 from sftpfs.transport.memory import LASTING, AnswerMemory
 
@@ -42,6 +43,7 @@ class WorkerTransport:
         self.may_be_asking = False
         self.silence = math.inf  # asyncssh sends keepalives
         self.about = ""
+        self.host_key: HostKey | None = None
         self.pid, self._control, self._exit = worker
         self.server = ""
         """The server's version string, once connected."""
@@ -143,6 +145,7 @@ class WorkerTransport:
             self._owner.nursery.start_soon(self._answer, message)
         elif kind == "connected":
             self.server, self.cipher = message["server"], message["cipher"]
+            self.host_key = HostKey(message["host_key"])
             self.about = (
                 f"{message['user']}@{message['where']} by {message['method']}, "
                 f"server {self.server}, cipher {self.cipher}"

@@ -19,7 +19,21 @@ import json
 import os
 import socket
 from collections.abc import Iterable
+from enum import Enum
 from typing import Any
+
+
+class HostKey(Enum):
+    """How the key was judged that the server showed; the values travel."""
+
+    KNOWN = "known"
+    CERTIFIED = "certified"
+    """Signed by an authority that is known."""
+    CONFIRMED = "confirmed"
+    """A person took it as we connected."""
+    TAKEN = "taken"
+    """Unknown, and taken as it came: nobody checked who the server is."""
+
 
 Message = dict[str, Any]
 

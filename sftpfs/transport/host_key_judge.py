@@ -11,6 +11,7 @@ from asyncssh.public_key import get_default_certificate_algs, get_default_public
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import hostkeys
 from sftpfs.transport.authentication import Log
+from sftpfs.transport.control import HostKey
 from sftpfs.transport.hostkeys import KnownHosts, Verdict
 from sftpfs.transport.settings import Settings, StrictChecking
 
@@ -26,6 +27,7 @@ class HostKeyJudge:
         self.known = KnownHosts.read((*settings.user_known_hosts, *settings.global_known_hosts))
         self.error: MountError | None = None
         self.unknown: bytes | None = None
+        self.judged = HostKey.TAKEN
         self._approved: bytes | None = None
         self._log = log
 
@@ -39,16 +41,21 @@ class HostKeyJudge:
         """True where ``key`` is known, or may be taken without asking."""
         settings = self.settings
         answer = self.known.check(settings.known_hosts_name, settings.bare_name, key)
-        if answer.verdict is Verdict.KNOWN or key == self._approved:
-            self._log(
-                f"the host key is the one known: {hostkeys.type_label(key)} {hostkeys.fingerprint(key)}"
-            )
+        shown = f"{hostkeys.type_label(key)} {hostkeys.fingerprint(key)}"
+        if key == self._approved:  # by a person: known_hosts was read before
+            self.judged = HostKey.CONFIRMED
+            self._log(f"the host key is the one accepted: {shown}")
+            return True
+        if answer.verdict is Verdict.KNOWN:
+            self.judged = HostKey.KNOWN
+            self._log(f"the host key is the one known: {shown}")
             return True
         if answer.entry is not None:
             self.error = hostkeys.changed_error(self.display, settings.known_hosts_name, key, answer.entry)
             return False
         if settings.strict in (StrictChecking.NO, StrictChecking.ACCEPT_NEW):
             self.approve(key)
+            self.judged = HostKey.TAKEN
             return True
         self.unknown = key
         return False
@@ -57,6 +64,7 @@ class HostKeyJudge:
         """True where ``key`` may certify the server's."""
         settings = self.settings
         if self.known.trusts_authority(settings.known_hosts_name, settings.bare_name, key):
+            self.judged = HostKey.CERTIFIED
             return True
         text = f"{hostkeys.type_label(key)} {hostkeys.fingerprint(key)}"
         message = f"host certificate of {self.display} is signed by an authority nobody trusts here: {text}"

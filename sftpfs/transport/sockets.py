@@ -14,6 +14,7 @@ import trio
 from sftpfs.aio import ByteStream
 from sftpfs.config import Endpoint, TransportConfig, TransportKind
 from sftpfs.errors import Failure, MountError
+from sftpfs.transport.control import HostKey
 from sftpfs.transport.failures import connect_failure, name_failure, timeout_failure
 
 LONGEST_KEEPALIVE = 32767
@@ -33,6 +34,7 @@ class SocketTransport:
         self.may_be_asking = False
         self.silence = silence
         self.about = ""
+        self.host_key: HostKey | None = None
         self._stream = stream
         self._taken = False
 

@@ -23,7 +23,7 @@ from asyncssh.packet import SSHPacketLogger
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
 from sftpfs.transport.connecting import Attempt, Clock, connect_hop, proxy_words
-from sftpfs.transport.control import Message, one_line
+from sftpfs.transport.control import HostKey, Message, one_line
 from sftpfs.transport.failures import timeout_failure
 from sftpfs.transport.pump import Congestion, Pump
 from sftpfs.transport.settings import Defaults, Settings, settings_for
@@ -211,6 +211,7 @@ class Worker:
                 "where": str(settings),
                 "method": getattr(connection.get_owner(), "method", ""),
                 "offered": getattr(connection.get_owner(), "offered", []),
+                "host_key": getattr(connection.get_owner(), "host_key", HostKey.TAKEN).value,
             }
         )
 

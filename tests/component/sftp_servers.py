@@ -21,6 +21,7 @@ from sftpfs.errors import Failure, MountError
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.transport.api import Connector
+from sftpfs.transport.control import HostKey
 
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 LIMIT = 60.0
@@ -36,6 +37,7 @@ class ServerTransport:
         self.may_be_asking = False
         self.silence = connector.silence
         self.about = ""
+        self.host_key: HostKey | None = None
         self.processes: list[subprocess.Popen[bytes]] = []
         self._connector = connector
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import server_options
-from tests.harness.command import COMMAND, LIMIT, Terminal, environment
-from tests.harness.mounts import REPOSITORY
+from tests.harness.command import COMMAND, LIMIT, Terminal, ended, environment, started
+from tests.harness.mounts import REPOSITORY, mountpoints
+from tests.harness.waiting import eventually
 from tests.sshd import SFTP_SERVER, Sshd, free_port, generate_key
 
 
@@ -162,6 +165,72 @@ def test_bench_measures_and_cleans_up(sshd: Sshd, backing: Path) -> None:
     assert status == 0, said
     for part in ("write 4 MiB", "read 4 MiB", "create 50 files", "read 50 files", "stat 50"):
         assert part in said
+    assert list(backing.iterdir()) == []
+
+
+def test_what_a_host_key_is_worth(sshd: Sshd, backing: Path, tmp_path: Path) -> None:
+    """Only a key that was known is told to be."""
+    options = [o for o in server_options(sshd) if "KnownHosts" not in o and "StrictHost" not in o]
+    for strict in ("no", "off", "accept-new"):
+        given = [*options, "UserKnownHostsFile=/dev/null", f"StrictHostKeyChecking={strict}"]
+        status, said = run("doctor", f"root@127.0.0.1:{backing}", "-o", ",".join(given))
+        assert status == 0
+        assert "the one known" not in said
+        assert "note nobody checks who this server is" in said
+    given = [*options, f"UserKnownHostsFile={tmp_path}/known", "StrictHostKeyChecking=accept-new"]
+    for expected in ("note nobody checks", "ok the host key is the one known"):
+        assert expected in run("doctor", f"root@127.0.0.1:{backing}", "-o", ",".join(given))[1]
+    given = [*options, f"UserKnownHostsFile={tmp_path}/asked", "StrictHostKeyChecking=ask"]
+    with Terminal("doctor", f"root@127.0.0.1:{backing}", "-o", ",".join(given)) as terminal:
+        terminal.wait_for("(yes/no")
+        terminal.type("yes\n")
+        assert terminal.finish() == 0
+    assert "the host key is the one you accepted" in terminal.output
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> dict[str, str]:
+    """The environment of a command whose mounts are in a directory of the test's."""
+    (tmp_path / "temporary").mkdir()
+    return environment(TMPDIR=str(tmp_path / "temporary"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("moment", ["at once", "mounting", "writing"])
+def test_bench_that_is_ended_cleans_up(
+    number: signal.Signals, moment: str, sshd: Sshd, backing: Path, temporary: dict[str, str]
+) -> None:
+    """Also where signals go on while it does, and somebody is in its mount."""
+    place = Path(temporary["TMPDIR"])
+    words = ("bench", f"root@127.0.0.1:{backing}", "--size=512", "-o", ",".join(server_options(sshd)))
+    process = started(*words, env=temporary)
+    if moment == "mounting":
+        eventually(lambda: list(place.iterdir()), 30, "a mountpoint")
+    elif moment == "writing":
+        eventually(lambda: list(backing.glob("*/big")), 60, "the file")
+        inside = os.open(next(place.iterdir()), os.O_RDONLY)
+    else:
+        eventually(lambda: handles(process.pid), 30, "the handler")
+    eventually(lambda: process.poll() is not None or process.send_signal(number), 60, "its end")
+    assert ended(process).status == 130
+    if moment == "writing":
+        os.close(inside)
+    assert list(backing.iterdir()) == list(place.iterdir()) == []
+    assert not [point for point in mountpoints() if point.startswith(str(place))]
+
+
+def handles(pid: int) -> bool:
+    """The process has a handler for SIGTERM."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigCgt" in line)
+    return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_doctor_that_is_ended_cleans_up(number: signal.Signals, sshd: Sshd, backing: Path) -> None:
+    process = started("doctor", f"root@127.0.0.1:{backing}", "-o", ",".join(server_options(sshd)))
+    eventually(lambda: list(backing.iterdir()), 60, "its file")
+    eventually(lambda: process.poll() is not None or process.send_signal(number), 60, "its end")
+    assert ended(process).status == 130
     assert list(backing.iterdir()) == []
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.command import Terminal
+
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
 
 COMPLETE = """
@@ -36,6 +38,31 @@ def test_options_are_completed_in_bash() -> None:
     assert complete("sftpfs", "h:", "/m", "-o", "ro,allow_o") == ["ro,allow_other"]
     assert complete("sftpfs", "h:", "/m", "-o", "IdentityF") == ["IdentityFile="]
     assert "--version" in complete("sftpfs", "--v")
+
+
+TYPED = [
+    ("sftpfs -oro,tim", ["-oro,timeout="]),
+    ("sftpfs -otimeo", ["-otimeout="]),
+    ("sftpfs -o port=22,tim", ["-o", "port=22,timeout="]),
+    ("sftpfs -o port=22,User=joe,max_conn", ["-o", "port=22,User=joe,max_conns="]),
+    ("sftpfs -oport=22,User=a@b,max_conn", ["-oport=22,User=a@b,max_conns="]),
+    ("sftpfs -o ssh_command=a:b,max_conn", ["-o", "ssh_command=a:b,max_conns="]),
+    ("sftpfs h: /m -o ro,port=22,no_contain", ["h:", "/m", "-o", "ro,port=22,no_contain_symlinks"]),
+]
+"""What is typed before Tab, and the words it leads to."""
+
+
+@pytest.mark.parametrize(("line", "words"), TYPED, ids=[line for line, _ in TYPED])
+def test_nothing_that_was_typed_is_lost(line: str, words: list[str]) -> None:
+    """In a bash on a terminal, which splits words in its own way."""
+    with Terminal(command=["bash", "--norc", "--noprofile", "-i"]) as terminal:
+        terminal.type(f"source '{CONTRIB}/completion/sftpfs.bash'; PS1='r''eady '\n")
+        terminal.wait_for("ready ")
+        beginning = "\x01printf '<%s>' \x05\n"  # in front of the line, then as if it had been that command
+        terminal.type(f"{line}\t{beginning}")
+        terminal.wait_for("".join(f"<{word}>" for word in ["sftpfs", *words]))
+        terminal.type("exit\n")
+        terminal.finish()
 
 
 def test_commands_are_completed_in_bash() -> None:

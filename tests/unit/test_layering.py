@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": BASE,
     "process": BASE | {"logs"},
     "mountpoint": BASE,
+    "interrupts": set(),
     "root": BASE | API,
     "salvage": BASE | {"data.lost", "store"},
     "store": BASE,
@@ -61,8 +62,20 @@ ALLOWED: dict[str, set[str]] = {
         "transport",
     },
     "doctor": BASE
-    | {"store", "logs", "process", "mount", "mountpoint", "root", "remote", "sftp", "transport"},
-    "cli": BASE | {"control", "logs", "mount", "mountpoint", "process", "claim", "kept", "store", "doctor"},
+    | {
+        "interrupts",
+        "store",
+        "logs",
+        "process",
+        "mount",
+        "mountpoint",
+        "root",
+        "remote",
+        "sftp",
+        "transport",
+    },
+    "cli": BASE
+    | {"interrupts", "control", "logs", "mount", "mountpoint", "process", "claim", "kept", "store", "doctor"},
     "__main__": {"cli"},
 }
 """Room → what it may import of sftpfs: a room, or one module of it. A room may import itself."""

@@ -8,6 +8,7 @@ from sftpfs.cli import values
 from sftpfs.cli.arguments import parse_arguments, usage_error
 from sftpfs.cli.build import build_config
 from sftpfs.cli.run.doctor import NOWHERE
+from sftpfs.interrupts import Interrupts
 
 DEFAULT_SIZE = "64"
 
@@ -26,7 +27,8 @@ def run(given: argparse.Namespace) -> int:
         print(f"{row[0]:<26} {row[1]}", flush=True)
 
     try:
-        bench(config, size, show)
+        with Interrupts() as interrupts:
+            bench(config, size, show, interrupts)
     except MountFailedError as failed:
         return failed.status
     return 0
@@ -34,11 +36,13 @@ def run(given: argparse.Namespace) -> int:
 
 def take_size(words: list[str]) -> tuple[list[str], int]:
     """``words`` without ``--size MIB``, and that. Raises MountError(USAGE)."""
-    if "--size" not in words:
+    at = next((at for at, word in enumerate(words) if word.partition("=")[0] == "--size"), None)
+    if at is None:
         return words, int(DEFAULT_SIZE)
-    at = words.index("--size")
-    text = words[at + 1] if at + 1 < len(words) else ""
+    _, joined, text = words[at].partition("=")
+    rest = words[:at] + words[at + (1 if joined else 2) :]
+    text = text if joined else "".join(words[at + 1 : at + 2])
     try:
-        return words[:at] + words[at + 2 :], values.integer(1, 65536)(text)
+        return rest, values.integer(1, 65536)(text)
     except ValueError as error:
         raise usage_error(f"option --size: expected {error}, not {text!r}") from None

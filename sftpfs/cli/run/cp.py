@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from argparse import Namespace
-from types import FrameType
 
 from sftpfs.cli.copy_target import Kept
 from sftpfs.cli.copy_walk import Named, Options
@@ -14,6 +12,7 @@ from sftpfs.cli.copying import Copying
 from sftpfs.cli.pace import Rate, progress
 from sftpfs.cli.show import ProgressLine, several, size
 from sftpfs.errors import Failure, MountError
+from sftpfs.interrupts import Interrupts
 from sftpfs.logs import printable
 from sftpfs.process import to_stderr
 
@@ -31,17 +30,17 @@ def run(given: Namespace) -> int:
     line, rate = ProgressLine(), Rate()
     begun = time.monotonic()
     told = 0
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupted)
-    try:
-        copying.start(targets)
-        while not copying.finished.wait(LOOK_INTERVAL):
-            told = _tell(copying, told, line)
-            line.show(progress(copying, rate.update(time.monotonic(), copying.bytes_done)))
-    finally:
-        line.clear()
-        copying.stop()
-        _tell(copying, told, line)
+    with Interrupts() as interrupts:
+        try:
+            copying.start(targets)
+            with interrupts.allowed():
+                while not copying.finished.wait(LOOK_INTERVAL):
+                    told = _tell(copying, told, line)
+                    line.show(progress(copying, rate.update(time.monotonic(), copying.bytes_done)))
+        finally:
+            line.clear()
+            copying.stop()
+            _tell(copying, told, line)
     if copying.problems:
         return FAILED_STATUS
     if line.terminal:
@@ -79,10 +78,6 @@ def destinations(sources: list[str], destination: str) -> list[Named]:
             raise MountError(Failure.USAGE, f"{targets[name]} and {source} would both become {path}")
         targets[name] = source
     return [Named(source, destination, name) for name, source in targets.items()]
-
-
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _tell(copying: Copying, told: int, line: ProgressLine) -> int:
