@@ -16,6 +16,7 @@ import trio
 from sftpfs.config import MountConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.fuse import turns
+from sftpfs.fuse.forgetting import Forgetting
 from sftpfs.fuse.operations import Operations, outdate, outdate_all
 from sftpfs.fuse.reply import Replies
 from sftpfs.fuse.trace import Tracer
@@ -70,6 +71,7 @@ class FuseMount:
         found = mounted_at(self._config.mountpoint)
         self.device = found.device if found is not None else None
         self.filesystem.outdate = outdate
+        self.filesystem.forget = Forgetting().forget
 
     async def prime(self) -> None:
         """Read the root once, so that the mount is known to work before it is announced.

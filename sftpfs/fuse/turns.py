@@ -42,11 +42,12 @@ class Turn:
     not yet come to a wait or to its end.
     """
 
-    __slots__ = ("_dense", "_device", "_held", "_read", "_registered", "_unbroken", "_waiting")
+    __slots__ = ("_dense", "_device", "_held", "_read", "_registered", "_unbroken", "_waiting", "device")
 
     def __init__(self) -> None:
         self._device = select.poll()
         self._registered = False
+        self.device: int | None = None
         self._dense = False
         self._unbroken = 0
         self._held = False
@@ -88,6 +89,7 @@ class Turn:
         self._read = True
         if not self._registered:
             self._registered = True
+            self.device = fd
             self._device.register(fd, select.POLLIN)
 
     def pass_on(self) -> None:
@@ -99,6 +101,11 @@ class Turn:
 
 _turn = Turn()
 """pyfuse3's session is one per process, and so is this."""
+
+
+def device() -> int | None:
+    """The descriptor on which the kernel's requests come; None before the first was waited for."""
+    return _turn.device
 
 
 class step(Generic[R]):

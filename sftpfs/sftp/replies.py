@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import stat
 import struct
+from collections.abc import Callable
 from struct import Struct
 
 from sftpfs.errors import ProtocolError, error
@@ -112,14 +113,20 @@ def decode_attributes(payload: memoryview) -> Attributes:
     Raises OSError(EIO) where the server told no file type, no size of a regular
     file, or a size no file can have: nothing is invented.
     """
-    attributes, _ = _attributes(payload, 0)
+    shared: dict[int, int] = {}
+    attributes, _ = _attributes(payload, 0, shared.setdefault)
     if attributes is None:
         raise error(errno.EIO, "the server did not tell the type or size of the file")
     return attributes
 
 
-def _attributes(data: _Bytes, position: int) -> tuple[Attributes | None, int]:
-    """The ATTRS at ``position`` (None where it tells too little) and where it ends."""
+def _attributes(
+    data: _Bytes, position: int, share: Callable[[int, int], int]
+) -> tuple[Attributes | None, int]:
+    """The ATTRS at ``position`` (None where it tells too little) and where it ends.
+
+    ``share`` is ``setdefault`` of a dict: files of one listing have most of their numbers in common, and each
+    is an object of 32 bytes."""
     end = position + _COMMON_SIZE
     if len(data) >= end:
         flags, size, uid, gid, mode, atime, mtime = _unpack_common(data, position)
@@ -129,7 +136,16 @@ def _attributes(data: _Bytes, position: int) -> tuple[Attributes | None, int]:
             if gid == _NO_ID:
                 gid = UNKNOWN_ID
             # The constructor of a NamedTuple costs twice as much.
-            fields = (mode & 0o177777, size, uid, gid, atime, mtime, UNKNOWN_ID)
+            mode &= 0o177777
+            fields = (
+                share(mode, mode),
+                size,
+                share(uid, uid),
+                share(gid, gid),
+                share(atime, atime),
+                share(mtime, mtime),
+                UNKNOWN_ID,
+            )
             return _new_tuple(Attributes, fields), end
     try:
         return _uncommon_attributes(data, position)
@@ -193,6 +209,8 @@ def decode_listing(payload: memoryview) -> tuple[list[DirectoryEntry] | None, in
     data = bytes(payload)
     count = _name_count(data)
     entries: list[DirectoryEntry] = []
+    shared: dict[int, int] = {}
+    share = shared.setdefault
     dropped = 0
     position = 4
     try:
@@ -203,7 +221,7 @@ def decode_listing(payload: memoryview) -> tuple[list[DirectoryEntry] | None, in
             begin = position + 4
             position = begin + _unpack_u32(data, position)[0]
             longname = data[begin:position]
-            attributes, position = _attributes(data, position)
+            attributes, position = _attributes(data, position, share)
             if not name or b"/" in name or b"\0" in name or len(name) > NAME_LIMIT:
                 dropped += 1
             elif name != b"." and name != b"..":
@@ -247,12 +265,14 @@ def decode_owner_lines(payload: memoryview) -> list[tuple[bytes, bytes, Attribut
     data = bytes(payload)
     count = _name_count(data)
     told: list[tuple[bytes, bytes, Attributes]] = []
+    shared: dict[int, int] = {}
+    share = shared.setdefault
     position = 4
     try:
         for _ in range(count):
             _, position = read_string(data, position)
             longname, position = read_string(data, position)
-            attributes, position = _attributes(data, position)
+            attributes, position = _attributes(data, position, share)
             if attributes is not None and link_count(longname, attributes) != UNKNOWN_ID:
                 user, group = longname.split(None, 4)[2:4]
                 told.append((user, group, attributes))

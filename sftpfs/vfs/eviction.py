@@ -1,4 +1,5 @@
-"""What is let go, and when: names that the kernel does not hold, beyond the bound on them.
+"""What is let go, and when: names that the kernel does not hold, beyond the bound on them, and what the
+kernel is to be asked to forget, beyond the memory there is for that.
 
 Synchronous, between ``vfs.inventory`` and ``vfs.answers``. Nothing is let go within an operation's step: what
 is found, made or listed stays until the reply about it was made. A sweep of its own takes it, which
@@ -15,7 +16,7 @@ from sftpfs.config import CacheConfig
 from sftpfs.server_clock import ServerClock
 from sftpfs.types import Attributes
 from sftpfs.vfs.inodes import Inode
-from sftpfs.vfs.inventory import Inventory
+from sftpfs.vfs.inventory import Inventory, bytes_of
 from sftpfs.vfs.leases import LISTED_ENTRIES_MINIMUM
 
 SWEPT_TOGETHER = 2000
@@ -26,15 +27,28 @@ SLACK = 8
 part of it more: looking at all of it costs so many steps for each name that came."""
 
 
+MOST_HELD = 256 << 20
+"""Bytes for what the kernel holds, some 450,000 files: the largest source trees fit, and a walk over any
+number of them takes no more than that. What it forgot is asked for again by whoever comes back."""
+
+FORGOTTEN_AT_ONCE = 16
+"""This part of it is forgotten when there is more: looking at all of it costs so many steps a name."""
+
+
 class Eviction(Inventory):
     """See the module."""
 
     def __init__(
-        self, root: bytes, attributes: Attributes, config: CacheConfig, server_clock: ServerClock
+        self,
+        root: bytes,
+        attributes: Attributes,
+        config: CacheConfig,
+        server_clock: ServerClock | None = None,
     ) -> None:
         super().__init__(root, attributes, config, server_clock)
         self._bound = max(config.max_entries, LISTED_ENTRIES_MINIMUM)
         self._sweep_at = self._bound
+        self._forget_at = MOST_HELD
         self.crowded: Callable[[], None] = _nobody
         """Called when there is something to sweep, within any operation: to see to it after that."""
 
@@ -42,6 +56,12 @@ class Eviction(Inventory):
         super()._more_unused(parent)
         if self.unused > self._sweep_at:
             self._sweep_at = self.unused + self._bound // SLACK
+            self.crowded()
+
+    def _hold(self, size: int) -> None:
+        super()._hold(size)
+        if self.held > self._forget_at:
+            self._forget_at = self.held + MOST_HELD // FORGOTTEN_AT_ONCE
             self.crowded()
 
     def listing_unused(self, inode: Inode) -> None:
@@ -70,8 +90,27 @@ class Eviction(Inventory):
                     yield
                     if directory.busy:
                         break
+            directory.compact()
         stays = self.unused
         self._sweep_at = self._bound if stays <= self._bound else stays + stays // SLACK
+
+    def forgettable(self) -> list[Inode]:
+        """What the kernel is to be asked to forget now: nothing while there is memory, else what it was told
+        first, but no directory of which it holds names. What it does not forget comes last next time."""
+        chosen: list[Inode] = []
+        if self.held > MOST_HELD:
+            wanted = self.held - MOST_HELD + MOST_HELD // FORGOTTEN_AT_ONCE
+            for inode in self._by_number.values():
+                if wanted <= 0:
+                    break
+                if inode is not self.root and not inode.handles and not _has_names_held(inode):
+                    chosen.append(inode)
+                    wanted -= bytes_of(inode)
+            for inode in chosen:
+                del self._by_number[inode.number]
+                self._by_number[inode.number] = inode
+        self._forget_at = max(MOST_HELD, self.held)
+        return chosen
 
     def _rank(self, parent: Inode, now: float) -> int:
         directory = parent.directory
@@ -99,6 +138,11 @@ class Eviction(Inventory):
         child.linked = False
         self._keep_no_longer(child)
         self._release_if_unused(child)
+
+
+def _has_names_held(inode: Inode) -> bool:
+    directory = inode.directory
+    return directory is not None and (directory.busy or len(directory.children) > directory.unused)
 
 
 def _nobody() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -35,6 +35,9 @@ from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
 
 _new_tuple = tuple.__new__
+
+FORGETTING_TAKES = 0.05
+"""Seconds in which the kernel tells what it forgot when asked to, before more is asked for."""
 
 STATISTICS_LEASE = 1.0
 """Seconds statfs figures are believed: df and file managers ask several times at once."""
@@ -104,8 +107,10 @@ class Filesystem:
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners, naming)
         self.outdate: Callable[[Inode], None] = _nobody_to_tell
         """Makes the kernel ask for the attributes of an inode again; set by ``fuse``."""
-        self.tree.crowded = partial(self.background.spawn, self._sweep)
-        self._sweeping = False
+        self.forget: Callable[[Sequence[Inode]], Awaitable[None]] | None = None
+        """Asks the kernel to forget what nobody uses of these; set by ``fuse``."""
+        self.tree.crowded = partial(self.background.spawn, self._make_room)
+        self._making_room = False
         self._losses = losses
         self._untold: dict[int, Unwritten] = {}
         """By inode number, which may be forgotten since, the first failed write that nobody was surely told
@@ -155,16 +160,21 @@ class Filesystem:
         self.ahead.advance()
         return listed
 
-    async def _sweep(self) -> None:
-        """Let go of what the tree need not hold."""
-        if self._sweeping:
+    async def _make_room(self) -> None:
+        """Let go of what the tree need not hold, and have the kernel forget what there is no memory for."""
+        if self._making_room:
             return
-        self._sweeping = True
+        self._making_room = True
         try:
             for _ in self.tree.sweep():
                 await trio.lowlevel.checkpoint()
+            while self.forget is not None and (forgettable := self.tree.forgettable()):
+                await self.forget(forgettable)
+                await trio.sleep(FORGETTING_TAKES)
+                if all(inode.lookups for inode in forgettable):
+                    break  # in use, all of them: others are asked for when there is more
         finally:
-            self._sweeping = False
+            self._making_room = False
 
     def access(self, inode: Inode, mask: int) -> bool:
         """access(2), as far as mode bits tell; the server has the last word anyway."""

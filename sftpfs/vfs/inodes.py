@@ -112,6 +112,12 @@ class Directory:
         """Whether ``children`` are all its names, as far as may be believed at ``now``."""
         return self.complete_until > now and not self.unknown
 
+    def compact(self) -> None:
+        """Give back the memory of names that went: a dict keeps its table, 36 KB for 1,000 of them."""
+        left = list(self.children.items())
+        self.children.clear()
+        self.children.update(left)
+
     @property
     def busy(self) -> bool:
         """Somebody reads it, or a listing or a change of ours is under way: its names are not let go."""

@@ -9,6 +9,7 @@ INVARIANT: an inode the kernel knows that is ``linked`` stands under each of its
 ``children``.
 INVARIANT: ``unused`` is the sum of that of all directories. ``_kept`` holds each that has any, and each with
 a name whose listing is complete, the one listed longest ago first; none else that has no name.
+INVARIANT: ``held`` is the sum of ``bytes_of`` all but the root in ``_by_number``.
 """
 
 from __future__ import annotations
@@ -28,26 +29,40 @@ from sftpfs.vfs.leases import LeasePolicy, NegativeLeases
 ROOT_NUMBER = 1
 """FUSE_ROOT_ID."""
 
+ENDS_TOGETHER = 0.01
+"""Seconds: leases that would end so soon one after another end as one, and are one object."""
+
+BYTES_OF_A_FILE = 600
+BYTES_OF_A_DIRECTORY = 1200
+"""What an inode with its name takes, about: its objects, and what an allocator makes of them."""
+
 
 class Inventory:
     """See the module. Its one instance is the mount's ``Tree``."""
 
     def __init__(
-        self, root: bytes, attributes: Attributes, config: CacheConfig, server_clock: ServerClock
+        self,
+        root: bytes,
+        attributes: Attributes,
+        config: CacheConfig,
+        server_clock: ServerClock | None = None,
     ) -> None:
         self.root_path = root
         self.policy = LeasePolicy(config)
-        self.clock = server_clock
+        self.clock = server_clock or ServerClock()
         self.negatives = NegativeLeases(config.max_entries)
         self.rename_epoch = 0
         """Counts directory renames: a path computed before one may name nothing after it."""
         self.unused = 0
         """Names that lead to inodes the kernel does not hold."""
         self._kept: dict[int, Inode] = {}
+        self.held = 0
+        """Bytes, about, of what the kernel holds."""
         self._numbers = itertools.count(ROOT_NUMBER)
         self.root = Inode(next(self._numbers), None, b"", attributes)
         self.root.lookups = 1
         self._by_number: dict[int, Inode] = {ROOT_NUMBER: self.root}
+        self._last_end = 0.0
         self._grant(self.root, changed=False)
 
     # -- reading ---------------------------------------------------------------
@@ -153,7 +168,10 @@ class Inventory:
 
     def _grant(self, inode: Inode, changed: bool) -> None:
         inode.lease = self.policy.next_lease(inode.lease, changed)
-        inode.expires = clock.now() + inode.lease
+        expires = clock.now() + inode.lease
+        if not 0.0 <= expires - self._last_end < ENDS_TOGETHER:
+            self._last_end = expires
+        inode.expires = self._last_end
 
     def touched(self, inode: Inode, earliest_ns: int = 0) -> None:
         """A change of ours: ctime is now, and in any case later than it was."""
@@ -231,6 +249,7 @@ class Inventory:
         """The kernel was told of ``inode`` once more, with its attributes."""
         if inode.lookups == 0:
             self._by_number[inode.number] = inode
+            self._hold(bytes_of(inode))
             for parent, _ in inode.names():
                 self._fewer_unused(parent)
         inode.lookups += 1
@@ -248,6 +267,7 @@ class Inventory:
         inode.lookups = max(0, inode.lookups - count)
         if inode.lookups == 0:
             del self._by_number[number]
+            self.held -= bytes_of(inode)
             for parent, _ in inode.names():
                 self._more_unused(parent)
             self._release_if_unused(inode)
@@ -262,6 +282,10 @@ class Inventory:
             return
         content.forget()
         inode.content = None
+
+    def _hold(self, size: int) -> None:
+        """The kernel holds ``size`` bytes more of ours."""
+        self.held += size
 
     def _more_unused(self, parent: Inode) -> None:
         """One more name in ``parent`` leads to what the kernel does not hold."""
@@ -285,3 +309,8 @@ class Inventory:
         directory = inode.directory
         if directory is not None and not directory.unused and not (inode.linked and directory.complete_until):
             self._kept.pop(inode.number, None)
+
+
+def bytes_of(inode: Inode) -> int:
+    """What ``inode`` takes, about."""
+    return BYTES_OF_A_FILE if inode.directory is None else BYTES_OF_A_DIRECTORY

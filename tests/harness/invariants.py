@@ -6,7 +6,7 @@ True between any two steps of the loop, whatever is under way; for tests and sim
 from __future__ import annotations
 
 from sftpfs.vfs.inodes import Directory, Inode
-from sftpfs.vfs.inventory import ROOT_NUMBER
+from sftpfs.vfs.inventory import ROOT_NUMBER, bytes_of
 from sftpfs.vfs.order import sort_key
 from sftpfs.vfs.tree import Tree
 
@@ -17,6 +17,8 @@ def check_invariants(tree: Tree) -> None:
     for inode, directory in directories.values():
         _check_directory(tree, inode, directory)
     _check_what_the_kernel_holds(tree)
+    held = sum(bytes_of(inode) for inode in tree._by_number.values() if inode is not tree.root)
+    assert tree.held == held, f"{tree.held} bytes held, should be {held}"
     assert tree.unused == sum(directory.unused for _, directory in directories.values())
     for number, inode in tree._kept.items():
         assert inode.number == number and inode.directory is not None

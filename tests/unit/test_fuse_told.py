@@ -17,6 +17,7 @@ from sftpfs.vfs.filesystem import Appearance
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.tree import Tree
 from tests.harness.invariants import check_invariants
+from tests.harness.server_time import known_clock
 from tests.unit.test_vfs_tree import DIRECTORY, REGULAR, files
 
 
@@ -24,7 +25,7 @@ class Names:
     """A file system of names only; a lookup is answered by ``answers``, in turn."""
 
     def __init__(self) -> None:
-        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig())
+        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig(), known_clock())
         self.config = SimpleNamespace(data=SimpleNamespace(kernel_cache=False, direct_io=False))
         self.resolver = self
         self.answers: list[Any] = []

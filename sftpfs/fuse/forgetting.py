@@ -1,0 +1,77 @@
+"""Asking the kernel to forget what nobody uses, for the memory that it makes us keep.
+
+Since Linux 6.18 it takes a list of inodes and forgets those that are in use by nothing, without waiting for
+anything. libfuse 3.14 does not know that message, so it is written here. Before, names could be taken off it
+one by one only, used or not, each with the lock of its directory, which a reader has that we are to answer:
+that is done in a thread, and not for directories, in which somebody may work.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from array import array
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pyfuse3
+import trio
+from pyfuse3 import FileNameT, InodeT
+
+from sftpfs.fuse import turns
+from sftpfs.vfs.inodes import Inode
+
+NOTIFY_PRUNE = 9
+"""FUSE_NOTIFY_PRUNE (linux/fuse.h, protocol 7.45)."""
+
+HEAD = struct.Struct("=IiQIIQ")
+"""fuse_out_header (length, code, 0) and fuse_notify_prune_out (how many, and room for more)."""
+
+PRUNED_TOGETHER = 256
+"""Inodes in one message: half a millisecond, in which nothing else is answered."""
+
+
+class Forgetting:
+    """See the module. One object a mount."""
+
+    __slots__ = ("_prunes",)
+
+    def __init__(self) -> None:
+        self._prunes = True
+
+    async def forget(self, inodes: Sequence[Inode]) -> None:
+        """Have the kernel forget what it can of ``inodes``. What it forgot it tells as usual, soon after."""
+        for start in range(0, len(inodes), PRUNED_TOGETHER):
+            some = [one for one in inodes[start : start + PRUNED_TOGETHER] if one.lookups]
+            if self._prunes:
+                self._prunes = _prune([one.number for one in some])
+            if not self._prunes:
+                entries = [
+                    (parent.number, name)
+                    for one in some
+                    if one.directory is None and not one.handles
+                    for parent, name in one.names()
+                ]
+                await trio.to_thread.run_sync(_take_off, entries)
+            await trio.lowlevel.checkpoint()
+
+
+def _prune(numbers: Sequence[int]) -> bool:
+    """Ask for all of ``numbers`` at once; False where the kernel does not know how."""
+    device = turns.device()
+    if device is None:
+        return True
+    head = HEAD.pack(HEAD.size + 8 * len(numbers), NOTIFY_PRUNE, 0, len(numbers), 0, 0)
+    try:
+        os.write(device, head + array("Q", numbers).tobytes())
+    except OSError as problem:
+        return problem.errno not in (errno.EINVAL, errno.ENOSYS)  # else the mount ends, and all is forgotten
+    return True
+
+
+def _take_off(entries: Sequence[tuple[int, bytes]]) -> None:
+    """Make the kernel forget names; what it does not know is skipped. Waits for who reads their directory."""
+    for directory, name in entries:
+        with suppress(OSError):
+            pyfuse3.invalidate_entry(InodeT(directory), FileNameT(name))
