@@ -349,6 +349,17 @@ def test_letters_stand_anywhere_as_with_cp(line: str, tmp_path: Path) -> None:
     assert (tmp_path / "t/d/f").read_text() == "f"
 
 
+def test_two_sources_of_one_name(tmp_path: Path) -> None:
+    """The first is copied and the others are, as with cp; one that is named twice is copied once."""
+    for name in ("a/f", "b/f", "c/g"):
+        put(tmp_path / name, name)
+    (tmp_path / "t").mkdir()
+    assert say("cp", tmp_path / "a/f", tmp_path / "a/../a/f", tmp_path / "t") == (0, "", "")
+    found = say("cp", tmp_path / "a/f", tmp_path / "b/f", tmp_path / "c/g", tmp_path / "t")
+    one_line(found, f"will not overwrite just-created '{tmp_path}/t/f' with '{tmp_path}/b/f'")
+    assert (tmp_path / "t/f").read_text() == "a/f" and (tmp_path / "t/g").read_text() == "c/g"
+
+
 def test_a_file_with_letters_behind_it(tmp_path: Path) -> None:
     put(tmp_path / "a", "a")
     os.utime(tmp_path / "a", (OLD, OLD))

@@ -25,8 +25,9 @@ FAILED_STATUS = 1
 
 def run(given: Namespace) -> int:
     """Everything was copied when it returns 0."""
-    targets = destinations(given.src, given.dst)
+    targets, problems = destinations(given.src, given.dst)
     copying = Copying(_options(given))
+    copying.problems += problems
     line, rate = ProgressLine(), Rate()
     begun = time.monotonic()
     told = 0
@@ -60,24 +61,33 @@ def _options(given: Namespace) -> Options:
     return Options(recursive, follow=not (recursive or links), verbose=given.verbose, kept=kept)
 
 
-def destinations(sources: list[str], destination: str) -> list[Named]:
-    """Where each source goes. Raises MountError(USAGE)."""
+def destinations(sources: list[str], destination: str) -> tuple[list[Named], list[str]]:
+    """Where each source goes, and what is to be told of those that go nowhere. Raises MountError(USAGE)."""
     if not os.path.isdir(destination):
         if len(sources) > 1:
             raise MountError(Failure.USAGE, f"target '{destination}' is not a directory")
         source, path = sources[0], destination.rstrip("/")
         if path != destination and not os.path.isdir(source):
             raise MountError(Failure.USAGE, f"cannot create regular file '{destination}': Not a directory")
-        return [Named(source, *os.path.split(path))]
+        return [Named(source, *os.path.split(path))], []
     targets: dict[str, str] = {}
+    problems: list[str] = []
     for source in sources:
         name = os.path.basename(source.rstrip("/"))
         name = name if name not in ("", ".", "..") else "."
-        if name in targets:
+        first = targets.setdefault(name, source)
+        if first is not source and not _same(first, source):
             path = os.path.join(destination, name)
-            raise MountError(Failure.USAGE, f"{targets[name]} and {source} would both become {path}")
-        targets[name] = source
-    return [Named(source, destination, name) for name, source in targets.items()]
+            problems.append(f"not copied: will not overwrite just-created '{path}' with '{source}'")
+    return [Named(source, destination, name) for name, source in targets.items()], problems
+
+
+def _same(first: str, second: str) -> bool:
+    """Two words for one source: nothing is lost if it is copied once."""
+    try:
+        return os.path.samestat(os.lstat(first), os.lstat(second))
+    except OSError:
+        return False
 
 
 def _tell(copying: Copying, told: int, line: ProgressLine) -> int:
