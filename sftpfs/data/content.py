@@ -13,6 +13,7 @@ from weakref import WeakSet
 import trio
 
 from sftpfs import clock
+from sftpfs.aio import Slot
 from sftpfs.config import DataConfig
 from sftpfs.data.chunks import CHUNK_SHIFT
 from sftpfs.data.extents import DirtyExtents
@@ -91,6 +92,16 @@ class FileContent:
         """``attributes`` as the server tells them, with deferred changes laid over."""
         return self.writer.rider.deferred.over(attributes)
 
+    def awaits_appends(self, end: int) -> bool:
+        """Would a read up to ``end`` miss what was appended and has no place in the file yet?"""
+        state = self._state
+        return state.appending and bool(self.writer.extents) and end > state.server_size
+
+    def ask(self) -> Slot[Attributes] | None:
+        """Where something is dirty: ask the server what it has beneath, for an open that begins now."""
+        settlement = self.writer.ask() if self._state.dirty else None
+        return settlement.slot if settlement is not None else None
+
     async def advance(self) -> None:
         """Everything written or asked for is done or failed; a failure stays for the handles."""
         await self.writer.flush(None)
@@ -112,7 +123,8 @@ class FileContent:
     ) -> tuple[FileHandle, bool]:
         """A new handle, and whether the kernel may keep the pages it has (close-to-open).
 
-        ``known`` came with the OPEN. While dirty what we have is newer and stays.
+        ``known`` came with the OPEN. What is dirty is newer and stays; of what is clean beneath nothing
+        does, for our own writes hide whether others changed it.
         ``ahead``: this open is answered by what ``prefetched`` brought, which was open,
         FSTAT and READ in one. ``created``: this open made the file. ``whole``: all of it, read
         by this open, which was sent at ``asked`` (``clock.now``); its bytes are in the budget as for
@@ -146,6 +158,10 @@ class FileContent:
             if whole is not None:
                 state.fetching(asked)
                 self.reader.install(whole.data)
+        elif not created:
+            self.reader.drop()
+            state.pages_stale = False
+            keep_cache = config.kernel_cache
         handle.fsync_error = self.writer.unheard
         if any(one.drops_pages for one in self.handles):
             keep_cache = False
@@ -196,7 +212,7 @@ class FileContent:
             return
         self.reader.unused()
         if self._state.dirty and not self.writer.extents:
-            self.writer.abandon()
+            self.writer.settling.abandon()
 
     def truncated(self, attributes: Attributes) -> None:
         """The server set a new size (SETSTAT by path, or O_TRUNC): ``attributes`` tell it."""
@@ -210,14 +226,17 @@ class FileContent:
         state.epoch += 1
         if resized:
             state.generation += 1
+            state.resizes += 1
+        if resized or state.dirty:
             self.reader.drop_from(min(state.server_size, attributes.size) >> CHUNK_SHIFT)
-        elif attributes.size != state.server_size and not state.dirty:
+        elif attributes.size != state.server_size:
             self.reader.drop()
         if not state.same_version(attributes):
             state.trusted = False
-        state.attributes = attributes
         if state.dirty and resized:
-            state.size = max(attributes.size, self.writer.extents.end)
+            self.writer.settling.rebase(attributes)
+        else:
+            state.attributes = attributes
 
     def redated(self) -> None:
         """The mtime was set at our word, to what it was perhaps: it hides a change by others before."""
@@ -246,11 +265,7 @@ class FileContent:
         return True
 
     async def settle(self) -> Attributes | None:
-        """Everything written is acknowledged (no fsync): the server's attributes after it.
-
-        None where nothing was dirty. Raises the first write that failed since the file
-        was last clean.
-        """
+        """As ``ContentWriter.settle``: what was written before is acknowledged (no fsync)."""
         return await self.writer.settle()
 
     async def truncate(self, handle: FileHandle | None, size: int) -> Attributes:
@@ -295,21 +310,21 @@ class Contents:
         while True:
             await trio.sleep(LINGER_SECONDS / 2)
             now = clock.wall_ns()
-            for writer in list(self._mount.dirty):
+            for writer in list(self._mount.dirty.values()):
                 writer.tidy(now)
 
     async def drain(self) -> list[tuple[int, OSError]]:
         """Everything dirty to the server; what nobody was told of (``untold``)."""
         mount = self._mount
         mount.send_all()
-        for writer in list(mount.dirty):
+        for writer in list(mount.dirty.values()):
             with suppress(OSError):  # the handles know of it
                 await writer.settle()
         return self.untold()
 
     def give_up(self, failure: OSError) -> list[tuple[int, OSError]]:
         """As ``drain``, but at once: whatever is not on the server is lost, for ``failure``."""
-        for writer in list(self._mount.dirty):
+        for writer in list(self._mount.dirty.values()):
             writer.give_up(failure)
         return self.untold()
 
@@ -342,16 +357,13 @@ class Contents:
 
         mount.send_all()
         async with trio.open_nursery() as nursery:
-            for writer in list(mount.dirty):
+            for writer in list(mount.dirty.values()):
                 nursery.start_soon(settle, writer)
         return list((failed | dict(self.untold())).items())
 
     def dirty(self) -> list[tuple[int, int]]:
         """(inode number, size in bytes) of every file with something that is not on the server yet."""
-        return [
-            (writer.number, writer.extents.unsent_bytes + sum(len(one.data) for one in writer.extents.sent))
-            for writer in self._mount.dirty
-        ]
+        return [(number, writer.extents.held) for number, writer in self._mount.dirty.items()]
 
     @property
     def dirty_bytes(self) -> int:

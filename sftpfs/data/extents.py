@@ -129,6 +129,11 @@ class DirtyExtents(Generic[Owner]):
         return self._sent
 
     @property
+    def held(self) -> int:
+        """Dirty bytes, sent or not."""
+        return self.unsent_bytes + sum(len(extent.data) for extent in self._sent)
+
+    @property
     def end(self) -> int:
         """Offset after the last dirty byte, 0 where nothing is dirty."""
         end = self._unsent[-1].end if self._unsent else 0

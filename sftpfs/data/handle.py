@@ -61,7 +61,11 @@ class FileHandle(HandleState):
         self.drops_pages = False
         if not self.readable:
             raise error(errno.EBADF)
-        return await self.content.reader.read(self, offset, size) if size > 0 else b""
+        if size <= 0:
+            return b""
+        if self.content.awaits_appends(offset + size):
+            await self.content.writer.appended()
+        return await self.content.reader.read(self, offset, size)
 
     def write_nowait(self, offset: int, data: bytes) -> bool:
         """Absorb ``data`` now; False where ``write`` must wait or has something to raise."""

@@ -109,7 +109,7 @@ class ContentReader:
         """``end``, or the end of file as known: to ask past it would cost another round trip."""
         state = self._state
         if state.dirty:
-            return min(end, state.shown_size)
+            return end if state.appending else min(end, state.shown_size)
         if offset < state.server_size:
             return min(end, state.server_size)
         state.verify = True  # somebody believes the file longer than we do
@@ -172,7 +172,9 @@ class ContentReader:
         if not self._state.dirty:
             return True
         start, stop = first << CHUNK_SHIFT, (last + 1) << CHUNK_SHIFT
-        return stop <= self._state.server_size and not self._extents.overlaps(start, stop)
+        if stop > self._state.server_size:
+            return False
+        return self._state.appending or not self._extents.overlaps(start, stop)
 
     @staticmethod
     def _assemble(parts: list[Fetch | memoryview], offset: int, end: int) -> Buffer:
@@ -196,13 +198,14 @@ class ContentReader:
         """Exactly these bytes from the server, not cached, with what is dirty laid over them.
 
         What was dirty when the request left may be acknowledged before the reply is
-        here and be in it or not: it is kept and laid over as well. None where the
-        content was found to be another meanwhile.
+        here and be in it or not: it is kept and laid over as well. What is appended has no
+        place until the server gave it one: whoever reads the end waits for it first. None where
+        the content was found to be another meanwhile.
         """
         state, extents = self._state, self._extents
         generation = state.generation
-        dirty_end = extents.end
-        pieces = extents.snapshot(offset, end)
+        dirty_end = 0 if state.appending else extents.end
+        pieces = [] if state.appending else extents.snapshot(offset, end)
         base: Buffer = b""
         if len(pieces) == 1 and covers(pieces, offset, end):
             return pieces[0][1]
@@ -214,8 +217,9 @@ class ContentReader:
             base = await slot.wait()
             if state.generation != generation:
                 return None
-            pieces += extents.snapshot(offset, end)
-            dirty_end = max(dirty_end, extents.end)
+            if not state.appending:
+                pieces += extents.snapshot(offset, end)
+                dirty_end = max(dirty_end, extents.end)
         # Zeros only beneath our own dirty data past the server's end: the hole it will be.
         length = max(len(base), min(end, dirty_end) - offset)
         return overlay(base, offset, length, pieces) if pieces or length > len(base) else base
@@ -346,6 +350,10 @@ class ContentReader:
             self._discard(size >> CHUNK_SHIFT)
         for index in range(offset >> CHUNK_SHIFT, (end - 1 >> CHUNK_SHIFT) + 1):
             self._discard(index)
+
+    def extended(self) -> None:
+        """Something is appended, wherever the end may be: no chunk ends there any more."""
+        self._discard(self._state.server_size >> CHUNK_SHIFT)
 
     def _discard(self, index: int) -> None:
         if index in self._cached:

@@ -28,6 +28,9 @@ class ContentObserver(Protocol):
     def content_settled(self, number: int, attributes: Attributes) -> None:
         """``attributes`` are the server's own, after all our writes to inode ``number``."""
 
+    def content_told(self, number: int, attributes: Attributes) -> None:
+        """``attributes`` are the server's own of inode ``number``, beneath what is not there yet."""
+
     def content_lost(self, number: int, lost: LostBytes) -> None:
         """Inode ``number`` loses bytes for good; whose writer was or will be told of the error."""
 
@@ -62,8 +65,8 @@ class MountContent:
         self.budget = ReadAheadBudget(min(config.read_ahead_bytes, config.cache_bytes // 2))
         self.chunks = ChunkStore(config.cache_bytes, self.budget)
         self.link = LinkEstimate()
-        # INVARIANT: exactly the writers whose file is dirty, oldest first.
-        self.dirty: dict[ContentWriter, None] = {}
+        # INVARIANT: exactly the writers whose file is dirty, by inode number, oldest first.
+        self.dirty: dict[int, ContentWriter] = {}
         self.failed: dict[int, OSError] = {}
         """By inode number the first failed write of those that nobody was told of: see ``untold``."""
         self.incidents = 0
@@ -81,7 +84,7 @@ class MountContent:
 
     def send_all(self) -> None:
         """Send what is dirty of every file, so that the gate opens."""
-        for writer in list(self.dirty):
+        for writer in list(self.dirty.values()):
             writer.send_all()
 
 
@@ -156,12 +159,13 @@ class ContentState:
     """Version, size and trust of one file.
 
     INVARIANT: ``dirty`` False implies no dirty extent and ``size`` and ``mtime_ns`` None.
-    INVARIANT: every cached chunk and every fetch of the current generation was asked for
-    after ``attributes`` were told, so its bytes are of that version or newer, never older.
+    INVARIANT: while clean and ``trusted``, every cached chunk and every fetch of the current generation was
+    asked for after ``attributes`` were told, so its bytes are of that version or newer, never older.
     """
 
     __slots__ = (
         "_clock",
+        "appending",
         "attributes",
         "dirty",
         "epoch",
@@ -169,6 +173,7 @@ class ContentState:
         "mtime_ns",
         "number",
         "pages_stale",
+        "resizes",
         "server_dated",
         "size",
         "trusted",
@@ -182,9 +187,13 @@ class ContentState:
         self.epoch = 0
         self.generation = 0
         """Counts the times the content was found or made another; a read across such a point is repeated."""
+        self.resizes = 0
+        """Counts the sizes we set: what the server told of one before says nothing any more."""
         self.attributes: Attributes | None = None
-        """The server's, last told while clean. None: not known."""
+        """The server's, last told; while dirty what lies beneath. None: not known."""
         self.dirty = False
+        self.appending = False
+        """What is dirty goes to the end, wherever that is: its offsets mean nothing."""
         self.size: int | None = None
         self.mtime_ns: int | None = None
         self.server_dated = False
@@ -201,7 +210,7 @@ class ContentState:
 
     @property
     def server_size(self) -> int:
-        """Size on the server when last known, bytes."""
+        """Size on the server when last told, bytes."""
         return self.attributes.size if self.attributes is not None else 0
 
     @property
@@ -245,7 +254,7 @@ class ContentState:
 
     def settled(self, attributes: Attributes) -> None:
         """Everything is on the server, which tells ``attributes``."""
-        self.dirty = False
+        self.dirty = self.appending = False
         self.size = None
         self.mtime_ns = None
         self.trusted = False

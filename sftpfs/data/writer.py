@@ -14,9 +14,10 @@ from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.data.extents import EXTENT_BYTES, Batch, DirtyExtents, Extent
 from sftpfs.data.lost import Losses
-from sftpfs.data.outgoing import Outgoing, Settlement, all_done
+from sftpfs.data.outgoing import Outgoing, all_done
 from sftpfs.data.reader import ContentReader
 from sftpfs.data.riding import Rider
+from sftpfs.data.settling import Settlement, Settling
 from sftpfs.data.state import ContentState, HandleState, MountContent
 from sftpfs.types import AttributeChange, Attributes
 
@@ -34,27 +35,24 @@ class ContentWriter:
     """Everything written to one file.
 
     INVARIANT: the gate holds exactly the bytes of all dirty extents of all files.
-    INVARIANT: dirty data is all of one appending handle, or all of handles that write
-    at offsets; of the former the local offsets are a guess until settled.
+    INVARIANT: dirty data is all of one appending handle, or all of handles that write at offsets; the offsets
+    of the former only keep its extents apart (``ContentState.appending``).
     INVARIANT: the FSTAT that settles follows a change of attributes through the same handle.
     """
 
     __slots__ = (
         "_appender",
-        "_changed_ns",
         "_ended",
         "_losses",
         "_mount",
         "_reader",
-        "_settlement",
         "_since_ns",
         "_state",
         "_under_way",
-        "_untold",
         "extents",
-        "failure",
         "handles",
         "rider",
+        "settling",
         "unheard",
     )
 
@@ -69,8 +67,6 @@ class ContentWriter:
         self.extents = extents
         self.handles = handles
         """The open handles of the file, shared with its owner; read only."""
-        self.failure: OSError | None = None
-        """The first failed write since the file was last clean."""
         self.unheard: OSError | None = None
         """The first failed write since a program was last told of one by ``write`` or ``fsync``: for the
         ``fsync`` of who opens the file now."""
@@ -80,13 +76,11 @@ class ContentWriter:
         self._mount = mount
         self._reader = reader
         self._appender: HandleState | None = None
-        self._settlement: Settlement | None = None
-        self._untold: OSError | None = None  # why the last FSTAT told nothing
         self._since_ns = 0  # when the oldest unsent byte was written, wall clock
         self._losses = Losses(state.number, mount)
+        self.settling = Settling(state, mount, extents, reader, self.rider, self._losses)
         # INVARIANT: not empty only while ``acknowledged`` works on what is in it, the first being under work.
         self._ended: deque[Outgoing] = deque()
-        self._changed_ns = 0  # when the last write or change was absorbed, wall clock
         # Extents under way through each handle, so that the one FSTAT may go along.
         self._under_way: dict[HandleState, int] = {}
 
@@ -137,7 +131,8 @@ class ContentWriter:
 
     def _touch(self) -> None:
         self._state.touch()
-        self._mount.dirty[self] = None
+        self._mount.dirty[self.number] = self
+        self.settling.asked_ns = clock.wall_ns()
 
     def _absorb(self, handle: HandleState, offset: int, data: bytes) -> None:
         state, extents = self._state, self.extents
@@ -147,15 +142,19 @@ class ContentWriter:
             if extents.unsent_bytes + len(data) > handle.remote.write_limit:
                 self.send_all()  # requests end where writes do: another client may append between two
             self._appender = handle
-            offset = state.shown_size
+            state.appending = True
+            offset = max(state.shown_size, extents.end)
+            state.size = state.shown_size + len(data)
+            self._reader.extended()
         else:
             self._appender = None
-        end = offset + len(data)
-        self._reader.overwritten(offset, end)
-        if end > state.shown_size:
-            state.size = end
+            state.appending = False
+            end = offset + len(data)
+            self._reader.overwritten(offset, end)
+            if end > state.shown_size:
+                state.size = end
         now = clock.wall_ns()
-        state.mtime_ns = self._changed_ns = now
+        state.mtime_ns = now
         state.server_dated = True
         state.epoch += 1
         if not extents.unsent_bytes:
@@ -179,7 +178,6 @@ class ContentWriter:
             self._touch()
             assert state.attributes is not None
             state.mtime_ns = state.attributes.mtime * 10**9
-        self._changed_ns = clock.wall_ns()
         self.rider.add(change, demanded)
 
     # Sending.
@@ -194,7 +192,8 @@ class ContentWriter:
             return
         owner = extent.owner
         self._under_way[owner] = self._under_way.get(owner, 0) + 1
-        outgoing = Outgoing(self, extent)
+        self.settling.sent += 1
+        outgoing = Outgoing(self, extent, self.settling.sent)
         if outgoing.slot.done:
             self.acknowledged(outgoing)
         else:
@@ -226,6 +225,7 @@ class ContentWriter:
             failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
             self._losses.failed(extent, failure)
             self._failed(extent.batch, failure, owner)
+        self.settling.ended(outgoing)
         freed = self.extents.finish(extent)
         self._mount.gate.release(len(extent.data))
         if isinstance(problem, OSError) and problem.errno == errno.ETIMEDOUT:
@@ -245,7 +245,7 @@ class ContentWriter:
 
     def _abandon_if_unused(self) -> None:
         if not self.extents and not self.handles and self._state.dirty:
-            self.abandon()
+            self.settling.abandon()
 
     def _change_failed(self, batch: Batch, problem: BaseException) -> None:
         failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
@@ -257,8 +257,8 @@ class ContentWriter:
         """Something ``owner`` sent failed: every handle that is open is to tell."""
         if batch.error is None:
             batch.error = failure
-        if self.failure is None:
-            self.failure = failure
+        if self.settling.failure is None:
+            self.settling.failure = failure
         if self.unheard is None:
             self.unheard = failure
         for handle in self.handles:
@@ -301,11 +301,18 @@ class ContentWriter:
         One wait where all travels on one connection, since the server keeps the order.
         Returns the first failure among these writes; raises only what FSYNC raises.
         """
+        failure, _ = await self._flush(handle, fsync=fsync)
+        return failure
+
+    async def _flush(
+        self, handle: HandleState | None, *, fsync: bool = False, told: bool = False
+    ) -> tuple[OSError | None, Settlement | None]:
+        """As ``flush``, and the FSTAT that followed these writes: always there is one where ``told``."""
         asked = handle or self._any_handle()
         if not self._state.dirty:
             if fsync and asked is not None:
                 await asked.remote.start_fsync().wait()
-            return None
+            return None, None
         settlement: Settlement | None = None
         synced: Slot[None] | None = None
         self.send_all()
@@ -316,28 +323,28 @@ class ContentWriter:
         batches = self.extents.close_batches()
         if through is not None and in_order:
             synced = through.remote.start_fsync() if fsync else None
-            settlement = self._start_settlement(through)
+            settlement = self.settling.start(through)
         failure = await all_done(batches)
         if asked is None:
-            return failure  # released meanwhile: nobody to ask, the last reply makes it clean
+            return failure, None  # released meanwhile: nobody to ask, the last reply makes it clean
         if not (self.rider.deferred.times and self.extents) and self.rider.ride():
             refused = await all_done(self.extents.close_batches())
             failure = failure or refused
         through = self.rider.through(asked) or asked
         if failure is not None and failure.errno == errno.ETIMEDOUT:
-            lost = self._state.dirty and self.failure is not None
+            lost = self._state.dirty and self.settling.failure is not None
             if lost and settlement is None and not self.extents and not self.rider.busy:
-                self.abandon()  # asked now, the server would be waited for once more
-            return failure
+                self.settling.abandon()  # asked now, the server would be waited for once more
+            return failure, settlement
         if fsync and synced is None:
             synced = through.remote.start_fsync()
-        if settlement is None and self._state.dirty and not self.extents:
-            settlement = self._start_settlement(through)
+        if settlement is None and self._state.dirty and (told or not self.extents):
+            settlement = self.settling.start(through)
         if settlement is not None:
             await settlement.wait()
         if synced is not None:
             await synced.wait()
-        return failure
+        return failure, settlement
 
     def _in_order(self, handle: HandleState | None) -> bool:
         """Is everything under way on the one connection of ``handle``, with nothing held back?"""
@@ -349,75 +356,38 @@ class ContentWriter:
         )
 
     def _any_handle(self) -> HandleState | None:
-        """A handle to ask through, one that may have written where there is one."""
+        """A handle to ask through, one that may have written where there is one: that of the appends under
+        way, which the server answers in order."""
+        if self._state.appending and self._appender in self.handles:
+            return self._appender
         first = self.handles[0] if self.handles else None
         return next((handle for handle in self.handles if handle.writable), first)
 
     async def settle(self) -> Attributes | None:
-        """Everything written is on the server. Raises the first failure since the file was clean."""
-        state = self._state
+        """Everything written before this call is on the server: its attributes after that, None where
+        nothing was dirty. What is written meanwhile is not waited for. Raises the first failure since the
+        server last told what the file is like."""
+        state, settling = self._state, self.settling
         if not state.dirty:
             return None
-        while state.dirty:
-            failure = self.failure
-            failure = await self.flush(None) or failure
-            if failure is not None:
-                self.failure = None
-                raise OSError(failure.errno, failure.strerror)
-            if state.dirty and not self.extents and self._untold is not None:
-                raise OSError(self._untold.errno, self._untold.strerror)
-        return state.attributes
+        earlier = settling.failure
+        failure, settlement = await self._flush(None, told=True)
+        failure = earlier or failure
+        if failure is not None:
+            settling.failure = None
+            raise OSError(failure.errno, failure.strerror)
+        if settlement is None:
+            return state.attributes
+        return settlement.slot.result()
 
-    def _start_settlement(self, handle: HandleState) -> Settlement:
-        settlement = Settlement(self, handle, self._state.epoch)
-        self._settlement = settlement
-        if settlement.slot.done:
-            self.told(settlement)
-        else:
-            settlement.slot.callback = settlement.completed
-        return settlement
+    async def appended(self) -> None:
+        """What was appended before this call is at the end of the file, or failed."""
+        await all_done(self.send_and_close())
 
-    def told(self, settlement: Settlement) -> None:
-        """FSTAT is here: clean, where it saw all we wrote."""
-        if self._settlement is settlement:
-            self._settlement = None
-        problem = settlement.slot.error
-        self._untold = problem if isinstance(problem, OSError) else None
-        later = self._state.epoch != settlement.epoch
-        if self.extents or not self._state.dirty or later or self.rider.busy:
-            return
-        if problem is None:
-            attributes = settlement.slot.result()
-            self._clean(attributes, lost=self.failure is not None)
-        elif self.failure is not None:
-            self.abandon()  # rather no size than one that counts what was lost
-
-    def _clean(self, attributes: Attributes, lost: bool) -> None:
-        state, mount = self._state, self._mount
-        foreign = attributes.size != state.size
-        self.failure = None
-        self._appender = None
-        self.rider.clear()
-        self._losses.settled()
-        mount.dirty.pop(self, None)
-        state.settled(attributes)
-        if lost or foreign:
-            self._reader.drop()
-        mount.observer.content_settled(state.number, attributes)
-
-    def abandon(self) -> None:
-        """Nothing is dirty any more, but the server could not be asked what the file is like now.
-
-        Where no write failed that is what we wrote, else what was there before; what
-        is read next asks again.
-        """
-        state = self._state
-        assert state.attributes is not None and state.size is not None and state.mtime_ns is not None
-        attributes = state.attributes
-        if self.failure is None:
-            attributes = attributes._replace(size=state.size, mtime=state.mtime_ns // 10**9)
-        self._clean(attributes, lost=True)
-        state.verify = True
+    def ask(self) -> Settlement | None:
+        """FSTAT, sent now; None where nobody has the file open."""
+        handle = self.rider.through(self._any_handle())
+        return self.settling.start(handle) if handle is not None else None
 
     def give_up(self, failure: OSError) -> None:
         """The mount ends before everything is on the server: what is not is lost, for ``failure``."""
@@ -426,17 +396,17 @@ class ContentWriter:
             self._mount.untold(self.number, failure)
 
     def tidy(self, now_ns: int) -> None:
-        """Send what lingers unsent; ask for the attributes where nothing was changed for a while."""
-        state, rider = self._state, self.rider
+        """Send what lingers unsent, and ask for the attributes behind it: once a second while somebody
+        goes on writing, for what others change meanwhile."""
+        rider = self.rider
         lingering = LINGER_SECONDS * 1e9
         if rider.deferred.pending is not None and abs(now_ns - rider.since_ns) >= lingering:
             self.send_all()
             if not self.extents or not rider.deferred.times or self._in_order(rider.handle):
                 rider.ride()
-        elif self.extents.unsent_bytes:
-            if abs(now_ns - self._since_ns) >= lingering:
-                self.send_all()
-        elif not self.extents and self._settlement is None and state.mtime_ns is not None:
-            handle = rider.through(self._any_handle())
-            if handle is not None and not rider.busy and abs(now_ns - self._changed_ns) >= lingering:
-                self._start_settlement(handle)
+            return
+        if self.extents.unsent_bytes and abs(now_ns - self._since_ns) >= lingering:
+            self.send_all()
+        due = abs(now_ns - self.settling.asked_ns) >= lingering and self._state.mtime_ns is not None
+        if due and not self.settling.live and not rider.busy:
+            self.ask()

@@ -246,9 +246,12 @@ class Operations(pyfuse3.Operations):
     def _file_info(self, file: OpenFile, keep_cache: bool) -> FileInfo:
         number = FileHandleT(next(self._handles))
         self._files[number] = file
+        # What is appended the kernel would put into its pages where it takes the end to be. Such a handle
+        # can be neither read nor mapped, so nothing else is lost by it.
+        appends = file.handle.append and not file.handle.readable
         return FileInfo(
             fh=number,
-            direct_io=self._direct_io,
+            direct_io=self._direct_io or appends,
             keep_cache=keep_cache or self._keep_pages,
         )
 

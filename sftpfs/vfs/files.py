@@ -110,12 +110,12 @@ class Files:
 
     async def _open(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
         content = inode.content
-        if flags & os.O_TRUNC and content is not None and content.dirty:
-            await content.settle()  # what was written before must not land after the truncation
-        elif content is not None and content.deferring:
-            await content.advance()  # the server decides by the mode
+        if content is not None and ((flags & os.O_TRUNC and content.dirty) or content.deferring):
+            # What was written before must not land after the truncation; the server decides by the mode.
+            await content.advance()
         mark = inode.change_mark
         size = self._reserve(inode, flags)
+        beneath = content.ask() if content is not None and not flags & os.O_TRUNC else None
         asked = clock.now()
         try:
             remote, attributes, whole = await self._open_in_place(inode, flags, size)
@@ -128,11 +128,20 @@ class Files:
         if flags & os.O_TRUNC:
             if inode.content is not None:
                 inode.content.truncated(attributes)
+                beneath = inode.content.ask()  # what is written meanwhile may be before it or behind it
             self._tree.own_change(inode, attributes, dated=True)
         elif inode.change_mark == mark:
             self._tree.refresh(inode, attributes)
+        if beneath is not None:
+            try:
+                await beneath.wait()
+            except OSError:
+                pass  # what is known of it goes on to rule
+            except BaseException:
+                remote.close()
+                raise
         hot = not flags & os.O_ACCMODE and self._shorten_if_hot(inode)
-        outdated = hot or _is_outdated(inode)
+        outdated = hot or beneath is not None or _is_outdated(inode)
         file, keep_cache = self._attach(inode, remote, flags, whole=whole, asked=asked)
         return file, keep_cache, outdated
 

@@ -205,6 +205,14 @@ class Filesystem:
         dated = inode.content is not None and inode.content.server_dated
         self.tree.own_change(inode, attributes, dated=dated)
 
+    def content_told(self, number: int, attributes: Attributes) -> None:
+        """What the server has of inode ``number`` beneath what we are still writing."""
+        inode = self.tree.find(number)
+        if inode is not None and stat.S_ISREG(attributes.mode):
+            # Size and time are ours while we write: no other version than is known.
+            known = inode.attributes
+            self.tree.own_change(inode, attributes._replace(size=known.size, mtime=known.mtime))
+
     def statistics(self) -> dict[str, int]:
         """Counters of names, of what was asked for ahead, and of content."""
         return {

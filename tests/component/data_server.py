@@ -274,12 +274,16 @@ class Observer:
 
     def __init__(self) -> None:
         self.settled: list[tuple[int, Attributes]] = []
+        self.told: list[tuple[int, Attributes]] = []
         self.outdated: list[tuple[int, Attributes]] = []
         self.lost: list[LostBytes] = []
         self.untold: list[tuple[int, int | None]] = []
 
     def content_settled(self, number: int, attributes: Attributes) -> None:
         self.settled.append((number, attributes))
+
+    def content_told(self, number: int, attributes: Attributes) -> None:
+        self.told.append((number, attributes))
 
     def content_lost(self, number: int, lost: LostBytes) -> None:
         self.lost.append(lost)

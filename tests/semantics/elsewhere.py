@@ -191,6 +191,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/mount/test_coherence.py::test_a_file_shrinking_on_the_server_is_never_padded",
         "tests/mount/test_coherence.py::test_a_file_found_shorter_by_a_read_is_not_filled_up_with_zeros",
     ),
+    "F16": (
+        "It waits for what was written before, and so does `sftpfs cp` of a file that is being written: not "
+        "for the writer to end.",
+        "tests/mount/test_beside_a_writer.py::test_truncation_and_copy_end_before_the_writer",
+    ),
     "F15": (
         "Reading a handle open for writing only, or writing one open for reading only, is `EBADF`.",
         "tests/mount/test_posix_files.py::test_reading_a_write_only_descriptor_is_ebadf",

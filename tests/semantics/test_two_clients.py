@@ -66,6 +66,51 @@ def test_two_appenders(clients: Clients) -> None:
     assert sorted(lines) == sorted(f"{name} {number:03}" for name in "ab" for number in range(100))
 
 
+@states(
+    "E6",
+    "A program on A that opens the log meanwhile reads it as the server has it, with A's own lines in their "
+    "places",
+)
+def test_a_log_to_which_both_append_is_read_as_it_is(clients: Clients) -> None:
+    (clients.server / "log").write_text("begin\n")
+    with (
+        opened(clients.a / "log", os.O_WRONLY | os.O_APPEND) as ours,
+        opened(clients.a / "log", os.O_RDWR | os.O_APPEND) as other,
+        opened(clients.server / "log", os.O_WRONLY | os.O_APPEND) as theirs,
+    ):
+        for number in range(40):
+            os.write(ours if number % 10 else other, b"here %03d\n" % number)
+            os.write(theirs, b"and there %03d\n" % number)
+            if number % 4 == 3:
+                shown = (clients.a / "log").read_text()
+                assert shown == (clients.server / "log").read_text()
+                assert all(f"{who} {number:03}\n" in shown for who in ("here", "there"))
+        os.fsync(ours)
+
+
+@states(
+    "C10",
+    "An `open` beside a program here that never stops writing the file sees what others changed as well.",
+)
+def test_an_open_beside_a_writer_sees_what_others_changed(clients: Clients) -> None:
+    data = bytearray(os.urandom(300_000))
+    (clients.server / "database").write_bytes(data)
+    with (
+        opened(clients.a / "database", os.O_RDWR) as ours,
+        opened(clients.server / "database", os.O_RDWR) as theirs,
+    ):
+        for number in range(20):
+            os.pwrite(ours, b"%d" % (number % 10), number)
+            data[number : number + 1] = b"%d" % (number % 10)
+            piece = os.urandom(1000)
+            os.pwrite(theirs, piece, 100_000 + 5000 * number)
+            data[100_000 + 5000 * number : 101_000 + 5000 * number] = piece
+            if number % 5 == 4:
+                os.ftruncate(theirs, len(data) + 1000)
+                data += bytes(1000)
+            assert (clients.a / "database").read_bytes() == data
+
+
 @states("E4", "The open handle goes on reading the old file, and the next `open` gets the new one")
 def test_a_file_replaced_while_it_is_read(clients: Clients) -> None:
     (clients.server / "config").write_text("old " * 50_000)

@@ -33,6 +33,7 @@ AWAKE = ("data", "process.py", "remote", "sftp", "transport")
 WALL_CLOCK = {
     "data/content.py": "how long data lingers, as a distance either way",
     "data/riding.py": "the same",
+    "data/settling.py": "how long ago the server was asked, as a distance either way",
     "data/writer.py": "the mtime shown while dirty, and how long data lingers, as a distance either way",
     "fuse/trace.py": "what people are shown",
     "mount.py": "what people are shown",

@@ -1,0 +1,190 @@
+"""When what the server says of a file rules again over what we wrote: the FSTATs behind our writes.
+
+Owned by the writer of one file, which says when to ask. An answer makes the file *clean* where all we wrote
+was there as it left; else it is the new ground under what is still dirty: another client's change shows
+beneath a program that never stops writing.
+"""
+
+from __future__ import annotations
+
+from sftpfs import clock
+from sftpfs.aio import Slot
+from sftpfs.data.chunks import CHUNK_SHIFT
+from sftpfs.data.extents import DirtyExtents
+from sftpfs.data.lost import Losses
+from sftpfs.data.outgoing import Outgoing
+from sftpfs.data.reader import ContentReader
+from sftpfs.data.riding import Rider
+from sftpfs.data.state import ContentState, HandleState, MountContent
+from sftpfs.types import Attributes
+
+
+class Settlement:
+    """One FSTAT, and what was acknowledged while it was under way."""
+
+    __slots__ = ("before", "epoch", "last", "later", "passed_end", "resizes", "settling", "slot")
+
+    def __init__(
+        self, settling: Settling, handle: HandleState, state: ContentState, last: int, before: int
+    ) -> None:
+        self.settling = settling
+        self.epoch = state.epoch
+        self.resizes = state.resizes
+        self.last = last
+        """The number of the last extent sent before it."""
+        self.before = before
+        """Extents sent before it and not ended yet."""
+        self.later = False
+        """One sent after it ended before it: it may have seen that or not."""
+        self.passed_end = 0
+        """The end of what was acknowledged since it left."""
+        self.slot: Slot[Attributes] = handle.remote.start_fstat()
+
+    def ended(self, outgoing: Outgoing) -> None:
+        """An extent is acknowledged, or failed."""
+        if outgoing.number > self.last:
+            self.later = True
+        else:
+            self.before -= 1
+        if outgoing.slot.error is None and not outgoing.extent.owner.append:
+            self.passed_end = max(self.passed_end, outgoing.extent.end)
+
+    @property
+    def exact(self) -> bool:
+        """It saw what was sent before it and nothing else of ours."""
+        return not self.before and not self.later
+
+    def completed(self, _: Slot[Attributes]) -> None:
+        """Slot callback."""
+        self.settling.told(self)
+
+    async def wait(self) -> None:
+        """Until the answer was taken in, whatever it was."""
+        try:
+            await self.slot.wait()
+        except OSError:
+            pass  # the file stays dirty: our size and time go on to rule
+
+
+class Settling:
+    """See the module.
+
+    INVARIANT: ``live`` are those under way.
+    """
+
+    __slots__ = (
+        "_extents",
+        "_losses",
+        "_mount",
+        "_reader",
+        "_rider",
+        "_state",
+        "asked_ns",
+        "failure",
+        "live",
+        "sent",
+    )
+
+    def __init__(
+        self,
+        state: ContentState,
+        mount: MountContent,
+        extents: DirtyExtents[HandleState],
+        reader: ContentReader,
+        rider: Rider,
+        losses: Losses,
+    ) -> None:
+        self._state = state
+        self._mount = mount
+        self._extents = extents
+        self._reader = reader
+        self._rider = rider
+        self._losses = losses
+        self.live: list[Settlement] = []
+        self.failure: OSError | None = None
+        """The first write that failed since the server last told what the file is like."""
+        self.sent = 0
+        """Extents sent so far."""
+        self.asked_ns = 0
+        """When the last FSTAT left, or the first byte was written since the file was clean; wall clock."""
+
+    def start(self, handle: HandleState) -> Settlement:
+        """Ask through ``handle``, behind all it sent."""
+        self.asked_ns = clock.wall_ns()
+        settlement = Settlement(self, handle, self._state, self.sent, len(self._extents.sent))
+        self.live.append(settlement)
+        if settlement.slot.done:
+            self.told(settlement)
+        else:
+            settlement.slot.callback = settlement.completed
+        return settlement
+
+    def ended(self, outgoing: Outgoing) -> None:
+        """An extent is acknowledged, or failed."""
+        for settlement in self.live:
+            settlement.ended(outgoing)
+
+    def told(self, settlement: Settlement) -> None:
+        """FSTAT is here: clean, where it saw all we wrote, else the ground under what it did not see."""
+        self.live.remove(settlement)
+        state = self._state
+        if not state.dirty or self._rider.busy or state.resizes != settlement.resizes:
+            return
+        done = not self._extents and state.epoch == settlement.epoch
+        if settlement.slot.error is None:
+            attributes = settlement.slot.result()
+            if done:
+                self._clean(attributes, lost=self.failure is not None)
+            else:
+                self._found(attributes, settlement)
+        elif done and self.failure is not None:
+            self.abandon()  # rather no size than one that counts what was lost
+
+    def _found(self, attributes: Attributes, settlement: Settlement) -> None:
+        state = self._state
+        if state.appending and not settlement.exact:
+            return  # asked again before long
+        known = state.server_size
+        if attributes.size < known or self.failure is not None:
+            self._reader.drop()
+        elif attributes.size > known:
+            self._reader.drop_from(known >> CHUNK_SHIFT)  # no chunk ends there any more
+        self.failure = None
+        self.rebase(attributes, settlement.passed_end)
+        self._mount.observer.content_told(state.number, attributes)
+
+    def rebase(self, attributes: Attributes, passed_end: int = 0) -> None:
+        """The server has a file of ``attributes`` beneath what is dirty, and of ours perhaps up to
+        ``passed_end``."""
+        state, extents = self._state, self._extents
+        state.attributes = attributes
+        if state.appending:
+            state.size = attributes.size + extents.held
+        else:
+            state.size = max(attributes.size, extents.end, passed_end)
+
+    def _clean(self, attributes: Attributes, lost: bool) -> None:
+        state, mount = self._state, self._mount
+        foreign = attributes.size != state.size
+        self.failure = None
+        self._rider.clear()
+        self._losses.settled()
+        mount.dirty.pop(state.number, None)
+        state.settled(attributes)
+        if lost or foreign:
+            self._reader.drop()
+        mount.observer.content_settled(state.number, attributes)
+
+    def abandon(self) -> None:
+        """Nothing is dirty any more, but the server could not be asked what the file is like now.
+
+        Where no write failed that is what we wrote, else what was there before; what
+        is read next asks again.
+        """
+        state = self._state
+        assert state.attributes is not None and state.size is not None and state.mtime_ns is not None
+        attributes = state.attributes
+        if self.failure is None:
+            attributes = attributes._replace(size=state.size, mtime=state.mtime_ns // 10**9)
+        self._clean(attributes, lost=True)
+        state.verify = True
