@@ -7,17 +7,23 @@ waits, it starts again.
 
 from __future__ import annotations
 
+import errno
+
 from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.data.chunks import CHUNK_BYTES, CHUNK_MASK, CHUNK_SHIFT
 from sftpfs.data.extents import DirtyExtents, covers, overlay
 from sftpfs.data.incoming import Fetch, Verification
 from sftpfs.data.state import ContentState, HandleState, MountContent
+from sftpfs.errors import error
 from sftpfs.types import Buffer
 
 MAX_DOUBTS = 2
 """How often a read that ends before the known size is repeated with FSTAT: the file may be cut
 just between the two; a file that tells a size it does not have must not keep us for ever."""
+
+PAGES = frozenset({4 << 10, 16 << 10, 64 << 10})
+"""Sizes in bytes that say nothing: Linux tells a page for every file of /sys, whatever is in it."""
 
 
 class ContentReader:
@@ -60,7 +66,8 @@ class ContentReader:
         return data if size == length else data[start:stop]
 
     async def read(self, handle: HandleState, offset: int, size: int) -> Buffer:
-        """``size`` bytes at ``offset``, fewer only at the end of file."""
+        """``size`` bytes at ``offset``, fewer only at the end of file. EIO where the server goes on telling
+        that there are more than it gives."""
         sequential = handle.window.observe(offset, size)
         state = self._state
         counted = False
@@ -71,7 +78,8 @@ class ContentReader:
             if end <= offset:
                 return b""
             # What is all here is of the version known; it is not to wait for a server that may be away.
-            check = None if handle.direct or self._has(offset, end) else self._verify(handle)
+            trusted = not doubts if handle.direct else self._has(offset, end)
+            check = None if trusted else self._verify(handle)
             parts = None if handle.direct else self._collect(handle, offset, end, sequential)
             if parts is None:
                 data = await self._read_range(handle, offset, end, check)
@@ -87,8 +95,12 @@ class ContentReader:
                 data = self._assemble(parts, offset, end) if usable else None
             if data is None or state.generation != generation:
                 continue
-            if doubts == MAX_DOUBTS or not self._too_short(handle, data, offset, end):
+            if not self._too_short(data, offset, end):
                 return data
+            if doubts == MAX_DOUBTS:
+                if state.server_size in PAGES:
+                    return data
+                raise error(errno.EIO, "the server tells a size that it has no bytes for")
             doubts += 1
 
     def _has(self, offset: int, end: int) -> bool:
@@ -97,10 +109,10 @@ class ContentReader:
             index in self._cached for index in range(offset >> CHUNK_SHIFT, (end - 1 >> CHUNK_SHIFT) + 1)
         )
 
-    def _too_short(self, handle: HandleState, data: Buffer, offset: int, end: int) -> bool:
+    def _too_short(self, data: Buffer, offset: int, end: int) -> bool:
         """Does the file end before the size we know? Then it is another version: ask, and read again."""
         state = self._state
-        if len(data) == end - offset or end > state.server_size or state.dirty or handle.direct:
+        if state.dirty or offset + len(data) >= min(end, state.server_size):
             return False
         state.verify = True
         return True

@@ -245,3 +245,33 @@ def test_read_needs_a_handle_that_may_read(tmp_path: Path) -> None:
         assert caught.value.errno == errno.EBADF and handle.read_nowait(0, 1) is None
 
     in_room(tmp_path, test)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("size", [30_000, 3 * CHUNK_BYTES + 5, 4096])
+@pytest.mark.parametrize("there", [0, 100])
+def test_a_size_that_is_not_there_is_an_error(tmp_path: Path, there: int, size: int, direct: bool) -> None:
+    async def test(room: Room) -> None:
+        real = room.server.attributes
+        room.server.attributes = lambda: real()._replace(size=size)  # type: ignore[method-assign]
+        handle = room.open(direct=direct)
+        if size == 4096:
+            assert bytes(await room.perform(handle.read, 0, 1 << 20)) == content(there), "as /sys tells it"
+        else:
+            with pytest.raises(OSError) as caught:
+                await room.perform(handle.read, 0, 1 << 20)
+            assert caught.value.errno == errno.EIO
+        room.server.attributes = real  # type: ignore[method-assign]
+        assert bytes(await room.perform(handle.read, 0, 1 << 20)) == content(there)
+
+    in_room(tmp_path, test, content(there))
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_file_cut_while_it_is_read_ends_there(tmp_path: Path, direct: bool) -> None:
+    async def test(room: Room) -> None:
+        handle = room.open(direct=direct)
+        room.path.write_bytes(content(100))
+        assert bytes(await room.perform(handle.read, 0, 1 << 20)) == content(100)
+
+    in_room(tmp_path, test, content(30_000))

@@ -250,3 +250,12 @@ def test_a_file_found_shorter_by_a_read_is_not_filled_up_with_zeros(
             for offset in (0, 131_072, 262_144, 1 << 20):
                 assert b"\0" not in os.pread(fd, 1 << 20, offset)
             assert os.pread(fd, 1 << 20, 0) == b"y" * size
+
+
+def test_files_of_sys_end_where_their_bytes_do(make_mount: MakeMount) -> None:
+    """They are a page by what they tell, and mostly a line."""
+    directory = Path("/sys/kernel/mm/transparent_hugepage")
+    mount = make_mount(backing=directory)
+    for name in ("enabled", "hpage_pmd_size"):
+        assert os.stat(mount.path / name).st_size in (4096, 16384, 65536)
+        assert (mount.path / name).read_bytes() == (directory / name).read_bytes()

@@ -42,6 +42,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "where they are refused the file's position stays.",
         "tests/component/test_data_failures.py::test_after_a_failure_a_write_waits_until_one_is_acknowledged",
     ),
+    "P8": (
+        "A file that ends before the size the server goes on telling for it is `EIO`, not a shorter file.",
+        "tests/component/test_data_reading.py::test_a_size_that_is_not_there_is_an_error",
+        "tests/mount/test_coherence.py::test_files_of_sys_end_where_their_bytes_do",
+    ),
     "C1": (
         "A change made here is seen at once by every process that uses the mount.",
         "tests/mount/test_posix_directories.py::test_local_changes_show_in_the_next_listing",
