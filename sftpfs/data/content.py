@@ -162,7 +162,7 @@ class FileContent:
             self.reader.drop()
             state.pages_stale = False
             keep_cache = config.kernel_cache
-        handle.fsync_error = self.writer.unheard
+        handle.fsync_error = self.writer.telling.unheard
         if any(one.drops_pages for one in self.handles):
             keep_cache = False
         handle.drops_pages = not (keep_cache or created)
@@ -218,7 +218,7 @@ class FileContent:
         """The server set a new size (SETSTAT by path, or O_TRUNC): ``attributes`` tell it."""
         self.changed(attributes, resized=True)
         if not attributes.size:
-            self.writer.heard()  # what was lost of a file emptied since, who opens it now need not know
+            self.writer.telling.heard()  # who opens a file emptied since need not know what was lost of it
 
     def changed(self, attributes: Attributes, *, resized: bool) -> None:
         """A change of ours is done, ``attributes`` are what the file has now."""

@@ -116,7 +116,7 @@ class FileHandle(HandleState):
         if problem is not None:
             self.error = self.fsync_error = None
             self.unheard = False
-            self.heard = self.content.writer.heard()
+            self.heard = self.content.writer.telling.heard()
             _raise(problem)
 
     async def flush(self) -> None:

@@ -19,6 +19,7 @@ from sftpfs.data.reader import ContentReader
 from sftpfs.data.riding import Rider
 from sftpfs.data.settling import Settlement, Settling
 from sftpfs.data.state import ContentState, HandleState, MountContent
+from sftpfs.data.telling import Telling
 from sftpfs.types import AttributeChange, Attributes
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class ContentWriter:
         "handles",
         "rider",
         "settling",
-        "unheard",
+        "telling",
     )
 
     def __init__(
@@ -67,9 +68,7 @@ class ContentWriter:
         self.extents = extents
         self.handles = handles
         """The open handles of the file, shared with its owner; read only."""
-        self.unheard: OSError | None = None
-        """The first failed write since a program was last told of one by ``write`` or ``fsync``: for the
-        ``fsync`` of who opens the file now."""
+        self.telling = Telling(state.number, mount, extents, handles)
         self.rider = Rider(state, extents, handles, self._change_failed, self._abandon_if_unused)
         """Mode and times to be set after what was written so far."""
         self._state = state
@@ -254,29 +253,11 @@ class ContentWriter:
         self._failed(batch, failure, self.rider.handle)
 
     def _failed(self, batch: Batch, failure: OSError, owner: HandleState | None) -> None:
-        """Something ``owner`` sent failed: every handle that is open is to tell."""
         if batch.error is None:
             batch.error = failure
         if self.settling.failure is None:
             self.settling.failure = failure
-        if self.unheard is None:
-            self.unheard = failure
-        for handle in self.handles:
-            if handle.writable:
-                handle.error = handle.error or failure
-                handle.unheard = handle.unheard or batch.number >= handle.heard
-                handle.doubtful = True
-            else:
-                handle.fsync_error = handle.fsync_error or failure
-        if owner not in self.handles:
-            self._mount.untold(self._state.number, failure)
-
-    def heard(self) -> int:
-        """A program was told of a failed write by ``write`` or ``fsync``: of what it had written by then. The
-        number of the batch of what it writes from now on."""
-        self.unheard = None
-        self.extents.close_batches()
-        return self.extents.batch.number
+        self.telling.failed(batch, failure, owner)
 
     # Settling.
 
