@@ -29,14 +29,15 @@ class Telling:
         """The first failed write since a program was last told of one by ``write`` or ``fsync``: for the
         ``fsync`` of who opens the file now."""
 
-    def failed(self, batch: Batch, failure: OSError, owner: HandleState | None) -> None:
-        """Something of ``batch`` that ``owner`` sent failed: every handle that is open is to tell."""
+    def failed(self, batch: Batch, failure: OSError, owner: HandleState | None, *, lost: bool) -> None:
+        """Something of ``batch`` that ``owner`` sent failed: every handle that is open is to tell. ``lost``:
+        it was data, which somebody has to hear of surely."""
         if self.unheard is None:
             self.unheard = failure
         for handle in self._handles:
             if handle.writable:
                 handle.error = handle.error or failure
-                handle.unheard = handle.unheard or batch.number >= handle.heard
+                handle.unheard = handle.unheard or (lost and batch.number >= handle.heard)
                 handle.doubtful = True
             else:
                 handle.fsync_error = handle.fsync_error or failure

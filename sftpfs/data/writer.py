@@ -250,14 +250,16 @@ class ContentWriter:
         failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
         reason = failure.strerror or failure
         logger.error("inode %d: mode or times could not be set: %s", self._state.number, reason)
-        self._failed(batch, failure, self.rider.handle)
+        self._failed(batch, failure, self.rider.handle, lost=False)
 
-    def _failed(self, batch: Batch, failure: OSError, owner: HandleState | None) -> None:
+    def _failed(
+        self, batch: Batch, failure: OSError, owner: HandleState | None, *, lost: bool = True
+    ) -> None:
         if batch.error is None:
             batch.error = failure
         if self.settling.failure is None:
             self.settling.failure = failure
-        self.telling.failed(batch, failure, owner)
+        self.telling.failed(batch, failure, owner, lost=lost)
 
     # Settling.
 

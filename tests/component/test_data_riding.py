@@ -211,6 +211,7 @@ def test_failure_is_reported_like_a_failed_write(
             with pytest.raises(OSError):
                 await room.perform(later)
         if operation == "flush":
+            assert room.contents.untold() == [], "no data"
             with pytest.raises(OSError):
                 await room.perform(handle.fsync)
         await room.perform(handle.flush)
