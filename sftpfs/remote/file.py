@@ -376,7 +376,7 @@ class File:
             return
         version.ended(change, done)
         if done and change.appended:
-            version.tail = (version.tail + bytes(data[-TAIL_BYTES:]))[-TAIL_BYTES:]
+            version.tail = bytes(data[-TAIL_BYTES:])
 
     # what remote.stripes asks for
 

@@ -1,16 +1,19 @@
 """Appends whose answers were lost: which of them the server carried out.
 
 SFTP cannot be asked; the file can. Its size tells how much was appended since the last answer,
-what is there whether that was ours: another client may have appended just as much. Used by
+what is there whether that was ours: another client may have appended, too. Where it did, the file is known
+by our own last bytes, and each write by whether its bytes are among those behind them. Used by
 ``remote.reopening`` only.
 """
 
 from __future__ import annotations
 
 import errno
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from sftpfs.errors import StatusError, error
@@ -24,6 +27,12 @@ from sftpfs.remote.waiting import opened, value_or_none
 from sftpfs.remote.writes import WritePiece
 from sftpfs.sftp.session import Session
 from sftpfs.types import Buffer
+
+LEAST_TELLING = 8
+"""Bytes that two clients do not write by chance: shorter ones are taken for nobody's."""
+
+MOST_READ = 1 << 20
+"""Bytes looked through for what is ours: what others wrote in a long outage to a busy log is less."""
 
 Queued = WritePiece | Follower[Any]
 
@@ -62,27 +71,43 @@ async def _open(session: Session, path: bytes) -> bytes:
     return await opened(session, session.start_open(path, protocol_flags(OpenFlags.READ), None))
 
 
-def without_landed(waiting: Sequence[Queued], landed: int, tail: bytes | None) -> deque[Queued]:
+def behind_ours(found: bytes, last: bytes) -> bytes | None:
+    """What stands in ``found``, the end of a file, behind the ``last`` bytes we appended; None where these
+    are not there, so that it is another file, or too few to tell."""
+    at = found.rfind(last) if len(last) >= LEAST_TELLING else -1
+    return None if at < 0 else found[at + len(last) :]
+
+
+def without_landed(waiting: Sequence[Queued], behind: bytes | None) -> deque[Queued]:
     """``waiting`` without what was appended though its answer was lost.
 
-    The file is ``landed`` bytes longer than what was acknowledged, ``tail`` is what these are. One
-    session's requests are carried out in order, so these bytes are the first of what was sent; where
-    they are not, or do not end with one of them, somebody else appended as well and it cannot be told:
-    EIO rather than the same bytes twice, or not at all.
+    ``behind`` is what the file has behind what was acknowledged, None where that is not known. One session's
+    requests are carried out in order, so these bytes are the first of what was sent; where somebody else
+    appended as well, they are among them. Where it cannot be told: EIO rather than the same bytes twice,
+    or not at all.
     """
     sent = sent_of(waiting)
-    done: list[WritePiece] = []
-    left = landed
-    for piece in sent:
-        if left < piece.length:
-            break
-        left -= piece.length
-        done.append(piece)
-    rest = deque(request for request in waiting if request not in sent)
-    if left or (done and b"".join(piece.data for piece in done) != tail):
+    done = None if behind is None else _landed(sent, behind)
+    if done is None:
         for piece in sent:
             piece.give_up(error(errno.EIO, "it cannot be told whether bytes were appended before the loss"))
-        return rest
-    for piece in done:
+        return deque(request for request in waiting if request not in sent)
+    for piece in sent[:done]:
         piece.landed()
-    return deque(request for request in waiting if request not in done)
+    return deque(request for request in waiting if request not in sent[:done])
+
+
+def _landed(sent: list[WritePiece], behind: bytes) -> int | None:
+    """How many of ``sent`` are in ``behind``, None where that cannot be told."""
+    exact = bisect_left(list(accumulate(piece.length for piece in sent)), len(behind)) + bool(behind)
+    if b"".join(piece.data for piece in sent[:exact]) == behind:
+        return exact
+    if any(piece.length < LEAST_TELLING for piece in sent):
+        return None
+    at = 0
+    for count, piece in enumerate(sent):
+        at = behind.find(piece.data, at)
+        if at < 0:
+            return count
+        at += piece.length
+    return len(sent)

@@ -23,7 +23,7 @@ from sftpfs.errors import SessionLostError, StatusError, error
 from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.flags import ACCESS, protocol_flags
-from sftpfs.remote.landed import sent_of, tail_of, without_landed
+from sftpfs.remote.landed import MOST_READ, behind_ours, sent_of, tail_of, without_landed
 from sftpfs.remote.open_files import OpenFiles
 from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.paths import check_path
@@ -63,12 +63,12 @@ class Reopening:
 
     __slots__ = (
         "_asked",
+        "_behind",
         "_file",
         "_open_files",
         "_pool",
         "_running",
         "_stale",
-        "_tail",
         "_waiting",
         "parked",
     )
@@ -80,7 +80,7 @@ class Reopening:
         self._waiting: deque[Repeatable] = deque()
         self._running = False
         self._stale = False
-        self._tail: bytes | None = None
+        self._behind: bytes | None = None
         """What the file has behind what was acknowledged; None: not known, or not of interest."""
         self._asked: Question | None = None
         self.parked = False
@@ -172,11 +172,10 @@ class Reopening:
         version, outbox = self._file.version, self._file.outbox
         self._file.install(handle)
         if version is not None and self._asked is not None:
-            end = version.least
             version.came_back(attributes, self._asked, self._open_files.clock.known)
             version.told(attributes, self._asked)
-            if OpenFlags.APPEND in self._file.flags:
-                outbox.queue = without_landed(outbox.take(), attributes.size - end, self._tail)
+            if self._appends:
+                outbox.queue = without_landed(outbox.take(), self._behind)
         waiting, self._waiting = self._waiting, deque()
         outbox.pump()
         for request in waiting:
@@ -225,14 +224,12 @@ class Reopening:
         room.unsettled += 1
         try:
             attributes = await self._same(lambda: session.start_fstat(identifier), connection)
-            if attributes is not None:
-                self._tail = await self._look_at_tail(connection, path, attributes.size)
-                accepted = True
+            accepted = attributes is not None and await self._look_behind(connection, path, attributes)
         finally:
             room.unsettled -= 1  # whoever called installs it before anybody else runs
             if not accepted and connection.live:
                 session.start_close(identifier)
-        return None if attributes is None else (Handle(connection, identifier), attributes)
+        return (Handle(connection, identifier), attributes) if accepted and attributes is not None else None
 
     async def _same(
         self, ask: Callable[[], Slot[Attributes]], connection: Connection | None = None
@@ -245,20 +242,32 @@ class Reopening:
             attributes = await ask().wait()
             if version is None or question is None or not stat.S_ISREG(attributes.mode):
                 return None
-            if version.accepts(attributes):
+            if version.accepts(attributes) or (self._appends and version.grown(attributes)):
                 self._asked = question
                 return attributes
             if version.moves == question.moves:
                 return None
 
-    async def _look_at_tail(self, connection: Connection, path: bytes, end: int) -> bytes | None:
-        """What is between the last acknowledged byte and ``end``, where appends of ours may have arrived."""
+    @property
+    def _appends(self) -> bool:
+        return OpenFlags.APPEND in self._file.flags
+
+    async def _look_behind(self, connection: Connection, path: bytes, attributes: Attributes) -> bool:
+        """See what is behind the last acknowledged byte, where appends of ours may have arrived; False where
+        the file has grown, and is another."""
         version = self._file.version
-        if version is None or OpenFlags.APPEND not in self._file.flags:
-            return None
-        if end - version.least > sum(piece.length for piece in sent_of(self._file.outbox.queue)):
-            return None  # more than can be ours
-        return await tail_of(connection, self._open_files.room, path, version.least, end)
+        if version is None or not self._appends:
+            return True
+        grown = not version.accepts(attributes)
+        start = max(0, version.least - len(version.tail)) if grown else version.least
+        found = None
+        ours = sum(piece.length for piece in sent_of(self._file.outbox.queue))
+        if attributes.size - start <= max(ours, MOST_READ):
+            found = await tail_of(connection, self._open_files.room, path, start, attributes.size)
+        if grown and found is not None:
+            found = behind_ours(found, version.tail)
+        self._behind = found
+        return found is not None or not grown
 
     async def _open(self, session: Session, path: bytes) -> bytes:
         pflags = protocol_flags(self._file.flags & ACCESS)

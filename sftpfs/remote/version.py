@@ -106,7 +106,7 @@ class KnownVersion:
         self.moves = 0
         """Counts what was learned or sent: an answer that does not fit any more may have fitted before."""
         self.tail: bytes = b""
-        """The last bytes that were appended through us; they end at ``least`` or before."""
+        """The last bytes that were appended through us in one request; they end at ``least`` or before."""
         self.doubtful = False
         """The server came back with a version from before what it had acknowledged."""
         self._under_way: dict[Change, None] = {}

@@ -11,11 +11,11 @@ import pytest
 import trio
 import trio.testing
 
-from sftpfs.remote.api import RemoteFile
+from sftpfs.remote.api import OpenFlags, RemoteFile
 from sftpfs.remote.late import OPENED_AFTER
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
-from sftpfs.types import Attributes
+from sftpfs.types import AttributeChange, Attributes
 from tests.component.sftp_servers import ServerConnector, encoded, run, serving, until
 
 BEFORE = 1_000_000_000
@@ -132,6 +132,105 @@ def test_while_we_change_it_ourselves_any_version_will_do(tmp_path: Path) -> Non
         put(late.path, b"ours", BEFORE + 1)
         late.known = None
         assert bytes(await file.start_read(0, 100).wait()) == b"ours"
+        file.close()
+
+    with_late(tmp_path, work)
+
+
+def test_fsync_of_one_opens_it_and_asks(tmp_path: Path) -> None:
+    """Others may have written the file, and nobody synced it."""
+
+    async def work(late: Late) -> None:
+        file = await late.open()
+        await file.start_fsync().wait()
+        connection = late.pool.metadata_nowait()
+        assert connection is not None and late.opens == 1
+        assert connection.session.statistics.requests["fsync"] == 1
+        file.close()
+
+    with_late(tmp_path, work)
+
+
+CHANGES = ["remove", "rename over", "open", "empty", "set the size", "forbid", "change by a handle"]
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_one_is_open_before_the_file_or_its_name_is_changed_here(tmp_path: Path, how: str) -> None:
+    async def work(late: Late) -> None:
+        server, name = late.server, encoded(late.path)
+
+        def where() -> bytes:
+            return name
+
+        server.named_by(lambda path: where if path == name else None)
+        late.known = await server.lstat(name)
+        file = server.open_later(where, lambda: late.known)
+        other: RemoteFile | None = None
+        match how:
+            case "remove":
+                await server.remove(name)
+            case "rename over":
+                (tmp_path / "new").write_bytes(b"another one")
+                await server.rename(encoded(tmp_path / "new"), name, True)
+            case "open":
+                other, _ = await server.open(name, OpenFlags.WRITE, 0, where)
+            case "empty":
+                other, _ = await server.open(name, OpenFlags.WRITE | OpenFlags.TRUNCATE, 0, where)
+            case "set the size":
+                await server.setattr(name, AttributeChange(size=3))
+            case "forbid":
+                await server.setattr(name, AttributeChange(mode=0))
+            case "change by a handle":
+                other, _ = await server.open_one(name, OpenFlags.WRITE, 0, where)
+                await other.start_setattr(AttributeChange(mode=0, size=3)).wait()
+        assert late.opens == 1 + (other is not None)
+        if how == "open":
+            put(late.path, b"another file", BEFORE + 1)
+        expected = {"empty": b"", "set the size": b"con", "change by a handle": b"con"}.get(how, b"content")
+        assert bytes(await file.start_read(0, 100).wait()) == expected
+        for one in (file, other):
+            if one is not None:
+                one.close()
+
+    with_late(tmp_path, work)
+
+
+def test_one_whose_file_is_open_to_read_needs_no_open(tmp_path: Path) -> None:
+    async def work(late: Late) -> None:
+        def where() -> bytes:
+            return encoded(late.path)
+
+        reader, late.known = await late.server.open(where(), OpenFlags.READ, 0, where)
+        file = late.server.open_later(where, lambda: late.known)
+        assert bytes(await file.start_read(0, 100).wait()) == b"content"
+        assert late.opens == 1 and file is reader
+        file.close()
+
+    with_late(tmp_path, work)
+
+
+def test_a_failure_to_open_one_is_not_for_good(tmp_path: Path) -> None:
+    async def work(late: Late) -> None:
+        file = await late.open()
+        aside = late.path.with_suffix(".aside")
+        late.path.rename(aside)
+        with pytest.raises(FileNotFoundError):
+            await file.start_fstat().wait()
+        aside.rename(late.path)
+        assert (await file.start_fstat().wait()).size == 7
+        file.close()
+
+    with_late(tmp_path, work)
+
+
+def test_one_asked_as_the_mount_ends_answers(tmp_path: Path) -> None:
+    async def work(late: Late) -> None:
+        file = await late.open()
+        late.pool.closed = True
+        with pytest.raises(OSError) as raised:
+            await file.start_read(0, 100).wait()
+        assert raised.value.errno == errno.EIO
+        late.pool.closed = False
         file.close()
 
     with_late(tmp_path, work)

@@ -185,6 +185,29 @@ def test_an_appender_knows_of_others_bytes_from_what_is_told_behind_its_own(
     ]
 
 
+@both_ways
+def test_an_appender_knows_a_file_that_others_appended_to_by_its_own_last_bytes(
+    proxy: CountingProxy, where: Where, carried_out: bool
+) -> None:
+    """Nothing was told since: their size is not known, nor in the way."""
+
+    async def work(server: Server) -> None:
+        file = await handle(server, where, APPEND)
+        for number in range(3):
+            await file.start_write(0, b"own line %d\n" % number).wait()
+            with where.file.open("ab") as elsewhere:
+                elsewhere.write(b"elsewhere %d\n" % number)
+        proxy.cut_at("WRITE", carried_out=carried_out)
+        for slot in [file.start_write(0, b"own line %d\n" % number) for number in (3, 4, 5)]:
+            await slot.wait()
+        file.close()
+
+    operate(proxy, work)
+    lines = where.file.read_bytes().removeprefix(b"content").decode().splitlines()
+    assert [line for line in lines if line.startswith("own")] == [f"own line {number}" for number in range(6)]
+    assert len(lines) == 9
+
+
 def power_loss(proxy: CountingProxy, where: Where, content: bytes) -> None:
     """The server goes, and comes back with the file as it was."""
     proxy.refuse()
