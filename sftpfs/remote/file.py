@@ -134,6 +134,8 @@ class File:
     @property
     def ordered(self) -> bool:
         """True while every request travels on one connection, in the order sent."""
+        if self._inode is not None and self._inode.late:
+            return False  # a change waits for those to be opened
         return len(self._handles) < 2 and not self.outbox.held and not self.outbox.queue
 
     @property

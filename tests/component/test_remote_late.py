@@ -182,6 +182,7 @@ def test_one_is_open_before_the_file_or_its_name_is_changed_here(tmp_path: Path,
                 await server.setattr(name, AttributeChange(mode=0))
             case "change by a handle":
                 other, _ = await server.open_one(name, OpenFlags.WRITE, 0, where)
+                assert not other.ordered, "the change goes later than what is sent now"
                 await other.start_setattr(AttributeChange(mode=0, size=3)).wait()
         assert late.opens == 1 + (other is not None)
         if how == "open":
