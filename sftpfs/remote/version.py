@@ -76,7 +76,6 @@ class KnownVersion:
 
     __slots__ = (
         "_acknowledged",
-        "_dated",
         "_redated",
         "_synced",
         "_under_way",
@@ -111,8 +110,6 @@ class KnownVersion:
         """The server came back with a version from before what it had acknowledged."""
         self._under_way: dict[Change, None] = {}
         self._acknowledged: Change | None = None
-        self._dated = False
-        """The last change acknowledged, since the server last told anything, was a write."""
         self._synced = 0
         self._redated = 0
         """The last change that set a time."""
@@ -163,7 +160,6 @@ class KnownVersion:
         elif change.end > self.least:
             self.least = min(change.end, self.most)
         self._acknowledged = change
-        self._dated = bool(change.end or change.appended)
 
     # what the server tells
 
@@ -172,20 +168,17 @@ class KnownVersion:
         orderly = all(one.connection is connection for one in self._under_way)
         return Question(self.sent, orderly, self.moves, self._acknowledged)
 
-    def told(self, attributes: Attributes, question: Question) -> bool:
-        """The answer to ``question``: size and mtime, behind what was sent before it. True where the mtime is
-        that of a write of ours, by the server's clock.
+    def told(self, attributes: Attributes, question: Question) -> None:
+        """The answer to ``question``: size and mtime, behind what was sent before it.
 
         Of no use where a change, before it or behind it, may stand on the other side of it.
         """
         later = self._under_way
         if not question.orderly or len(later) != self.sent - question.sent:
-            return False
+            return
         if any(change.size is not None or change.number <= question.sent for change in later):
-            return False
+            return
         self.moves += 1
-        dated = self._dated
-        self._dated = False
         self.attributes = attributes
         self.least = attributes.size
         self.most = max((change.end for change in later), default=0)
@@ -193,7 +186,6 @@ class KnownVersion:
         self.mtime = min((change.mtime for change in later), default=math.inf)
         self.mtime = min(self.mtime, attributes.mtime)
         self.exact = not later
-        return dated
 
     def accepts(self, attributes: Attributes) -> bool:
         """Whether a file with ``attributes`` can be this one."""
@@ -216,8 +208,8 @@ class KnownVersion:
 
     def came_back(self, attributes: Attributes, question: Question, surely: bool) -> None:
         """The file is open on a new session, accepted as ``attributes``, and may be from before what is not
-        synced. ``surely``: the clock by which changes were sent was learned from the server's own times;
-        else only a time that did not move at all counts."""
+        synced. ``surely``: the server's clock was known as changes were sent; else only a time that did not
+        move at all counts."""
         last = question.acknowledged
         if (
             self.exact

@@ -16,6 +16,7 @@ from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.open_files import OpenFiles
 from sftpfs.remote.room import LOOKED_AT
 from sftpfs.remote.version import KnownVersion
+from sftpfs.server_clock import ServerClock
 from sftpfs.types import Attributes, Limits, ServerCapabilities
 
 ATTRIBUTES = Attributes(stat.S_IFREG | 0o644, 100, 0, 0, 50, 1000)
@@ -58,7 +59,7 @@ class Counted:
 class Mount:
     def __init__(self, count: int) -> None:
         self.steps: list[str] = []
-        self.open_files = OpenFiles()
+        self.open_files = OpenFiles(ServerClock())
         self.files = [Counted(number, self.steps) for number in range(count)]
         self.inodes = [self.open_files.joined(file) for file in self.files]
         paths = {b"/%d" % file.number: file.current_path for file in self.files}
