@@ -66,7 +66,8 @@ class Refresher:
         doubted = self._tree.doubt(inode)
         if inode.parent is not None:
             parent, name = inode.parent, inode.name
-            if await self._resolver.lookup(parent, name) is not inode:
+            # Without lookups the kernel may hold it as missing, from before a listing told of it
+            if await self._resolver.lookup(parent, name) is not inode or not inode.lookups:
                 outdated.entries.append((parent.number, name))
         await self._list(doubted, outdated, listed)
         outdated.inodes = list({each.number for each in doubted if each.lookups})
