@@ -112,6 +112,10 @@ class UnexplainedError(SessionLostError):
     """The server refused a request, and the session was lost before it could be seen why: not done."""
 
 
+class UnsentError(SessionLostError):
+    """There was no session to send the request on: not done."""
+
+
 class ProtocolError(Exception):
     """The server sent what SFTP v3 does not allow; the session cannot go on."""
 

@@ -72,6 +72,7 @@ class FuseMount:
         self.device = found.device if found is not None else None
         self.filesystem.outdate = outdate
         self.filesystem.forget = Forgetting().forget
+        self.filesystem.forget_names = self.forget
 
     async def prime(self) -> None:
         """Read the root once, so that the mount is known to work before it is announced.

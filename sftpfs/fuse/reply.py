@@ -36,6 +36,8 @@ class Replies:
         if remaining < 0.0:
             remaining = 0.0
         limit = self._entry_limit
+        if inode.aliases:
+            limit = 0.0  # each of its names has a lease of its own
         reply.entry_timeout = remaining if limit is None else min(remaining, limit)
         limit = self._attribute_limit
         reply.attr_timeout = remaining if limit is None else min(remaining, limit)

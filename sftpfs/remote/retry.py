@@ -18,7 +18,7 @@ from typing import TypeVar
 import trio
 
 from sftpfs import clock
-from sftpfs.errors import SessionLostError, StalledError, UnexplainedError
+from sftpfs.errors import SessionLostError, StalledError, UnexplainedError, UnsentError
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.pool import Pool
 
@@ -47,10 +47,10 @@ async def repeat(
     """``work`` on the metadata connection (at ``first`` on that one), again where the session is lost.
 
     ``again`` is what is done then in its place, told of the loss. Raises what they raise,
-    SessionLostError past the deadline.
+    SessionLostError past the deadline, UnsentError where there was no session before it.
     """
     begun = clock.awake()
-    connection = first or pool.metadata_nowait() or await pool.metadata()
+    connection = first or pool.metadata_nowait() or await _first(pool)
     try:
         return await work(connection)
     except SessionLostError as failure:
@@ -65,6 +65,13 @@ async def repeat(
             lost = failure
         finally:
             connection.refuge -= 1
+
+
+async def _first(pool: Pool) -> Connection:
+    try:
+        return await pool.metadata()
+    except SessionLostError as lost:
+        raise UnsentError(lost.strerror or "", lost.errno or errno.EIO) from None
 
 
 async def resolve(

@@ -15,7 +15,7 @@ from functools import partial
 
 from sftpfs import clock
 from sftpfs.aio import Slot
-from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, error
+from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, UnsentError, error
 from sftpfs.remote import explain, lost_reply
 from sftpfs.remote.api import CurrentPath, LinkTarget, OpenFlags, RemoteFile, ServerCopy
 from sftpfs.remote.connection import Connection
@@ -332,7 +332,10 @@ class Server:
             await value_or_none(changed)
             return await value_or_none(again) or attributes
 
-        return await repeat(self._pool, correct)
+        try:
+            return await repeat(self._pool, correct)
+        except UnsentError as lost:  # what is not sent is the correction
+            raise SessionLostError(lost.strerror or "", lost.errno or errno.EIO) from None
 
     async def symlink(self, target: bytes, path: bytes) -> Attributes:
         """As ``Remote.symlink``."""

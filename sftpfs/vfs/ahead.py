@@ -11,6 +11,8 @@ from sftpfs.aio import Slot
 from sftpfs.data import Contents
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes, WholeFile
+from sftpfs.vfs import in_place
+from sftpfs.vfs.answers import leads_to
 from sftpfs.vfs.background import Background
 from sftpfs.vfs.enter_ahead import EnterAhead
 from sftpfs.vfs.file_ahead import FileAhead
@@ -161,12 +163,12 @@ class Ahead:
             self._background.spawn(self._renew, directories)
 
     async def _renew(self, directories: list[Inode]) -> None:
-        asked = [(one, place) for one in directories if (place := self._tree.place(one)) is not None]
+        asked = [one for one in directories if self._tree.path(one) is not None]
         unchanged: set[int] = set()
         try:
-            answers = await self._remote.lstat_many([path for _, (path, _) in asked])
-            for (directory, place), answer in zip(asked, answers, strict=True):
-                if isinstance(answer, Attributes) and place == self._tree.place(directory):
+            answers = await in_place.look(self._tree, lambda *paths: self._remote.lstat_many(paths), *asked)
+            for directory, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, Attributes):
                     assert directory.directory is not None
                     directory.directory.renewed_ahead = self._tree.renew_absence(directory, answer)
                     if directory.directory.renewed_ahead:
@@ -204,15 +206,13 @@ class Ahead:
         useful = False
         whole: WholeFile | None = None
         try:
-            mark, place = inode.change_mark, self._tree.place(inode)
+            if inode.aliases:
+                return  # which of its names will be opened is not known
+            mark = inode.change_mark
             asked = clock.now()
-            whole = await self._remote.fetch(self._tree.existing_path(inode), size)
-            if (
-                whole is not None
-                and place is not None
-                and self._tree.place(inode) == place
-                and (inode.change_mark == mark and not inode.handles)
-            ):
+            whole = await in_place.look(self._tree, lambda path: self._remote.fetch(path, size), inode)
+            unchanged = inode.change_mark == mark and not inode.handles
+            if whole is not None and unchanged and leads_to(inode, whole.attributes):
                 useful = self._install(inode, whole, asked)
             else:
                 whole = None

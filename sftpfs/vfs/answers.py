@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Set
+from typing import NamedTuple
 
 from sftpfs import clock
 from sftpfs.errors import error
@@ -18,17 +19,63 @@ from sftpfs.vfs.inodes import NANOSECONDS, Directory, Inode
 from sftpfs.vfs.leases import permission_changed, proves_unchanged, version_changed
 
 
+class Asked(NamedTuple):
+    """A name as a question about it left: what the answer is held against."""
+
+    parent: Inode
+    name: bytes
+    inode: Inode | None
+    """What it led to, as far as known."""
+    mark: tuple[int, int]
+    """The change mark of ``inode``."""
+
+
 class Answers(Eviction):
     """See the module."""
 
-    def install(self, parent: Inode, name: bytes, attributes: Attributes) -> Inode:
-        """The server says ``name`` in ``parent`` has ``attributes``, now."""
+    def asked(self, parent: Inode, name: bytes) -> Asked:
+        """For a question about ``name`` that leaves now."""
+        assert parent.directory is not None
+        inode = parent.directory.children.get(name)
+        return Asked(parent, name, inode, inode.change_mark if inode is not None else (0, 0))
+
+    def overtaken(self, asked: Asked) -> bool:
+        """Whether a change of ours since makes the answer to ``asked`` one about what was before."""
+        directory = asked.parent.directory
+        assert directory is not None
+        if asked.name in directory.changing:
+            return True
+        inode = directory.children.get(asked.name)
+        return inode is not None and inode is asked.inode and inode.change_mark != asked.mark
+
+    def believe(self, asked: Asked, attributes: Attributes, same: bool | None) -> Inode:
+        """The server says the name has ``attributes``: the inode it leads to, one of its own where that is
+        another file than known. ``same``: whether it is the inode asked about, None where that cannot
+        be told: then nothing of it is believed, and a later question is to tell.
+
+        Not where ``overtaken``.
+        """
+        parent, name, inode, _ = asked
+        assert parent.directory is not None
+        current = parent.directory.children.get(name)
+        if current is not None and current is not inode:
+            same = leads_to(current, attributes)  # others have told of it meanwhile
+        if current is not None and same is None:
+            current.expires = min(current.expires, clock.now())
+            return current
+        return self.install(parent, name, attributes, same=bool(same))
+
+    def install(
+        self, parent: Inode, name: bytes, attributes: Attributes, *, same: bool | None = None
+    ) -> Inode:
+        """``name`` in ``parent`` has ``attributes``, now. ``same``: it is the inode known by this name, or is
+        not; None to go by what ``leads_to`` says, another one where it says nothing."""
         directory = parent.directory
         assert directory is not None
         if directory.listing is not None:
             directory.listing.told.add(name)
         inode = directory.children.get(name)
-        if inode is not None and _is_another(inode, attributes):
+        if inode is not None and not (leads_to(inode, attributes) if same is None else same):
             self.unknown(parent, name)
             inode = None
         if inode is None:
@@ -37,6 +84,7 @@ class Answers(Eviction):
             self._grant(inode, changed=False)
             return inode
         self.refresh(inode, attributes)
+        self._name_granted(parent, name, inode)
         return inode
 
     def refresh(self, inode: Inode, attributes: Attributes) -> bool:
@@ -94,10 +142,11 @@ class Answers(Eviction):
         started: float,
         changed: Set[bytes],
         told: Set[bytes] = frozenset(),
+        begun: int | None = None,
     ) -> None:
         """A whole listing of ``parent``, asked for when the server's clock showed ``started`` at least;
         names in ``changed`` were changed by us meanwhile, of those in ``told`` the server has said
-        since what they are.
+        since what they are. ``begun``: the count of our changes as it began, now where None.
 
         Entries without attributes are for the caller to look up first.
         """
@@ -105,6 +154,7 @@ class Answers(Eviction):
         assert directory is not None
         was_complete = directory.complete_until > 0.0
         changed = changed | directory.changing.keys()
+        begun = self.changes if begun is None else begun
         seen: set[bytes] = set()
         foreign = False
         for name, attributes in listing.entries:
@@ -114,7 +164,7 @@ class Answers(Eviction):
             child = directory.children.get(name)
             if name not in told:
                 foreign = foreign or child is None
-                self._install_listed(parent, name, attributes)
+                self._install_listed(parent, name, attributes, begun)
             elif child is not None and child.attributes.nlink == UNKNOWN_ID:
                 child.attributes = child.attributes._replace(nlink=attributes.nlink)
         seen |= changed | told
@@ -158,19 +208,30 @@ class Answers(Eviction):
             if directory is not None:
                 directory.complete_until = directory.absent_until = 0.0
                 doubted += directory.children.values()
+                for name, child in directory.children.items():
+                    if child.aliases:
+                        self._names_until.pop((each.number, name), None)
         self.negatives.discard_all({each.number for each in doubted if each.directory is not None})
         return doubted
 
-    def _install_listed(self, parent: Inode, name: bytes, attributes: Attributes) -> None:
+    def _install_listed(self, parent: Inode, name: bytes, attributes: Attributes, begun: int) -> None:
         inode = parent.directory.children.get(name)  # type: ignore[union-attr]
-        if inode is None or _is_another(inode, attributes):
+        if inode is None:
             self.install(parent, name, attributes)
-        elif may_be_another(inode, attributes):
+            return
+        if inode.attributes.kind == attributes.kind and inode.epoch > begun:
+            return  # changed here since: this may be from before, and says nothing of who changed it
+        same = leads_to(inode, attributes)
+        if same is None:
             inode.expires = min(inode.expires, clock.now())  # a lookup is to tell
+        elif not same:
+            self.install(parent, name, attributes, same=False)
         elif inode.expires <= clock.now() or (inode.content is None and inode.epoch == 0):
-            self.refresh(inode, attributes)
-        elif inode.attributes.nlink == UNKNOWN_ID:
-            inode.attributes = inode.attributes._replace(nlink=attributes.nlink)
+            self.install(parent, name, attributes, same=True)
+        else:
+            self._name_granted(parent, name, inode)
+            if inode.attributes.nlink == UNKNOWN_ID:
+                inode.attributes = inode.attributes._replace(nlink=attributes.nlink)
 
     def _complete(self, parent: Inode, directory: Directory) -> None:
         now = clock.now()
@@ -181,22 +242,18 @@ class Answers(Eviction):
             self._kept[parent.number] = parent
 
 
-def may_be_another(inode: Inode, attributes: Attributes) -> bool:
-    """True where ``attributes``, told of a name, are another version than that of the open file
-    it led to: somebody changed the file, or put another in its place."""
-    if not inode.handles or (inode.content is not None and inode.content.dirty):
-        return False
-    return version_changed(inode.attributes, attributes)
+def leads_to(inode: Inode, attributes: Attributes, expected: Attributes | None = None) -> bool | None:
+    """Whether a name known to lead to ``inode``, told to have ``attributes``, still does. None where only
+    a handle that is open can tell whether the file was changed or another was put in its place.
 
-
-def _is_another(inode: Inode, attributes: Attributes) -> bool:
-    """Whether a name of ``inode`` must be taken to lead to another file now.
-
-    One of several names whose version changed may have been replaced by another client, and each is read
-    by whichever name the inode has: it is told apart from the others rather than shown their content.
+    Of one of several names whose version others changed nobody can say it: it is told apart from the others
+    rather than shown their content. ``expected``: what the file has after a change of ours, where it is it.
     """
-    if inode.attributes.kind != attributes.kind:
-        return True
-    if not inode.aliases or (inode.content is not None and inode.content.dirty):
+    known = inode.attributes if expected is None else expected
+    if known.kind != attributes.kind:
         return False
-    return version_changed(inode.attributes, attributes)
+    if (inode.content is not None and inode.content.dirty) or not version_changed(known, attributes):
+        return True
+    if inode.handles:
+        return None
+    return not inode.aliases

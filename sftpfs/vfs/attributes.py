@@ -15,6 +15,9 @@ from sftpfs.data import FileHandle
 from sftpfs.errors import error
 from sftpfs.remote.api import LinkTarget, Remote
 from sftpfs.types import AttributeChange, Attributes
+from sftpfs.vfs import in_place
+from sftpfs.vfs.answers import Asked
+from sftpfs.vfs.identity import Identity
 from sftpfs.vfs.inodes import NANOSECONDS, Inode
 from sftpfs.vfs.naming import NamingRemote
 from sftpfs.vfs.ownership import OwnerMap
@@ -50,6 +53,7 @@ class AttributeWriter:
         tree: Tree,
         remote: Remote,
         resolver: Resolver,
+        identity: Identity,
         owners: OwnerMap,
         naming: NamingRemote | None = None,
     ) -> None:
@@ -57,12 +61,14 @@ class AttributeWriter:
         self._tree = tree
         self._remote = remote
         self._resolver = resolver
+        self._identity = identity
         self._owners = owners
 
     async def change(self, inode: Inode, requested: RequestedChange, handle: FileHandle | None) -> None:
         """Apply ``requested``; ``inode.attributes`` then show the server's answer. One round trip,
-        one more where dirty data has to go first; none where it rides with the writes of a
-        file that is open since it was created."""
+        one more where dirty data has to go first, or for a file of several names; none where it rides with
+        the writes of a file that is open since it was created. ESTALE where the name was found to lead to
+        another file: the kernel asks for it anew and makes the change of that one."""
         if self._naming is not None and (requested.uid is not None or requested.gid is not None):
             await self._naming.know_local(requested.uid, requested.gid, self._tree.root_path)
         if self._defer(inode, requested):
@@ -76,12 +82,11 @@ class AttributeWriter:
         if change is None:
             return
         if stat.S_ISLNK(inode.attributes.mode):
-            attributes = await self._remote.setattr(self._tree.existing_path(inode), change, LinkTarget.LINK)
+            await self._by_path(inode, change, LinkTarget.LINK)
         else:
-            attributes = await self._apply(inode, change, handle)
+            await self._apply(inode, change, handle)
             if change.mtime is not None and inode.content is not None:
                 inode.content.redated()
-        self._tree.own_change(inode, attributes)
 
     def _defer(self, inode: Inode, requested: RequestedChange) -> bool:
         """Let ``requested`` travel with the content's next flush; False where it must be asked for now.
@@ -137,15 +142,38 @@ class AttributeWriter:
             requested.gid is None or self._owners.remote_gid(requested.gid) == known.gid
         )
 
-    async def _apply(self, inode: Inode, change: AttributeChange, handle: FileHandle | None) -> Attributes:
+    async def _apply(self, inode: Inode, change: AttributeChange, handle: FileHandle | None) -> None:
         content = inode.content
         if handle is None and inode.handles and (not inode.linked or self._tree.path(inode) is None):
             handle = inode.handles[0]
         if handle is not None:
-            return await handle.setattr(change)
+            self._tree.own_change(inode, await handle.setattr(change))
+            return
         if content is not None and (content.deferring or (content.dirty and change.mtime is not None)):
             await content.settle()  # what arrives later would move the time again, or undo this change
-        return await self._remote.setattr(self._tree.existing_path(inode), change)
+        await self._by_path(inode, change)
+
+    async def _by_path(
+        self,
+        inode: Inode,
+        change: AttributeChange,
+        target: LinkTarget = LinkTarget.TARGET,
+        *,
+        dated: bool = False,
+    ) -> None:
+        """Make ``change`` by the name of ``inode``. ESTALE where that leads to another file."""
+        hiding = change.mtime is not None or change.size is not None
+        await self._identity.verify(inode, hiding=hiding)
+
+        async def make(path: bytes) -> tuple[Asked | None, Attributes]:
+            asked = None if inode.parent is None else self._tree.asked(inode.parent, inode.name)
+            return asked, await self._remote.setattr(path, change, target)
+
+        asked, attributes = await in_place.change(self._tree, make, inode)
+        if asked is None:
+            self._tree.own_change(inode, attributes, dated=dated)
+        elif await self._identity.changed(asked, change, attributes, dated=dated) is not inode:
+            raise error(errno.ESTALE, "the name leads to another file now")
 
     async def _resize(self, inode: Inode, size: int, handle: FileHandle | None) -> None:
         if stat.S_ISDIR(inode.attributes.mode):
@@ -160,10 +188,7 @@ class AttributeWriter:
             return
         if content is not None and content.dirty:
             await content.settle()
-        attributes = await self._remote.setattr(self._tree.existing_path(inode), AttributeChange(size=size))
-        if content is not None:
-            content.truncated(attributes)
-        self._tree.own_change(inode, attributes, dated=True)
+        await self._by_path(inode, AttributeChange(size=size), dated=True)
 
     async def _translate(self, inode: Inode, requested: RequestedChange) -> AttributeChange | None:
         change = AttributeChange()

@@ -32,10 +32,13 @@ class Background:
             finally:
                 self._nursery = None
 
-    def spawn(self, work: Callable[[*Arguments], Awaitable[None]], *arguments: *Arguments) -> None:
-        """Start ``work(*arguments)``; what the server refuses it is of no interest to anybody."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._contained, work, arguments)
+    def spawn(self, work: Callable[[*Arguments], Awaitable[None]], *arguments: *Arguments) -> bool:
+        """Start ``work(*arguments)``; what the server refuses it is of no interest to anybody. False where
+        it is not done."""
+        if self._nursery is None:
+            return False
+        self._nursery.start_soon(self._contained, work, arguments)
+        return True
 
     async def _contained(
         self,

@@ -15,6 +15,9 @@ from typing import NamedTuple
 from sftpfs.errors import SessionLostError, error
 from sftpfs.remote.api import Remote, ServerCopy
 from sftpfs.types import Attributes
+from sftpfs.vfs import in_place
+from sftpfs.vfs.answers import leads_to
+from sftpfs.vfs.identity import Identity
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.tree import Tree
@@ -22,7 +25,7 @@ from sftpfs.vfs.tree import Tree
 COPY_DATA = "copy-data"
 
 OPEN_ATTEMPTS = 4
-"""A name that we change again and again while the copy is being opened, or a file that changes."""
+"""A file that changes again and again while the copy is being opened."""
 
 LOSSES_IN_VAIN = 2
 """Connections one copy may lose in a row without having got on."""
@@ -41,10 +44,11 @@ class Copied(NamedTuple):
 class Copier:
     """Carries out copies for whoever looks after the mount."""
 
-    def __init__(self, tree: Tree, remote: Remote, reconnect: bool) -> None:
+    def __init__(self, tree: Tree, remote: Remote, identity: Identity, reconnect: bool) -> None:
         """``reconnect``: a copy outlives the loss of its connection."""
         self._tree = tree
         self._remote = remote
+        self._identity = identity
         self._most_losses = LOSSES_IN_VAIN if reconnect else 0
 
     async def copy(self, source: int, destination: int, reached: Callable[[int], None]) -> Copied:
@@ -64,6 +68,7 @@ class Copier:
                 await inode.content.settle()
                 if inode.content.deferring:
                     await inode.content.advance()  # the server decides by the mode
+            await self._identity.verify(inode)
         mark, known = origin.change_mark, origin.attributes
         try:
             size, told, written = await self._carry(origin, target, reached)
@@ -73,7 +78,7 @@ class Copier:
         if target.content is not None:
             target.content.rewritten(written)
         self._tree.own_change(target, written, dated=True)
-        if origin.change_mark == mark:
+        if origin.change_mark == mark and leads_to(origin, told):
             self._tree.refresh(origin, told)
         return Copied(size, version_changed(known, told))
 
@@ -116,27 +121,27 @@ class Copier:
 
     async def _open(self, source: Inode, destination: Inode, *, resumed: bool) -> ServerCopy:
         """Both files, and no others that got their names meanwhile."""
-        for _ in range(OPEN_ATTEMPTS):
-            for inode in (source, destination):
-                under_way = self._tree.under_way(inode)
-                if under_way is not None:
-                    await under_way.wait()
-            places = self._tree.place(source), self._tree.place(destination)
-            held = None if resumed or not destination.handles else destination.handles[0].start_fstat()
-            copy = await self._remote.open_copy(
-                self._tree.existing_path(source), self._tree.existing_path(destination)
-            )
+
+        async def ask(source_path: bytes, destination_path: bytes) -> tuple[ServerCopy, bool]:
+            held = [
+                None if resumed or not inode.handles else inode.handles[0].start_fstat()
+                for inode in (source, destination)
+            ]
+            copy = await self._remote.open_copy(source_path, destination_path)
             try:
-                same = held is None or not version_changed(await held.wait(), copy.destination)
+                same = True
+                for slot, told in zip(held, (copy.source, copy.destination), strict=True):
+                    same = (slot is None or not version_changed(await slot.wait(), told)) and same
             except BaseException:
                 copy.close()
                 raise
-            in_place = None not in places and places == (
-                self._tree.place(source),
-                self._tree.place(destination),
+            return copy, same and stat.S_ISREG(copy.source.mode) and stat.S_ISREG(copy.destination.mode)
+
+        for _ in range(OPEN_ATTEMPTS):
+            copy, same = await in_place.look(
+                self._tree, ask, source, destination, drop=lambda opened: opened[0].close()
             )
-            regular = stat.S_ISREG(copy.source.mode) and stat.S_ISREG(copy.destination.mode)
-            if same and in_place and regular:
+            if same:
                 return copy
             copy.close()
         raise error(errno.ESTALE)

@@ -49,7 +49,7 @@ class Eviction(Inventory):
         self._bound = max(config.max_entries, LISTED_ENTRIES_MINIMUM)
         self._sweep_at = self._bound
         self._forget_at = MOST_HELD
-        self.crowded: Callable[[], None] = _nobody
+        self.crowded: Callable[[], object] = _nobody
         """Called when there is something to sweep, within any operation: to see to it after that."""
 
     def _more_unused(self, parent: Inode) -> None:

@@ -10,15 +10,18 @@ import errno
 import os
 import stat
 from functools import partial
+from typing import NamedTuple
 
 from sftpfs import clock
 from sftpfs.data import Contents, FileHandle
 from sftpfs.errors import error
 from sftpfs.remote.api import OpenFlags, Remote, RemoteFile
 from sftpfs.types import AttributeChange, Attributes, WholeFile
+from sftpfs.vfs import in_place
 from sftpfs.vfs.ahead import Ahead
+from sftpfs.vfs.answers import Asked
 from sftpfs.vfs.attributes import SPECIAL_BITS
-from sftpfs.vfs.identity import identified
+from sftpfs.vfs.identity import Identity, identified
 from sftpfs.vfs.inodes import CurrentPath, Inode
 from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.namespace import Caller, Namespace
@@ -37,7 +40,7 @@ next: one request, what the kernel asks for at its first read. More would hold u
 a slow link for something else."""
 
 OPEN_ATTEMPTS = 4
-"""A name that is changed again and again by us while it is being opened."""
+"""Another version that is learned again and again while a file is being opened."""
 
 CREATE_ATTEMPTS = 3
 """A name that appears and disappears between our exclusive create and our open."""
@@ -53,6 +56,22 @@ class OpenFile:
         self.handle = handle
 
 
+class _Opened(NamedTuple):
+    """What an OPEN by path gave."""
+
+    remote: RemoteFile
+    attributes: Attributes
+    whole: WholeFile | None
+    same: bool
+    """It is the file that the name was known to lead to."""
+    asked: Asked | None
+    known: Attributes
+
+    def overtaken(self, inode: Inode) -> bool:
+        """Whether another version than that of what was opened was learned meanwhile."""
+        return inode.attributes is not self.known and version_changed(inode.attributes, self.attributes)
+
+
 class Files:
     """Opens, creates and releases."""
 
@@ -61,6 +80,7 @@ class Files:
         tree: Tree,
         remote: Remote,
         resolver: Resolver,
+        identity: Identity,
         namespace: Namespace,
         contents: Contents,
         ahead: Ahead,
@@ -69,18 +89,20 @@ class Files:
         self._tree = tree
         self._remote = remote
         self._resolver = resolver
+        self._identity = identity
         self._namespace = namespace
         self._contents = contents
         self._ahead = ahead
         self._offline = offline
 
-    async def open(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
+    async def open(self, inode: Inode, flags: int, *, locked: bool = False) -> tuple[OpenFile, bool, bool]:
         """Open for ``flags`` (open(2)'s). One round trip, more where a file that is open changed; none to
         read what was fetched ahead, or, while the server is away, what is in memory.
 
         Returns the file, whether the kernel may keep its pages, and whether the
         attributes the kernel holds are outdated. ESTALE where the name leads to
-        something other than a regular file now, or to another than the one that is open.
+        something other than a regular file now, or to another than the one that is open. ``locked`` as
+        ``Identity.verify``.
         """
         if not stat.S_ISREG(inode.attributes.mode):
             raise error(errno.EISDIR if inode.directory is not None else errno.EPERM)
@@ -97,10 +119,10 @@ class Files:
                 return self._open_from_memory(inode, flags)
             if _held(inode):
                 opened = await self._offline.ask(
-                    partial(self._open, inode, flags), lambda: (None,) if _held(inode) else None
+                    partial(self._open, inode, flags, locked), lambda: (None,) if _held(inode) else None
                 )
                 return opened or self._open_from_memory(inode, flags)
-        return await self._open(inode, flags)
+        return await self._open(inode, flags, locked)
 
     def _open_from_memory(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
         """An open of when the content was fetched or last found unchanged."""
@@ -108,7 +130,7 @@ class Files:
         file, keep_cache = self._attach(inode, later, flags, ahead=True)
         return file, keep_cache, _is_outdated(inode)
 
-    async def _open(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
+    async def _open(self, inode: Inode, flags: int, locked: bool) -> tuple[OpenFile, bool, bool]:
         content = inode.content
         if content is not None and ((flags & os.O_TRUNC and content.dirty) or content.deferring):
             # What was written before must not land after the truncation; the server decides by the mode.
@@ -118,7 +140,7 @@ class Files:
         beneath = content.ask() if content is not None and not flags & os.O_TRUNC else None
         asked = clock.now()
         try:
-            remote, attributes, whole = await self._open_in_place(inode, flags, size)
+            remote, attributes, whole = await self._open_identified(inode, flags, size, locked)
         except BaseException:
             self._contents.unreserve(size)
             raise
@@ -154,8 +176,8 @@ class Files:
             return 0
         return size if size <= self._remote.affordable and self._contents.reserve(size) else 0
 
-    async def _open_in_place(
-        self, inode: Inode, flags: int, size: int
+    async def _open_identified(
+        self, inode: Inode, flags: int, size: int, locked: bool
     ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
         """The file ``inode`` stands for, and no other that got its name meanwhile, be it by a rename of
         ours or of another client's. ESTALE makes the kernel look the name up again.
@@ -165,48 +187,50 @@ class Files:
         lent = await self._lent(inode, flags)
         if lent is not None:
             return *lent, None
+        await self._identity.verify(inode, locked=locked)
         for _ in range(OPEN_ATTEMPTS):
-            under_way = self._tree.under_way(inode)
-            if under_way is not None:
-                await under_way.wait()
-            path, place = self._tree.existing_path(inode), self._tree.place(inode)
+            opened = await self._open_by_path(inode, flags, size)
+            if opened.same and stat.S_ISREG(opened.attributes.mode):
+                if not opened.overtaken(inode):
+                    return opened.remote, opened.attributes, opened.whole
+                opened.remote.close()  # of another file perhaps than the kernel has been told of meanwhile
+                continue
+            opened.remote.close()
+            if opened.asked is not None and not self._tree.overtaken(opened.asked):
+                # What has the name gets an inode of its own, what is open keeps this one.
+                self._tree.believe(opened.asked, opened.attributes, False)
+            break
+        raise error(errno.ESTALE)
+
+    async def _open_by_path(self, inode: Inode, flags: int, size: int) -> _Opened:
+        """Open what has the name of ``inode``. ESTALE where nothing has."""
+        current_path, truncate = self._tree.current_path(inode), bool(flags & os.O_TRUNC)
+
+        async def ask(path: bytes) -> _Opened:
+            asked = None if inode.parent is None else self._tree.asked(inode.parent, inode.name)
             known = inode.attributes
-            current_path = self._tree.current_path(inode)
             whole: WholeFile | None = None
+            if size:
+                remote, told, whole = await self._remote.open_whole(path, size, current_path)
+            else:
+                remote, told = await self._remote.open(path, remote_flags(flags), 0o600, current_path)
             try:
-                if size:
-                    remote, attributes, whole = await self._remote.open_whole(path, size, current_path)
-                else:
-                    remote, attributes = await self._remote.open(
-                        path, remote_flags(flags), 0o600, current_path
-                    )
-            except OSError as problem:
-                if problem.errno != errno.ENOENT:
-                    raise
-                if place is None or place != self._tree.place(inode):
-                    continue
-                if inode.parent is not None:  # the name went while its lease held
-                    self._tree.missing(inode.parent, inode.name)
-                raise error(errno.ESTALE) from None
-            try:
-                told = await identified(inode, remote, known, attributes, bool(flags & os.O_TRUNC))
+                same, now = await identified(inode, remote, known, told, truncate)
             except BaseException:
                 remote.close()
                 raise
-            overtaken = inode.attributes is not known and version_changed(
-                inode.attributes, told or attributes
-            )
-            if overtaken or place is None or place != self._tree.place(inode):
-                remote.close()  # of another file perhaps than the kernel has been told of meanwhile
-                continue
-            if told is not None and stat.S_ISREG(told.mode):
-                return remote, told, whole if told is attributes else None
-            remote.close()
-            inode.expires = 0.0
-            if told is None and inode.parent is not None:
-                self._tree.unknown(inode.parent, inode.name)  # what has the name now gets an inode of its own
-            break
-        raise error(errno.ESTALE)
+            return _Opened(remote, now, whole if now is told else None, same, asked, known)
+
+        try:
+            if truncate:
+                return await in_place.change(self._tree, ask, inode)
+            return await in_place.look(self._tree, ask, inode, drop=lambda opened: opened.remote.close())
+        except OSError as problem:
+            if problem.errno != errno.ENOENT:
+                raise
+            if inode.parent is not None:  # the name went while its lease held
+                self._tree.missing(inode.parent, inode.name)
+            raise error(errno.ESTALE) from None
 
     async def _lent(self, inode: Inode, flags: int) -> tuple[RemoteFile, Attributes] | None:
         """What is open already of a file whose last name we removed: /dev/stdin or /proc/PID/fd leads to it,
@@ -245,15 +269,14 @@ class Files:
         appeared meanwhile and O_EXCL was not asked for, that file is opened."""
         for _ in range(CREATE_ATTEMPTS):
             try:
-                with self._tree.changing((parent, name)):
-                    inode, remote = await self._create_new(parent, name, mode, flags, caller)
+                inode, remote = await self._create_new(parent, name, mode, flags, caller)
             except FileExistsError:
                 self._namespace.distrust(parent, name)
                 if flags & os.O_EXCL:
                     raise
                 existing = await self._resolver.lookup(parent, name)
                 if existing is not None:
-                    file, keep_cache, _ = await self.open(existing, flags)
+                    file, keep_cache, _ = await self.open(existing, flags, locked=True)
                     return existing, file, keep_cache
             else:
                 file, keep_cache = self._attach(inode, remote, flags, created=True)
@@ -264,17 +287,20 @@ class Files:
     async def _create_new(
         self, parent: Inode, name: bytes, mode: int, flags: int, caller: Caller
     ) -> tuple[Inode, RemoteFile]:
-        path = self._tree.child_path(parent, name)
         wanted = (remote_flags(flags) | OpenFlags.CREATE | OpenFlags.EXCLUSIVE) & ~OpenFlags.TRUNCATE
         current_path = CurrentPath(self._tree.root_path)
-        remote, attributes = await self._remote.open(path, wanted, stat.S_IMODE(mode), current_path)
-        if not stat.S_ISREG(attributes.mode):
-            remote.close()
-            raise error(errno.ESTALE)
-        attributes = await self._namespace.own(parent, path, attributes, caller)
-        inode = self._tree.created(parent, name, attributes)
-        current_path.inode = inode
-        return inode, remote
+
+        async def make(path: bytes) -> tuple[Inode, RemoteFile]:
+            remote, attributes = await self._remote.open(path, wanted, stat.S_IMODE(mode), current_path)
+            if not stat.S_ISREG(attributes.mode):
+                remote.close()
+                raise error(errno.ESTALE)
+            attributes = await self._namespace.own(parent, name, attributes, caller)
+            inode = self._tree.created(parent, name, attributes)
+            current_path.inode = inode
+            return inode, remote
+
+        return await in_place.change(self._tree, make, (parent, name))
 
     async def _correct_mode(self, inode: Inode, handle: FileHandle, mode: int) -> None:
         """Give a new file the ``mode`` asked for where the server's umask altered it: with its first

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import trio
 
 from sftpfs import clock
+from sftpfs.aio import Slot
 from sftpfs.config import MountConfig
 from sftpfs.data import Contents, LostBytes
 from sftpfs.remote.api import Remote
@@ -24,6 +25,7 @@ from sftpfs.vfs.attributes import AttributeWriter
 from sftpfs.vfs.background import Background
 from sftpfs.vfs.copying import Copier
 from sftpfs.vfs.files import Files
+from sftpfs.vfs.identity import Identity
 from sftpfs.vfs.inodes import NANOSECONDS, Inode, last_path_of
 from sftpfs.vfs.listings import Listings
 from sftpfs.vfs.namespace import Namespace
@@ -35,6 +37,9 @@ from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
 
 _new_tuple = tuple.__new__
+
+Entries = list[tuple[int, bytes]]
+Numbers = list[int]
 
 FORGETTING_TAKES = 0.05
 """Seconds in which the kernel tells what it forgot when asked to, before more is asked for."""
@@ -97,20 +102,34 @@ class Filesystem:
         self.listings = Listings(self.tree, remote, config.symlinks)
         self.ahead = Ahead(self.tree, remote, self.contents, self.listings, self.background)
         mountpoint = os.fsencode(os.path.abspath(config.mountpoint))
-        self.resolver = Resolver(self.tree, remote, self.ahead, self.offline, config.symlinks, mountpoint)
-        self.namespace = Namespace(self.tree, remote, self.resolver, self.owners, config.hard_links, naming)
+        identity = Identity(self.tree, remote)
+        self.resolver = Resolver(
+            self.tree, remote, self.ahead, self.offline, identity, config.symlinks, mountpoint
+        )
+        self.namespace = Namespace(self.tree, remote, identity, self.owners, config.hard_links, naming)
         self.files = Files(
-            self.tree, remote, self.resolver, self.namespace, self.contents, self.ahead, self.offline
+            self.tree,
+            remote,
+            self.resolver,
+            identity,
+            self.namespace,
+            self.contents,
+            self.ahead,
+            self.offline,
         )
         self.refresher = Refresher(self.tree, self.listings, self.resolver)
-        self.copier = Copier(self.tree, remote, config.pool.reconnect)
-        self.attributes = AttributeWriter(self.tree, remote, self.resolver, self.owners, naming)
+        self.copier = Copier(self.tree, remote, identity, config.pool.reconnect)
+        self.attributes = AttributeWriter(self.tree, remote, self.resolver, identity, self.owners, naming)
         self.outdate: Callable[[Inode], None] = _nobody_to_tell
         """Makes the kernel ask for the attributes of an inode again; set by ``fuse``."""
         self.forget: Callable[[Sequence[Inode]], Awaitable[None]] | None = None
         """Asks the kernel to forget what nobody uses of these; set by ``fuse``."""
         self.tree.crowded = partial(self.background.spawn, self._make_room)
         self._making_room = False
+        self.forget_names: Callable[[Entries, Numbers], Awaitable[None]] = _nothing_to_forget
+        """Makes the kernel forget names (directory's number, name) and inodes, which waits for requests
+        about them; set by ``fuse``."""
+        self.tree.outdate = self._outdate
         self._losses = losses
         self._untold: dict[int, Unwritten] = {}
         """By inode number, which may be forgotten since, the first failed write that nobody was surely told
@@ -226,8 +245,23 @@ class Filesystem:
         """A read met another version than the kernel was told of: tell it to ask again."""
         inode = self.tree.find(number)
         if inode is not None and stat.S_ISREG(attributes.mode):
-            inode.attributes = attributes
+            self.tree.refresh(inode, attributes)
             self.outdate(inode)
+
+    def _outdate(self, names: Entries, inodes: list[Inode]) -> Slot[None]:
+        """As ``Tree.outdate``: of the names beside the requests that hold their directories."""
+        for inode in inodes:
+            self.outdate(inode)
+        told: Slot[None] = Slot()
+        if not self.background.spawn(self._forget_names, names, told):
+            told.set(None)
+        return told
+
+    async def _forget_names(self, names: Entries, told: Slot[None]) -> None:
+        try:
+            await self.forget_names(names, [])
+        finally:
+            told.set(None)
 
     def content_lost(self, number: int, lost: LostBytes) -> None:
         """Bytes of inode ``number`` will never be on the server."""
@@ -276,6 +310,10 @@ class Filesystem:
         """The path on the server, the last one where it has none any more; for people."""
         inode = self.tree.find(number)
         return last_path_of(inode, self.tree.root_path) if inode is not None else b"inode %d" % number
+
+
+async def _nothing_to_forget(_entries: Entries, _inodes: Numbers) -> None:
+    """As ``_nobody_to_tell``."""
 
 
 def _nobody_to_tell(inode: Inode) -> None:

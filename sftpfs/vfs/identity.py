@@ -1,42 +1,179 @@
-"""Whether what was opened is the file that is open already, or another that got its name.
+"""Which inode an answer is about that came by a path: the one known by that name, or another file.
 
-SFTP has no inode numbers: size and time are all there is to tell by. Used by ``vfs.files``.
+SFTP has no inode numbers: size and time are all there is to tell by. ``vfs.answers`` says what follows from
+these alone; here an open handle is asked, which knows its file whoever has the name now. Every answer by
+path goes through one of the two before it is believed.
 """
 
 from __future__ import annotations
 
 import errno
 
-from sftpfs.remote.api import RemoteFile
-from sftpfs.types import Attributes
+from sftpfs.errors import error
+from sftpfs.remote.api import Remote, RemoteFile
+from sftpfs.types import AttributeChange, Attributes
+from sftpfs.vfs import in_place
+from sftpfs.vfs.answers import Asked, leads_to
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.leases import version_changed
+from sftpfs.vfs.tree import Tree
 
-IDENTITY_LOOKS = 3
-"""So often two handles' size and time, asked for together, differ in a row where they are two files'."""
+LOOKS = 3
+"""Size and time of an open file and of what has its name, asked for together, differ so often in a row
+where these are two files; for one that somebody writes to they are the same soon."""
+
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+class Identity:
+    """See the module. One object a mount."""
+
+    def __init__(self, tree: Tree, remote: Remote) -> None:
+        self._tree = tree
+        self._remote = remote
+
+    async def judged(
+        self, asked: Asked, attributes: Attributes, expected: Attributes | None = None
+    ) -> tuple[bool, Attributes]:
+        """Whether the name of ``asked``, which has ``attributes``, leads to the inode it led to, and what it
+        has now. Asks only about open files of another version than ``expected`` (known, where None): one
+        round trip a look."""
+        inode = asked.inode
+        if inode is None:
+            return False, attributes
+        same = leads_to(inode, attributes, expected)
+        if same is None:
+            return await self._compared(asked, inode, attributes)
+        return same, attributes
+
+    async def _compared(self, asked: Asked, inode: Inode, attributes: Attributes) -> tuple[bool, Attributes]:
+        """As ``judged``, by what an open handle says."""
+
+        async def both(path: bytes) -> tuple[Attributes, Attributes]:
+            assert inode.handles
+            opened = inode.handles[0].start_fstat()
+            named = await self._remote.lstat(path)
+            return await opened.wait(), named
+
+        for _ in range(LOOKS):
+            if not inode.handles:
+                return leads_to(inode, attributes) is True, attributes
+            mark = inode.change_mark
+            try:
+                opened, named = await in_place.look(self._tree, both, (asked.parent, asked.name))
+            except OSError as problem:
+                # Where the name has gone as well, what it led to cannot be shown to be what is open.
+                return problem.errno not in (errno.ESTALE, errno.ENOENT), attributes
+            attributes = named
+            if inode.change_mark != mark or not version_changed(opened, named):
+                return opened.kind == named.kind, named
+        return False, attributes
+
+    async def changed(
+        self, asked: Asked, change: AttributeChange, attributes: Attributes, *, dated: bool = False
+    ) -> Inode:
+        """``change``, of ours and by the path of ``asked``, made ``attributes`` of what is there: its inode,
+        one of its own where that is another file than the inode asked about.
+
+        ``dated`` as ``Tree.own_change``.
+        """
+        inode = asked.inode
+        assert inode is not None
+        expected = inode.attributes
+        if change.mtime is not None or change.size is not None:
+            size = expected.size if change.size is None else change.size
+            mtime = attributes.mtime if change.mtime is None else change.mtime
+            expected = expected._replace(size=size, mtime=mtime)
+        same = True
+        if inode.change_mark == asked.mark:
+            same, attributes = await self.judged(asked, attributes, expected)
+        if not same:
+            assert asked.parent.directory is not None
+            if asked.parent.directory.children.get(asked.name) is not inode:
+                raise error(errno.ESTALE, "the name led to another file, and is another's now")
+            inode = self._tree.believe(asked, attributes, False)
+        elif inode.content is not None and change.size is not None:
+            inode.content.truncated(attributes)
+        elif version_changed(expected, attributes):
+            self._tree.refresh(inode, attributes)
+        self._tree.own_change(inode, attributes, dated=dated)
+        return inode
+
+    async def verify(self, inode: Inode, *, hiding: bool = False, locked: bool = False) -> None:
+        """Before what may destroy, or must be of the newest version: what the names of ``inode`` lead to
+        where that is in doubt, one round trip then. ESTALE makes the kernel look up the name by which it
+        came, of which it says nothing.
+
+        In doubt is each name of several, which are looked at together, and whether a file that is open has
+        its name still before a change of time or size that is ``hiding`` what would tell. Nothing, and
+        no wait, else. ``locked``: the kernel holds a directory meanwhile, and cannot be told of its names.
+        """
+        apart = await self._names_apart(inode)
+        if not apart and hiding and inode.handles and not inode.aliases and inode.linked:
+            apart = await self._renamed_over(inode)
+        outdating = self._tree.outdating(inode)
+        if outdating is not None and not locked:
+            await outdating.wait()
+        if apart or outdating is not None:
+            raise error(errno.ESTALE, "the name may lead to another file now")
+
+    async def _renamed_over(self, inode: Inode) -> bool:
+        """Whether another file has the name of one that is open; it has an inode of its own then."""
+        assert inode.parent is not None
+        asked = self._tree.asked(inode.parent, inode.name)
+        same, now = await self._compared(asked, inode, inode.attributes)
+        if not same and not self._tree.overtaken(asked):
+            self._tree.believe(asked, now, False)
+        return not same
+
+    async def _names_apart(self, inode: Inode) -> bool:
+        """Whether a name of several was found to lead elsewhere; it does so here, too, then."""
+        while inode.aliases and not (inode.content is not None and inode.content.dirty):
+            for parent, name in inode.names():
+                assert parent.directory is not None
+                changing = parent.directory.changing.get(name)
+                if changing is not None:
+                    await changing.wait()
+            asked = [self._tree.asked(parent, name) for parent, name in inode.names()]
+            names = [(one.parent, one.name) for one in asked]
+            answers = await in_place.look(self._tree, lambda *paths: self._remote.lstat_many(paths), *names)
+            if any(self._tree.overtaken(one) for one in asked):
+                continue
+            apart = False
+            for one, answer in zip(asked, answers, strict=True):
+                if isinstance(answer, Attributes):
+                    same, now = await self.judged(one, answer)
+                    apart = self._tree.believe(one, now, same) is not inode or apart
+                elif answer.errno in GONE:
+                    self._tree.missing(one.parent, one.name)
+                    apart = True
+                else:
+                    raise answer
+            return apart
+        return False
 
 
 async def identified(
     inode: Inode, remote: RemoteFile, known: Attributes, attributes: Attributes, truncated: bool
-) -> Attributes | None:
-    """The attributes of what was opened; None where it is another file than the one open already.
+) -> tuple[bool, Attributes]:
+    """Whether what was opened is the file that is open already, and what it has now.
 
     ``attributes`` came with the OPEN by name: of a version not ``known`` they may be those of a file
     renamed over it in between. Of two handles on one file they are the same, unless it is growing.
     """
     content = inode.content
     if not version_changed(known, attributes) or (content is not None and content.dirty):
-        return attributes
+        return True, attributes
     if truncated and not attributes.size and not inode.handles:
-        return attributes
-    for _ in range(IDENTITY_LOOKS):
+        return True, attributes
+    for _ in range(LOOKS):
         told = remote.start_fstat()
         other = inode.handles[0].start_fstat() if inode.handles else told
         attributes = await told.wait()
         try:
             if not version_changed(attributes, await other.wait()):
-                return attributes
+                return leads_to(inode, attributes) is not False or truncated, attributes
         except OSError as problem:
             # Lost for good: nothing is read through that one any more. ESTALE: it is another file.
-            return None if problem.errno == errno.ESTALE else attributes
-    return None
+            return problem.errno != errno.ESTALE, attributes
+    return False, attributes

@@ -32,14 +32,25 @@ class PendingLookup:
 
 class PendingListing:
     """A listing under way; ``changed`` holds the names we changed since it began, ``told`` those
-    the server was asked for one by one."""
+    the server was asked for one by one. ``begun``: the tree's count of our changes as it began."""
 
-    __slots__ = ("changed", "slot", "told")
+    __slots__ = ("begun", "changed", "slot", "told")
 
-    def __init__(self) -> None:
+    def __init__(self, begun: int = 0) -> None:
         self.slot: Slot[None] = Slot()
+        self.begun = begun
         self.changed: set[bytes] = set()
         self.told: set[bytes] = set()
+
+
+class Held:
+    """A request by path that renames above its ``anchors`` wait for (``vfs.in_place``)."""
+
+    __slots__ = ("anchors", "ended")
+
+    def __init__(self, anchors: list[Inode]) -> None:
+        self.anchors = anchors
+        self.ended: Slot[None] = Slot()
 
 
 class Directory:
@@ -128,8 +139,9 @@ class Inode:
     """One file as the mount knows it.
 
     ``expires`` (``clock.now``) ends the lease on ``attributes``, 0 where the server has
-    contradicted them since; ``lease`` is how long the next one will be. ``epoch`` counts our
-    own changes of attributes: a reply asked for under an older epoch is not installed.
+    contradicted them since; ``lease`` is how long the next one will be. ``epoch`` is the
+    tree's count of our changes as of the last one of it, 0 for none: a reply asked for under an older one is
+    not installed.
 
     ``ctime_ns`` is what stat shows as ctime, 0 while that is the mtime: no change of ours, and none
     that the mtime does not show, is known. INVARIANT: what it makes ``shown_ctime_ns`` never falls.
@@ -139,14 +151,16 @@ class Inode:
 
     ``moves`` counts our renames of it.
 
-    Until ``ready_until`` an open to read may be answered by content fetched ahead.
+    Until ``ready_until`` an open to read may be answered by content fetched ahead; no change of ours
+    outlives it.
 
     ``told``: the attributes the kernel was told last; None before. It may hold them longer than we do.
 
     ``contradicted``: the server, not we, ended one of its names, by which the kernel may still lead to it.
 
     INVARIANT: ``lookups`` is what the kernel holds and has not yet forgotten.
-    INVARIANT: ``linked`` is False once no name known to us leads here; then ``path_of`` is None.
+    INVARIANT: ``linked`` is False once no name known to us leads here; then ``path_of`` is None. All names
+    of a linked inode are in directories that are linked.
     """
 
     __slots__ = (

@@ -14,16 +14,15 @@ INVARIANT: ``held`` is the sum of ``bytes_of`` all but the root in ``_by_number`
 
 from __future__ import annotations
 
-import errno
 import itertools
+from collections.abc import Callable
 
 from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.config import CacheConfig
-from sftpfs.errors import error
 from sftpfs.server_clock import ServerClock
 from sftpfs.types import Attributes
-from sftpfs.vfs.inodes import CurrentPath, Directory, Inode, path_of
+from sftpfs.vfs.inodes import CurrentPath, Directory, Held, Inode, path_of
 from sftpfs.vfs.leases import LeasePolicy, NegativeLeases
 
 ROOT_NUMBER = 1
@@ -51,13 +50,22 @@ class Inventory:
         self.policy = LeasePolicy(config)
         self.clock = server_clock or ServerClock()
         self.negatives = NegativeLeases(config.max_entries)
-        self.rename_epoch = 0
-        """Counts directory renames: a path computed before one may name nothing after it."""
         self.unused = 0
         """Names that lead to inodes the kernel does not hold."""
         self._kept: dict[int, Inode] = {}
         self.held = 0
         """Bytes, about, of what the kernel holds."""
+        self.changes = 0
+        """Counts our changes of inodes."""
+        self.holds: dict[Held, None] = {}
+        """Requests that renames above them wait for, oldest first; ``vfs.in_place`` owns it."""
+        self.outdate: Callable[[list[tuple[int, bytes]], list[Inode]], Slot[None]] = _kernel_holds_nothing
+        """Makes the kernel ask anew for names (directory's number, name) and inodes; filled when it will."""
+        self._outdating: dict[int, Slot[None]] = {}
+        self._names_until: dict[tuple[int, bytes], float] = {}
+        """When the lease on a name (directory's number, name) ends, for names of inodes that have several:
+        what renews an inode's lease says nothing of its other names.
+        INVARIANT: all its names are of inodes that have ``aliases``."""
         self._numbers = itertools.count(ROOT_NUMBER)
         self.root = Inode(next(self._numbers), None, b"", attributes)
         self.root.lookups = 1
@@ -91,13 +99,6 @@ class Inventory:
             inode = inode.directory.children.get(name) if inode and inode.directory else None
         return None if inode is None or inode is self.root else self.current_path(inode)
 
-    def existing_path(self, inode: Inode) -> bytes:
-        """The path of ``inode``; ESTALE once it has none."""
-        path = path_of(inode, self.root_path)
-        if path is None:
-            raise error(errno.ESTALE)
-        return path
-
     def under_way(self, inode: Inode) -> Slot[None] | None:
         """Filled when a change of ours to a name on the path of ``inode`` is done; None where none is."""
         node = inode
@@ -122,18 +123,13 @@ class Inventory:
             node = node.parent
         return path, moves
 
-    def child_path(self, parent: Inode, name: bytes) -> bytes:
-        """The path of ``name`` in ``parent``; ENOENT where the directory was removed."""
-        path = path_of(parent, self.root_path)
-        if path is None:
-            raise error(errno.ENOENT)
-        return path + name if path == b"/" else path + b"/" + name
-
     def child(self, parent: Directory, number: int, name: bytes, now: float) -> Inode | bool:
         """What memory says of ``name`` in directory ``number``: the inode with a valid lease,
         False (known missing), or True (ask the server)."""
         found = parent.children.get(name)
         if found is not None:
+            if found.aliases and self._names_until.get((number, name), 0.0) <= now:
+                return True
             return found if found.expires > now else True
         if name in parent.unknown:
             return True
@@ -174,8 +170,11 @@ class Inventory:
         inode.expires = self._last_end
 
     def touched(self, inode: Inode, earliest_ns: int = 0) -> None:
-        """A change of ours: ctime is now, and in any case later than it was."""
-        inode.epoch += 1
+        """A change of ours: ctime is now, and in any case later than it was; what was fetched ahead of it
+        answers no open any more."""
+        self.changes += 1
+        inode.epoch = self.changes
+        inode.ready_until = 0.0
         inode.ctime_ns = max(clock.wall_ns(), earliest_ns, inode.shown_ctime_ns + 1)
 
     def gone(self, parent: Inode, name: bytes, *, ours: bool = False) -> None:
@@ -223,11 +222,27 @@ class Inventory:
         return inode
 
     def _unlink(self, parent: Inode, name: bytes, ours: bool) -> None:
-        """Take ``name`` off the tree; the inode lives on while the kernel or a handle holds it."""
+        """Take ``name`` off the tree, with what is known below it; inodes live on while the kernel or a
+        handle holds them."""
+        inode = self._detach(parent, name, ours)
+        vanished = [inode] if inode is not None and inode.directory is not None else []
+        for each in vanished:  # grows as it goes
+            directory = each.directory
+            assert directory is not None
+            directory.complete_until = directory.absent_until = 0.0
+            for below in list(directory.children):
+                inode = self._detach(each, below, ours=False)
+                if inode is not None and inode.directory is not None:
+                    vanished.append(inode)
+            self._keep_no_longer(each)
+
+    def _detach(self, parent: Inode, name: bytes, ours: bool) -> Inode | None:
+        """Take one name off its inode, and off the tree. Returns the inode."""
         inode = self._leave(parent, name)
         if inode is None:
-            return
+            return None
         inode.contradicted = inode.contradicted or not ours
+        self._names_until.pop((parent.number, name), None)
         if inode.parent is parent and inode.name == name:
             if inode.aliases:
                 inode.parent, inode.name = inode.aliases.pop(0)
@@ -235,13 +250,55 @@ class Inventory:
                 inode.linked = False
         elif inode.aliases:
             inode.aliases = [alias for alias in inode.aliases if alias != (parent, name)]
+        if not inode.aliases and inode.linked and inode.parent is not None:
+            self._names_until.pop((inode.parent.number, inode.name), None)
         attributes = inode.attributes
         if attributes.nlink > 0 and inode.directory is None:
             inode.attributes = attributes._replace(nlink=attributes.nlink - 1)
-        self.touched(inode)
+        if ours:
+            self.touched(inode)
+        else:
+            inode.ctime_ns = max(clock.wall_ns(), inode.shown_ctime_ns + 1)
+            if inode.linked and inode.lookups:
+                self._part(inode, parent, name)
         if not inode.linked:
-            self._keep_no_longer(inode)
             self._release_if_unused(inode)
+        return inode
+
+    def _part(self, inode: Inode, parent: Inode, name: bytes) -> None:
+        """``name`` does not lead to ``inode`` any more, which has others, but the kernel may go on using the
+        inode for it, and does not say by which name. Where it is open it goes on, and the kernel is told;
+        else its other names get another inode, so that whatever the kernel wants of it makes it look up."""
+        names = inode.names()
+        if inode.handles:
+            told = self.outdate([(parent.number, name)], [])
+            if not told.done:
+                self._outdating[inode.number] = told
+            return
+        other = Inode(next(self._numbers), *names[0], inode.attributes)
+        other.aliases = names[1:]
+        other.expires, other.lease = inode.expires, inode.lease
+        other.epoch, other.ctime_ns = inode.epoch, inode.ctime_ns
+        other.given_target = inode.given_target
+        for directory, each in names:
+            self._leave(directory, each)
+            self._enter(directory, each, other)
+        inode.linked, inode.aliases = False, None
+        self.outdate([(directory.number, each) for directory, each in [(parent, name), *names]], [])
+
+    def outdating(self, inode: Inode) -> Slot[None] | None:
+        """Filled when the kernel knows of every name that does not lead to ``inode`` any more; None where it
+        does. Until then a request about the inode may have come by one of them."""
+        told = self._outdating.get(inode.number)
+        if told is not None and told.done:
+            del self._outdating[inode.number]
+            return None
+        return told
+
+    def _name_granted(self, parent: Inode, name: bytes, inode: Inode) -> None:
+        """The server or we say that ``name`` leads to ``inode``, now."""
+        if inode.aliases:
+            self._names_until[parent.number, name] = clock.now() + self.policy.attribute
 
     # -- the kernel's references ----------------------------------------------
 
@@ -268,6 +325,7 @@ class Inventory:
         if inode.lookups == 0:
             del self._by_number[number]
             self.held -= bytes_of(inode)
+            self._outdating.pop(number, None)
             for parent, _ in inode.names():
                 self._more_unused(parent)
             self._release_if_unused(inode)
@@ -314,3 +372,8 @@ class Inventory:
 def bytes_of(inode: Inode) -> int:
     """What ``inode`` takes, about."""
     return BYTES_OF_A_FILE if inode.directory is None else BYTES_OF_A_DIRECTORY
+
+
+def _kernel_holds_nothing(_names: list[tuple[int, bytes]], _inodes: list[Inode]) -> Slot[None]:
+    """Before it is attached."""
+    return Slot.of(None)

@@ -11,15 +11,12 @@ from sftpfs.config import SymlinkPolicy
 from sftpfs.errors import error
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes, DirectoryEntry, Listing
+from sftpfs.vfs import in_place
 from sftpfs.vfs.inodes import Directory, Inode, PendingListing
 from sftpfs.vfs.tree import Tree
 
 UNSEEN_ENTRY_ERRORS = frozenset({errno.EACCES, errno.ELOOP, errno.EIO})
 """Why one entry of a listing may not be looked at; the others are shown all the same."""
-
-LISTING_ATTEMPTS = 8
-"""For a directory that is renamed while it is listed: more happens to nobody but who renames in a loop,
-and an error is better than names left out."""
 
 
 class Listings:
@@ -59,12 +56,12 @@ class Listings:
         directory = inode.directory
         if directory is None or directory.listing is not None:
             return
-        pending = PendingListing()
+        pending = PendingListing(self._tree.changes)
         directory.listing = pending
         mark = inode.change_mark
         started = self._tree.clock.at_least()
         try:
-            listing = await self._fetch_in_place(inode)
+            listing = await self._fetch(inode)
         except BaseException as problem:
             directory.listing = None
             pending.slot.fail(problem if isinstance(problem, OSError) else error(errno.EINTR))
@@ -72,35 +69,25 @@ class Listings:
         directory.listing = None
         if inode.change_mark == mark:
             self._tree.refresh(inode, listing.attributes)
-        self._tree.install_listing(inode, listing, started, pending.changed, pending.told)
+        self._tree.install_listing(inode, listing, started, pending.changed, pending.told, pending.begun)
         pending.slot.set(None)
 
-    async def _fetch_in_place(self, inode: Inode) -> Listing:
+    async def _fetch(self, inode: Inode) -> Listing:
         """The listing of a directory whose path was the same all the while. OpenSSH's server looks at
         each entry by the path the directory was opened with, and leaves out what it cannot find.
 
         ESTALE where the server has the directory no more: a program would take ENOENT for the end
         of an empty one (readdir(3) of glibc).
         """
-        for _ in range(LISTING_ATTEMPTS):
-            under_way = self._tree.under_way(inode)
-            if under_way is not None:
-                await under_way.wait()
-            place = self._tree.place(inode)
-            listing: Listing | None = None
-            try:
-                listing = await self._fetch(inode)
-            except OSError as problem:
-                if problem.errno != errno.ENOENT:
-                    raise
-            if place is not None and place == self._tree.place(inode):
-                if listing is None:
-                    raise error(errno.ESTALE)
-                return listing
-        raise error(errno.EIO, "renamed again and again while it was listed")
+        try:
+            return await in_place.look(self._tree, self._fetch_at, inode)
+        except OSError as problem:
+            if problem.errno == errno.ENOENT:
+                raise error(errno.ESTALE) from None
+            raise
 
-    async def _fetch(self, inode: Inode) -> Listing:
-        listing = await self._remote.list_directory(self._tree.existing_path(inode))
+    async def _fetch_at(self, path: bytes) -> Listing:
+        listing = await self._remote.list_directory(path)
         if not stat.S_ISDIR(listing.attributes.mode):
             raise error(errno.ESTALE)
         entries = listing.entries
@@ -110,11 +97,11 @@ class Listings:
         if not untold:
             return listing
         entries = [entry for entry in entries if entry.attributes is not None]
-        return Listing(listing.attributes, entries + await self._look(inode, untold))
+        return Listing(listing.attributes, entries + await self._look(path, untold))
 
-    async def _look(self, parent: Inode, names: list[bytes]) -> list[DirectoryEntry]:
+    async def _look(self, path: bytes, names: list[bytes]) -> list[DirectoryEntry]:
         """The attributes a listing did not tell; names gone meanwhile are left out."""
-        answers = await self._remote.lstat_many([self._tree.child_path(parent, name) for name in names])
+        answers = await self._remote.lstat_many([in_place.below(path, name) for name in names])
         found = []
         for name, answer in zip(names, answers, strict=True):
             if isinstance(answer, Attributes):

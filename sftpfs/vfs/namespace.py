@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from sftpfs.errors import error
 from sftpfs.remote.api import LinkTarget, OpenFlags, Remote
 from sftpfs.types import UNKNOWN_ID, AttributeChange, Attributes
+from sftpfs.vfs import in_place
+from sftpfs.vfs.identity import Identity
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.naming import NamingRemote
 from sftpfs.vfs.ownership import OwnerMap
-from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Namespace:
         self,
         tree: Tree,
         remote: Remote,
-        resolver: Resolver,
+        identity: Identity,
         owners: OwnerMap,
         hard_links: bool,
         naming: NamingRemote | None = None,
@@ -47,60 +48,84 @@ class Namespace:
         self._naming = naming
         self._tree = tree
         self._remote = remote
-        self._resolver = resolver
+        self._identity = identity
         self._owners = owners
         self._hard_links = hard_links
 
     async def mkdir(self, parent: Inode, name: bytes, mode: int, caller: Caller) -> Inode:
         """A new directory. EEXIST where the name is taken. One round trip."""
-        path = self._tree.child_path(parent, name)
-        with self._tree.changing((parent, name)):
+
+        async def make(path: bytes) -> Inode:
             attributes = await self._made(parent, name, self._remote.mkdir(path, stat.S_IMODE(mode)))
-            return self._tree.created(parent, name, await self.own(parent, path, attributes, caller))
+            return self._tree.created(parent, name, await self.own(parent, name, attributes, caller))
+
+        return await in_place.change(self._tree, make, (parent, name))
 
     async def mknod(self, parent: Inode, name: bytes, mode: int, caller: Caller) -> Inode:
         """A new regular file; EPERM for what SFTP cannot make (devices, sockets, pipes)."""
         if not stat.S_ISREG(mode):
             raise error(errno.EPERM, "SFTP makes regular files only")
-        path = self._tree.child_path(parent, name)
         flags = OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.EXCLUSIVE
-        with self._tree.changing((parent, name)):
+
+        async def make(path: bytes) -> Inode:
             opening = self._remote.open(path, flags, stat.S_IMODE(mode), lambda: None)
             file, attributes = await self._made(parent, name, opening)
             file.close()
             if stat.S_IMODE(attributes.mode) != stat.S_IMODE(mode):
-                attributes = await self._with_mode(path, attributes, stat.S_IMODE(mode))
-            return self._tree.created(parent, name, await self.own(parent, path, attributes, caller))
+                change = AttributeChange(mode=stat.S_IMODE(mode))
+                attributes = await self._mended(parent, name, attributes, change)
+            return self._tree.created(parent, name, await self.own(parent, name, attributes, caller))
 
-    async def _with_mode(self, path: bytes, attributes: Attributes, mode: int) -> Attributes:
-        """Give a new file the mode the server's umask altered; a server that cannot keeps its own."""
+        return await in_place.change(self._tree, make, (parent, name))
+
+    async def _mended(
+        self,
+        parent: Inode,
+        name: bytes,
+        attributes: Attributes,
+        change: AttributeChange,
+        target: LinkTarget = LinkTarget.TARGET,
+    ) -> Attributes:
+        """Give what was just made what the server's umask or login altered; a server that cannot keeps its
+        own. ``attributes`` are what it has."""
         try:
-            return await self._remote.setattr(path, AttributeChange(mode=mode))
+            return await in_place.look(
+                self._tree, lambda path: self._remote.setattr(path, change, target), (parent, name)
+            )
         except OSError:
             return attributes
 
     async def symlink(self, parent: Inode, name: bytes, target: bytes, caller: Caller) -> Inode:
         """A new symbolic link whose target the server keeps as given."""
-        path = self._tree.child_path(parent, name)
-        with self._tree.changing((parent, name)):
+
+        async def make(path: bytes) -> Inode:
             attributes = await self._made(parent, name, self._remote.symlink(target, path))
-            attributes = await self.own(parent, path, attributes, caller, LinkTarget.LINK)
-            inode = self._tree.created(parent, name, attributes)
+            attributes = await self.own(parent, name, attributes, caller, LinkTarget.LINK)
+            return self._tree.created(parent, name, attributes)
+
+        inode = await in_place.change(self._tree, make, (parent, name))
         inode.given_target = target
         return inode
 
     async def link(self, inode: Inode, parent: Inode, name: bytes) -> Inode:
-        """Another name for ``inode``: both names share it from now on."""
+        """Another name for what has the name of ``inode``: both share that inode from now on. It is another
+        than ``inode`` where the name was found to lead to another file."""
         if not self._hard_links:
             raise error(errno.EPERM, "hard links are turned off")
-        path = self._tree.child_path(parent, name)
-        with self._tree.changing((parent, name)):
+        await self._identity.verify(inode, locked=True)
+
+        async def make(existing: bytes, path: bytes) -> Inode:
+            assert inode.parent is not None
+            asked = self._tree.asked(inode.parent, inode.name)
             links = inode.attributes.nlink  # from before: a listing may tell of the new name first
-            attributes = await self._made(parent, name, self._link(self._tree.existing_path(inode), path))
+            attributes = await self._made(parent, name, self._link(existing, path))
             known = links + 1 if links > 0 else 2 if attributes.nlink == UNKNOWN_ID else attributes.nlink
-            self._tree.own_change(inode, attributes._replace(nlink=known))
-            self._tree.linked(inode, parent, name)
-        return inode
+            attributes = attributes._replace(nlink=known)
+            linked = await self._identity.changed(asked, AttributeChange(), attributes)
+            self._tree.linked(linked, parent, name)
+            return linked
+
+        return await in_place.change(self._tree, make, inode, (parent, name))
 
     async def _link(self, existing: bytes, path: bytes) -> Attributes:
         try:
@@ -112,26 +137,22 @@ class Namespace:
 
     async def unlink(self, parent: Inode, name: bytes) -> None:
         """Remove a name. Open handles go on working: the server keeps the file for them."""
-        path = self._tree.child_path(parent, name)
-        await self._removed(parent, name, self._remote.remove(path, _known(parent, name)))
+        await self._remove(parent, name, lambda path: self._remote.remove(path, _known(parent, name)))
 
     async def rmdir(self, parent: Inode, name: bytes) -> None:
         """Remove an empty directory; ENOTEMPTY otherwise."""
-        await self._removed(parent, name, self._remote.rmdir(self._tree.child_path(parent, name)))
+        await self._remove(parent, name, self._remote.rmdir)
 
     async def rename(
         self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes, replace: bool
     ) -> None:
         """Rename; ``replace`` over an existing name atomically, else EEXIST."""
-        old = self._tree.child_path(old_parent, old_name)
-        new = self._tree.child_path(new_parent, new_name)
         source = old_parent.directory.children.get(old_name) if old_parent.directory else None
         target = new_parent.directory.children.get(new_name) if new_parent.directory else None
         if source is not None and source is target:
             return  # two names of one file: rename(2) does nothing
-        if source is not None and source.directory is not None:
-            self._tree.rename_epoch += 1  # lookups below, already on their way, may find nothing
-        with self._tree.changing((old_parent, old_name), (new_parent, new_name)):
+
+        async def move(old: bytes, new: bytes) -> None:
             try:
                 await self._remote.rename(old, new, replace, _known(old_parent, old_name))
             except OSError as problem:
@@ -142,10 +163,12 @@ class Namespace:
                 raise
             self._tree.renamed(old_parent, old_name, new_parent, new_name)
 
+        await in_place.change(self._tree, move, (old_parent, old_name), (new_parent, new_name), moved=source)
+
     async def own(
         self,
         parent: Inode,
-        path: bytes,
+        name: bytes,
         attributes: Attributes,
         caller: Caller,
         target: LinkTarget = LinkTarget.TARGET,
@@ -162,9 +185,9 @@ class Namespace:
                 return attributes
             inherits = parent.attributes.mode & stat.S_ISGID  # the directory's group is the file's
             gid = attributes.gid if inherits else self._owners.remote_gid(caller.gid)
-            return await self._remote.setattr(path, AttributeChange(uid=uid, gid=gid), target)
         except OSError:
             return attributes
+        return await self._mended(parent, name, attributes, AttributeChange(uid=uid, gid=gid), target)
 
     async def _made(self, parent: Inode, name: bytes, request: Awaitable[T]) -> T:
         try:
@@ -174,10 +197,10 @@ class Namespace:
                 self.distrust(parent, name)
             raise
 
-    async def _removed(self, parent: Inode, name: bytes, request: Awaitable[None]) -> None:
-        with self._tree.changing((parent, name)):
+    async def _remove(self, parent: Inode, name: bytes, request: Callable[[bytes], Awaitable[None]]) -> None:
+        async def remove(path: bytes) -> None:
             try:
-                await request
+                await request(path)
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
                     self._tree.missing(parent, name)
@@ -185,6 +208,8 @@ class Namespace:
                     self.distrust(parent, name)
                 raise
             self._tree.removed(parent, name)
+
+        await in_place.change(self._tree, remove, (parent, name))
 
     def distrust(self, parent: Inode, name: bytes) -> None:
         """The server contradicted what we knew of ``name``: ask again next time."""

@@ -17,23 +17,19 @@ from sftpfs.config import SymlinkPolicy
 from sftpfs.errors import SessionLostError, error
 from sftpfs.remote.api import Remote
 from sftpfs.types import NAME_MAX, Attributes
+from sftpfs.vfs import in_place
 from sftpfs.vfs.ahead import Ahead
-from sftpfs.vfs.answers import may_be_another
 from sftpfs.vfs.enter_ahead import LARGEST
+from sftpfs.vfs.identity import Identity
 from sftpfs.vfs.inodes import Directory, Inode, PendingLookup
-from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.symlinks import shown_target
 from sftpfs.vfs.tree import Tree
 from sftpfs.vfs.unanswered import SECOND_PATIENCE, Unanswered
 
 INSTALL_ATTEMPTS = 4
-"""A name that we ourselves change again and again while asking: after so many the last
-answer is given without being kept."""
-
-REPLACED_LOOKS = 3
-"""Size and time of an open file and of what has its name, asked for together, differ so often in a row
-where these are two files; for one that somebody writes to they are the same soon."""
+"""A name that we ourselves change again and again while asking, and whose lease is none: after so many what
+our last change left is answered, and not kept."""
 
 
 class Resolver:
@@ -45,6 +41,7 @@ class Resolver:
         remote: Remote,
         ahead: Ahead,
         offline: Offline,
+        identity: Identity,
         symlinks: SymlinkPolicy,
         mountpoint: bytes,
     ) -> None:
@@ -53,6 +50,7 @@ class Resolver:
         self._ahead = ahead
         self._offline = offline
         self._remote = remote
+        self._identity = identity
         self._symlinks = symlinks
         self._mountpoint = mountpoint
         self._unanswered = Unanswered()
@@ -162,16 +160,19 @@ class Resolver:
         directory = parent.directory
         assert directory is not None
         for _ in range(INSTALL_ATTEMPTS):
+            changing = directory.changing.get(name)
+            if changing is not None:
+                await changing.wait()
+                known = self._tree.child(directory, parent.number, name, clock.now())
+                if known is not True:
+                    return known if isinstance(known, Inode) else None
             pending.stale = False
-            child = directory.children.get(name)
-            mark = child.change_mark if child is not None else None
-            epoch = self._tree.rename_epoch
+            asked = self._tree.asked(parent, name)
             attributes = await self._look(parent, name)
-            other = False
-            if child is not None and attributes is not None:
-                other = await self.replaced(child, self._tree.child_path(parent, name), attributes)
-            unsure = pending.stale or name in directory.changing
-            if unsure or (attributes is None and epoch != self._tree.rename_epoch):
+            same = False
+            if attributes is not None:
+                same, attributes = await self._identity.judged(asked, attributes)
+            if pending.stale or name in directory.changing:
                 known = self._tree.child(directory, parent.number, name, clock.now())
                 if known is not True:
                     return known if isinstance(known, Inode) else None
@@ -180,33 +181,32 @@ class Resolver:
                 self._tree.missing(parent, name)
                 return None
             current = directory.children.get(name)
-            if current is not None and current is child and current.change_mark != mark:
+            if current is not None and self._tree.overtaken(asked):
                 return current  # what we changed meanwhile is newer than this answer
-            if other and current is child:
-                # What is open keeps its inode, what has the name gets one of its own.
-                self._tree.unknown(parent, name)
-            inode = self._tree.install(parent, name, attributes)
+            inode = self._tree.believe(asked, attributes, same)
             if current is None and inode.directory is not None:
                 self._ahead.found(inode)
             return inode
-        if attributes is None:
-            return None
-        inode = self._tree.install(parent, name, attributes)
-        inode.expires = 0.0
-        return inode
+        current = directory.children.get(name)
+        if current is None and attributes is not None and not pending.stale:
+            current = self._tree.believe(asked, attributes, same)
+        if current is not None:
+            current.expires = 0.0
+        return current
 
     async def _look(self, parent: Inode, name: bytes) -> Attributes | None:
         """LSTAT of ``name``; where a listing says it is missing but not recently enough, of the
         directory too, whose mtime may prove the whole listing still true."""
         directory = parent.directory
         assert directory is not None
-        path = self._tree.child_path(parent, name)
         listed = directory.complete_until > clock.now() and name not in directory.unknown
         if name in directory.children or not listed:
             self._ahead.missed(parent)
-            return await self._lstat(path)
+            return await self._lstat(parent, name)
         self._ahead.absence_demanded(parent)
-        found, of_parent = await self._remote.lstat_many([path, self._tree.existing_path(parent)])
+        found, of_parent = await in_place.look(
+            self._tree, lambda *paths: self._remote.lstat_many(paths), (parent, name), parent
+        )
         if isinstance(of_parent, Attributes) and not self._tree.renew_absence(parent, of_parent):
             self._ahead.outdated(parent)
         if isinstance(found, Attributes):
@@ -215,35 +215,13 @@ class Resolver:
             return None
         raise found
 
-    async def _lstat(self, path: bytes) -> Attributes | None:
+    async def _lstat(self, parent: Inode, name: bytes) -> Attributes | None:
         try:
-            return await self._remote.lstat(path)
+            return await in_place.look(self._tree, self._remote.lstat, (parent, name))
         except OSError as problem:
             if problem.errno == errno.ENOENT:
                 return None
             raise
-
-    # -- identity ----------------------------------------------------------------
-
-    async def replaced(self, inode: Inode, path: bytes, attributes: Attributes) -> bool:
-        """Is what the server has at ``path``, with ``attributes``, another file than the one that is
-        open as ``inode``? Nobody could tell their bytes apart once they were mixed. Asks only about
-        open files of another version than known; one that grows is looked at several times."""
-        for _ in range(REPLACED_LOOKS):
-            if not inode.handles or not may_be_another(inode, attributes):
-                return False
-            mark = inode.change_mark
-            try:
-                opened = inode.handles[0].start_fstat()
-                named = await self._remote.lstat(path)
-                told = await opened.wait()
-            except OSError as problem:
-                # Where the name has gone as well, what it led to cannot be shown to be what is open.
-                return problem.errno in (errno.ESTALE, errno.ENOENT)
-            if inode.change_mark != mark or not version_changed(told, named):
-                return False
-            attributes = named
-        return True
 
     # -- attributes --------------------------------------------------------------
 
@@ -263,23 +241,29 @@ class Resolver:
 
     async def _revalidate(self, inode: Inode) -> None:
         if inode.parent is None:
+            mark = inode.change_mark
             attributes = await self._remote.stat(self._tree.root_path)
-            self._tree.refresh(inode, attributes)
+            if inode.change_mark == mark:
+                self._tree.refresh(inode, attributes)
             return
         if not inode.linked or self._tree.path(inode) is None:
             await self._revalidate_unlinked(inode)
             return
-        try:
-            found = await self._find(inode.parent, inode.name)
-        except OSError as problem:
-            if problem.errno != errno.EACCES or not inode.handles:
-                raise
-            found = None  # what is open stays open, and has attributes
-        if found is not inode:
-            if inode.handles:
-                await self._revalidate_unlinked(inode)
-            else:
-                raise error(errno.ESTALE)
+        while inode.linked:
+            parent, name = inode.parent, inode.name
+            try:
+                found = await self._find(parent, name)
+            except OSError as problem:
+                if problem.errno != errno.EACCES or not inode.handles:
+                    raise
+                break  # what is open stays open, and has attributes
+            if found is inode:
+                return
+            if (inode.parent, inode.name) == (parent, name):
+                break
+        if not inode.handles:
+            raise error(errno.ESTALE)
+        await self._revalidate_unlinked(inode)
 
     async def _revalidate_unlinked(self, inode: Inode) -> None:
         if not inode.handles:
@@ -297,24 +281,21 @@ class Resolver:
         """The target as the mount shows it; EPERM where it may not be shown."""
         if not stat.S_ISLNK(inode.attributes.mode):
             raise error(errno.EINVAL)
-        path = self._tree.existing_path(inode)
         target = inode.target
         if target is None or inode.target_expires <= clock.now():
             target = await self._offline.ask(
-                partial(self._target, inode, path),
+                partial(self._target, inode),
                 lambda: (inode.target,) if inode.target is not None and inode.target_expires else None,
             )
         if target == inode.given_target:
             return target  # a local program's own words, kept faithfully: nothing of the server's to fear
+        path = self._tree.path(inode)
+        if path is None:
+            raise error(errno.ESTALE)
         return shown_target(target, path, self._tree.root_path, self._mountpoint, self._symlinks)
 
-    async def _target(self, inode: Inode, path: bytes) -> bytes:
-        target = await self._remote.readlink(path)
+    async def _target(self, inode: Inode) -> bytes:
+        target = await in_place.look(self._tree, self._remote.readlink, inode)
         inode.target = target
         inode.target_expires = clock.now() + self._tree.policy.link
         return target
-
-
-def _in_order(earlier: Attributes, later: Attributes) -> bool:
-    """Whether both can be of one file that grows."""
-    return earlier.kind == later.kind and earlier.size <= later.size and earlier.mtime <= later.mtime

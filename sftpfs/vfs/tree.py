@@ -42,6 +42,22 @@ class Tree(Answers):
                     del parent.directory.changing[name]
             changed.set(None)
 
+    def outcome_unknown(self, names: list[tuple[Inode, bytes]], inodes: list[Inode]) -> None:
+        """A change of ours of these (directory, name) and inodes had no answer that tells what became of it:
+        whoever asks for them asks the server, the kernel too."""
+        for parent, name in names:
+            directory = parent.directory
+            assert directory is not None
+            child = directory.children.get(name)
+            if child is None:
+                self.unknown(parent, name)
+            else:  # what is open keeps its path, which may still be the right one
+                child.expires = 0.0
+                directory.complete_until = directory.absent_until = 0.0
+        for inode in inodes:
+            inode.expires = inode.ready_until = 0.0
+        self.outdate([(parent.number, name) for parent, name in names], inodes)
+
     def own_change(self, inode: Inode, attributes: Attributes, *, dated: bool = False) -> None:
         """As ``refresh``, but the change is ours: the lease is a full one, ctime is now.
 
@@ -79,8 +95,10 @@ class Tree(Answers):
         if name in parent.directory.children:
             self.unknown(parent, name)
         self._enter(parent, name, inode)
-        if inode.linked:
+        if inode.linked and inode.parent is not None:
             inode.aliases = [*(inode.aliases or ()), (parent, name)]
+            self._name_granted(inode.parent, inode.name, inode)  # by which it was linked
+            self._name_granted(parent, name, inode)
         else:
             inode.parent, inode.name, inode.linked = parent, name, True
         self.directory_changed(parent)
@@ -110,8 +128,6 @@ class Tree(Answers):
             if replaced.directory is not None:
                 _count_subdirectory(new_parent, -1)
         if inode is not None:
-            if inode.directory is not None:
-                self.rename_epoch += 1
             self._leave(old_parent, old_name)
             self._enter(new_parent, new_name, inode)
             if inode.parent is old_parent and inode.name == old_name:
@@ -119,6 +135,8 @@ class Tree(Answers):
             else:
                 aliases = [alias for alias in inode.aliases or () if alias != (old_parent, old_name)]
                 inode.aliases = [*aliases, (new_parent, new_name)]
+            self._names_until.pop((old_parent.number, old_name), None)
+            self._name_granted(new_parent, new_name, inode)
             if inode.directory is not None and old_parent is not new_parent:
                 _count_subdirectory(old_parent, -1)
                 _count_subdirectory(new_parent, 1)

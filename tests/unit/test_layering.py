@@ -148,6 +148,97 @@ def test_each_library_stays_in_its_room(path: Path) -> None:
         assert room in LIBRARIES.get(library, {room}), f"{module_of(path)} imports {library}"
 
 
+BY_PATH = {
+    "fetch",
+    "link",
+    "list_directory",
+    "lstat",
+    "lstat_many",
+    "mkdir",
+    "open",
+    "open_copy",
+    "open_whole",
+    "readlink",
+    "remove",
+    "rename",
+    "rmdir",
+    "setattr",
+    "symlink",
+}
+"""Methods of ``remote.api.Remote`` that take a path of the tree."""
+
+WRAPPER = "vfs.naming"
+"""Is a ``Remote`` itself."""
+
+TREE_PATHS = {
+    "vfs.in_place": {"path", "place", "under_way"},
+    "vfs.inventory": {"path", "place", "under_way"},
+    "vfs.files": {"path"},  # handed over: where an open file is later
+    "vfs.resolver": {"path"},  # shown in a link's target; none any more
+    "vfs.refresh": {"path"},  # told to a person
+    "vfs.ahead": {"path"},  # none any more
+    "vfs.attributes": {"path"},  # none any more
+}
+"""Module → what it may ask the tree of where an inode is, besides ``vfs.in_place``, and what for."""
+
+
+def parameters(node: ast.AST) -> set[str]:
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return set()
+    arguments = node.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return {one.arg for one in every} | ({arguments.vararg.arg} if arguments.vararg else set())
+
+
+def paths_made_here(tree: ast.AST) -> Iterator[str]:
+    """Requests by path whose path is neither a parameter of the function that sends them, nor the root's."""
+
+    def visit(node: ast.AST, given: set[str]) -> Iterator[str]:
+        given = given | parameters(node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in BY_PATH:
+            of = node.func.value
+            remote = isinstance(of, ast.Attribute) and of.attr == "_remote"
+            names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+            root = any(isinstance(one, ast.Attribute) and one.attr == "root_path" for one in ast.walk(node))
+            if remote and not (names & given - {"self"}) and not root:
+                yield ast.unparse(node)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, given)
+
+    yield from visit(tree, set())
+
+
+def places_asked(tree: ast.AST) -> set[str]:
+    """What is asked of where an inode is, as ``tree.place(…)``."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"path", "place", "under_way"}
+        and ast.unparse(node.value).split(".")[-1] in {"tree", "_tree"}
+    }
+
+
+VFS = [path for path in FILES if module_of(path).startswith("vfs.")]
+
+
+@pytest.mark.parametrize("path", VFS, ids=module_of)
+def test_paths_are_computed_where_requests_are_sent_in_place(path: Path) -> None:
+    """What computes a path itself meets a rename of ours that is under way."""
+    parsed = ast.parse(path.read_text(encoding="utf-8"))
+    assert places_asked(parsed) <= TREE_PATHS.get(module_of(path), set())
+    if module_of(path) != WRAPPER:
+        assert not list(paths_made_here(parsed))
+
+
+def test_the_test_of_paths_would_notice() -> None:
+    made = "async def f(self, inode):\n    return await self._remote.lstat(self._tree.path(inode))"
+    kept = "class C:\n    def f(self):\n        path = self.where\n        self._remote.mkdir(path, 0)"
+    assert places_asked(ast.parse(made)) == {"path"}
+    assert list(paths_made_here(ast.parse(kept))) == ["self._remote.mkdir(path, 0)"]
+    assert not list(paths_made_here(ast.parse("lambda path: self._remote.mkdir(path, 0)")))
+
+
 def test_the_test_would_notice() -> None:
     assert not permitted("vfs.tree", "fuse.mount")
     assert not permitted("data.reader", "remote.pool")

@@ -1,0 +1,161 @@
+"""Requests by path: each is sent for where its file is, whatever we rename meanwhile.
+
+The one place that computes a path the server is asked for. ``look`` is for what may be asked twice,
+``change`` for what may not. A *target* is an inode, or a name in a directory as (directory, name).
+
+Renames are fair to what is below them. A request waits for the renames above it that are under way; one
+that had to wait for any, or met one, is *held* until it ends, as every change is, and a rename that comes
+later waits for those that are held. So no loop of renames keeps a request from ending, and what is not held
+never delays a rename. Who is held waits for renames under way only, and these wait for nobody but the
+server: there is no circle.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sftpfs.aio import Slot
+from sftpfs.errors import SessionLostError, UnexplainedError, UnsentError, error
+from sftpfs.vfs.inodes import Held, Inode
+from sftpfs.vfs.tree import Tree
+
+T = TypeVar("T")
+
+Target = Inode | tuple[Inode, bytes]
+
+UNTOLD = frozenset({errno.EIO, errno.ETIMEDOUT, errno.EPROTO})
+"""What a change fails with whose outcome nobody knows; EIO is also a server's failure without a reason."""
+
+
+async def look(
+    tree: Tree,
+    send: Callable[..., Awaitable[T]],
+    *targets: Target,
+    drop: Callable[[T], None] | None = None,
+) -> T:
+    """What ``send`` answers, called with the paths of ``targets``, these having been there all the while.
+
+    Asked again where a rename of ours came between; ``drop`` is given the answer that does not count.
+    ESTALE where an inode has no name any more, ENOENT where a name's directory has none.
+    """
+    held: Held | None = None
+    try:
+        while True:
+            while (renaming := _under_way(tree, targets)) is not None:
+                held = held or _hold(tree, targets)
+                await renaming.wait()
+            paths, places = _paths(tree, targets), _places(tree, targets)
+            try:
+                answer = await send(*paths)
+            except SessionLostError:
+                raise
+            except OSError:
+                if places == _places(tree, targets):
+                    raise
+            else:
+                if places == _places(tree, targets):
+                    return answer
+                if drop is not None:
+                    drop(answer)
+            held = held or _hold(tree, targets)
+    finally:
+        if held is not None:
+            _release(tree, held)
+
+
+async def change(
+    tree: Tree, send: Callable[..., Awaitable[T]], *targets: Target, moved: Inode | None = None
+) -> T:
+    """What ``send`` makes of the paths of ``targets``; it amends the tree, too. Never sent twice.
+
+    The names among ``targets`` are ``Tree.changing`` until then, and no rename of ours above them is sent.
+    ``moved``: what this change gives another name. Where nobody knows the outcome, neither does the tree.
+    """
+    held = _hold(tree, targets)
+    try:
+        if moved is not None:
+            for other in [other for other in tree.holds if other is not held and _stands_on(other, moved)]:
+                await other.ended.wait()
+        while (renaming := _under_way(tree, targets)) is not None:
+            await renaming.wait()
+        paths = _paths(tree, targets)
+        names = [target for target in targets if isinstance(target, tuple)]
+        with tree.changing(*names):
+            try:
+                return await send(*paths)
+            except BaseException as problem:
+                if _untold(problem):
+                    tree.outcome_unknown(names, [one for one in targets if isinstance(one, Inode)])
+                raise
+    finally:
+        _release(tree, held)
+
+
+def below(path: bytes, name: bytes) -> bytes:
+    """The path of ``name`` in the directory at ``path``."""
+    return path + name if path.endswith(b"/") else path + b"/" + name
+
+
+def _untold(problem: BaseException) -> bool:
+    """Whether a change that failed so may have been done."""
+    if isinstance(problem, UnsentError | UnexplainedError):
+        return False
+    return (
+        not isinstance(problem, OSError) or isinstance(problem, SessionLostError) or problem.errno in UNTOLD
+    )
+
+
+def _anchor(target: Target) -> Inode:
+    return target[0] if isinstance(target, tuple) else target
+
+
+def _under_way(tree: Tree, targets: tuple[Target, ...]) -> Slot[None] | None:
+    for target in targets:
+        renaming = tree.under_way(_anchor(target))
+        if renaming is not None:
+            return renaming
+    return None
+
+
+def _places(tree: Tree, targets: tuple[Target, ...]) -> list[tuple[bytes, int] | None]:
+    return [tree.place(_anchor(target)) for target in targets]
+
+
+def _paths(tree: Tree, targets: tuple[Target, ...]) -> list[bytes]:
+    return [
+        below(_path(tree, target[0], errno.ENOENT), target[1])
+        if isinstance(target, tuple)
+        else _path(tree, target, errno.ESTALE)
+        for target in targets
+    ]
+
+
+def _path(tree: Tree, inode: Inode, failure: int) -> bytes:
+    path = tree.path(inode)
+    if path is None:
+        raise error(failure)
+    return path
+
+
+def _hold(tree: Tree, targets: tuple[Target, ...]) -> Held:
+    held = Held([_anchor(target) for target in targets])
+    tree.holds[held] = None
+    return held
+
+
+def _release(tree: Tree, held: Held) -> None:
+    del tree.holds[held]
+    held.ended.set(None)
+
+
+def _stands_on(held: Held, moved: Inode) -> bool:
+    """Whether the path of what is ``held`` leads over ``moved``."""
+    for anchor in held.anchors:
+        node: Inode | None = anchor
+        while node is not None:
+            if node is moved:
+                return True
+            node = node.parent
+    return False

@@ -1,0 +1,261 @@
+"""Names that lead elsewhere than they did: another client renamed another file over one that is linked,
+open or known here. What is told of a name is believed of the file that has it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeMount
+from tests.harness.counting import CountingProxy
+from tests.harness.kernel import opened, read_all
+from tests.harness.mounts import Mount
+from tests.harness.waiting import eventually
+
+OLD = 1_000_000_000
+LATER = 1_100_000_000
+CHUNK = 1 << 20
+SHORT = "dcache_timeout=1"
+LEASE_LIMIT = 15.0
+
+
+def put(path: Path, data: bytes, changed: int) -> None:
+    path.write_bytes(data)
+    os.utime(path, (changed, changed))
+
+
+def replace(path: Path, data: bytes, changed: int = LATER) -> None:
+    """As another client's program saves a file."""
+    put(path.with_name("fresh"), data, changed)
+    path.with_name("fresh").rename(path)
+
+
+FIRST, SECOND = b"what both names had", b"what one of them has now, longer"
+
+
+def linked(mount: Mount, *names: str) -> list[Path]:
+    """Names of one file made here, its time one that no clock's grain excuses."""
+    here = [mount.path / name for name in names]
+    here[0].write_bytes(FIRST)
+    for name in here[1:]:
+        os.link(here[0], name)
+    os.utime(here[0], (OLD, OLD))
+    return here
+
+
+def write_beginning(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.write(b"WHAT")
+
+
+def append(path: Path) -> None:
+    with open(path, "ab") as file:
+        file.write(b"WHAT")
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], Callable[[bytes], bytes]]] = {
+    "write": (write_beginning, lambda data: b"WHAT" + data[4:]),
+    "append": (append, lambda data: data + b"WHAT"),
+    "O_TRUNC": (lambda path: path.write_bytes(b""), lambda data: b""),
+    "truncate": (lambda path: os.truncate(path, 3), lambda data: data[:3]),
+    "chmod": (lambda path: path.chmod(0o600), lambda data: data),
+    "utime": (lambda path: os.utime(path, (5, 5)), lambda data: data),
+    "chown": (lambda path: os.chown(path, 1, 1), lambda data: data),
+    "link": (lambda path: os.link(path, path.with_name("third")), lambda data: data),
+}
+
+
+@pytest.mark.parametrize("replaced", ["a", "b"])
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_by_one_name_of_a_link_leaves_the_other_alone(
+    make_mount: MakeMount, backing: Path, replaced: str, what: str
+) -> None:
+    """Whichever of the two another client has replaced, and by whichever it is changed."""
+    mount = make_mount(backing=backing)
+    change, outcome = CHANGES[what]
+    for number, by in enumerate("ab"):
+        names = {name: f"{name}{number}" for name in "ab"}
+        linked(mount, *names.values())
+        replace(backing / names[replaced], SECOND)
+        held = {name: SECOND if name == replaced else FIRST for name in "ab"}
+        before = {name: os.stat(backing / names[name]) for name in "ab"}
+        change(mount.path / names[by])
+        held[by] = outcome(held[by])
+        other = "b" if by == "a" else "a"
+        assert {name: (backing / names[name]).read_bytes() for name in "ab"} == held
+        after = os.stat(backing / names[other])
+        assert (after.st_mode, after.st_uid, after.st_mtime) == (
+            before[other].st_mode,
+            before[other].st_uid,
+            before[other].st_mtime,
+        )
+        assert {name: (mount.path / names[name]).read_bytes() for name in "ab"} == held
+        if what == "chmod":
+            assert os.stat(backing / names[by]).st_mode & 0o777 == 0o600
+        if what == "link":
+            assert (backing / "third").read_bytes() == held[by]
+            assert (mount.path / "third").read_bytes() == held[by]
+            os.unlink(mount.path / "third")
+
+
+@pytest.mark.parametrize("replaced", ["a", "b", "c"])
+def test_each_name_of_a_link_reads_as_its_own_file(
+    make_mount: MakeMount, backing: Path, replaced: str
+) -> None:
+    mount = make_mount(backing=backing)
+    linked(mount, "a", "b", "c")
+    replace(backing / replaced, SECOND)
+    for _ in range(3):
+        for name in "abc":
+            assert (mount.path / name).read_bytes() == (SECOND if name == replaced else FIRST)
+    numbers = {name: os.stat(mount.path / name).st_ino for name in "abc"}
+    assert len(set(numbers.values())) == 2
+    assert sum(numbers[name] == numbers[replaced] for name in "abc") == 1
+
+
+def test_a_link_that_is_opened_again_and_again_is_asked_for_by_each_name(
+    make_mount: MakeMount, backing: Path
+) -> None:
+    """What renews the lease of a file says nothing of its other names."""
+    mount = make_mount(SHORT, backing=backing)
+    a, b = linked(mount, "a", "b")
+    with opened(a, os.O_RDWR) as fd:
+        replace(backing / "b", SECOND)
+
+        def shows_the_other() -> bool:
+            os.write(fd, b"x")
+            os.fsync(fd)
+            return os.stat(b).st_size == len(SECOND)
+
+        eventually(shows_the_other, LEASE_LIMIT, "stat of the name that was replaced")
+
+
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+def test_a_link_outlives_the_directory_of_its_first_name(
+    make_mount: MakeMount, backing: Path, how: str
+) -> None:
+    for name in ("one", "other"):
+        (backing / name / "below").mkdir(parents=True)
+    mount = make_mount(SHORT, backing=backing)
+    linked(mount, "one/below/f", "other/f")
+    if how == "renamed":
+        (backing / "one").rename(backing / "away")
+    else:
+        (backing / "one/below/f").unlink()
+        (backing / "one/below").rmdir()
+        (backing / "one").rmdir()
+    eventually(lambda: "one" not in os.listdir(mount.path), LEASE_LIMIT)
+    left = mount.path / "other/f"
+    assert left.read_bytes() == FIRST
+    left.chmod(0o600)
+    os.truncate(left, 4)
+    append(left)
+    assert (backing / "other/f").read_bytes() == FIRST[:4] + b"WHAT"
+    assert os.stat(backing / "other/f").st_mode & 0o777 == 0o600
+
+
+BY_NAME: dict[str, Callable[[Path], object]] = {
+    "chmod": lambda path: path.chmod(0o600),
+    "chown": lambda path: os.chown(path, 1, 1),
+    "utime": lambda path: os.utime(path, (LATER + 5, LATER + 5)),
+    "utime to the old time": lambda path: os.utime(path, (OLD, OLD)),
+    "truncate": lambda path: os.truncate(path, 2 * CHUNK),
+    "link": lambda path: os.link(path, path.with_name("g")),
+    "O_TRUNC": lambda path: path.write_bytes(b"B" * (2 * CHUNK + 4096)),
+}
+
+
+@pytest.mark.parametrize("size", [2 * CHUNK, 2 * CHUNK + 4096])
+@pytest.mark.parametrize("what", BY_NAME)
+def test_a_change_by_name_of_a_file_replaced_while_open_keeps_the_two_apart(
+    make_mount: MakeMount, backing: Path, what: str, size: int
+) -> None:
+    put(backing / "f", b"A" * (2 * CHUNK), OLD)
+    mount = make_mount(backing=backing)
+    path = mount.path / "f"
+    with opened(path, os.O_RDONLY) as old:
+        assert os.pread(old, 10, 0) == b"A" * 10
+        replace(backing / "f", b"B" * size)
+        BY_NAME[what](path)
+        with opened(path, os.O_RDONLY) as new:
+            assert set(os.pread(old, 4096, CHUNK)) == set(b"A")
+            assert set(os.pread(new, 4096, CHUNK)) == set(b"B")
+            assert set(os.pread(new, 4096, CHUNK + CHUNK // 2)) == set(b"B")
+            assert set(os.pread(old, 4096, CHUNK + CHUNK // 2)) == set(b"A")
+            assert os.pread(old, 8192, 2 * CHUNK - 4096) == b"A" * 4096
+            assert os.fstat(old).st_ino != os.fstat(new).st_ino
+            assert os.fstat(old).st_size == 2 * CHUNK
+            assert os.fstat(new).st_size == (backing / "f").stat().st_size
+    if what == "chmod":
+        assert os.stat(backing / "f").st_mode & 0o777 == 0o600
+    if what == "link":
+        assert os.stat(mount.path / "g").st_ino == os.stat(path).st_ino
+        assert (mount.path / "g").read_bytes() == b"B" * size
+
+
+def test_a_file_that_is_open_and_replaced_does_not_vanish(make_mount: MakeMount, backing: Path) -> None:
+    put(backing / "config", b"the old one", OLD)
+    put(backing / "beside", b"", OLD)
+    mount = make_mount(backing=backing)
+    assert sorted(os.listdir(mount.path)) == ["beside", "config"]
+    with opened(mount.path / "config", os.O_RDONLY) as old:
+        assert read_all(old) == b"the old one"
+        replace(backing / "config", b"the new one, longer")
+        assert (mount.path / "config").read_bytes() == b"the new one, longer"
+        assert sorted(os.listdir(mount.path)) == ["beside", "config"]
+        assert os.stat(mount.path / "config").st_ino != os.fstat(old).st_ino
+        assert read_all(old) == b"the old one"
+
+
+def test_a_file_that_is_open_and_replaced_shows_as_the_new_one_at_once(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    """What the open was told is the name's: nobody is asked for it."""
+    put(backing / "f", b"the old one", OLD)
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    with opened(mount.path / "f", os.O_RDWR):
+        replace(backing / "f", b"the new one, longer")
+        counting_proxy.reset()
+        with opened(mount.path / "f", os.O_RDONLY):
+            pass
+        assert "LSTAT" in counting_proxy.read().requests
+        counting_proxy.reset()
+        assert os.stat(mount.path / "f").st_size == len(b"the new one, longer")
+        assert os.listdir(mount.path) == ["f"]
+        assert "LSTAT" not in counting_proxy.read().requests
+
+
+ENDS: dict[str, Callable[[Path], object]] = {
+    "chmod": lambda path: path.chmod(0),
+    "chown": lambda path: os.chown(path, 1, 1),
+    "utime": lambda path: os.utime(path, (LATER, LATER)),
+    "rename over": lambda path: os.rename(path.parent / "000000", path),
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_what_was_fetched_ahead_answers_no_open_after_a_change_of_ours(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path, what: str
+) -> None:
+    """The server is to decide whether it may be read, and what is read."""
+    now = time.time() - 86400
+    for number in range(30):
+        put(backing / f"{number:06}", b"%06d" % number * 100, int(now))
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    names = sorted(os.listdir(mount.path))
+
+    def asks(name: str) -> bool:
+        counting_proxy.reset()
+        with opened(mount.path / name, os.O_RDONLY):
+            return "OPEN" in counting_proxy.read().requests
+
+    for name in names[:12]:
+        (mount.path / name).read_bytes()
+    eventually(lambda: not counting_proxy.read().requests.get("READ") or True, 5.0)
+    assert not asks(names[13]), "it was to be fetched ahead"
+    ENDS[what](mount.path / names[14])
+    assert asks(names[14])
