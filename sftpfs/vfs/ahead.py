@@ -29,6 +29,9 @@ MISSES_BEFORE_LISTING = 2
 LARGEST_RENEWED = 5000
 """Entries: a longer listing costs more than the lookups it would answer."""
 
+SHARE_LISTED_AHEAD = 2
+"""Of the names that may be kept, the part that a walk may list ahead."""
+
 LEAST_AFFORDABLE = 256 << 10
 """Bytes: what a few listings made together come to. A link that does not bring them in a second or two
 is left to those who wait for an answer."""
@@ -52,9 +55,10 @@ class Ahead:
         self._contents = contents
         self._listings = listings
         self._background = background
-        self.walk = WalkAhead(Order.LISTING)
+        most_names = tree.bound // SHARE_LISTED_AHEAD
+        self.walk = WalkAhead(Order.LISTING, most_names)
         """For programs that list."""
-        self.probe = WalkAhead(Order.NAME)
+        self.probe = WalkAhead(Order.NAME, most_names)
         """For programs that look up names they know."""
         self.enter = EnterAhead()
         """For directories looked up by name."""
@@ -63,6 +67,16 @@ class Ahead:
         self.files = FileAhead()
         self._fetching: dict[int, Slot[None]] = {}
         self._asked_bytes = 0
+
+    @property
+    def _lists(self) -> bool:
+        """May directories be listed unasked: is a listing believed when it is needed?"""
+        return self._tree.policy.directory > 0.0 and self._quick
+
+    @property
+    def _quick(self) -> bool:
+        """Does the link bring what is asked ahead beside what somebody waits for?"""
+        return self._remote.affordable >= LEAST_AFFORDABLE
 
     def demanded(self, inode: Inode) -> None:
         """A program begins to list ``inode``."""
@@ -86,7 +100,7 @@ class Ahead:
     def found(self, directory: Inode) -> None:
         """``directory``, which was never listed, is looked up: what is in it may be wanted next."""
         assert directory.directory is not None
-        if self._remote.affordable < LEAST_AFFORDABLE:
+        if not self._lists:
             return
         if directory.directory.listing is None and self.enter.looked_up(
             directory, self._remote.round_trip, clock.now()
@@ -95,11 +109,11 @@ class Ahead:
 
     def advance(self) -> None:
         """List and fetch ahead what a walk and a reader will reach next."""
-        if self._remote.affordable < LEAST_AFFORDABLE:
+        if not self._quick:
             return
         now = clock.now()
         round_trip = self._remote.round_trip
-        for policy in (self.walk, self.probe):
+        for policy in (self.walk, self.probe) if self._lists else ():
             for directory in policy.plan(now, round_trip):
                 self._background.spawn(self._list, directory, policy)
         self._fetch_ahead(now)
@@ -126,6 +140,8 @@ class Ahead:
         needed = 1 if self.probe.window else MISSES_BEFORE_LISTING
         if directory.misses < needed or parent.attributes.size > LARGEST_GUESSED:
             return
+        if not self._tree.policy.directory:
+            return  # nothing listed may be believed
         # Names proven still true say nothing of the attributes listed with them.
         until = min(directory.complete_until, directory.listed_until)
         if until <= clock.now() and directory.listing is None:
@@ -140,7 +156,8 @@ class Ahead:
         """The listing of ``parent`` can no longer be proven true: make it anew."""
         directory = parent.directory
         assert directory is not None
-        believed = self._tree.policy.negative > 0.0  # else a listing proves no name missing
+        policy = self._tree.policy
+        believed = policy.negative > 0.0 and policy.directory > 0.0  # else a listing proves no name missing
         if believed and len(directory.children) <= LARGEST_RENEWED:
             self._background.spawn(self._listings.refresh, parent)
 
@@ -183,7 +200,7 @@ class Ahead:
         """A program opens ``inode`` to read it: where it is being fetched, what to wait for."""
         under_way = self._fetching.get(inode.number)
         self.files.opened(inode)
-        if self.files.window and self._remote.affordable >= LEAST_AFFORDABLE:
+        if self.files.window and self._quick:
             self._fetch_ahead(clock.now())
         return under_way
 
@@ -198,7 +215,7 @@ class Ahead:
             self._fetching[inode.number] = Slot()
             self._background.spawn(self._fetch, inode)
         walk = self.probe if self.files.order is Order.NAME else self.walk
-        for directory in walk.expect(self.files.unlisted, now, round_trip):
+        for directory in walk.expect(self.files.unlisted if self._lists else [], now, round_trip):
             self._background.spawn(self._list, directory, walk)
 
     async def _fetch(self, inode: Inode) -> None:

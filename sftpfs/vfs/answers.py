@@ -177,6 +177,7 @@ class Answers(Eviction):
         directory.listed_at = started
         directory.amended = bool(changed)
         directory.misses = 0
+        directory.subdirectories = None
         lease = directory.absence_lease if was_complete else 0.0
         directory.absence_lease = self.policy.absence_lease(lease, foreign)
         self._complete(parent, directory)

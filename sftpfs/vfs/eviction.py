@@ -46,8 +46,9 @@ class Eviction(Inventory):
         server_clock: ServerClock | None = None,
     ) -> None:
         super().__init__(root, attributes, config, server_clock)
-        self._bound = max(config.max_entries, LISTED_ENTRIES_MINIMUM)
-        self._sweep_at = self._bound
+        self.bound = max(config.max_entries, LISTED_ENTRIES_MINIMUM)
+        """Names the kernel does not hold of which more are swept."""
+        self._sweep_at = self.bound
         self._forget_at = MOST_HELD
         self.crowded: Callable[[], object] = _nobody
         """Called when there is something to sweep, within any operation: to see to it after that."""
@@ -55,7 +56,7 @@ class Eviction(Inventory):
     def _more_unused(self, parent: Inode) -> None:
         super()._more_unused(parent)
         if self.unused > self._sweep_at:
-            self._sweep_at = self.unused + self._bound // SLACK
+            self._sweep_at = self.unused + self.bound // SLACK
             self.crowded()
 
     def _hold(self, size: int) -> None:
@@ -66,7 +67,7 @@ class Eviction(Inventory):
 
     def listing_unused(self, inode: Inode) -> None:
         """No handle reads the directory any more: its names may be let go."""
-        if self.unused > self._bound:
+        if self.unused > self.bound:
             self._sweep_at = self.unused
             self.crowded()
 
@@ -79,7 +80,7 @@ class Eviction(Inventory):
         for parent in sorted(self._kept.values(), key=lambda one: self._rank(one, now)):
             directory = parent.directory
             assert directory is not None
-            if self.unused <= self._bound:
+            if self.unused <= self.bound:
                 break
             if not directory.unused or directory.busy:
                 continue
@@ -92,7 +93,7 @@ class Eviction(Inventory):
                         break
             directory.compact()
         stays = self.unused
-        self._sweep_at = self._bound if stays <= self._bound else stays + stays // SLACK
+        self._sweep_at = self.bound if stays <= self.bound else stays + stays // SLACK
 
     def forgettable(self) -> list[Inode]:
         """What the kernel is to be asked to forget now: nothing while there is memory, else what it was told
@@ -115,7 +116,7 @@ class Eviction(Inventory):
     def _rank(self, parent: Inode, now: float) -> int:
         directory = parent.directory
         assert directory is not None
-        if directory.unused > self._bound:
+        if directory.unused > self.bound:
             return 0
         return 2 if directory.ahead and directory.complete_until > now else 1
 

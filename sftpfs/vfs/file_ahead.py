@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.kinds import Kinds
-from sftpfs.vfs.order import Order, sort_key
+from sftpfs.vfs.order import Order, Sequence, entries, turned_over
 from sftpfs.vfs.walk_ahead import Tally, most_in_flight
 
 SMALL_FILE = 512 << 10
@@ -70,24 +70,6 @@ TRIAL = 1 << 20
 """Bytes wasted before it is asked whether fetching ahead pays at all."""
 
 
-class Sequence:
-    """A listed directory's entries in one order, and where each stands.
-
-    INVARIANT: valid only while the directory shows ``mark``.
-    """
-
-    __slots__ = ("index", "items", "mark")
-
-    def __init__(self, node: Inode, order: Order) -> None:
-        state = node.directory
-        assert state is not None
-        self.mark = (state.listed_at, len(state.children))
-        self.items = list(state.children.values())
-        if order is Order.NAME:
-            self.items.sort(key=sort_key)
-        self.index = {child.number: position for position, child in enumerate(self.items)}
-
-
 class FileAhead:
     """Decides what to fetch ahead.
 
@@ -137,7 +119,8 @@ class FileAhead:
         self._kinds = Kinds()
         self._last: Inode | None = None
         self._last_in: dict[int, Inode] = {}
-        self._sequences: dict[tuple[int, Order], Sequence] = {}
+        self._sequences: dict[tuple[int, Order], tuple[Sequence, float, int]] = {}
+        """By directory and order, with ``listed_at`` and ``turnover`` of when it was made."""
         self._unused: dict[int, tuple[Inode, int]] = {}
         self._unused_bytes = 0
         self._flying: set[int] = set()
@@ -203,7 +186,7 @@ class FileAhead:
         taken for the reader's: a few names may have been in the other by chance."""
         for order in self._orders():
             sequence = self._sequence(parent, order)
-            before = sequence.items[: min(sequence.index.get(inode.number, 0), REMEMBERED)]
+            before = sequence.between(0, min(sequence.position(inode) or 0, REMEMBERED))
             worth = sum(1 for child in before if self._small(child) and not self._kinds.unwanted(child))
             if worth <= MOST_SKIPPED:
                 self._order = order
@@ -220,7 +203,7 @@ class FileAhead:
         best: tuple[int, int, Sequence] | None = None
         for order in self._orders():
             sequence = self._sequence(parent, order)
-            here, there = sequence.index.get(inode.number), sequence.index.get(last.number)
+            here, there = sequence.position(inode), sequence.position(last)
             if here is None or there is None or not 0 < here - there <= LONGEST_GAP:
                 continue
             if best is None or here - there < best[1] - best[0]:
@@ -228,7 +211,7 @@ class FileAhead:
                 self._order = order
             if here - there == 1:
                 break
-        return best[2].items[best[0] + 1 : best[1]] if best is not None else None
+        return list(best[2].between(best[0] + 1, best[1])) if best is not None else None
 
     @property
     def order(self) -> Order:
@@ -293,10 +276,10 @@ class FileAhead:
         node = last
         while node.parent is not None and node is not self._top:
             sequence = self._sequence(node.parent, self._order)
-            position = sequence.index.get(node.number)
+            position = sequence.position(node)
             if position is None:
                 return
-            stack.append(iter(sequence.items[position + 1 :]))
+            stack.append(sequence.after(position))
             while stack:
                 child = next(stack[-1], None)
                 if child is None:
@@ -311,7 +294,7 @@ class FileAhead:
                         if self._wanted(child, now):
                             yield child
                 elif child.directory.complete_until > now:
-                    stack.append(iter(self._sequence(child, self._order).items))
+                    stack.append(self._sequence(child, self._order).after())
                 else:
                     self._distance += UNKNOWN_FILES
                     if child.directory.listing is None:
@@ -337,12 +320,12 @@ class FileAhead:
         assert state is not None
         key = (node.number, order)
         known = self._sequences.pop(key, None)
-        if known is None or known.mark != (state.listed_at, len(state.children)):
-            known = Sequence(node, order)
+        if known is None or known[1] != state.listed_at or turned_over(state, known[2]):
+            known = (entries(node, order), state.listed_at, state.turnover)
         self._sequences[key] = known
         while len(self._sequences) > REMEMBERED:
             del self._sequences[next(iter(self._sequences))]
-        return known
+        return known[0]
 
 
 def _above(top: Inode | None, directory: Inode) -> Inode:

@@ -15,6 +15,7 @@ from sftpfs.types import Attributes
 
 if TYPE_CHECKING:
     from sftpfs.data import FileContent, FileHandle
+    from sftpfs.vfs.order import Sequence
 
 
 NANOSECONDS = 1_000_000_000
@@ -74,8 +75,9 @@ class Directory:
     INVARIANT: no name is in ``children`` and ``unknown``.
     INVARIANT: a child in ``children`` under a name has this directory and name as its own,
     or among its aliases.
-    INVARIANT: ``subdirectories``, where not None, are the directories among ``children``,
-    in the order listed and by name.
+    ``turnover`` counts the names that came or went, ``inner_turnover`` those of directories.
+    ``subdirectories`` are the directories among ``children`` in the order listed and by name, as of
+    when ``inner_turnover`` was the number beside them (``vfs.order``); None after a listing.
     """
 
     __slots__ = (
@@ -86,6 +88,7 @@ class Directory:
         "changing",
         "children",
         "complete_until",
+        "inner_turnover",
         "listed",
         "listed_at",
         "listed_until",
@@ -95,6 +98,7 @@ class Directory:
         "pending",
         "renewed_ahead",
         "subdirectories",
+        "turnover",
         "unknown",
         "unused",
     )
@@ -112,7 +116,9 @@ class Directory:
         self.listing: PendingListing | None = None
         self.open_handles = 0
         self.pending: dict[bytes, PendingLookup] = {}
-        self.subdirectories: tuple[list[Inode], list[Inode]] | None = None
+        self.turnover = 0
+        self.inner_turnover = 0
+        self.subdirectories: tuple[Sequence, Sequence, int] | None = None
         self.ahead = False
         self.renewed_ahead = False
         self.changing: dict[bytes, Slot[None]] = {}

@@ -203,7 +203,8 @@ class Inventory:
         assert directory is not None
         assert name not in directory.children
         directory.children[name] = inode
-        directory.subdirectories = None
+        directory.turnover += 1
+        directory.inner_turnover += inode.directory is not None
         if not inode.lookups:
             self._more_unused(parent)
         if directory.unknown:
@@ -216,7 +217,8 @@ class Inventory:
         assert directory is not None
         inode = directory.children.pop(name, None)
         if inode is not None:
-            directory.subdirectories = None
+            directory.turnover += 1
+            directory.inner_turnover += inode.directory is not None
             if not inode.lookups:
                 self._fewer_unused(parent)
         return inode

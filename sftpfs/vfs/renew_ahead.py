@@ -10,6 +10,7 @@ asked in parallel.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.order import Order, subdirectories
@@ -116,8 +117,9 @@ def _around(here: Inode) -> Iterator[Inode]:
     node = here
     while node.parent is not None:
         beside = subdirectories(node.parent, Order.LISTING)
-        position = beside.index(node) if node in beside else len(beside)
-        for one in beside[position + 1 :] + beside[:position]:
+        position = beside.position(node)
+        position = len(beside) if position is None else position
+        for one in chain(beside.after(position), beside.between(0, position)):
             yield one
             yield from _below(one)
         node = node.parent
@@ -126,11 +128,11 @@ def _around(here: Inode) -> Iterator[Inode]:
 
 def _below(node: Inode) -> Iterator[Inode]:
     """All directories below ``node``, in preorder."""
-    stack = [iter(subdirectories(node, Order.LISTING))]
+    stack = [subdirectories(node, Order.LISTING).after()]
     while stack:
         child = next(stack[-1], None)
         if child is None:
             stack.pop()
         else:
             yield child
-            stack.append(iter(subdirectories(child, Order.LISTING)))
+            stack.append(subdirectories(child, Order.LISTING).after())

@@ -159,7 +159,6 @@ class Tree(Answers):
         """Replies about ``name`` that left the server before our change must not be believed."""
         directory = parent.directory
         assert directory is not None
-        directory.subdirectories = None
         directory.amended = True
         self.negatives.discard(parent.number, name)
         pending = directory.pending.get(name)

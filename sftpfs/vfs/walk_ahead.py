@@ -39,6 +39,9 @@ MOST_EVER_IN_FLIGHT = 64
 """Listings under way over however long a round trip: on a slow link they are what a demand waits behind.
 (160 ms, 10 Mbit/s, 80 names each: a chmod beside `find` 0.7 s with 256, 0.3 s with 32.)"""
 
+FEW_NAMES = 32
+"""What a directory is taken to hold before one was listed ahead."""
+
 REMEMBERED = 512
 """Directories remembered as needed: a walk's ancestors and their neighbours."""
 
@@ -82,6 +85,8 @@ class WalkAhead:
         "_demanded",
         "_flying",
         "_here",
+        "_most_names",
+        "_names_each",
         "_order",
         "_parents",
         "_unused",
@@ -89,10 +94,13 @@ class WalkAhead:
         "window",
     )
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, most_names: int) -> None:
         """``order``: LISTING where programs choose their own and what lies behind may still
-        come; NAME where what lies behind was passed by."""
+        come; NAME where what lies behind was passed by. ``most_names``: in all that is listed ahead."""
         self._order = order
+        self._most_names = most_names
+        self._names_each = float(FEW_NAMES)
+        """How many names a directory listed ahead has, as those had that came last."""
         self.window = 0
         self._flying: set[int] = set()
         self.tally = Tally()
@@ -139,7 +147,7 @@ class WalkAhead:
         left = self._here
         if left is None or left is directory:
             return
-        if directory.parent is not left and left.directory is not None and subdirectories(left, self._order):
+        if directory.parent is not left and left.directory is not None and _branches(left, self._order):
             self._deepest = _depth(left)
         if _depth(directory) > self._deepest:
             self._deepest = DEEPEST
@@ -184,7 +192,19 @@ class WalkAhead:
     def _room(self, round_trip: float) -> int:
         """How many listings more may be under way."""
         in_flight = min(most_in_flight(MOST_IN_FLIGHT, round_trip), MOST_EVER_IN_FLIGHT)
-        return min(MOST_UNUSED - len(self._unused), in_flight - len(self._flying))
+        return min(MOST_UNUSED - len(self._unused), in_flight - len(self._flying), self._room_for_names())
+
+    def _room_for_names(self) -> int:
+        """How many listings more there is room for: what is listed ahead must not push out what was listed
+        ahead a moment before. One where nothing is, however large it be."""
+        if not self._unused:
+            return max(1, int(self._most_names / self._names_each))
+        names = len(self._flying) * self._names_each + sum(
+            len(one.directory.children)
+            for number, one in self._unused.items()
+            if one.directory is not None and number not in self._flying
+        )
+        return int((self._most_names - names) / self._names_each)
 
     def _issue(self, chosen: list[Inode]) -> list[Inode]:
         for directory in chosen:
@@ -196,6 +216,8 @@ class WalkAhead:
     def arrived(self, directory: Inode, useful: bool) -> None:
         """The listing ``plan`` asked for is here; not ``useful`` where it failed."""
         self._flying.discard(directory.number)
+        if useful and directory.directory is not None:
+            self._names_each += (max(1, len(directory.directory.children)) - self._names_each) / 8
         if not useful and self._unused.pop(directory.number, None) is not None:
             self.tally.wasted += 1
 
@@ -213,13 +235,14 @@ class WalkAhead:
         """Directories listed ahead or not listed, as a walker standing at ``here`` reaches them."""
         depth = _depth(here)
         yield from self._below(here, depth, now)
-        passed: list[tuple[list[Inode], int]] = []
+        passed: list[tuple[Iterator[Inode], int]] = []
         node = here
         while node.parent is not None and self._walks_on_in(node.parent):
             beside = subdirectories(node.parent, self._order)
-            position = beside.index(node) if node in beside else len(beside)
-            yield from self._among(beside[position + 1 :], depth, now)
-            passed.append((beside[:position], depth))
+            position = beside.position(node)
+            position = len(beside) if position is None else position
+            yield from self._among(beside.after(position), depth, now)
+            passed.append((beside.between(0, position), depth))
             node = node.parent
             depth -= 1
         if self._order is Order.LISTING:
@@ -229,9 +252,9 @@ class WalkAhead:
     def _below(self, node: Inode, depth: int, now: float) -> Iterator[Inode]:
         """Directories below ``node``, which is ``depth`` deep."""
         if node.directory is not None and depth < self._deepest:
-            yield from self._among(subdirectories(node, self._order), depth + 1, now)
+            yield from self._among(subdirectories(node, self._order).after(), depth + 1, now)
 
-    def _among(self, candidates: list[Inode], depth: int, now: float) -> Iterator[Inode]:
+    def _among(self, candidates: Iterator[Inode], depth: int, now: float) -> Iterator[Inode]:
         """``candidates``, all ``depth`` deep, each followed by what is below it."""
         for child in candidates:
             if not child.linked or child.number in self._demanded:
@@ -244,6 +267,11 @@ class WalkAhead:
                     yield from self._below(child, depth, now)
             elif listed.complete_until <= now and listed.listing is None:
                 yield child
+
+
+def _branches(node: Inode, order: Order) -> bool:
+    """Are there directories in ``node``?"""
+    return next(subdirectories(node, order).after(), None) is not None
 
 
 def _depth(node: Inode) -> int:

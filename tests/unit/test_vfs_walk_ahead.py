@@ -28,7 +28,7 @@ class Walk:
 
     def __init__(self, width: int, depth: int) -> None:
         self.tree = Tree(b"/srv", DIRECTORY, CacheConfig(), known_clock())
-        self.policy = WalkAhead(Order.LISTING)
+        self.policy = WalkAhead(Order.LISTING, 5000)
         self.width, self.depth = width, depth
         self.asked: list[Inode] = []
 
@@ -131,7 +131,7 @@ def test_a_policy_that_wastes_more_than_it_saves_turns_itself_off() -> None:
 
 def test_a_walk_by_name_leaves_alone_what_it_passed_by() -> None:
     walk = Walk(6, 1)
-    walk.policy = WalkAhead(Order.NAME)
+    walk.policy = WalkAhead(Order.NAME, 5000)
     walk.install(walk.tree.root)
     children = walk.children(walk.tree.root)
     for child in children[2:4]:

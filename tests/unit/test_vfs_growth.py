@@ -1,0 +1,187 @@
+"""An operation costs the same in a directory of ten thousand names and in one of a million, in steps."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import stat
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sftpfs import clock
+from sftpfs.config import CacheConfig
+from sftpfs.types import Attributes, DirectoryEntry, Listing
+from sftpfs.vfs.file_ahead import FileAhead
+from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.order import Order
+from sftpfs.vfs.renew_ahead import RenewAhead
+from sftpfs.vfs.tree import Tree
+from sftpfs.vfs.walk_ahead import WalkAhead
+from tests.harness.server_time import known_clock
+from tests.harness.steps import lines_of, memory_of
+
+FEW, MANY = 10_000, 1_000_000
+FEW_DIRECTORIES, MANY_DIRECTORIES = 1_000, 20_000
+TIMES = 100
+"""Operations counted together: what is made anew now and then is shared by them."""
+
+DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1, 2)
+REGULAR = Attributes(stat.S_IFREG | 0o644, 5, 0, 0, 1, 1, 1)
+
+
+class Large:
+    """A directory of ``count`` names, listed; the kernel holds the first ``TIMES`` of them."""
+
+    def __init__(self, count: int, attributes: Attributes = REGULAR) -> None:
+        self.tree = Tree(b"/srv", DIRECTORY, CacheConfig(max_entries=2 * count), known_clock())
+        self.root = self.tree.root
+        entries = [DirectoryEntry(b"%09d" % number, attributes) for number in range(count)]
+        self.tree.install_listing(self.root, Listing(DIRECTORY, entries), self.tree.clock.at_least(), set())
+        assert self.root.directory is not None
+        self.directory = self.root.directory
+        self.children = list(itertools.islice(self.directory.children.values(), 4 * TIMES))
+        self.next = itertools.count()
+
+    def name(self) -> bytes:
+        """One that was there, another each time."""
+        return b"%09d" % next(self.next)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Callable[[], tuple[Large, Large]]]:
+    """A small and a large one, made once; operations leave them much as they were."""
+    made = [Large(FEW), Large(MANY)]
+    yield lambda: (made[0], made[1])
+    made.clear()
+    gc.collect()
+
+
+def look_up(large: Large) -> None:
+    assert large.root.directory is not None
+    large.tree.child(large.root.directory, large.root.number, b"%09d" % 500, clock.now())
+    large.tree.child(large.root.directory, large.root.number, b"missing", clock.now())
+
+
+def hold_and_forget(large: Large) -> None:
+    large.tree.pin(large.children[0])
+    large.tree.forget(large.children[0].number, 1)
+
+
+def make_and_remove(large: Large) -> None:
+    name = b"made %d" % next(large.next)
+    with large.tree.changing((large.root, name)):
+        large.tree.created(large.root, name, REGULAR)
+    large.tree.removed(large.root, name)
+
+
+def rename_there_and_back(large: Large) -> None:
+    large.tree.renamed(large.root, b"%09d" % 600, large.root, b"renamed")
+    large.tree.renamed(large.root, b"renamed", large.root, b"%09d" % 600)
+
+
+def look_and_miss(large: Large) -> None:
+    large.tree.missing(large.root, b"no %d" % next(large.next))
+    large.tree.install(large.root, b"%09d" % 700, REGULAR)
+
+
+def renew(large: Large) -> None:
+    large.tree.renew_absence(large.root, DIRECTORY)
+
+
+@pytest.mark.parametrize(
+    "operation", [look_up, hold_and_forget, make_and_remove, rename_there_and_back, look_and_miss, renew]
+)
+def test_a_change_or_a_look_costs_the_same_in_a_large_directory(
+    pair: Callable[[], tuple[Large, Large]], operation: Callable[[Large], None]
+) -> None:
+    few, many = pair()
+
+    def often(large: Large) -> None:
+        for _ in range(TIMES):
+            operation(large)
+
+    often(few), often(many)  # what is made once was made
+    assert lines_of(lambda: often(many)) <= lines_of(lambda: often(few)) * 1.1
+    assert memory_of(lambda: often(many)) < 500_000
+
+
+@pytest.mark.parametrize("beside", ["nothing", "removed", "made"])
+def test_reading_in_order_costs_the_same_whatever_comes_and_goes_beside(
+    pair: Callable[[], tuple[Large, Large]], beside: str
+) -> None:
+    few, many = pair()
+
+    def read(large: Large) -> Callable[[], None]:
+        policy = FileAhead()
+        names = iter(range(100 + 2 * TIMES))
+
+        def often() -> None:
+            for number in itertools.islice(names, TIMES):
+                child = large.directory.children[b"%09d" % number]
+                policy.opened(child)
+                for ahead in policy.plan(clock.now()):
+                    ahead.ready_until = child.expires
+                    policy.arrived(ahead, True)
+                if beside == "made":
+                    large.tree.created(large.root, b"beside %d" % next(large.next), REGULAR)
+                if beside == "removed":
+                    large.tree.removed(large.root, child.name)
+                    large.tree.created(large.root, child.name, REGULAR)
+
+        often()  # the order is known, the reader recognised
+        assert policy.window
+        return often
+
+    few_lines, many_lines = lines_of(read(few)), lines_of(read(many))
+    assert many_lines <= few_lines * 1.5 + 1000
+    assert memory_of(read(many)) < 200 << 20
+
+
+@pytest.mark.parametrize("order", [Order.LISTING, Order.NAME])
+def test_a_walk_that_removes_what_it_saw_costs_the_same_beside_many(order: Order) -> None:
+    """``rm -r``: each directory is listed, then removed."""
+
+    def walk(large: Large) -> Callable[[], None]:
+        policy = WalkAhead(order, FEW)
+        names = iter(list(large.directory.children))
+        policy.demanded(large.root)
+
+        def often() -> None:
+            for name in itertools.islice(names, TIMES):
+                child = large.directory.children[name]
+                policy.demanded(child)
+                for ahead in policy.plan(clock.now()):
+                    _list(large.tree, ahead)
+                    policy.arrived(ahead, True)
+                large.tree.removed(large.root, name)
+
+        often()
+        return often
+
+    few, many = Large(FEW_DIRECTORIES, DIRECTORY), Large(MANY_DIRECTORIES, DIRECTORY)
+    assert lines_of(walk(many)) <= lines_of(walk(few)) * 1.5 + 1000
+    assert memory_of(walk(many)) < 20 << 20
+
+
+def test_looking_for_a_name_in_one_directory_after_the_other_costs_the_same_beside_many() -> None:
+    def look(large: Large) -> Callable[[], None]:
+        policy = RenewAhead()
+        inner = iter(large.children)
+
+        def often() -> None:
+            for child in itertools.islice(inner, TIMES):
+                policy.demanded(child, clock.now())
+                for ahead in policy.plan(clock.now()):
+                    policy.arrived(ahead, True)
+                make_and_remove(large)
+
+        often()
+        return often
+
+    few, many = Large(FEW_DIRECTORIES, DIRECTORY), Large(MANY_DIRECTORIES, DIRECTORY)
+    assert lines_of(look(many)) <= lines_of(look(few)) * 1.5 + 1000
+
+
+def _list(tree: Tree, directory: Inode) -> None:
+    tree.install_listing(directory, Listing(DIRECTORY, []), tree.clock.at_least(), set())
