@@ -159,7 +159,7 @@ class FileContent:
                 state.fetching(asked)
                 self.reader.install(whole.data)
         elif not created:
-            self.reader.drop()
+            self.reader.forget()
             state.pages_stale = False
             keep_cache = config.kernel_cache
         handle.fsync_error = self.writer.telling.unheard

@@ -253,7 +253,8 @@ class ContentReader:
     def fetched(self, fetch: Fetch) -> None:
         """The reply to ``fetch`` is here: cache it where it is still true."""
         mount = self._mount
-        if self._pending.get(fetch.index) is fetch:
+        wanted = self._pending.get(fetch.index) is fetch
+        if wanted:
             del self._pending[fetch.index]
         if fetch.slot.error is not None:
             if fetch.ahead:
@@ -261,7 +262,7 @@ class ContentReader:
             return
         data = fetch.slot.result()
         mount.link.arrived(len(data), fetch.sent, clock.awake())
-        if fetch.stale or fetch.generation != self._state.generation or len(data) != fetch.length:
+        if not wanted or fetch.generation != self._state.generation or len(data) != fetch.length:
             if fetch.ahead:
                 mount.budget.waste(fetch.length)
             return
@@ -335,6 +336,16 @@ class ContentReader:
         self._state.outdated()
         self._state.pages_stale = True
         self.drop_from(0)
+
+    def forget(self) -> None:
+        """Nothing cached or under way is for who reads from now on. Who reads already may have it: to begin
+        again with each open of the file might never end."""
+        state = self._state
+        state.witnessed = None
+        state.pages_stale = True
+        for cached in list(self._cached):
+            self._mount.chunks.drop(state.number, self._cached, cached)
+        self._pending.clear()
 
     def drop_from(self, index: int) -> None:
         """Forget the chunks from ``index`` on, cached or under way."""

@@ -223,7 +223,7 @@ class ContentWriter:
         if problem is not None:
             failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
             self._losses.failed(extent, failure)
-            self._failed(extent.batch, failure, owner)
+            self._failed(extent.batch, failure, owner, lost=not owner.reports)
         self.settling.ended(outgoing)
         freed = self.extents.finish(extent)
         self._mount.gate.release(len(extent.data))

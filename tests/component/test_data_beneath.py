@@ -51,6 +51,25 @@ def test_an_open_beside_a_writer_sees_what_others_changed(tmp_path: Path) -> Non
     in_room(tmp_path, test, DATA)
 
 
+@pytest.mark.parametrize("size", [4096, len(DATA)], ids=["some bytes", "chunks"])
+def test_a_read_ends_however_often_the_file_is_opened_beside_it(tmp_path: Path, size: int) -> None:
+    async def test(room: Room) -> None:
+        writer, reader = room.open(), room.open(write=False)
+        assert writer.write_nowait(0, b"x")
+        reading = await room.start(reader.read, CHUNK_BYTES, size)
+        while not reading.done:
+            attach(room.content, room.server, write=False)
+            room.server.finish(room.server.pending("read")[0])
+            await settle_tasks()
+            assert room.server.counts["read"] < 10
+        assert bytes(reading.take()) == DATA[CHUNK_BYTES:][:size]
+        by_another(room.path, CHUNK_BYTES, b"theirs")
+        found = await opens_and_reads(room, CHUNK_BYTES, size)
+        assert found == (b"theirs" + DATA[CHUNK_BYTES + 6 :])[:size]
+
+    in_room(tmp_path, test, DATA)
+
+
 def test_a_file_grown_or_cut_beneath_a_writer_has_that_size(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         writer = room.open()

@@ -198,9 +198,13 @@ def test_what_write_itself_reports_is_not_lost(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         handle = attach(room.content, room.server, synchronous=True)[0]
         room.server.fail_next["write"] = errno.ENOSPC
+        other = room.open()
         with pytest.raises(OSError):
             await room.perform(handle.write, 0, b"never accepted")
         assert room.observer.lost == []
+        assert await told(room, handle.fsync, other.flush) == [0, errno.ENOSPC]
+        await room.perform(other.release)
+        assert room.contents.untold() == [], "nothing was lost"
 
     in_room(tmp_path, test)
 
