@@ -99,7 +99,7 @@ class FileContent:
 
     def ask(self) -> Slot[Attributes] | None:
         """Where something is dirty: ask the server what it has beneath, for an open that begins now."""
-        settlement = self.writer.ask() if self._state.dirty else None
+        settlement = self.writer.ask(hurry=True) if self._state.dirty else None
         return settlement.slot if settlement is not None else None
 
     async def advance(self) -> None:

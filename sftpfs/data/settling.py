@@ -22,12 +22,20 @@ from sftpfs.types import Attributes
 class Settlement:
     """One FSTAT, and what was acknowledged while it was under way."""
 
-    __slots__ = ("before", "epoch", "last", "later", "passed_end", "resizes", "settling", "slot")
+    __slots__ = ("before", "behind", "epoch", "last", "later", "passed_end", "resizes", "settling", "slot")
 
     def __init__(
-        self, settling: Settling, handle: HandleState, state: ContentState, last: int, before: int
+        self,
+        settling: Settling,
+        handle: HandleState,
+        state: ContentState,
+        last: int,
+        before: int,
+        behind: bool,
     ) -> None:
         self.settling = settling
+        self.behind = behind
+        """It is carried out after all that was sent before it."""
         self.epoch = state.epoch
         self.resizes = state.resizes
         self.last = last
@@ -38,7 +46,8 @@ class Settlement:
         """One sent after it ended before it: it may have seen that or not."""
         self.passed_end = 0
         """The end of what was acknowledged since it left."""
-        self.slot: Slot[Attributes] = handle.remote.start_fstat()
+        remote = handle.remote
+        self.slot: Slot[Attributes] = remote.start_fstat_behind() if behind else remote.start_fstat()
 
     def ended(self, outgoing: Outgoing) -> None:
         """An extent is acknowledged, or failed."""
@@ -52,7 +61,7 @@ class Settlement:
     @property
     def exact(self) -> bool:
         """It saw what was sent before it and nothing else of ours."""
-        return not self.before and not self.later
+        return self.behind and not self.before and not self.later
 
     def completed(self, _: Slot[Attributes]) -> None:
         """Slot callback."""
@@ -108,10 +117,11 @@ class Settling:
         self.asked_ns = 0
         """When the last FSTAT left, or the first byte was written since the file was clean; wall clock."""
 
-    def start(self, handle: HandleState) -> Settlement:
-        """Ask through ``handle``, behind all it sent."""
+    def start(self, handle: HandleState, *, behind: bool) -> Settlement:
+        """Ask through ``handle``, ``behind`` all that was sent (where all of it was sent through it), or
+        somewhere among it: that makes nothing clean."""
         self.asked_ns = clock.wall_ns()
-        settlement = Settlement(self, handle, self._state, self.sent, len(self._extents.sent))
+        settlement = Settlement(self, handle, self._state, self.sent, len(self._extents.sent), behind)
         self.live.append(settlement)
         if settlement.slot.done:
             self.told(settlement)
@@ -133,7 +143,7 @@ class Settling:
         done = not self._extents and state.epoch == settlement.epoch
         if settlement.slot.error is None:
             attributes = settlement.slot.result()
-            if done:
+            if done and settlement.exact:
                 self._clean(attributes, lost=self.failure is not None)
             else:
                 self._found(attributes, settlement)

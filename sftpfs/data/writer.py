@@ -306,7 +306,7 @@ class ContentWriter:
         batches = self.extents.close_batches()
         if through is not None and in_order:
             synced = through.remote.start_fsync() if fsync else None
-            settlement = self.settling.start(through)
+            settlement = self.settling.start(through, behind=True)
         failure = await all_done(batches)
         if asked is None:
             return failure, None  # released meanwhile: nobody to ask, the last reply makes it clean
@@ -322,7 +322,7 @@ class ContentWriter:
         if fsync and synced is None:
             synced = through.remote.start_fsync()
         if settlement is None and self._state.dirty and (told or not self.extents):
-            settlement = self.settling.start(through)
+            settlement = self._start_settlement(through)
         if settlement is not None:
             await settlement.wait()
         if synced is not None:
@@ -367,10 +367,21 @@ class ContentWriter:
         """What was appended before this call is at the end of the file, or failed."""
         await all_done(self.send_and_close())
 
-    def ask(self) -> Settlement | None:
-        """FSTAT, sent now; None where nobody has the file open."""
+    def ask(self, *, hurry: bool = False) -> Settlement | None:
+        """FSTAT, sent now; None where nobody has the file open. ``hurry``: not behind what is under way,
+        unless that is appended: then nothing else tells the size."""
         handle = self.rider.through(self._any_handle())
-        return self.settling.start(handle) if handle is not None else None
+        if handle is None:
+            return None
+        if hurry and self.extents.sent and not self._state.appending:
+            return self.settling.start(handle, behind=False)
+        return self._start_settlement(handle)
+
+    def _start_settlement(self, handle: HandleState) -> Settlement:
+        """FSTAT through ``handle``, behind all that is under way where that is its own."""
+        extents = self.extents
+        own = not extents.blocked and self._under_way.get(handle, 0) == len(extents.sent)
+        return self.settling.start(handle, behind=own)
 
     def give_up(self, failure: OSError) -> None:
         """The mount ends before everything is on the server: what is not is lost, for ``failure``."""

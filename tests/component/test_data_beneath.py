@@ -157,6 +157,29 @@ def test_an_answer_that_may_have_seen_later_appends_says_no_size(tmp_path: Path)
     in_room(tmp_path, test, b"content", ordered=False)
 
 
+@pytest.mark.parametrize("sent_before", [True, False])
+def test_an_answer_that_may_not_have_seen_a_write_makes_nothing_clean(
+    tmp_path: Path, sent_before: bool
+) -> None:
+    """Over several connections FSTAT may be carried out before a write, and answered after it."""
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        assert handle.write_nowait(len(DATA), b"longer")
+        if sent_before:
+            room.content.writer.send_all()
+        room.content.ask()
+        room.content.writer.send_all()
+        (asked,), (write,) = room.server.pending("fstat"), room.server.pending("write")
+        asked.execute()
+        room.server.finish(write)
+        room.server.finish(asked)
+        assert room.content.dirty and room.content.size == len(DATA) + 6
+        assert bytes(await room.perform(handle.read, len(DATA), 100)) == b"longer"
+
+    in_room(tmp_path, test, DATA, ordered=False)
+
+
 def test_an_answer_from_before_a_truncation_says_nothing(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         handle = room.open()
