@@ -84,19 +84,22 @@ class FileProgram(Program):
         pieces = []
         position = 0
         while True:
-            start = self.oracle.disk.now()
+            start, moment = self.oracle.disk.now(), self.oracle.history.moment + 1
             data, problem = await self._on_file("read", notes, self.kernel.read(file, position, chunk))
             if problem is not None:
                 return None
-            self._check_read(notes, position, chunk, data, start)
+            self._check_read(notes, position, chunk, data, start, moment)
             pieces.append(data)
             position += len(data)
             if len(data) < chunk:
                 return b"".join(pieces)
 
-    def _check_read(self, notes: FileNotes, offset: int, size: int, data: bytes, start: float) -> None:
+    def _check_read(
+        self, notes: FileNotes, offset: int, size: int, data: bytes, start: float, moment: int
+    ) -> None:
         reasons = [
-            self.oracle.track(node).readable(offset, size, data, start, notes.low) for node in notes.nodes
+            self.oracle.track(node).readable(offset, size, data, start, notes.low, moment)
+            for node in notes.nodes
         ]
         if None not in reasons:
             names = ", ".join(self.oracle._names(node) for node in notes.nodes)
@@ -180,10 +183,10 @@ class FileProgram(Program):
         file, notes = self.slots[slot]
         if file.flags & os.O_ACCMODE == os.O_WRONLY:
             return
-        start = self.oracle.disk.now()
+        start, moment = self.oracle.disk.now(), self.oracle.history.moment + 1
         data, problem = await self._on_file("read", notes, self.kernel.read(file, offset, size))
         if problem is None:
-            self._check_read(notes, offset, size, data, start)
+            self._check_read(notes, offset, size, data, start, moment)
 
     async def pwrite(self, slot: str, offset: int, tag: str, size: int) -> None:
         if slot in self.slots and self.slots[slot][0].flags & os.O_ACCMODE != os.O_RDONLY:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,17 @@ class Own:
         self.at = at
 
 
+class View:
+    """What programs here see from a change of theirs on; ``acknowledged`` at a moment (``History.moment``),
+    or never so far: until then they may see what was before, too."""
+
+    __slots__ = ("acknowledged", "content")
+
+    def __init__(self, content: bytes, acknowledged: float = math.inf) -> None:
+        self.content = content
+        self.acknowledged = acknowledged
+
+
 class Track:
     """One node. ``view`` is what programs here must see while nobody else changes it, by time.
 
@@ -38,7 +50,7 @@ class Track:
         """The server refused something of it: reads are not foretold, but who wrote is to be told."""
         self.foreign_at = -1.0
         self.writes: list[Own] = []
-        self.views: list[tuple[float, bytes]] = []
+        self.views: list[View] = []
         self.dirty_since: float | None = None
         self.opens: list[FileNotes] = []
         self.appended = b""
@@ -47,7 +59,7 @@ class Track:
 
     @property
     def view(self) -> bytes:
-        return self.views[-1][1] if self.views else self.node.content
+        return self.views[-1].content if self.views else self.node.content
 
     def foreign_change(self, now: float) -> None:
         self.exact = False
@@ -57,7 +69,7 @@ class Track:
         """A program's write(2) is under way; ``offset`` None: at the end."""
         self.writes.append(Own(offset, data, now))
         if not self.views:
-            self.views.append((-1.0, self.node.content))
+            self.views.append(View(self.node.content, 0))
         if offset is None:
             self.appended += data
 
@@ -68,16 +80,18 @@ class Track:
             offset = len(view)
         if offset > len(view):
             view += bytes(offset - len(view))
-        self.views.append((now, view[:offset] + data + view[offset + len(data) :]))
+        self.views.append(View(view[:offset] + data + view[offset + len(data) :], self.history.moment))
         if self.dirty_since is None:
             self.dirty_since = now
 
-    def truncated(self, now: float, size: int) -> None:
-        """The server cut the file for us."""
+    def truncated(self, size: int) -> View:
+        """The server cut the file for us; the view of it, for who acknowledges it."""
         if not self.views:
-            self.views.append((-1.0, self.node.versions[-2].content if len(self.node.versions) > 1 else b""))
+            before = self.node.versions[-2].content if len(self.node.versions) > 1 else b""
+            self.views.append(View(before, 0))
         view = self.view
-        self.views.append((now, view[:size] + bytes(max(0, size - len(view)))))
+        self.views.append(View(view[:size] + bytes(max(0, size - len(view)))))
+        return self.views[-1]
 
     def busy(self, oracle: Oracle) -> bool:
         """Whether another call of ours writes the file at this moment."""
@@ -137,15 +151,19 @@ class Track:
                     return False
         return True
 
-    def readable(self, offset: int, size: int, data: bytes, start: float, low: float) -> str | None:
+    def readable(
+        self, offset: int, size: int, data: bytes, start: float, low: float, moment: int
+    ) -> str | None:
         """None where a read begun at ``start`` of a file opened no earlier than ``low`` may bring ``data``;
         else why not."""
         if self.lossy:
             return None
         if self.exact and self.views:
-            allowed = self._views_since(start)
+            allowed = self.allowed(moment)
             if any(data == view[offset : offset + size] for view in allowed):
                 return None
+            if len(allowed) > 1 and _of_several(offset, size, data, allowed):
+                return None  # a read beside a write may have seen some of it
             return _difference(data, allowed[-1][offset : offset + size], "what programs here wrote (C1)")
         versions = self.history.versions(self.node, low)
         contents = [version.content for version in versions]
@@ -155,9 +173,13 @@ class Track:
             return _difference(data, contents[0][offset : offset + size], "what the server holds (P1, C2)")
         return self._mixture(offset, size, data, contents)
 
-    def _views_since(self, start: float) -> list[bytes]:
-        before = [view for at, view in self.views if at < start]
-        return [*before[-1:], *(view for at, view in self.views if at >= start)]
+    def allowed(self, moment: int) -> list[bytes]:
+        """What may be seen by a question of ``moment``."""
+        first = 0
+        for index, view in enumerate(self.views):
+            if view.acknowledged < moment:
+                first = index
+        return [view.content for view in self.views[first:]]
 
     def _written_since(self, start: float) -> bool:
         return any(own.at >= start for own in self.writes)
@@ -168,6 +190,8 @@ class Track:
             position = offset + index
             if any(position < len(content) and content[position] == byte for content in contents):
                 continue
+            if byte == 0 and any(position >= len(content) for content in contents) and self.writes:
+                continue  # before what was written beyond the end
             if any(
                 own.offset is None or (own.offset <= position < own.offset + len(own.data))
                 for own in self.writes
@@ -213,6 +237,15 @@ class FileNotes:
     def sure(self) -> Node | None:
         """The node, where there is no doubt."""
         return next(iter(self.nodes)) if len(self.nodes) == 1 else None
+
+
+def _of_several(offset: int, size: int, data: bytes, views: list[bytes]) -> bool:
+    """Whether each byte is one of some view, and the end that of one."""
+    ends = {max(0, min(len(view) - offset, size)) for view in views}
+    return len(data) in ends and all(
+        any(offset + index < len(view) and view[offset + index] == byte for view in views)
+        for index, byte in enumerate(data)
+    )
 
 
 def _difference(got: bytes, wanted: bytes, what: str) -> str:

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 from tests.simulation.disk import Disk, NameChange, Node, Version
 
+BACK = 3.0
+"""Seconds after an outage within which the mount notices that it is over."""
+
 Outcome = Node | int
 """What a path may lead to: a node, or the errno."""
 
@@ -25,7 +28,7 @@ class History:
     def __init__(self, disk: Disk, lease: float) -> None:
         self.disk = disk
         self.lease = lease
-        self.floors: dict[tuple[Node, bytes], list[tuple[int, int]]] = {}
+        self.floors: dict[tuple[Node, bytes], list[tuple[int, int, bool]]] = {}
         self.moment = 0
         """Counts the beginnings and ends of calls."""
         self.troubles: list[tuple[float, float]] = []
@@ -39,23 +42,32 @@ class History:
                 low = min(low, begin - lease)
         return low
 
-    def acknowledged(self, directory: Node, name: bytes, seq: int) -> None:
-        """A program was told that its change number ``seq`` is done."""
-        self.floors.setdefault((directory, name), []).append((self.moment, seq))
+    def acknowledged(self, directory: Node, name: bytes, seq: int, sure: bool) -> None:
+        """A program was told that its change number ``seq`` is done; not ``sure``: that nobody knows."""
+        self.floors.setdefault((directory, name), []).append((self.moment, seq, sure))
+
+    def away(self) -> bool:
+        """Whether the server cannot be reached, or could not until a moment ago."""
+        now = self.disk.now()
+        return any(begin <= now <= end + BACK for begin, end in self.troubles)
 
     def values(
         self, directory: Node, name: bytes, low: float, asked: int, without: frozenset[int] = frozenset()
     ) -> set[Node | None]:
         """What ``name`` led to at any moment from ``low`` on, as a question of the moment ``asked`` may find
         it, the changes ``without`` apart."""
-        floor = max((seq for at, seq in self.floors.get((directory, name), ()) if at <= asked), default=0)
+        floors = self.floors.get((directory, name))
+        floor = 0
+        if floors is not None:
+            away = self.away()
+            floor = max((seq for at, seq, sure in floors if at <= asked and (sure or not away)), default=0)
         log = directory.logs.get(name, [])
         found: set[Node | None] = set()
         current: Node | None = None
         for change in log:
             if change.seq in without:
                 continue
-            if change.at <= low or change.seq <= floor:
+            if change.at < low or change.seq <= floor:
                 current = change.node
             else:
                 found.add(change.node)
@@ -65,20 +77,22 @@ class History:
         return found
 
     def _before(self, change: NameChange, low: float) -> set[Node | None]:
-        """What the name that ``change`` was made from led to until then, from ``low`` on."""
-        assert change.source is not None
+        """What the name that ``change`` was made from was taken to lead to until then, from ``low`` on."""
+        assert change.source is not None and change.node is not None
         directory, name = change.source
         found: set[Node | None] = set()
         current: Node | None = None
         for one in directory.logs.get(name, []):
             if one.seq >= change.seq:
                 break
-            if one.at <= low:
+            if one.at < low:
                 current = one.node
-            else:
-                found.add(one.node)
-        kinds = change.node.is_dir if change.node is not None else False
-        return {node for node in found | {current} if node is not None and node.is_dir == kinds}
+                continue
+            found.add(one.node)
+            if one.source is not None and one.node is not None:
+                found |= self._before(one, low)
+        kind = change.node.is_dir
+        return {node for node in found | {current} if node is not None and node.is_dir == kind}
 
     def walk(
         self,
@@ -107,6 +121,6 @@ class History:
 
     def versions(self, node: Node, low: float) -> list[Version]:
         """What ``node`` was at any moment from ``low`` on, the oldest first."""
-        found = [version for version in node.versions if version.at > low]
-        before = [version for version in node.versions if version.at <= low]
+        found = [version for version in node.versions if version.at >= low]
+        before = [version for version in node.versions if version.at < low]
         return [*before[-1:], *found]

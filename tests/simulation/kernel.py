@@ -97,6 +97,7 @@ class KernelCore:
         self.context = SimpleNamespace(uid=os.getuid(), gid=os.getgid(), pid=1, umask=0o022)
         self.attr_version = 1
         self.requests = 0
+        self.trace: Callable[[str], None] | None = None
         self.under_way = 0
         self.rename_lock = RwSem()
         self.forgotten: list[tuple[int, int]] = []
@@ -112,12 +113,18 @@ class KernelCore:
 
         self.requests += 1
         self.under_way += 1
+        if self.trace is not None:
+            self.trace(f"  > {handler.__name__}{arguments[:3]!r:.80}")
         try:
             result = await handler(*arguments)
         except FUSEError as problem:
+            if self.trace is not None:
+                self.trace(f"  < {handler.__name__} {errno.errorcode.get(problem.errno, problem.errno)}")
             raise failure(problem.errno) from None
         finally:
             self.under_way -= 1
+        if self.trace is not None:
+            self.trace(f"  < {handler.__name__} {_shown(result)}")
         return result
 
     async def forget_some(self) -> None:
@@ -355,3 +362,17 @@ class KernelCore:
         if dentry is None:
             raise failure(errno.ENOENT)
         self.invalidate(dentry)
+
+
+def _shown(reply: Any) -> str:
+    """A reply in a trace."""
+    if isinstance(reply, tuple):
+        return " ".join(map(_shown, reply))
+    if hasattr(reply, "st_ino"):
+        return (
+            f"inode {reply.st_ino}, {reply.st_size} bytes, mode {reply.st_mode:o}, "
+            f"name {reply.entry_timeout:.3f} s, attributes {reply.attr_timeout:.3f} s"
+        )
+    if hasattr(reply, "keep_cache"):
+        return f"handle {reply.fh}, keep {reply.keep_cache}"
+    return f"{len(reply)} bytes" if isinstance(reply, bytes | bytearray | memoryview) else repr(reply)

@@ -123,23 +123,20 @@ class NameCalls(KernelCore):
 
     async def link(self, base: KInode, existing: list[bytes], parts: list[bytes]) -> None:
         async def work(reval: bool) -> None:
-            node = await self.walk(base, existing, reval)
-            directory = await self.parent(base, parts, reval)
-            async with directory.lock.exclusive():
+            async with AsyncExitStack() as held:
+                node = self.hold(held, await self.walk(base, existing, reval))
+                directory = await self.parent(base, parts, reval)
+                await held.enter_async_context(directory.lock.exclusive())
                 dentry = await self.lookup(directory, parts[-1], reval=True, locked=True)
                 if dentry.inode is not None:
                     raise failure(errno.EEXIST)
                 if node.is_dir:
                     raise failure(errno.EPERM)
-                node.opens += 1
-                try:
-                    async with node.lock.exclusive():
-                        version = self.attr_version
-                        entry = await self.call(
-                            self.operations.link, node.number, directory.number, parts[-1], self.context
-                        )
-                finally:
-                    node.opens -= 1
+                async with node.lock.exclusive():
+                    version = self.attr_version
+                    entry = await self.call(
+                        self.operations.link, node.number, directory.number, parts[-1], self.context
+                    )
                 linked = self.iget(entry, version)
                 self.add(directory, parts[-1], linked, entry.entry_timeout)
                 self.dir_changed(directory)
@@ -189,8 +186,9 @@ class NameCalls(KernelCore):
 
     async def rename(self, base: KInode, old: list[bytes], new: list[bytes], flags: int = 0) -> None:
         async def work(reval: bool) -> None:
-            source, target = await self.parent(base, old, reval), await self.parent(base, new, reval)
             async with AsyncExitStack() as held:
+                source = self.hold(held, await self.parent(base, old, reval))
+                target = self.hold(held, await self.parent(base, new, reval))
                 if source is not target:
                     await held.enter_async_context(self.rename_lock.exclusive())
                 for directory in sorted({source, target}, key=lambda one: (self._depth(one), one.number)):
@@ -244,8 +242,7 @@ class NameCalls(KernelCore):
             locked = [one for one in locked if not one.is_dir or one is over]
         async with AsyncExitStack() as held:
             for one in sorted(locked, key=lambda one: one.number):
-                one.opens += 1
-                held.callback(self._put, one)
+                self.hold(held, one)
                 await held.enter_async_context(one.lock.exclusive())
             try:
                 await self.call(
@@ -267,6 +264,12 @@ class NameCalls(KernelCore):
             self.add(target, new, node, max(0.0, valid_until - trio.current_time()))
         if over is not None:
             self.evict(over)
+
+    def hold(self, held: AsyncExitStack, node: KInode) -> KInode:
+        """Keep ``node`` until ``held`` is left."""
+        node.opens += 1
+        held.callback(self._put, node)
+        return node
 
     def _put(self, node: KInode) -> None:
         node.opens -= 1

@@ -12,8 +12,8 @@ import os
 from typing import Any
 
 from tests.simulation.disk import OTHER, Disk, Node
-from tests.simulation.files_oracle import FileNotes, Track
-from tests.simulation.history import History
+from tests.simulation.files_oracle import FileNotes, Track, View
+from tests.simulation.history import BACK, History
 from tests.simulation.network import MOUNT
 
 
@@ -40,6 +40,7 @@ class Call:
         self.details: dict[str, Any] = {}
         self.done: list[tuple[str, Node, bytes, int]] = []
         self.nodes: list[Node] = []
+        self.views: list[View] = []
 
     def __repr__(self) -> str:
         return f"{self.verb} {' '.join('/'.join(p.decode() for p in path) for path in self.paths)}"
@@ -86,8 +87,11 @@ class Oracle:
         call.error = problem.errno if problem is not None else None
         self.history.moment += 1
         self._swap(call, problem)
+        if problem is None:
+            for view in call.views:
+                view.acknowledged = self.history.moment
         for _, directory, name, seq in call.done:
-            self.history.acknowledged(directory, name, seq)
+            self.history.acknowledged(directory, name, seq, sure=problem is None)
         if problem is not None:
             self.unknown.append(call)
         taken = self.disk.now() - call.start
@@ -214,7 +218,7 @@ class Oracle:
                     and call.details.get("size") == details["size"]
                     and (node in call.nodes or node in self.targets(call))
                 ):
-                    track.truncated(self.disk.now(), details["size"])
+                    call.views.append(track.truncated(details["size"]))
                     return
             raise Lie(f"the mount cut {self._names(node)} to {details['size']} bytes, which nobody asked for")
         if not track.justified(details["offset"], details["data"]):
@@ -243,7 +247,11 @@ class Oracle:
         """An open returned: which nodes it may have."""
         made = {node for node in call.nodes if node.is_file}
         from_memory = flags & (os.O_ACCMODE | os.O_TRUNC) == 0
-        found = made or {node for node in self.reach(call, asks=not from_memory) if isinstance(node, Node)}
+        found = (
+            made
+            if made and not self.cut_within(call)
+            else made | {node for node in self.reach(call, asks=not from_memory) if isinstance(node, Node)}
+        )
         if not found:
             raise Lie(f"{call} succeeded, but the name led to no file")
         low = self.history.low(call.start) if from_memory else self.history.low(call.start, 0.0)
@@ -255,7 +263,11 @@ class Oracle:
     def cut(self, begin: float, end: float) -> None:
         """A connection was cut; nobody is let in until ``end``."""
         self.cuts.append(begin)
-        self.history.troubles.append((begin, end))
+        troubles = self.history.troubles
+        if troubles and begin <= troubles[-1][1] + BACK:  # it had hardly come back
+            begin, before = troubles.pop()
+            end = max(end, before)
+        troubles.append((begin, end))
 
     def refusal(self, kind: str, number: int, node: Node | None) -> None:
         """The server refused what it was told to."""
@@ -268,7 +280,7 @@ class Oracle:
     def troubled(self, call: Call) -> bool:
         """Whether the network was away for about the deadline within or just before the call."""
         return any(
-            end >= call.start - 1.0 and min(end, self.disk.now()) - begin >= self.timeout - self.SLACK
+            end >= call.start - BACK and min(end, self.disk.now()) - begin >= self.timeout - self.SLACK
             for begin, end in self.history.troubles
         )
 

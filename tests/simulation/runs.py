@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from argparse import Namespace
+from dataclasses import replace
 
 from tests.simulation.scenario import Scenario, Step, make
 from tests.simulation.world import Result, Simulation
@@ -22,40 +23,76 @@ def kind(lie: str) -> str:
     return re.sub(r"[0-9]+|b?'[^']*'|\([^)]*\)|[A-Za-z0-9_/~.]*/[A-Za-z0-9_/~.]*|\[[^]]*\]", "", lie)[:60]
 
 
-def shrink(scenario: Scenario, lie: str, seconds: float = 60.0) -> tuple[Scenario, str]:
-    """Leave out steps as long as something like ``lie`` is found: delta debugging (Zeller), then one by
-    one."""
-    end = time.perf_counter() + seconds
-    wanted = kind(lie)
-    best, words = scenario, lie
+MANY = 24
+"""Steps above which one order of tasks is tried only: most of a long scenario has no part in what is
+found."""
 
-    def fails(steps: list[Step]) -> bool:
-        nonlocal best, words
-        for schedule in (scenario.schedule, 1, 2):
-            trial = Scenario(
-                scenario.seed, scenario.theme, scenario.world, scenario.setup, tuple(steps), schedule
-            )
-            found = run(trial).lie
-            if found is not None and kind(found) == wanted:
-                best, words = trial, found
+
+class Shrinker:
+    """Leaves out steps as long as something like ``lie`` is found: delta debugging (Zeller), then pauses."""
+
+    def __init__(self, scenario: Scenario, lie: str, seconds: float) -> None:
+        self.best = scenario
+        self.words = lie
+        self._wanted = kind(lie)
+        self._end = time.perf_counter() + seconds
+
+    @property
+    def over(self) -> bool:
+        """There is no more time."""
+        return time.perf_counter() > self._end
+
+    def fails(self, steps: list[Step]) -> bool:
+        """Whether it is found with ``steps``, which are the best then."""
+        schedules = (self.best.schedule,) if len(steps) > MANY else (self.best.schedule, 1, 2, 3)
+        for schedule in schedules:
+            trial = replace(self.best, steps=tuple(steps), schedule=schedule)
+            result = run(trial)
+            if result.lie is not None and kind(result.lie) == self._wanted:
+                self.best, self.words = trial, result.lie
+                begun = [step for step in steps if id(step) in result.begun]
+                if len(begun) < len(steps):
+                    self.fails(begun)
                 return True
         return False
 
-    parts = 2
-    while len(best.steps) > 1 and time.perf_counter() < end:
-        steps = list(best.steps)
-        size = max(1, len(steps) // parts)
-        for begin in range(0, len(steps), size):
-            if time.perf_counter() > end:
-                break
-            if fails(steps[:begin] + steps[begin + size :]):
+    def shrink(self) -> None:
+        """Until nothing can be left out or the time is over."""
+        self.fails(list(self.best.steps))
+        parts = 2
+        while len(self.best.steps) > 1 and not self.over:
+            steps = list(self.best.steps)
+            size = max(1, len(steps) // parts)
+            if self._without_some(steps, size):
                 parts = max(parts - 1, 2)
+            elif size == 1:
                 break
-        else:
-            if size == 1:
-                break
-            parts = min(len(steps), parts * 2)
-    return best, words
+            else:
+                parts = min(len(steps), parts * 2)
+        self._calm()
+
+    def _without_some(self, steps: list[Step], size: int) -> bool:
+        for begin in reversed(range(0, len(steps), size)):
+            if not self.over and self.fails(steps[:begin] + steps[begin + size :]):
+                return True
+        return False
+
+    def _calm(self) -> None:
+        """Pauses that do not matter go."""
+        for index in range(len(self.best.steps)):
+            if self.over or index >= len(self.best.steps):
+                return
+            steps = list(self.best.steps)
+            if steps[index].pause:
+                steps[index] = replace(steps[index], pause=0.0)
+                self.fails(steps)
+
+
+def shrink(scenario: Scenario, lie: str, seconds: float = 60.0) -> tuple[Scenario, str]:
+    """The least of ``scenario`` that still comes to something like ``lie``, and to what."""
+    shrinker = Shrinker(scenario, lie, seconds)
+    shrinker.shrink()
+    return shrinker.best, shrinker.words
 
 
 def single(arguments: Namespace) -> int:
@@ -64,7 +101,8 @@ def single(arguments: Namespace) -> int:
     begin = time.perf_counter()
     result = run(scenario, arguments.verbose)
     taken = time.perf_counter() - begin
-    print("\n".join(result.trace))
+    if not arguments.shrink:
+        print("\n".join(result.trace))
     print(
         f"seed {arguments.seed} ({scenario.theme}): {result.calls} calls, "
         f"{result.fuse_requests} FUSE requests, {result.requests} SFTP requests, "
@@ -74,13 +112,15 @@ def single(arguments: Namespace) -> int:
         return 0
     print(f"FOUND: {result.lie}")
     if arguments.shrink:
-        report(scenario, result.lie)
+        report(scenario, result.lie, arguments.verbose)
     return 1
 
 
-def report(scenario: Scenario, lie: str) -> None:
+def report(scenario: Scenario, lie: str, verbose: bool = False) -> None:
     """The shrunk scenario, for a person."""
     best, words = shrink(scenario, lie)
+    if verbose:
+        print("\n".join(run(best, verbose=True).trace))
     print(f"shrunk to {len(best.steps)} steps (schedule {best.schedule}): {words}")
     print(best)
     sys.stdout.flush()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import logging
 import random
+import signal
 from contextlib import suppress
 from typing import Any
 
@@ -32,6 +33,9 @@ from tests.simulation.scenario import PROGRAMS, Scenario, Step
 from tests.simulation.transport import MemoryConnector
 
 ROOT = b"/m"
+PROCESSOR_LIMIT = 20.0
+"""Seconds of processor time one run may take: a hundred times what they take."""
+
 SETTLING = 50.0
 """Seconds after the last step: every lease is over then."""
 
@@ -51,6 +55,33 @@ class Result:
         self.fuse_requests = 0
         self.seconds = 0.0
         self.trace: list[str] = []
+        self.begun: set[int] = set()
+        """Identities of the steps that began."""
+
+
+class Losses:
+    """Implements ``LossRecord``: keeps which files lost something."""
+
+    def __init__(self) -> None:
+        self.paths: list[bytes] = []
+
+    def __call__(self, path: bytes, lost: Any) -> None:
+        self.paths.append(path)
+
+    keep = __call__
+
+    def acknowledged(self, path: bytes) -> bool:
+        return False
+
+    def files(self, path: bytes) -> list[str]:
+        return []
+
+    def settle(self) -> None:
+        """Nothing is saved."""
+
+
+class Endless(BaseException):
+    """A run took too much processor time: something goes round in circles."""
 
 
 class LogWatch(logging.Handler):
@@ -99,8 +130,12 @@ class Simulation:
         leases.LISTED_ENTRIES_MINIMUM = min(1000, bound)
         if hasattr(inventory, "LISTED_ENTRIES_MINIMUM"):
             inventory.LISTED_ENTRIES_MINIMUM = min(1000, bound)
+        signal.signal(signal.SIGPROF, _endless)
+        signal.setitimer(signal.ITIMER_PROF, PROCESSOR_LIMIT)
         try:
             trio.run(self._main, clock=self.clocks.trio)
+        except* Endless as group:
+            self.result.lie = f"a run without an end, at {self.clocks.awake():.3f} s: {_first(group)}"
         except* Lie as group:
             self.result.lie = str(_first(group))
         except* AssertionError as group:
@@ -110,6 +145,7 @@ class Simulation:
         except* Exception as group:
             self.result.lie = f"the mount ended: {_first(group)!r} at {_where(_first(group).__traceback__)}"
         finally:
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
             root_logger.removeHandler(self.watch)
         if self.result.lie is None and self.watch.errors:
             self.result.lie = self.watch.errors[0]
@@ -151,7 +187,7 @@ class Simulation:
             await pool.start(interactive=False)
             remote = Server(pool)
             found = await find_root(remote, config)
-            mount = FuseMount(config, remote, found.path, found.attributes, lambda path, lost: None)
+            mount = FuseMount(config, remote, found.path, found.attributes, Losses())
             self._attach(mount)
             await mount.prime()
             nursery.start_soon(mount.run)
@@ -169,6 +205,8 @@ class Simulation:
 
         def init(operations: Any, mountpoint: str, options: set[str]) -> None:
             self.kernel = Kernel(operations, self.rng)
+            if self.verbose:
+                self.kernel.trace = self.say
 
         async def main(*_: Any, **__: Any) -> None:
             self.kernel.operations.init()
@@ -223,6 +261,7 @@ class Simulation:
                 self.kernel.shrink(self.kernel.root, 0.5)
                 await self.kernel.forget_some()
             self.say(str(step))
+            self.result.begun.add(id(step))
             if who in PROGRAMS:
                 await getattr(self.programs[who], step.verb)(*step.arguments)
             elif who == "X":
@@ -264,6 +303,14 @@ class Simulation:
     def _compare_disk(self) -> None:
         if self.unwritten and not self.oracle.refused and not self.oracle.history.troubles:
             raise Lie(f"the mount ended with data unwritten: {self.unwritten}")
+
+
+def _endless(number: int, frame: Any) -> None:
+    where = []
+    while frame is not None and len(where) < 12:
+        where.append(f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {frame.f_code.co_name}")
+        frame = frame.f_back
+    raise Endless(" < ".join(where))
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:
