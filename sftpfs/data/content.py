@@ -30,7 +30,7 @@ from sftpfs.types import AttributeChange, Attributes, WholeFile
 class FileContent:
     """The content of one inode, shared by all its handles."""
 
-    __slots__ = ("__weakref__", "_mount", "_state", "handles", "reader", "writer")
+    __slots__ = ("__weakref__", "_dropping", "_mount", "_opened", "_state", "handles", "reader", "writer")
 
     def __init__(self, number: int, mount: MountContent) -> None:
         extents: DirtyExtents[HandleState] = DirtyExtents()
@@ -38,6 +38,10 @@ class FileContent:
         self._state = ContentState(number, mount.clock)
         self.handles: list[HandleState] = []
         """The open handles, oldest first."""
+        self._dropping = 0
+        """How many of them ``drops_pages``."""
+        self._opened: dict[RemoteFile, int] = {}
+        """How many of them share a file that is open on the server: one may be lent to another open."""
         self.reader = ContentReader(self._state, mount, extents)
         self.writer = ContentWriter(self._state, mount, extents, self.reader, self.handles)
 
@@ -163,9 +167,11 @@ class FileContent:
             state.pages_stale = False
             keep_cache = config.kernel_cache
         handle.fsync_error = self.writer.telling.unheard
-        if any(one.drops_pages for one in self.handles):
+        if self._dropping:
             keep_cache = False
         handle.drops_pages = not (keep_cache or created)
+        self._dropping += handle.drops_pages
+        self._opened[remote] = self._opened.get(remote, 0) + 1
         self.handles.append(handle)
         return handle, keep_cache
 
@@ -202,11 +208,24 @@ class FileContent:
         state = self._state
         return not state.dirty and state.attributes is not None and self.reader.holds(state.server_size)
 
+    def kept_pages(self, handle: HandleState) -> None:
+        """The kernel has used ``handle``, and so dropped what it had of before."""
+        handle.drops_pages = False
+        self._dropping -= 1
+
+    def uses(self, remote: RemoteFile) -> bool:
+        """Is a handle open on ``remote``?"""
+        return remote in self._opened
+
     def detach(self, handle: HandleState) -> None:
         """``handle`` is released."""
         if handle.error is not None and handle.unheard:
             self._mount.untold(self.number, handle.error)
         self.handles.remove(handle)
+        self._dropping -= handle.drops_pages
+        self._opened[handle.remote] -= 1
+        if not self._opened[handle.remote]:
+            del self._opened[handle.remote]
         self.writer.rider.detached(handle)
         if self.handles:
             return

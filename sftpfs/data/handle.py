@@ -53,12 +53,14 @@ class FileHandle(HandleState):
 
     def read_nowait(self, offset: int, size: int) -> Buffer | None:
         """The bytes where they are in memory, read-ahead sent on the way; None where ``read`` must wait."""
-        self.drops_pages = False
+        if self.drops_pages:
+            self.content.kept_pages(self)
         return self.content.reader.hit(self, offset, size) if self.readable else None
 
     async def read(self, offset: int, size: int) -> Buffer:
         """``size`` bytes at ``offset``, fewer only at the end of file. EBADF on a write-only handle."""
-        self.drops_pages = False
+        if self.drops_pages:
+            self.content.kept_pages(self)
         if not self.readable:
             raise error(errno.EBADF)
         if size <= 0:
@@ -69,7 +71,8 @@ class FileHandle(HandleState):
 
     def write_nowait(self, offset: int, data: bytes) -> bool:
         """Absorb ``data`` now; False where ``write`` must wait or has something to raise."""
-        self.drops_pages = False
+        if self.drops_pages:
+            self.content.kept_pages(self)
         if self.error is not None or self.synchronous or self.doubtful or not self.writable or not data:
             return False
         if not self.content.writer.write_nowait(self, offset, data):
@@ -179,7 +182,7 @@ class FileHandle(HandleState):
                 await content.writer.flush(self)
         finally:
             content.detach(self)
-            if all(other.remote is not self.remote for other in content.handles):
+            if not content.uses(self.remote):
                 self.remote.close()
 
 
