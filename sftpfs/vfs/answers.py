@@ -48,6 +48,12 @@ class Answers(Eviction):
         inode = directory.children.get(asked.name)
         return inode is not None and inode is asked.inode and inode.change_mark != asked.mark
 
+    def stands(self, asked: Asked) -> bool:
+        """Whether the name still is, here, one of the inode that it led to, and none we are changing."""
+        directory = asked.parent.directory
+        assert directory is not None
+        return asked.name not in directory.changing and directory.children.get(asked.name) is asked.inode
+
     def believe(self, asked: Asked, attributes: Attributes, same: bool | None) -> Inode:
         """The server says the name has ``attributes``: the inode it leads to, one of its own where that is
         another file than known. ``same``: whether it is the inode asked about, None where that cannot
@@ -253,8 +259,8 @@ def leads_to(inode: Inode, attributes: Attributes, expected: Attributes | None =
     known = inode.attributes if expected is None else expected
     if known.kind != attributes.kind:
         return False
-    if (inode.content is not None and inode.content.dirty) or not version_changed(known, attributes):
+    if not version_changed(known, attributes):
         return True
     if inode.handles:
         return None
-    return not inode.aliases
+    return not inode.aliases or (inode.content is not None and inode.content.dirty)

@@ -77,7 +77,7 @@ class Copier:
             raise
         if target.content is not None:
             target.content.rewritten(written)
-        self._tree.own_change(target, written, dated=True)
+        self._tree.own_change(target, written, dated=True, named=True)
         if origin.change_mark == mark and leads_to(origin, told):
             self._tree.refresh(origin, told)
         return Copied(size, version_changed(known, told))

@@ -68,7 +68,9 @@ class _Opened(NamedTuple):
     known: Attributes
 
     def overtaken(self, inode: Inode) -> bool:
-        """Whether another version than that of what was opened was learned meanwhile."""
+        """Whether others told of another version than that of what was opened meanwhile."""
+        if self.asked is not None and inode.change_mark != self.asked.mark:
+            return False  # we have changed it ourselves
         return inode.attributes is not self.known and version_changed(inode.attributes, self.attributes)
 
 
@@ -151,7 +153,7 @@ class Files:
             if inode.content is not None:
                 inode.content.truncated(attributes)
                 beneath = inode.content.ask()  # what is written meanwhile may be before it or behind it
-            self._tree.own_change(inode, attributes, dated=True)
+            self._tree.own_change(inode, attributes, dated=True, named=True)
         elif inode.change_mark == mark:
             self._tree.refresh(inode, attributes)
         if beneath is not None:
@@ -196,7 +198,7 @@ class Files:
                 opened.remote.close()  # of another file perhaps than the kernel has been told of meanwhile
                 continue
             opened.remote.close()
-            if opened.asked is not None and not self._tree.overtaken(opened.asked):
+            if opened.asked is not None and self._tree.stands(opened.asked):
                 # What has the name gets an inode of its own, what is open keeps this one.
                 self._tree.believe(opened.asked, opened.attributes, False)
             break
@@ -215,7 +217,9 @@ class Files:
             else:
                 remote, told = await self._remote.open(path, remote_flags(flags), 0o600, current_path)
             try:
-                same, now = await identified(inode, remote, known, told, truncate)
+                emptied = truncate and not told.size
+                look = None if emptied else lambda: self._remote.lstat(path)
+                same, now = await identified(inode, remote, known, told, look)
             except BaseException:
                 remote.close()
                 raise

@@ -8,6 +8,7 @@ path goes through one of the two before it is believed.
 from __future__ import annotations
 
 import errno
+from collections.abc import Awaitable, Callable
 
 from sftpfs.errors import error
 from sftpfs.remote.api import Remote, RemoteFile
@@ -55,10 +56,12 @@ class Identity:
             named = await self._remote.lstat(path)
             return await opened.wait(), named
 
+        writing = False
         for _ in range(LOOKS):
             if not inode.handles:
                 return leads_to(inode, attributes) is True, attributes
             mark = inode.change_mark
+            writing = _writing(inode)
             try:
                 opened, named = await in_place.look(self._tree, both, (asked.parent, asked.name))
             except OSError as problem:
@@ -67,7 +70,7 @@ class Identity:
             attributes = named
             if inode.change_mark != mark or not version_changed(opened, named):
                 return opened.kind == named.kind, named
-        return False, attributes
+        return writing or _writing(inode), attributes
 
     async def changed(
         self, asked: Asked, change: AttributeChange, attributes: Attributes, *, dated: bool = False
@@ -88,15 +91,14 @@ class Identity:
         if inode.change_mark == asked.mark:
             same, attributes = await self.judged(asked, attributes, expected)
         if not same:
-            assert asked.parent.directory is not None
-            if asked.parent.directory.children.get(asked.name) is not inode:
+            if not self._tree.stands(asked):
                 raise error(errno.ESTALE, "the name led to another file, and is another's now")
             inode = self._tree.believe(asked, attributes, False)
         elif inode.content is not None and change.size is not None:
             inode.content.truncated(attributes)
         elif version_changed(expected, attributes):
             self._tree.refresh(inode, attributes)
-        self._tree.own_change(inode, attributes, dated=dated)
+        self._tree.own_change(inode, attributes, dated=dated, named=True)
         return inode
 
     async def verify(self, inode: Inode, *, hiding: bool = False, locked: bool = False) -> None:
@@ -122,13 +124,13 @@ class Identity:
         assert inode.parent is not None
         asked = self._tree.asked(inode.parent, inode.name)
         same, now = await self._compared(asked, inode, inode.attributes)
-        if not same and not self._tree.overtaken(asked):
+        if not same and self._tree.stands(asked):
             self._tree.believe(asked, now, False)
         return not same
 
     async def _names_apart(self, inode: Inode) -> bool:
         """Whether a name of several was found to lead elsewhere; it does so here, too, then."""
-        while inode.aliases and not (inode.content is not None and inode.content.dirty):
+        while inode.aliases:
             for parent, name in inode.names():
                 assert parent.directory is not None
                 changing = parent.directory.changing.get(name)
@@ -154,26 +156,43 @@ class Identity:
 
 
 async def identified(
-    inode: Inode, remote: RemoteFile, known: Attributes, attributes: Attributes, truncated: bool
+    inode: Inode,
+    opened: RemoteFile,
+    known: Attributes,
+    attributes: Attributes,
+    look: Callable[[], Awaitable[Attributes]] | None,
 ) -> tuple[bool, Attributes]:
-    """Whether what was opened is the file that is open already, and what it has now.
+    """Whether what was opened is the file that ``inode`` stands for, and what it has now.
 
     ``attributes`` came with the OPEN by name: of a version not ``known`` they may be those of a file
-    renamed over it in between. Of two handles on one file they are the same, unless it is growing.
+    renamed over it in between, or of what a link leads to that is there now. Of two handles on one file they
+    are the same, unless it is growing. Where nothing is open ``look`` asks for what has the name; None for a
+    file the OPEN has emptied.
     """
-    content = inode.content
-    if not version_changed(known, attributes) or (content is not None and content.dirty):
+    if not version_changed(known, attributes) or (look is None and not inode.handles):
         return True, attributes
-    if truncated and not attributes.size and not inode.handles:
-        return True, attributes
+    writing = False
     for _ in range(LOOKS):
-        told = remote.start_fstat()
-        other = inode.handles[0].start_fstat() if inode.handles else told
-        attributes = await told.wait()
+        writing = _writing(inode)
+        handle = inode.handles[0] if inode.handles else None
+        told = opened.start_fstat()
+        beside = handle.start_fstat().wait() if handle is not None else look() if look is not None else None
         try:
-            if not version_changed(attributes, await other.wait()):
-                return leads_to(inode, attributes) is not False or truncated, attributes
+            other = await beside if beside is not None else None
         except OSError as problem:
+            attributes = await told.wait()
+            if handle is None:
+                return False, attributes
             # Lost for good: nothing is read through that one any more. ESTALE: it is another file.
             return problem.errno != errno.ESTALE, attributes
-    return False, attributes
+        attributes = await told.wait()
+        if other is None or (other.kind == attributes.kind and not version_changed(attributes, other)):
+            return leads_to(inode, attributes) is not False or look is None, attributes
+        if handle is None:
+            attributes = other
+    return writing or _writing(inode), attributes
+
+
+def _writing(inode: Inode) -> bool:
+    """Whether writes of ours are on their way: what two requests tell of the file may differ by them."""
+    return inode.content is not None and inode.content.writing

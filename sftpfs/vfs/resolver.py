@@ -181,7 +181,8 @@ class Resolver:
                 self._tree.missing(parent, name)
                 return None
             current = directory.children.get(name)
-            if current is not None and self._tree.overtaken(asked):
+            proven = not same and current is not None and current.handles  # by what is open
+            if current is not None and self._tree.overtaken(asked) and not proven:
                 return current  # what we changed meanwhile is newer than this answer
             inode = self._tree.believe(asked, attributes, same)
             if current is None and inode.directory is not None:

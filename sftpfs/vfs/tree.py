@@ -58,18 +58,25 @@ class Tree(Answers):
             inode.expires = inode.ready_until = 0.0
         self.outdate([(parent.number, name) for parent, name in names], inodes)
 
-    def own_change(self, inode: Inode, attributes: Attributes, *, dated: bool = False) -> None:
+    def own_change(
+        self, inode: Inode, attributes: Attributes, *, dated: bool = False, named: bool = False
+    ) -> None:
         """As ``refresh``, but the change is ours: the lease is a full one, ctime is now.
 
-        ``dated``: the mtime is what the server's clock said of it, which may be ahead of ours.
+        ``dated``: the mtime is what the server's clock said of it, which may be ahead of ours. ``named``:
+        ``attributes`` came by its name. Those of an open handle say nothing of who has the name: the
+        lease counts from when that was asked for.
         """
         self._check_type(inode, attributes)
         if attributes.nlink == UNKNOWN_ID:
             attributes = attributes._replace(nlink=inode.attributes.nlink)
         self.touched(inode, attributes.mtime * NANOSECONDS if dated else 0)
         inode.attributes = inode.content.over(attributes) if inode.content is not None else attributes
+        if named or not inode.linked:
+            inode.expires = clock.now() + self.policy.attribute
+        elif inode.expires > 0.0:
+            inode.expires += max(0.0, self.policy.attribute - inode.lease)
         inode.lease = self.policy.attribute
-        inode.expires = clock.now() + inode.lease
 
     def created(self, parent: Inode, name: bytes, attributes: Attributes) -> Inode:
         """We made ``name`` in ``parent``; a directory we made is known to be empty."""

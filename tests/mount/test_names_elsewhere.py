@@ -259,3 +259,56 @@ def test_what_was_fetched_ahead_answers_no_open_after_a_change_of_ours(
     assert not asks(names[13]), "it was to be fetched ahead"
     ENDS[what](mount.path / names[14])
     assert asks(names[14])
+
+
+def test_a_log_that_is_written_here_is_seen_to_be_rotated(make_mount: MakeMount, backing: Path) -> None:
+    """What its handle tells renews no lease of the name, and a write under way hides nothing."""
+    put(backing / "log", b"line\n", OLD)
+    mount = make_mount(SHORT, backing=backing)
+    with opened(mount.path / "log", os.O_WRONLY | os.O_APPEND) as fd:
+        os.write(fd, b"line\n")
+        (backing / "log").rename(backing / "log.1")
+        put(backing / "log", b"new", LATER)
+
+        def rotated() -> bool:
+            os.write(fd, b"line\n")
+            return os.stat(mount.path / "log").st_size == 3
+
+        eventually(rotated, LEASE_LIMIT, "stat of the log")
+        assert (mount.path / "log").read_bytes() == b"new"
+        os.write(fd, b"last\n")
+    assert (backing / "log").read_bytes() == b"new"
+    assert (backing / "log.1").read_bytes().endswith(b"line\nlast\n")
+
+
+def test_an_open_beside_a_write_gets_what_has_the_name(make_mount: MakeMount, backing: Path) -> None:
+    put(backing / "f", b"A" * CHUNK, OLD)
+    mount = make_mount(backing=backing)
+    with opened(mount.path / "f", os.O_RDWR) as old:
+        os.pwrite(old, b"ours", 0)
+        replace(backing / "f", b"B" * (CHUNK + 5))
+        os.pwrite(old, b"ours", 4)
+        with opened(mount.path / "f", os.O_RDONLY) as new:
+            assert read_all(new) == b"B" * (CHUNK + 5)
+            assert os.pread(old, CHUNK + 10, 0) == b"oursours" + b"A" * (CHUNK - 8)
+            assert os.fstat(old).st_ino != os.fstat(new).st_ino
+
+
+def test_a_link_put_in_place_of_a_file_is_not_followed_on_the_server(
+    make_mount: MakeMount, backing: Path, tmp_path: Path
+) -> None:
+    """Links are resolved here, where they are kept inside."""
+    secret = tmp_path / "secret"
+    put(secret, b"outside of the mount", LATER)
+    for name in ("small", "never read", "large"):
+        put(backing / name, b"A" * (5 if name != "large" else CHUNK), OLD)
+    mount = make_mount(backing=backing)
+    for name in ("small", "large"):
+        (mount.path / name).read_bytes()
+    os.listdir(mount.path)
+    for name in ("small", "never read", "large"):
+        (backing / name).unlink()
+        (backing / name).symlink_to(secret)
+        with pytest.raises(OSError):
+            (mount.path / name).read_bytes()
+        assert (mount.path / name).is_symlink()
