@@ -242,7 +242,9 @@ class FileContent:
         """The server set a new size (SETSTAT by path, or O_TRUNC): ``attributes`` tell it."""
         self.changed(attributes, resized=True)
         if not attributes.size:
-            self.writer.telling.heard()  # who opens a file emptied since need not know what was lost of it
+            self.writer.telling.unheard = (
+                None  # who opens a file emptied since need not know what was lost of it
+            )
 
     def changed(self, attributes: Attributes, *, resized: bool) -> None:
         """A change of ours is done, ``attributes`` are what the file has now."""

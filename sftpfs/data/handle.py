@@ -106,20 +106,25 @@ class FileHandle(HandleState):
 
     def _tell_before(self, offset: int) -> None:
         """Raise what is to be told before a write at ``offset``. Where that may be the rest of a larger one
-        the kernel gives the program a short count instead: then it is told again."""
+        the kernel gives the program a short count instead: a hint, and so it is told again."""
         rest = offset == self.part_end
         self.part_end = -1
-        if rest:
+        if rest and self.error is not None:
+            self._heard()
             _raise(self.error)
-        else:
-            self._tell(self.error)
+        self._tell(self.error)
+
+    def _heard(self) -> None:
+        """The program knows that something it wrote so far has failed."""
+        self.unheard = False
+        self.heard = self.content.writer.telling.mark()
 
     def _tell(self, problem: OSError | None) -> None:
         """Raise ``problem``, where there is one, to a program that surely listens: once."""
         if problem is not None:
             self.error = self.fsync_error = None
-            self.unheard = False
-            self.heard = self.content.writer.telling.heard()
+            self.content.writer.telling.unheard = None
+            self._heard()
             _raise(problem)
 
     async def flush(self) -> None:

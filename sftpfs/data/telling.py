@@ -44,9 +44,7 @@ class Telling:
         if owner not in self._handles:
             self._mount.untold(self._number, failure)
 
-    def heard(self) -> int:
-        """A program was told of a failed write by ``write`` or ``fsync``: of what it had written by then. The
-        number of the batch of what it writes from now on."""
-        self.unheard = None
+    def mark(self) -> int:
+        """The number of the batch of what is written from now on, and of nothing before."""
         self._extents.close_batches()
         return self._extents.batch.number

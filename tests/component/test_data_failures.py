@@ -180,6 +180,21 @@ def test_what_the_rest_of_a_large_write_is_told_of_is_told_once_more(tmp_path: P
     in_room(tmp_path, test, b"content")
 
 
+def test_a_short_count_and_a_failed_close_are_enough_to_know(tmp_path: Path) -> None:
+    """What cp sees of a full disk: a write fails that may have been the rest of one, then it gives up."""
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["write"] = errno.ENOSPC
+        await room.perform(handle.write, 0, bytes(MIB))
+        room.server.finish_all()
+        assert await told(room, lambda: handle.write(MIB, bytes(MIB)), handle.flush) == [errno.ENOSPC] * 2
+        await room.perform(handle.release)
+        assert room.contents.untold() == [] == room.observer.untold
+
+    in_room(tmp_path, test, b"content")
+
+
 def test_what_is_lost_after_the_file_was_clean_is_another_incident(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         for text in (b"one", b"two"):
