@@ -224,7 +224,7 @@ class FileContent:
 
     def detach(self, handle: HandleState) -> None:
         """``handle`` is released."""
-        if handle.error is not None and handle.unheard:
+        if handle.error is not None and handle.unheard and not handle.listened:
             self._mount.untold(self.number, handle.error)
         self.handles.remove(handle)
         self._dropping -= handle.drops_pages

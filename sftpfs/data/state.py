@@ -101,6 +101,7 @@ class HandleState:
         "fsync_error",
         "fsync_writes",
         "heard",
+        "listened",
         "part_end",
         "readable",
         "remote",
@@ -145,6 +146,8 @@ class HandleState:
         tells it. ``close`` tells it, too, and clears nothing: it comes for every copy of the descriptor."""
         self.unheard = False
         """``error`` is of something written since ``write`` or ``fsync`` last told of a failure."""
+        self.listened = False
+        """The last close that told ``error`` was of a program that lives on."""
         self.heard = 0
         """The number of the batch of writes that was the current one then."""
         self.fsync_error: OSError | None = None

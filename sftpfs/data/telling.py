@@ -39,6 +39,7 @@ class Telling:
                 handle.error = handle.error or failure
                 handle.unheard = handle.unheard or (lost and batch.number >= handle.heard)
                 handle.doubtful = True
+                handle.listened = False
             else:
                 handle.fsync_error = handle.fsync_error or failure
         if owner not in self._handles:

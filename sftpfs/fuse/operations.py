@@ -26,6 +26,7 @@ from pyfuse3 import (
 )
 
 from sftpfs.fuse.guard import guarded
+from sftpfs.fuse.opener import lives
 from sftpfs.fuse.reads import ReadsUnderWay
 from sftpfs.fuse.reply import Replies, statvfs_reply
 from sftpfs.types import Buffer
@@ -74,6 +75,8 @@ class Operations(pyfuse3.Operations):
         self._direct_io = filesystem.config.data.direct_io
         self._handles = itertools.count(1)
         self._files: dict[int, OpenFile] = {}
+        self._openers: dict[int, int] = {}
+        """By handle the process, or its thread, that opened it."""
         self._reads = ReadsUnderWay()
         self._directories: dict[int, OpenDirectory] = {}
 
@@ -243,9 +246,10 @@ class Operations(pyfuse3.Operations):
 
     # -- files ---------------------------------------------------------------------
 
-    def _file_info(self, file: OpenFile, keep_cache: bool) -> FileInfo:
+    def _file_info(self, file: OpenFile, keep_cache: bool, opener: int) -> FileInfo:
         number = FileHandleT(next(self._handles))
         self._files[number] = file
+        self._openers[number] = opener
         # What is appended the kernel would put into its pages where it takes the end to be. Such a handle
         # can be neither read nor mapped, so nothing else is lost by it.
         appends = file.handle.append and not file.handle.readable
@@ -263,7 +267,7 @@ class Operations(pyfuse3.Operations):
             if _became_shorter(found):
                 await self._reads.answered(inode)
             outdate_attributes(inode)
-        return self._file_info(file, keep_cache)
+        return self._file_info(file, keep_cache, ctx.pid)
 
     @guarded
     async def create(
@@ -271,7 +275,7 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         parent = self._tree.get(parent_inode)
         inode, file, keep_cache = await self._filesystem.files.create(parent, name, mode, flags, caller(ctx))
-        return self._file_info(file, keep_cache), self._entry(parent, name, inode)
+        return self._file_info(file, keep_cache, ctx.pid), self._entry(parent, name, inode)
 
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> Buffer:  # type: ignore[override]
@@ -295,7 +299,12 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def flush(self, fh: FileHandleT) -> None:
-        await self._files[fh].handle.flush()
+        handle = self._files[fh].handle
+        try:
+            await handle.flush()
+        except OSError:
+            handle.listened = lives(self._openers[fh])
+            raise
 
     @guarded
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
@@ -303,6 +312,7 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def release(self, fh: FileHandleT) -> None:
+        del self._openers[fh]
         await self._filesystem.files.release(self._files.pop(fh))
 
     # -- directories ---------------------------------------------------------------

@@ -73,12 +73,13 @@ def test_close_tells_each_time_until_write_or_fsync_has_told(tmp_path: Path) -> 
     """It comes for every copy of a descriptor: a child's, a duplicate, and for a program that just ends."""
 
     async def test(room: Room) -> None:
-        for final in ("fsync", "write", None):
+        for final in ("fsync", "write", "close", None):
             handle = room.open()
             room.server.fail_next["write"] = errno.ENOSPC
             assert handle.write_nowait(100, b"lost")
             assert await told(room, handle.flush, handle.flush) == [errno.ENOSPC] * 2
-            if final is not None:
+            handle.listened = final == "close"  # the program that opened it lives
+            if final in ("fsync", "write"):
                 surely = handle.fsync if final == "fsync" else lambda: handle.write(0, b"x")  # noqa: B023
                 assert await told(room, surely, handle.flush, handle.fsync) == [errno.ENOSPC, 0, 0]
             assert await told(room, handle.release) == [0]

@@ -92,14 +92,32 @@ def test_sync_of_a_file_whose_write_was_refused(mount: Mount) -> None:
         assert subprocess.run(["sync", path], capture_output=True, timeout=30).returncode == 0
 
 
-def test_what_a_program_that_just_ended_lost_is_named(mount: Mount) -> None:
-    program = (
-        "import os, sys; os.write(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), bytes(int(sys.argv[2])))"
-    )
-    command = [sys.executable, "-c", program, str(mount.path / "unheard"), str(len(REFUSED))]
-    subprocess.run(command, check=True, timeout=30)
+ENDS = """
+import os, signal, sys
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+os.write(fd, bytes(int(sys.argv[2])))
+if sys.argv[3] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[3] == "closes":
+    try:
+        os.close(fd)
+    except OSError as problem:
+        sys.exit(problem.errno)
+"""
+
+
+@pytest.mark.parametrize("ending", ["ends", "killed"])
+def test_what_a_program_that_just_ended_lost_is_named(mount: Mount, ending: str) -> None:
+    command = [sys.executable, "-c", ENDS, str(mount.path / "unheard"), str(len(REFUSED)), ending]
+    subprocess.run(command, check=ending == "ends", timeout=30)
     status, said = run("flush", mount.path)
     assert status == 74 and "unheard" in said
+
+
+def test_what_a_program_was_told_by_close_is_not_named(mount: Mount) -> None:
+    command = [sys.executable, "-c", ENDS, str(mount.path / "heard"), str(len(REFUSED)), "closes"]
+    assert subprocess.run(command, check=False, timeout=30).returncode == errno.EIO
+    assert run("flush", mount.path) == (0, "")
 
 
 def test_the_position_stays_where_writes_are_refused(mount: Mount) -> None:

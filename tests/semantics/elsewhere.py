@@ -25,10 +25,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/mount/test_dead_server.py::test_new_operations_in_a_hole_end_and_the_mount_comes_down",
     ),
     "P5": (
-        "what neither `write` nor `fsync` had told as the last copy is closed counts as told to nobody, and "
-        "`sftpfs flush` and the unmounting name it.",
+        "what neither `write` nor `fsync` had told, nor a last `close` while the program that opened the "
+        "file lived, counts as told to nobody, and `sftpfs flush` and the unmounting name it.",
         "tests/component/test_data_failures.py::test_close_tells_each_time_until_write_or_fsync_has_told",
         "tests/faults/test_told.py::test_what_a_program_that_just_ended_lost_is_named",
+        "tests/faults/test_told.py::test_close_tells_what_it_told_of_another_copy",
     ),
     "P6": (
         "`fsync` tells also by a handle that only reads, and by one that was opened after the failure, "
