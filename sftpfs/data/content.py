@@ -253,6 +253,7 @@ class FileContent:
         if resized:
             state.generation += 1
             state.resizes += 1
+            self.writer.losses.cut(attributes.size)
         if resized or state.dirty:
             self.reader.drop_from(min(state.server_size, attributes.size) >> CHUNK_SHIFT)
         elif attributes.size != state.server_size:

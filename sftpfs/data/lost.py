@@ -34,15 +34,17 @@ class Losses:
     """What one file loses.
 
     INVARIANT: bytes are reported at most once, and never where the server acknowledged them.
+    INVARIANT: ``absent`` are the ranges lost that were neither written again since nor cut off.
     """
 
-    __slots__ = ("_ended", "_incident", "_mount", "_number")
+    __slots__ = ("_ended", "_incident", "_mount", "_number", "absent")
 
     def __init__(self, number: int, mount: MountContent) -> None:
         self._number = number
         self._mount = mount
         self._incident = 0
         self._ended = False
+        self.absent: list[tuple[int, int]] = []
 
     def failed(self, extent: Extent[HandleState], failure: OSError) -> None:
         """The server did not take ``extent``, or not all of it."""
@@ -61,6 +63,23 @@ class Losses:
             self._report(offset, data, failure, appended)
         self._ended = True
 
+    def written(self, start: int, end: int) -> None:
+        """The server has taken bytes [start, end), which may have been lost before."""
+        if self.absent:
+            left = [(first, min(last, start)) for first, last in self.absent]
+            left += [(max(first, end), last) for first, last in self.absent]
+            self._remain([(first, last) for first, last in left if first < last])
+
+    def cut(self, size: int) -> None:
+        """The file ends at ``size``."""
+        if self.absent:
+            self._remain([(first, min(last, size)) for first, last in self.absent if first < size])
+
+    def _remain(self, absent: list[tuple[int, int]]) -> None:
+        self.absent = absent
+        if not absent:
+            self._mount.made_good(self._number)
+
     def settled(self) -> None:
         """The file is clean; what is lost from now on has nothing to do with what was."""
         self._incident = 0
@@ -69,6 +88,7 @@ class Losses:
         mount = self._mount
         if not self._incident:
             self._incident = mount.new_incident()
+        self.absent = merged([*self.absent, (offset, offset + len(data))])
         mount.observer.content_lost(self._number, LostBytes(self._incident, offset, data, failure, appended))
 
 

@@ -37,6 +37,9 @@ class ContentObserver(Protocol):
     def content_untold(self, number: int, failure: OSError) -> None:
         """A write of inode ``number`` failed for good, and no program was told that surely listened."""
 
+    def content_made_good(self, number: int) -> None:
+        """All that inode ``number`` had lost is on the server after all, or belongs to it no longer."""
+
     def content_outdated(self, number: int, attributes: Attributes) -> None:
         """A read found inode ``number`` changed on the server: it has ``attributes`` now."""
 
@@ -81,6 +84,11 @@ class MountContent:
         told, and nobody have listened: a child's, or that of a program that just ends."""
         self.failed.setdefault(number, failure)
         self.observer.content_untold(number, failure)
+
+    def made_good(self, number: int) -> None:
+        """All that inode ``number`` had lost was written again since, or cut off."""
+        self.failed.pop(number, None)
+        self.observer.content_made_good(number)
 
     def send_all(self) -> None:
         """Send what is dirty of every file, so that the gate opens."""

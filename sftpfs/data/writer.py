@@ -44,7 +44,6 @@ class ContentWriter:
     __slots__ = (
         "_appender",
         "_ended",
-        "_losses",
         "_mount",
         "_reader",
         "_since_ns",
@@ -52,6 +51,7 @@ class ContentWriter:
         "_under_way",
         "extents",
         "handles",
+        "losses",
         "rider",
         "settling",
         "telling",
@@ -76,8 +76,8 @@ class ContentWriter:
         self._reader = reader
         self._appender: HandleState | None = None
         self._since_ns = 0  # when the oldest unsent byte was written, wall clock
-        self._losses = Losses(state.number, mount)
-        self.settling = Settling(state, mount, extents, reader, self.rider, self._losses)
+        self.losses = Losses(state.number, mount)
+        self.settling = Settling(state, mount, extents, reader, self.rider, self.losses)
         # INVARIANT: not empty only while ``acknowledged`` works on what is in it, the first being under work.
         self._ended: deque[Outgoing] = deque()
         # Extents under way through each handle, so that the one FSTAT may go along.
@@ -222,8 +222,10 @@ class ContentWriter:
         problem = outgoing.slot.error
         if problem is not None:
             failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
-            self._losses.failed(extent, failure)
+            self.losses.failed(extent, failure)
             self._failed(extent.batch, failure, owner, lost=not owner.reports)
+        elif self.losses.absent and not owner.append:
+            self.losses.written(extent.offset, extent.end)
         self.settling.ended(outgoing)
         freed = self.extents.finish(extent)
         self._mount.gate.release(len(extent.data))
@@ -237,7 +239,7 @@ class ContentWriter:
         """What was to be sent behind a write that missed the deadline has missed it as well: sent now, it
         would be waited for as long once more."""
         for extent in waited:
-            self._losses.failed(extent, failure)
+            self.losses.failed(extent, failure)
             self._failed(extent.batch, failure, extent.owner)
             self.extents.withdraw(extent)
             self._mount.gate.release(len(extent.data))
@@ -386,7 +388,7 @@ class ContentWriter:
     def give_up(self, failure: OSError) -> None:
         """The mount ends before everything is on the server: what is not is lost, for ``failure``."""
         if self.extents or self.rider.busy:
-            self._losses.ended(self.extents, failure, self._appender is not None)
+            self.losses.ended(self.extents, failure, self._appender is not None)
             self._mount.untold(self.number, failure)
 
     def tidy(self, now_ns: int) -> None:

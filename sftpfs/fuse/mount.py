@@ -114,6 +114,8 @@ class FuseMount:
     async def detach(self, lazy: bool) -> bool:
         """Unmount as umount(8) would, so that the kernel hands over what it still holds; ``lazy`` also where
         somebody uses it: ``run`` returns once the last user is gone. True where it is out of the tree."""
+        if not self.is_there():
+            return True
         with trio.move_on_after(UNMOUNT_PATIENCE):
             await trio.to_thread.run_sync(unmount, self._config.mountpoint, lazy, abandon_on_cancel=True)
         return not self.is_there()
@@ -133,8 +135,9 @@ class FuseMount:
             await trio.to_thread.run_sync(outdate_all, list(entries), list(inodes))
 
     def terminate(self) -> None:
-        """Make ``run`` return although the mount may be busy."""
-        pyfuse3.terminate()
+        """Make ``run`` return although the mount may be busy. Nothing once it is closed."""
+        if self._mounted:  # the session is freed with it
+            pyfuse3.terminate()
 
     def abandon(self) -> None:
         """Make ``run`` return at once: requests under way get no answer but the end of the mount."""

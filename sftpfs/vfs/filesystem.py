@@ -271,6 +271,10 @@ class Filesystem:
         """A write of inode ``number`` failed, and its program may not know: ``flush`` and ``drain`` tell."""
         self._untold.setdefault(number, Unwritten(self._path_known(number), failure))
 
+    def content_made_good(self, number: int) -> None:
+        """What inode ``number`` had lost is no loss any more, though it may be saved still."""
+        self._untold.pop(number, None)
+
     async def drain(self) -> list[Unwritten]:
         """Everything dirty to the server; what could not be written and nobody was surely told of."""
         return self._unwritten(await self.contents.drain())

@@ -288,6 +288,9 @@ class Observer:
     def content_lost(self, number: int, lost: LostBytes) -> None:
         self.lost.append(lost)
 
+    def content_made_good(self, number: int) -> None:
+        self.untold = [one for one in self.untold if one[0] != number]
+
     def content_untold(self, number: int, failure: OSError) -> None:
         self.untold.append((number, failure.errno))
 

@@ -12,7 +12,7 @@ import pytest
 
 from sftpfs import store
 from sftpfs.errors import Failure
-from sftpfs.process import exit_status
+from sftpfs.process import DATA_LOST_STATUS, exit_status
 from sftpfs.store import Saved
 from tests.conftest import MakeMount
 from tests.harness.command import Output, say
@@ -107,6 +107,7 @@ def test_the_documented_dd_writes_back_a_range(full: Full) -> None:
     data = os.urandom(MIB)
     full.loses("big", data, at=4096)
     full.room()
+    assert say("flush", full.mount.path).status == DATA_LOST_STATUS
     (one,) = full.saved()
     for start, end in one.ranges:
         words = [f"if={one.base}", f"of={full.mount.path}/big", "bs=1M", f"skip={start}", f"seek={start}"]
@@ -115,6 +116,7 @@ def test_the_documented_dd_writes_back_a_range(full: Full) -> None:
             ["dd", *words, f"count={end - start}", *flags], check=True, timeout=30, capture_output=True
         )
     assert (full.disk / "big").read_bytes() == bytes(4096) + data
+    assert say("flush", full.mount.path).status == 0, "written again, it is no loss any more"
 
 
 def test_by_any_name_and_names_that_are_no_text(full: Full) -> None:
@@ -181,3 +183,42 @@ def test_a_server_that_still_does_not_take_it(full: Full) -> None:
     refused = full.restore("all")
     assert refused.status == NOT_RESTORED and "No space left on device" in refused.stderr
     assert full.saved()
+
+
+def test_flush_and_umount_tell_until_somebody_acknowledges(full: Full) -> None:
+    """Asking again is no acknowledgement, nor is what goes well since."""
+    full.loses("doc", b"first")
+    full.loses("other", b"other")
+    (saved, _) = full.saved()
+    for _ in range(2):
+        for command in ("flush", "umount"):
+            told = say(command, full.mount.path)
+            assert told.status == DATA_LOST_STATUS
+            assert (
+                f"not written: {full.disk}/doc: No space left on device; saved in {saved.base}" in told.stderr
+            )
+            assert f"not written: {full.disk}/other: " in told.stderr
+    assert "stays mounted" in told.stderr
+    full.room()
+    (full.mount.path / "fine").write_bytes(b"fine")
+    assert say("flush", full.mount.path).status == DATA_LOST_STATUS
+    assert full.restore("--drop", full.mount.path / "doc").status == 0
+    told = say("flush", full.mount.path)
+    assert told.status == DATA_LOST_STATUS and "doc" not in told.stderr
+    (full.mount.path / "other").write_bytes(b"the same file anew")
+    assert say("flush", full.mount.path).status == 0
+
+
+@pytest.mark.parametrize("way", ["umount", "force", "signal"])
+def test_the_end_tells_what_was_lost_before(full: Full, way: str) -> None:
+    full.loses("doc", b"lost")
+    if way == "umount":
+        subprocess.run(["fusermount3", "-u", full.mount.path], check=True, timeout=30)
+    elif way == "force":
+        told = say("umount", "--force", full.mount.path)
+        assert told.status == DATA_LOST_STATUS and f"not written: {full.disk}/doc: " in told.stderr
+    else:
+        full.mount.process.terminate()
+    assert full.mount.process.wait(30) == DATA_LOST_STATUS
+    assert f"data lost: {full.disk}/doc: No space left on device; saved in {full.lost}" in full.mount.log()
+    full.mount.close(clean=False)

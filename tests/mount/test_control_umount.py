@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from sftpfs.errors import Failure
 from sftpfs.process import DATA_LOST_STATUS, exit_status
@@ -105,6 +110,39 @@ def test_umount_by_force_says_what_is_lost(make_mount: MakeMount, counting_proxy
         assert mount.process.wait(20) == DATA_LOST_STATUS
         assert program.wait(20) != 0  # its close(2) failed
     assert gone(mount)
+    mount.close(clean=False)
+
+
+@pytest.mark.parametrize("way", ["force", "three signals"])
+def test_the_end_by_force_tells_what_an_unmount_told_before(
+    make_mount: MakeMount, counting_proxy: CountingProxy, way: str
+) -> None:
+    """The file is open still, and its program was told nothing."""
+    mount = make_mount("timeout=2", port=counting_proxy.port)
+    mount.expect("could not be written|data lost|cut off|connection|cannot be reached")
+    told = re.compile(rf"not written: {mount.backing / 'f'}: .*; saved in ")
+    file = os.open(mount.path / "f", os.O_CREAT | os.O_WRONLY)
+    try:
+        os.fsync(file)
+        counting_proxy.pause()
+        os.write(file, bytes(2 << 20))
+        first = say("umount", mount.path)
+        assert first.status == DATA_LOST_STATUS and "stays mounted" in first.stderr
+        assert told.search(first.stderr)
+        if way == "force":
+            second = say("umount", "--force", mount.path)
+            assert second.status == DATA_LOST_STATUS and told.search(second.stderr)
+        else:
+            mount.process.send_signal(signal.SIGTERM)
+            eventually(lambda: str(mount.path) not in mountpoints(), 20, "detached")
+            for number in (signal.SIGINT, signal.SIGHUP):
+                with suppress(ProcessLookupError):
+                    mount.process.send_signal(number)
+        assert mount.process.wait(20) == DATA_LOST_STATUS
+    finally:
+        with suppress(OSError):  # what it is open on is gone
+            os.close(file)
+    assert f"data lost: {mount.backing / 'f'}: " in mount.log()
     mount.close(clean=False)
 
 
