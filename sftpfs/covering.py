@@ -39,6 +39,13 @@ def check(config: MountConfig) -> None:
             )
 
 
+def _mapped() -> set[str]:
+    """The directories of what this process was started from: the loader and the system's libraries too."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
+        paths = {line.rstrip("\n").partition(" /")[2] for line in file}
+    return {os.path.dirname(f"/{path}") for path in paths if ".so" in path}
+
+
 def is_below(path: str, directory: str) -> bool:
     """Is ``path`` ``directory`` or in it? Both absolute, without links."""
     return path == directory or path.startswith(directory.rstrip("/") + "/")
@@ -52,6 +59,7 @@ def needs(config: MountConfig) -> list[tuple[str, str]]:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.origin is not None:
             found.append((f"its library {name}", os.path.dirname(spec.origin)))
+    found += [("a library it runs on", where) for where in _mapped()]
     if os.geteuid():
         found.append(("what unmounts it", shutil.which("fusermount3") or ""))
     if config.transport.kind is TransportKind.COMMAND:

@@ -57,9 +57,12 @@ LEAVE_LIMIT = 1.0
 KEPT_INTERVAL = 0.25
 """Seconds between two looks whether the mount that is off here is kept elsewhere."""
 
-KEPT_LIMIT = 3.0
-"""Seconds after which a mount that is off here, with nothing left to write, is kept by something that cannot
-be seen: the kernel ends a mount nobody has at once."""
+KEPT_PATIENCE = 2.0
+"""Seconds others may have the mount that is off here, with nothing left to write: a mount namespace that is
+just made has copies of all mounts, and mostly gives up those it does not want."""
+
+KEPT_LIMIT = 4.0
+"""Seconds after which something has it that cannot be seen: the kernel ends at once what nobody has."""
 
 FAREWELL_LIMIT = 1.0
 """Seconds to tell a person who waits for the unmount that it is done."""
@@ -328,6 +331,8 @@ class _Service:
                 quiet = 0.0
                 continue
             quiet += KEPT_INTERVAL
+            if quiet < KEPT_PATIENCE:
+                continue
             who = await trio.to_thread.run_sync(_keepers, fuse_mount.device or "")
             if who or quiet > KEPT_LIMIT:
                 return who or "a process that cannot be seen from here"

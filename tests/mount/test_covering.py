@@ -40,7 +40,7 @@ def test_a_mountpoint_is_found_by_two_slashes(tmp_path: Path) -> None:
 
 def test_the_program_itself_is_not_covered() -> None:
     """Nobody could start its fork server again, and what is started there would be the server's."""
-    for path in {sys.prefix, os.path.dirname(os.path.realpath(sys.executable))}:
+    for path in {sys.prefix, os.path.dirname(os.path.realpath(sys.executable)), "/usr"}:
         status, told = run("root@127.0.0.1:/nowhere", path, "-F", "none", "-p", "1", prefix=APART)
         assert status == REFUSED
         assert len(told.splitlines()) == 1 and "would hide" in told and "which the mount needs" in told
