@@ -70,7 +70,7 @@ def _lines(mounts: list[dict[str, Any]]) -> Iterator[str]:
             yield _sample(metric.name, one, one["mount"][metric.key])
     yield from _head("sftpfs_lost_bytes", "gauge", "Written, not taken by the server, not acknowledged.")
     for one in mounts:
-        yield _sample("sftpfs_lost_bytes", one, one["lost"]["bytes"])
+        yield _sample("sftpfs_lost_bytes", one, one.get("lost", {}).get("bytes", 0))  # 0 before an upgrade
     yield from _head("sftpfs_requests_total", "counter", "Requests sent to the server.")
     for one in mounts:
         for kind, count in sorted(one["pool"]["total"]["requests"].items()):

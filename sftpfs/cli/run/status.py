@@ -23,6 +23,9 @@ def run(given: Namespace) -> int:
 
 def describe(values: Values) -> str:
     """The lines of one mount."""
+    lost = values.get("lost", {})  # a mount made before an upgrade tells nothing of it
+    if not lost.get("pieces"):
+        lost = {}
     rows = [
         ("mounted", f"{duration(time.time() - values['since'])} ago, {clock(values['since'])}"),
         ("process", f"{values['pid']}, sftpfs {values['version']}"),
@@ -31,8 +34,8 @@ def describe(values: Values) -> str:
         ("traffic", _traffic(values)),
         ("names", _names(values["mount"])),
         ("content", _content(values["mount"], values["limits"])),
-        ("written", _written(values["mount"], values["lost"])),
-        *([("lost", _lost(values["lost"]))] if values["lost"]["pieces"] else []),
+        ("written", _written(values["mount"], lost)),
+        *([("lost", _lost(lost))] if lost else []),
         ("last problem", _problem(values)),
     ]
     lines = [f"{values['server']} on {values['mountpoint']}"]
@@ -84,7 +87,7 @@ def _content(mount: Values, limits: Values) -> str:
 
 def _written(mount: Values, lost: Values) -> str:
     if not mount["dirty_files"]:
-        return "all but what is lost is on the server" if lost["pieces"] else "all is on the server"
+        return "all but what is lost is on the server" if lost else "all is on the server"
     return f"{size(mount['dirty_bytes'])} in {several(mount['dirty_files'], 'file')} not on the server yet"
 
 
