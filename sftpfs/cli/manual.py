@@ -22,9 +22,10 @@ what failed, and leaves nothing mounted. Whatever ssh uses is used: ~/.ssh/confi
 certificates, passwords, jump hosts. Host keys are checked. Questions are asked on the terminal, or where \
 there is none but a display, by the program SSH_ASKPASS names.
 
-umount(8), fusermount3 -u and SIGTERM unmount. The process ends when everything is on the server. A second \
-signal does not wait for programs that are still inside, a third gives up data that was not written yet. \
-SIGUSR1 logs statistics. Log lines go to syslog, or where log_file= says.
+sftpfs umount, umount(8), fusermount3 -u and SIGTERM unmount. The process ends when everything is on the \
+server. A signal gives programs that are inside one second, and the log names them; a second signal does \
+not wait that second, a third saves what was not written yet on this machine and ends at once. SIGUSR1 \
+logs statistics. Log lines go to syslog, or where log_file= says.
 """
 
 OPTION_NOTE = """\
@@ -35,6 +36,10 @@ comma inside a value is written \\\\,, a backslash \\\\\\\\.
 FILES = (
     ("~/.ssh/config, /etc/ssh/ssh_config", "read as ssh reads them; -F names another one"),
     ("~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts", "host keys"),
+    (
+        "$XDG_STATE_HOME/sftpfs/lost, ~/.local/state/sftpfs/lost, /var/lib/sftpfs/lost",
+        "what a server did not take, for sftpfs restore; the last for root and where there is no home",
+    ),
     ("/etc/fuse.conf", "user_allow_other in it lets users give allow_other"),
 )
 
@@ -52,8 +57,9 @@ mount.sftpfs ends with status 0 once the mount is there and its root was read. W
 nobody is asked for anything: name a key without a passphrase, and have the host key in known_hosts. No HOME \
 and no PATH is needed.
 
-umount.sftpfs ends when everything is on the server and the mount's process is gone, except with -l. Where \
-something could not be written it says what, and where it was saved, and ends with status 74.
+umount.sftpfs ends when everything is on the server and the mount's process is gone, except with -l, and \
+where another mount namespace keeps a copy of the mount: it says which. Where something could not be written \
+it says what, and where it was saved, and ends with status 74.
 
 remount is refused: unmount, and mount again with the other options.
 """
@@ -76,6 +82,7 @@ HELPER_STATUSES = (
     ("4", "an error in sftpfs itself"),
     ("8", "interrupted"),
     ("32", "the mount or the unmount failed; one line says why"),
+    ("74", "unmounted, but some data could not be written to the server"),
 )
 
 FSTAB_EXAMPLE = (
