@@ -34,7 +34,7 @@ class Farewell:
         self._answers: Iterator[Values] = iter(())
         try:
             self._client = connect(mount)
-            self.pid = self._client.pid
+            self.pid = self._client.pid or None  # 0: of a PID namespace we do not see
             self._answers = self._client.stream("farewell")
             self._answers = chain([next(self._answers)], self._answers)
         except MountError:
