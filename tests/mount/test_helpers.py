@@ -346,3 +346,26 @@ def test_a_broken_program_is_in_nobodys_way(machine: Machine, exported: Exported
     assert status == 0 and errors == "no module named sftpfs\n"
     assert machine.mounts() == {}
     eventually(lambda: not daemons(), what="its processes gone")
+
+
+def test_a_mount_made_with_another_runtime_directory_is_found(machine: Machine, exported: Exported) -> None:
+    """By its owner without that variable, as under su or cron, and by root."""
+    path = machine.directory("/mnt/a", USER_ID)
+    runtime = machine.directory("/mnt/run", USER_ID)
+    machine.outside(runtime).chmod(0o700)
+    there = {**machine.environment, "XDG_RUNTIME_DIR": runtime}
+    elsewhere = {name: value for name, value in machine.environment.items() if name != "XDG_RUNTIME_DIR"}
+    words = ("/mnt/bin/sftpfs", exported.spec("a"), path, "-o", exported.user_options)
+    status, _, errors = machine.run(*words, user=NOBODY, environment=there)
+    assert status == 0, errors
+    assert machine.outside(f"{runtime}/sftpfs").exists()
+    for user in (NOBODY, ()):
+        status, output, errors = machine.run(
+            "/mnt/bin/sftpfs", "status", path, user=user, environment=elsewhere
+        )
+        assert status == 0 and f"on {path}" in output, errors
+    status, output, _ = machine.run("/mnt/bin/sftpfs", "status", user=NOBODY, environment=elsewhere)
+    assert f"on {path}" in output
+    assert machine.run("/mnt/bin/sftpfs", "flush", path, environment=elsewhere)[0] == 0
+    assert machine.run("/mnt/bin/sftpfs", "umount", path, user=NOBODY, environment=elsewhere)[0] == 0
+    eventually(lambda: not daemons(), what="its processes gone")
