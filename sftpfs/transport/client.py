@@ -230,7 +230,7 @@ class AsyncsshConnector:
             if self._server is None or not self._server.alive:
                 if self._server is not None:
                     await self._server.aclose()
-                self._server = ForkServer(self.nursery, self.config.debug)
+                self._server = await ForkServer.start(self.nursery, self.config.debug)
             server = self._server
         transport = WorkerTransport(self, await server.fork())
         await transport.connect(self._request(interactive))

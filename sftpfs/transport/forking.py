@@ -40,6 +40,29 @@ def python_path() -> str | None:
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+def start_process(fd: int, debug: bool) -> subprocess.Popen[bytes]:
+    """Start a fork server with ``fd`` as its control socket. Raises OSError."""
+    environment = dict(os.environ)
+    path = python_path()
+    if path is not None:
+        environment["PYTHONPATH"] = path
+    covered = beneath.held()
+    words, descriptors = [str(fd)], [fd]
+    if covered is not None:
+        words += [str(covered.fd), covered.path]
+        descriptors.append(covered.fd)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "sftpfs.transport.forkserver", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=None if debug else subprocess.DEVNULL,
+        pass_fds=descriptors,
+        start_new_session=True,
+        env=environment,
+        cwd="/",
+    )
+
+
 def close_socket(sock: socket.socket) -> None:
     """Close, and wake the task that waits on it. Idempotent."""
     if sock.fileno() >= 0:
@@ -71,38 +94,31 @@ class ForkServer:
     INVARIANT: ``alive`` is False once its control socket ended; then it forks no more.
     """
 
-    def __init__(self, nursery: trio.Nursery, debug: bool) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, process: subprocess.Popen[bytes], control_socket: socket.socket
+    ) -> None:
         self.alive = True
         self._nursery = nursery
         self._ready: Slot[None] = Slot()
         self._forking = trio.Lock()
         self._forked: Slot[int] | None = None
         self._exits: dict[int, Slot[int]] = {}
-        ours, theirs = control.socketpair()
-        with theirs:
-            environment = dict(os.environ)
-            path = python_path()
-            if path is not None:
-                environment["PYTHONPATH"] = path
-            covered = beneath.held()
-            words = [str(theirs.fileno())]
-            descriptors = [theirs.fileno()]
-            if covered is not None:
-                words += [str(covered.fd), covered.path]
-                descriptors.append(covered.fd)
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "sftpfs.transport.forkserver", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=None if debug else subprocess.DEVNULL,
-                pass_fds=descriptors,
-                start_new_session=True,
-                env=environment,
-                cwd="/",
-            )
-        ours.setblocking(False)
-        self._control = ours
+        self._process = process
+        self._control = control_socket
         nursery.start_soon(self._serve)
+
+    @classmethod
+    async def start(cls, nursery: trio.Nursery, debug: bool) -> ForkServer:
+        """Start one. In a thread: starting a program waits for the disk it is on. Raises OSError."""
+        ours, theirs = control.socketpair()
+        try:
+            with theirs:
+                process = await trio.to_thread.run_sync(start_process, theirs.fileno(), debug)
+        except BaseException:
+            ours.close()
+            raise
+        ours.setblocking(False)
+        return cls(nursery, process, ours)
 
     async def _serve(self) -> None:
         try:
