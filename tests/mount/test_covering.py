@@ -18,11 +18,11 @@ from tests.harness.command import Foreground, run, say
 from tests.harness.link import FaultyLink
 from tests.harness.mounts import in_time
 from tests.harness.outage import LOSS
-from tests.sshd import Sshd
+from tests.sshd import WITHOUT_FUSE, Sshd
 
 REFUSED = exit_status(Failure.MOUNTPOINT)
 
-APART = ("unshare", "--mount", "--propagation", "private", "--")
+APART = ("unshare", "--mount", "--propagation", "private", "sh", "-c", WITHOUT_FUSE, "sh")
 """Should it be mounted there all the same, nobody else sees it."""
 
 
