@@ -42,6 +42,9 @@ MOST_EVER_IN_FLIGHT = 64
 FEW_NAMES = 32
 """What a directory is taken to hold before one was listed ahead."""
 
+MOST_VISITED = 1024
+"""Directories looked at for one plan, of which most may be listed: bounds what planning itself costs."""
+
 REMEMBERED = 512
 """Directories remembered as needed: a walk's ancestors and their neighbours."""
 
@@ -90,6 +93,7 @@ class WalkAhead:
         "_order",
         "_parents",
         "_unused",
+        "_visited",
         "tally",
         "window",
     )
@@ -108,6 +112,7 @@ class WalkAhead:
         self._parents: dict[int, int] = {}
         self._unused: dict[int, Inode] = {}
         self._here: Inode | None = None
+        self._visited = 0
         self._deepest = DEEPEST
         """How many directories deep the walk is expected to go, at most."""
 
@@ -233,6 +238,7 @@ class WalkAhead:
 
     def _preorder(self, here: Inode, now: float) -> Iterator[Inode]:
         """Directories listed ahead or not listed, as a walker standing at ``here`` reaches them."""
+        self._visited = 0
         depth = _depth(here)
         yield from self._below(here, depth, now)
         passed: list[tuple[Iterator[Inode], int]] = []
@@ -257,6 +263,9 @@ class WalkAhead:
     def _among(self, candidates: Iterator[Inode], depth: int, now: float) -> Iterator[Inode]:
         """``candidates``, all ``depth`` deep, each followed by what is below it."""
         for child in candidates:
+            self._visited += 1
+            if self._visited > MOST_VISITED:
+                return
             if not child.linked or child.number in self._demanded:
                 continue
             listed = child.directory

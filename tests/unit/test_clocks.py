@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import stat
 import time
 from pathlib import Path
 
@@ -10,8 +11,13 @@ import pytest
 
 import sftpfs
 from sftpfs import clock
+from sftpfs.config import CacheConfig
+from sftpfs.types import Attributes
+from sftpfs.vfs.tree import Tree
+from tests.harness.server_time import known_clock
 
 ROOT = Path(sftpfs.__file__).parent
+DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
 
 FREE = ("cli", "doctor")
 """Programs of a moment: nothing in them outlives a sleep or a step of the clock."""
@@ -80,6 +86,22 @@ def test_a_sleep_ends_leases_and_no_deadline() -> None:
             assert ("clock.now" in used) == (name in AGES), name
         if name.startswith("vfs"):
             assert "clock.awake" not in used, name
+
+
+def test_what_was_known_before_a_sleep_is_asked_anew_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = Tree(b"/srv", DIRECTORY, CacheConfig(), known_clock())
+    tree.install(tree.root, b"known", DIRECTORY)
+    tree.missing(tree.root, b"missing")
+    assert tree.root.directory is not None
+
+    def asks(name: bytes) -> bool:
+        assert tree.root.directory is not None
+        return tree.child(tree.root.directory, tree.root.number, name, clock.now()) is True
+
+    assert not asks(b"known") and not asks(b"missing")
+    awake, slept = clock.now(), 3600.0
+    monkeypatch.setattr(clock, "now", lambda: awake + slept)
+    assert asks(b"known") and asks(b"missing")
 
 
 def test_the_clock_of_leases_runs_on_in_a_sleep() -> None:

@@ -164,6 +164,28 @@ def test_a_walk_that_removes_what_it_saw_costs_the_same_beside_many(order: Order
     assert memory_of(walk(many)) < 20 << 20
 
 
+@pytest.mark.parametrize("order", [Order.LISTING, Order.NAME])
+def test_a_walk_over_what_is_listed_costs_the_same_beside_many(order: Order) -> None:
+    def walk(large: Large) -> Callable[[], None]:
+        policy = WalkAhead(order, FEW)
+        for child in large.directory.children.values():
+            _list(large.tree, child)
+        inner = iter(list(large.directory.children.values()))
+        policy.demanded(large.root)
+
+        def often() -> None:
+            for child in itertools.islice(inner, TIMES):
+                policy.demanded(child)
+                assert not policy.plan(clock.now())
+
+        often()
+        assert policy.window
+        return often
+
+    few, many = Large(FEW_DIRECTORIES, DIRECTORY), Large(MANY_DIRECTORIES, DIRECTORY)
+    assert lines_of(walk(many)) <= lines_of(walk(few)) * 1.5 + 1000
+
+
 def test_looking_for_a_name_in_one_directory_after_the_other_costs_the_same_beside_many() -> None:
     def look(large: Large) -> Callable[[], None]:
         policy = RenewAhead()
