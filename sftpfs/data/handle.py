@@ -171,7 +171,7 @@ class FileHandle(HandleState):
         changed = remote.start_setattr(change)
         if not ordered:
             await changed.wait()
-        told = remote.start_fstat()
+        told = remote.start_fstat_behind()
         await changed.wait()
         return await told.wait()
 

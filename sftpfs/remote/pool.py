@@ -198,7 +198,7 @@ class Pool:
     async def _background(self, work: Callable[[], Awaitable[None]]) -> None:
         with trio.CancelScope() as scope:
             if self.closed:
-                return
+                scope.cancel()  # nobody waits for ever: what it would have ended ends as it is cancelled
             self._scopes.add(scope)
             try:
                 await work()

@@ -54,6 +54,9 @@ MOST_OPEN = 6
 
 LARGEST = 400_000
 
+DELAY = 0.008
+"""Seconds each reply is held, every other run: far enough for content to travel on connections of its own."""
+
 
 class Run:
     """One seed's."""
@@ -264,8 +267,12 @@ def resets(
     twins.mkdir()
 
     def run(seed: int, steps: int) -> None:
+        proxy.set_latency(DELAY if seed % 2 else 0.0)
         one = Run(seed, mount, proxy, twins)
-        one.go(steps)
+        try:
+            one.go(steps)
+        finally:
+            proxy.set_latency(0.0)
 
     return run
 
