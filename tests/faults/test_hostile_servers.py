@@ -18,9 +18,11 @@ from typing import NamedTuple
 
 import pytest
 
+from sftpfs.remote.listing import LARGEST_WINDOW, MOST_BARREN_REPLIES, MOST_ENTRIES
 from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
 from tests.harness.mounts import Mount, in_time
+from tests.harness.spoiled import NAMES_A_REPLY
 from tests.harness.waiting import eventually
 
 pytestmark = pytest.mark.limit(90)
@@ -36,8 +38,14 @@ of the two times the kernel asks before it believes an error."""
 MEMORY = 48
 """MiB one fault may cost beyond what the mount had: buffers of a few sessions."""
 
-LISTING_MEMORY = 900
-"""MiB while a listing without an end comes up to its bound of a million names."""
+ENDLESS = {
+    "endless names": MOST_ENTRIES // NAMES_A_REPLY,
+    "endless repetition": MOST_BARREN_REPLIES,
+    "endless nothing to show": MOST_BARREN_REPLIES,
+}
+"""Replies after which a listing that goes on so is given up. They bound its memory and time, which on a busy
+machine say nothing."""
+ENDLESS_LIMIT = 240.0
 
 BIG = random.Random(1).randbytes(2 << 20)
 
@@ -217,7 +225,23 @@ def in_order(mount: Mount) -> bool:
 
 
 CASES = [(row, False, row.once) for row in ROWS]
-CASES += [(row, True, row.lasting) for row in ROWS if row.lasting is not None]
+CASES += [(row, True, row.lasting) for row in ROWS if row.lasting is not None and row.how not in ENDLESS]
+
+
+@pytest.mark.parametrize("how", ENDLESS)
+@pytest.mark.limit(ENDLESS_LIMIT + 60)
+def test_a_listing_without_an_end_is_given_up_after_so_many_replies(
+    how: str, proxy: CountingProxy, mount: Mount
+) -> None:
+    prepare(mount.backing)
+    proxy.reset()
+    proxy.spoil("READDIR", how)
+    outcome, _ = in_time(lambda: USES["list"].act(mount), ENDLESS_LIMIT)
+    assert isinstance(outcome, OSError) and outcome.errno == errno.EIO
+    spoiled, listings = proxy.heal(), proxy.read().requests["OPENDIR"]
+    assert 0 < spoiled <= listings * (ENDLESS[how] + 1 + LARGEST_WINDOW)
+    assert listings <= 2, "the kernel asks twice at most"
+    eventually(lambda: in_order(mount), ENDLESS_LIMIT, "the mount in order")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +269,7 @@ def test_a_fault_of_the_server(
         assert outcome.errno in (wanted or STALE), outcome
     eventually(lambda: in_order(mount), SLACK, "the mount in order")
     grown = peak(mount.pid) - before
-    assert grown < (LISTING_MEMORY if row.how == "endless names" else MEMORY)
+    assert grown < MEMORY
     lines = mount.log()[logged:].splitlines()
     assert len(lines) <= MOST_LINES, lines
 
