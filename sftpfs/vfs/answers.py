@@ -244,9 +244,8 @@ class Answers(Eviction):
         now = clock.now()
         directory.complete_until = directory.listed_until = now + self.policy.directory
         directory.absent_until = now + min(directory.absence_lease, self.policy.directory)
-        self._kept.pop(parent.number, None)
-        if parent.linked or directory.unused:
-            self._kept[parent.number] = parent
+        if self._idle.pop(parent.number, None) is not None:
+            self._idle[parent.number] = parent  # the youngest now
 
 
 def leads_to(inode: Inode, attributes: Attributes, expected: Attributes | None = None) -> bool | None:

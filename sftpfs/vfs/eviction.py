@@ -77,7 +77,7 @@ class Eviction(Inventory):
         then those listed longest ago, listings made ahead that wait for their reader last."""
         now = clock.now()
         steps = 0
-        for parent in sorted(self._kept.values(), key=lambda one: self._rank(one, now)):
+        for parent in sorted(self._idle.values(), key=lambda one: self._rank(one, now)):
             directory = parent.directory
             assert directory is not None
             if self.unused <= self.bound:
@@ -97,21 +97,29 @@ class Eviction(Inventory):
 
     def forgettable(self) -> list[Inode]:
         """What the kernel is to be asked to forget now: nothing while there is memory, else what it was told
-        first, but no directory of which it holds names. What it does not forget comes last next time."""
+        first. Directories only where files are not enough, and none of which it holds names: a walk (fts(3))
+        looks whether one has the number it had before. What it does not forget comes last next time."""
         chosen: list[Inode] = []
         if self.held > MOST_HELD:
             wanted = self.held - MOST_HELD + MOST_HELD // FORGOTTEN_AT_ONCE
-            for inode in self._by_number.values():
-                if wanted <= 0:
-                    break
-                if inode is not self.root and not inode.handles and not _has_names_held(inode):
-                    chosen.append(inode)
-                    wanted -= bytes_of(inode)
+            for directories in (False, True):
+                for inode in self._by_number.values():
+                    if wanted <= 0:
+                        break
+                    if (inode.directory is not None) is directories and self._may_be_forgotten(inode):
+                        chosen.append(inode)
+                        wanted -= bytes_of(inode)
             for inode in chosen:
                 del self._by_number[inode.number]
                 self._by_number[inode.number] = inode
         self._forget_at = max(MOST_HELD, self.held)
         return chosen
+
+    def _may_be_forgotten(self, inode: Inode) -> bool:
+        directory = inode.directory
+        if directory is None:
+            return not inode.handles
+        return not directory.busy and len(directory.children) == directory.unused and inode is not self.root
 
     def _rank(self, parent: Inode, now: float) -> int:
         directory = parent.directory
@@ -137,13 +145,7 @@ class Eviction(Inventory):
         directory.complete_until = directory.absent_until = 0.0
         self._leave(parent, child.name)
         child.linked = False
-        self._keep_no_longer(child)
         self._release_if_unused(child)
-
-
-def _has_names_held(inode: Inode) -> bool:
-    directory = inode.directory
-    return directory is not None and (directory.busy or len(directory.children) > directory.unused)
 
 
 def _nobody() -> None:

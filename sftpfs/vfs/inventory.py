@@ -7,8 +7,8 @@ sends nothing.
 INVARIANT: ``_by_number`` holds every inode the kernel knows (lookups > 0), and the root.
 INVARIANT: an inode the kernel knows that is ``linked`` stands under each of its names in that directory's
 ``children``.
-INVARIANT: ``unused`` is the sum of that of all directories. ``_kept`` holds each that has any, and each with
-a name whose listing is complete, the one listed longest ago first; none else that has no name.
+INVARIANT: ``unused`` is the sum of that of all directories; ``_idle`` holds those that have any, the one
+listed, or with the first of them, longest ago first.
 INVARIANT: ``held`` is the sum of ``bytes_of`` all but the root in ``_by_number``.
 """
 
@@ -52,7 +52,7 @@ class Inventory:
         self.negatives = NegativeLeases(config.max_entries)
         self.unused = 0
         """Names that lead to inodes the kernel does not hold."""
-        self._kept: dict[int, Inode] = {}
+        self._idle: dict[int, Inode] = {}
         self.held = 0
         """Bytes, about, of what the kernel holds."""
         self.changes = 0
@@ -158,7 +158,11 @@ class Inventory:
 
     def statistics(self) -> dict[str, int]:
         """Counts for whoever looks in."""
-        return {"inodes": len(self._by_number), "listings": len(self._kept)}
+        known = {**self._by_number, **self._idle}
+        listings = sum(
+            one.directory is not None and one.directory.complete_until > 0.0 for one in known.values()
+        )
+        return {"inodes": len(self._by_number), "listings": listings}
 
     # -- one inode ---------------------------------------------------------------
 
@@ -236,7 +240,6 @@ class Inventory:
                 inode = self._detach(each, below, ours=False)
                 if inode is not None and inode.directory is not None:
                     vanished.append(inode)
-            self._keep_no_longer(each)
 
     def _detach(self, parent: Inode, name: bytes, ours: bool) -> Inode | None:
         """Take one name off its inode, and off the tree. Returns the inode."""
@@ -354,7 +357,7 @@ class Inventory:
         directory.unused += 1
         self.unused += 1
         if directory.unused == 1:
-            self._kept.setdefault(parent.number, parent)
+            self._idle[parent.number] = parent
 
     def _fewer_unused(self, parent: Inode) -> None:
         directory = parent.directory
@@ -362,13 +365,7 @@ class Inventory:
         directory.unused -= 1
         self.unused -= 1
         if directory.unused == 0:
-            self._keep_no_longer(parent)
-
-    def _keep_no_longer(self, inode: Inode) -> None:
-        """Nothing is left to let go of in a directory that is not listed, or has no name."""
-        directory = inode.directory
-        if directory is not None and not directory.unused and not (inode.linked and directory.complete_until):
-            self._kept.pop(inode.number, None)
+            del self._idle[parent.number]
 
 
 def bytes_of(inode: Inode) -> int:

@@ -20,12 +20,8 @@ def check_invariants(tree: Tree) -> None:
     held = sum(bytes_of(inode) for inode in tree._by_number.values() if inode is not tree.root)
     assert tree.held == held, f"{tree.held} bytes held, should be {held}"
     assert tree.unused == sum(directory.unused for _, directory in directories.values())
-    for number, inode in tree._kept.items():
-        assert inode.number == number and inode.directory is not None
-        assert inode.linked or inode.directory.unused, f"{inode.name!r} is kept without a name"
-    for inode, directory in directories.values():
-        listed = inode.linked and directory.complete_until > 0.0
-        assert inode.number in tree._kept or not (directory.unused or listed), f"{inode.name!r} is not kept"
+    for number, (inode, directory) in directories.items():
+        assert (tree._idle.get(number) is inode) == (directory.unused > 0), f"{inode.name!r}: idle or not"
     for number, name in tree.negatives._cache:
         if number in directories:
             assert name not in directories[number][1].children, f"{name!r} is there and missing"
@@ -34,7 +30,7 @@ def check_invariants(tree: Tree) -> None:
 def _directories(tree: Tree) -> dict[int, tuple[Inode, Directory]]:
     """All that are held, by whatever holds them."""
     found: dict[int, tuple[Inode, Directory]] = {}
-    waiting = [tree.root, *tree._by_number.values(), *tree._kept.values()]
+    waiting = [tree.root, *tree._by_number.values(), *tree._idle.values()]
     while waiting:
         inode = waiting.pop()
         if inode.directory is not None and inode.number not in found:

@@ -53,6 +53,7 @@ class Session:
 
     def __init__(self, connection: socket.socket, directories: int, files: int) -> None:
         self.connection = connection
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.directories = directories
         self.files = files
         self.handles: dict[bytes, list[bytes]] = {}

@@ -109,6 +109,12 @@ def test_directories_are_forgotten_once_nothing_in_them_is_held(monkeypatch: pyt
     assert tree.root not in tree.forgettable()
 
 
+def test_files_are_forgotten_before_directories(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, (a, b), _ = wide(monkeypatch, 50 * BYTES_OF_A_FILE)
+    told(tree, a)
+    assert b not in tree.forgettable()
+
+
 def test_a_directory_whose_names_went_takes_no_more_than_a_new_one() -> None:
     tree = Tree(b"/srv", DIRECTORY, CacheConfig(max_entries=1000), known_clock())
     inode = tree.install(tree.root, b"d", DIRECTORY)
