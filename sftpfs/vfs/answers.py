@@ -93,12 +93,14 @@ class Answers(Eviction):
         self._name_granted(parent, name, inode)
         return inode
 
-    def refresh(self, inode: Inode, attributes: Attributes) -> bool:
-        """The server says ``inode`` has ``attributes`` now; True where its content changed.
+    def refresh(self, inode: Inode, attributes: Attributes, *, named: bool = True) -> bool:
+        """The server says ``inode`` has ``attributes`` now; True where its content changed. Not ``named``:
+        an open handle says so, which renews no lease of a name.
 
         Raises ESTALE where they are of another type of file.
         """
         self._check_type(inode, attributes)
+        ends = inode.expires
         changed = version_changed(inode.attributes, attributes)
         if attributes.nlink == UNKNOWN_ID and not changed:
             attributes = attributes._replace(nlink=inode.attributes.nlink)
@@ -113,6 +115,10 @@ class Answers(Eviction):
             self._changed_there(inode, attributes)
         inode.attributes = attributes
         self._grant(inode, changed)
+        if changed:
+            inode.target_expires = 0.0
+        if not named and inode.linked:
+            inode.expires = min(inode.expires, ends)
         return changed
 
     def _changed_there(self, inode: Inode, attributes: Attributes) -> None:

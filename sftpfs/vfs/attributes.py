@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 
 from sftpfs import clock
@@ -147,7 +148,7 @@ class AttributeWriter:
         if handle is None and inode.handles and (not inode.linked or self._tree.path(inode) is None):
             handle = inode.handles[0]
         if handle is not None:
-            self._tree.own_change(inode, await handle.setattr(change))
+            self._tree.own_change(inode, await self._answered(inode, handle.setattr(change)))
             return
         if content is not None and (content.deferring or (content.dirty and change.mtime is not None)):
             await content.settle()  # what arrives later would move the time again, or undo this change
@@ -175,6 +176,15 @@ class AttributeWriter:
         elif await self._identity.changed(asked, change, attributes, dated=dated) is not inode:
             raise error(errno.ESTALE, "the name leads to another file now")
 
+    async def _answered(self, inode: Inode, request: Awaitable[Attributes]) -> Attributes:
+        """What a change by a handle made of ``inode``; nothing is believed of it where nobody knows."""
+        try:
+            return await request
+        except BaseException as problem:
+            if in_place.outcome_unknown(problem):
+                self._tree.outcome_unknown([], [inode])
+            raise
+
     async def _resize(self, inode: Inode, size: int, handle: FileHandle | None) -> None:
         if stat.S_ISDIR(inode.attributes.mode):
             raise error(errno.EISDIR)
@@ -184,7 +194,8 @@ class AttributeWriter:
         if handle is None or not handle.writable:
             handle = next((other for other in inode.handles or () if other.writable), None)
         if content is not None and handle is not None:
-            self._tree.own_change(inode, await content.truncate(handle, size), dated=True)
+            attributes = await self._answered(inode, content.truncate(handle, size))
+            self._tree.own_change(inode, attributes, dated=True)
             return
         if content is not None and content.dirty:
             await content.settle()

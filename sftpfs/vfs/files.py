@@ -112,12 +112,7 @@ class Files:
             under_way = self._ahead.opened(inode)
             if under_way is not None:
                 await under_way.wait()
-            if (
-                inode.linked
-                and inode.ready_until > clock.now()
-                and inode.content is not None
-                and inode.content.holds_all()
-            ):
+            if self._tree.ready(inode) and inode.content is not None and inode.content.holds_all():
                 return self._open_from_memory(inode, flags)
             if _held(inode):
                 opened = await self._offline.ask(

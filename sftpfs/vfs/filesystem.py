@@ -245,7 +245,7 @@ class Filesystem:
         """A read met another version than the kernel was told of: tell it to ask again."""
         inode = self.tree.find(number)
         if inode is not None and stat.S_ISREG(attributes.mode):
-            self.tree.refresh(inode, attributes)
+            self.tree.refresh(inode, attributes, named=False)
             self.outdate(inode)
 
     def _outdate(self, names: Entries, inodes: list[Inode]) -> Slot[None]:

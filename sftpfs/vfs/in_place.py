@@ -86,7 +86,7 @@ async def change(
             try:
                 return await send(*paths)
             except BaseException as problem:
-                if _untold(problem):
+                if outcome_unknown(problem):
                     tree.outcome_unknown(names, [one for one in targets if isinstance(one, Inode)])
                 raise
     finally:
@@ -98,8 +98,8 @@ def below(path: bytes, name: bytes) -> bytes:
     return path + name if path.endswith(b"/") else path + b"/" + name
 
 
-def _untold(problem: BaseException) -> bool:
-    """Whether a change that failed so may have been done."""
+def outcome_unknown(problem: BaseException) -> bool:
+    """Whether a change of ours that failed so may have been done all the same."""
     if isinstance(problem, UnsentError | UnexplainedError):
         return False
     return (

@@ -69,6 +69,7 @@ class Directory:
     ``misses`` counts lookups that had to ask the server since it was last listed.
     ``unknown`` holds names of which nobody knows where they lead, if anywhere: the listing does not
     answer for them, nor does their absence from ``children``.
+    ``permitted_from``: when we last changed whom it lets in, or moved it.
     ``unused`` counts the names that lead to inodes the kernel does not hold.
 
     INVARIANT: while ``absent_until`` lies ahead, a name in neither ``children`` nor ``unknown`` is missing.
@@ -96,6 +97,7 @@ class Directory:
         "misses",
         "open_handles",
         "pending",
+        "permitted_from",
         "renewed_ahead",
         "subdirectories",
         "turnover",
@@ -121,6 +123,7 @@ class Directory:
         self.subdirectories: tuple[Sequence, Sequence, int] | None = None
         self.ahead = False
         self.renewed_ahead = False
+        self.permitted_from = 0.0
         self.changing: dict[bytes, Slot[None]] = {}
         self.unknown: frozenset[bytes] = frozenset()
         self.unused = 0

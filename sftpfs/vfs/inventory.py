@@ -181,6 +181,19 @@ class Inventory:
         inode.ready_until = 0.0
         inode.ctime_ns = max(clock.wall_ns(), earliest_ns, inode.shown_ctime_ns + 1)
 
+    def ready(self, inode: Inode) -> bool:
+        """Whether what was fetched ahead may answer an open: none of our changes since has made it another
+        file's, or one that may not be read."""
+        if inode.ready_until <= clock.now() or not inode.linked:
+            return False
+        asked = inode.ready_until - self.policy.attribute
+        node = inode.parent
+        while node is not None:
+            if node.directory is not None and node.directory.permitted_from >= asked:
+                return False
+            node = node.parent
+        return True
+
     def gone(self, parent: Inode, name: bytes, *, ours: bool = False) -> None:
         """There is no ``name`` in ``parent``: the server or we say so, and a listing without it is complete.
 

@@ -55,7 +55,7 @@ class Refresher:
         server says of the path itself, all leases gone by then.
         """
         outdated = Outdated()
-        inode = self._tree.root
+        parent = inode = self._tree.root
         for name in names:
             parent = inode
             known = parent.directory.children.get(name) if parent.directory is not None else None
@@ -64,8 +64,8 @@ class Refresher:
                 return outdated
             inode = known
         doubted = self._tree.doubt(inode)
-        if inode.parent is not None:
-            parent, name = inode.parent, inode.name
+        if names:
+            name = names[-1]  # which may be one of several
             # Without lookups the kernel may hold it as missing, from before a listing told of it
             if await self._resolver.lookup(parent, name) is not inode or not inode.lookups:
                 outdated.entries.append((parent.number, name))

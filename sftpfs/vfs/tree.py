@@ -15,6 +15,7 @@ from sftpfs.aio import Slot
 from sftpfs.types import UNKNOWN_ID, Attributes
 from sftpfs.vfs.answers import Answers
 from sftpfs.vfs.inodes import NANOSECONDS, Inode
+from sftpfs.vfs.leases import permission_changed
 
 LINKS_OF_A_DIRECTORY = 2
 """Its name and its ``.``; btrfs and overlayfs do not count and say 1."""
@@ -70,6 +71,8 @@ class Tree(Answers):
         self._check_type(inode, attributes)
         if attributes.nlink == UNKNOWN_ID:
             attributes = attributes._replace(nlink=inode.attributes.nlink)
+        if inode.directory is not None and permission_changed(inode.attributes, attributes):
+            inode.directory.permitted_from = clock.now()
         self.touched(inode, attributes.mtime * NANOSECONDS if dated else 0)
         inode.attributes = inode.content.over(attributes) if inode.content is not None else attributes
         if named or not inode.linked:
@@ -148,6 +151,8 @@ class Tree(Answers):
                 _count_subdirectory(old_parent, -1)
                 _count_subdirectory(new_parent, 1)
             inode.moves += 1
+            if inode.directory is not None:
+                inode.directory.permitted_from = clock.now()
             self.touched(inode)
             inode.target = None  # a rewritten relative target depends on where the link stands
         else:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
+from tests.harness.kernel import opened
 from tests.harness.waiting import eventually
 
 ROUND_TRIP = 0.004
@@ -132,6 +133,11 @@ def test_a_directory_that_is_renamed_in_a_loop_can_be_listed_for_the_first_time(
             os.close(directory)
 
 
+def cut_open_file(path: Path) -> None:
+    with opened(path, os.O_RDWR) as fd:
+        os.ftruncate(fd, 1)
+
+
 LOST: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], object], object]] = {
     "mkdir": ("MKDIR", lambda here: os.mkdir(here / "new"), lambda here: (here / "new").is_dir(), True),
     "symlink": (
@@ -171,6 +177,12 @@ LOST: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], object], obj
         lambda here: os.chmod(here / "f", 0o600),
         lambda here: os.stat(here / "f").st_mode & 0o777,
         0o600,
+    ),
+    "ftruncate": (
+        "FSETSTAT",
+        lambda here: cut_open_file(here / "f"),
+        lambda here: (os.stat(here / "f").st_size, (here / "f").read_bytes()),
+        (1, b"o"),
     ),
     "truncate": (
         "SETSTAT",
