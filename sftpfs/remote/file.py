@@ -14,7 +14,7 @@ import errno
 from typing import TypeVar
 
 from sftpfs.aio import Slot
-from sftpfs.errors import Status, StatusError, error
+from sftpfs.errors import SessionLostError, Status, StatusError, error
 from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.call import Call, Follower
 from sftpfs.remote.connection import Connection, Handle
@@ -64,6 +64,7 @@ class File:
         "_reopening",
         "_requested",
         "_stripes",
+        "appended_to",
         "closed",
         "current_path",
         "flags",
@@ -88,6 +89,9 @@ class File:
         self.flags = flags
         self.closed = False
         self.outbox = Outbox(self)
+        self.appended_to: int | None = None
+        """Where the file ended, of what was acknowledged, as the session was lost under appends of this
+        handle: what was told since may count them, or not. None where none are in doubt."""
         self.used = True
         """A request was made since ``remote.room`` last asked."""
         self.patience = pool.config.patience
@@ -371,14 +375,18 @@ class File:
             return version.appending(handle.connection, length, self._now())
         return version.writing(handle.connection, offset + length, self._now())
 
-    def write_ended(self, change: Change | None, data: Buffer, done: bool) -> None:
+    def write_ended(self, change: Change | None, data: Buffer, failure: BaseException | None) -> None:
         """As ``Handles.write_ended``."""
         version = self.version
         if version is None or change is None:
             return
-        version.ended(change, done)
-        if done and change.appended:
+        version.ended(change, failure is None)
+        if not change.appended:
+            return
+        if failure is None:
             version.tail = bytes(data[-TAIL_BYTES:])
+        elif isinstance(failure, SessionLostError) and self.appended_to is None:
+            self.appended_to = version.least
 
     # what remote.stripes asks for
 

@@ -42,6 +42,7 @@ class Reopenable(Protocol):
     """What is needed of the file."""
 
     flags: OpenFlags
+    appended_to: int | None
     closed: bool
     current_path: CurrentPath
     outbox: Outbox
@@ -176,6 +177,7 @@ class Reopening:
             version.told(attributes, self._asked)
             if self._appends:
                 outbox.queue = without_landed(outbox.take(), self._behind)
+                self._file.appended_to = None
         waiting, self._waiting = self._waiting, deque()
         outbox.pump()
         for request in waiting:
@@ -259,7 +261,8 @@ class Reopening:
         if version is None or not self._appends:
             return True
         grown = not version.accepts(attributes)
-        start = max(0, version.least - len(version.tail)) if grown else version.least
+        end = version.least if self._file.appended_to is None else self._file.appended_to
+        start = max(0, end - len(version.tail)) if grown else end
         found = None
         ours = sum(piece.length for piece in sent_of(self._file.outbox.queue))
         if attributes.size - start <= max(ours, MOST_READ):

@@ -60,8 +60,8 @@ class Handles(Protocol):
     def write_sent(self, handle: Handle, offset: int, length: int) -> Change | None:
         """A piece of a write is on its way."""
 
-    def write_ended(self, change: Change | None, data: Buffer, done: bool) -> None:
-        """A piece of a write was answered; ``done``: the server has it."""
+    def write_ended(self, change: Change | None, data: Buffer, failure: BaseException | None) -> None:
+        """A piece of a write was answered, or its session is lost; None: the server has it."""
 
     def beside(self, connection: Connection, target: Connection) -> Handle | None:
         """A handle on another connection than ``connection``, alive and not stalled; where there is

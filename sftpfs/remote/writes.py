@@ -177,7 +177,7 @@ class WritePiece:
         length = len(self._data)
         handle.connection.outstanding -= length
         failure = slot.error
-        file.write_ended(self._change, self._data, failure is None)
+        file.write_ended(self._change, self._data, failure)
         if failure is not None:
             self._failed(handle, failure)
             return

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import trio
 
 from sftpfs.remote.api import OpenFlags, RemoteFile
 from sftpfs.remote.server import Server
@@ -183,6 +184,32 @@ def test_an_appender_knows_of_others_bytes_from_what_is_told_behind_its_own(
         *(line for n in range(3) for line in (f"here {n}.0", f"here {n}.1", f"here {n}.2", f"behind {n}")),
         "last",
     ]
+
+
+@both_ways
+def test_an_append_is_not_made_twice_though_another_handle_saw_it_first(
+    proxy: CountingProxy, where: Where, carried_out: bool
+) -> None:
+    async def work(server: Server) -> None:
+        appender = await handle(server, where, APPEND)
+        await appender.start_write(0, b" first").wait()
+        proxy.cut_at("WRITE", carried_out=carried_out)
+        proxy.cut_at("STAT", carried_out=False)
+        append = appender.start_write(0, b" second")
+        async with trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                reader = await handle(server, where, OpenFlags.READ)
+                await reader.start_fstat().wait()
+                reader.close()
+
+            for _ in range(5):
+                nursery.start_soon(read)
+            await append.wait()
+        appender.close()
+
+    operate(proxy, work)
+    assert where.file.read_bytes() == b"content first second"
 
 
 @both_ways

@@ -125,7 +125,7 @@ class Scripted:
     def write_sent(self, handle: Handle, offset: int, length: int) -> None:
         pass
 
-    def write_ended(self, change: Any, data: Any, done: bool) -> None:
+    def write_ended(self, change: Any, data: Any, failure: Any) -> None:
         pass
 
     def beside(self, connection: Any, target: Any) -> None:

@@ -100,7 +100,7 @@ class ScriptedFile:
     def write_sent(self, handle: Handle, offset: int, length: int) -> None:
         pass
 
-    def write_ended(self, change: Any, data: Any, done: bool) -> None:
+    def write_ended(self, change: Any, data: Any, failure: Any) -> None:
         pass
 
     @property
