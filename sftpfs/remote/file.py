@@ -131,8 +131,12 @@ class File:
         self._inode = inode = self._open_files.joined(self)
         if inode.version is None:
             inode.version = self.version
-        elif self._asked is not None:
-            inode.version.told(self.version.attributes, self._asked)
+        else:
+            asked = self._asked
+            if asked is None and not inode.version.sent:
+                asked = inode.version.asked(None)  # opened meanwhile by another, and not changed since
+            if asked is not None:
+                inode.version.told(self.version.attributes, asked)
         self.version = inode.version
 
     @property

@@ -50,10 +50,14 @@ class OpenInode:
     INVARIANT: ``_then`` is empty where ``late`` is.
     """
 
-    __slots__ = ("_then", "files", "late", "version")
+    __slots__ = ("_then", "changes", "files", "late", "opening", "version")
 
     def __init__(self) -> None:
         self.version: KnownVersion | None = None
+        self.opening = 0
+        """OPENs under way."""
+        self.changes = 0
+        """Changes of ours sent while nothing was known yet: what an OPEN brings may be from before."""
         self.files: dict[OpenFile, None] = {}
         self.late: dict[Late, None] = {}
         """Open in memory alone, or just being opened."""
@@ -105,6 +109,17 @@ class OpenFiles:
         current_path = self.at(path)
         return None if current_path is None else self._inodes.get(current_path)
 
+    def opening(self, current_path: CurrentPath) -> OpenInode:
+        """An OPEN of the file is about to be sent; ``opened`` follows."""
+        inode = self._inodes.setdefault(current_path, OpenInode())
+        inode.opening += 1
+        return inode
+
+    def opened(self, current_path: CurrentPath, inode: OpenInode) -> None:
+        """The OPEN was answered, and what came of it has joined."""
+        inode.opening -= 1
+        self._tidy(current_path, inode)
+
     def joined(self, file: OpenFile) -> OpenInode:
         """``file`` is open, of the file its ``current_path`` stands for; until ``closed``."""
         inode = self._inodes.setdefault(file.current_path, OpenInode())
@@ -129,7 +144,9 @@ class OpenFiles:
             self._tidy(current_path, inode)
 
     def _tidy(self, current_path: CurrentPath, inode: OpenInode) -> None:
-        if not inode.files and not inode.late and self._inodes.get(current_path) is inode:
+        if inode.files or inode.late or inode.opening:
+            return
+        if self._inodes.get(current_path) is inode:
             del self._inodes[current_path]
 
     async def ready(self, inode: OpenInode | None) -> None:

@@ -17,9 +17,8 @@ from sftpfs.remote.api import CurrentPath, OpenFlags, RemoteFile
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.file import File
 from sftpfs.remote.flags import protocol_flags
-from sftpfs.remote.open_files import OpenFiles
+from sftpfs.remote.open_files import OpenFiles, OpenInode
 from sftpfs.remote.pool import Pool
-from sftpfs.remote.version import KnownVersion
 from sftpfs.remote.waiting import opened, value_or_none
 from sftpfs.remote.whole import WholeRead
 from sftpfs.sftp.session import Session
@@ -41,40 +40,59 @@ async def open_file(
 ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
     """``path`` opened on ``connection``, and what it is; see ``Remote.open``, with a ``size`` of more than
     0 ``Remote.open_whole``. ``new``: we make it, and no other can be known by its path. Raises OSError."""
+    if new:
+        return await _open(pool, open_files, connection, path, flags, mode, current_path, size, None)
+    inode = open_files.opening(current_path)
+    try:
+        return await _open(pool, open_files, connection, path, flags, mode, current_path, size, inode)
+    finally:
+        open_files.opened(current_path, inode)
+
+
+async def _open(
+    pool: Pool,
+    open_files: OpenFiles,
+    connection: Connection,
+    path: bytes,
+    flags: OpenFlags,
+    mode: int,
+    current_path: CurrentPath,
+    size: int,
+    inode: OpenInode | None,
+) -> tuple[RemoteFile, Attributes, WholeFile | None]:
     room, session = open_files.room, connection.session
     most = pool.read_sizes.limit
-    known = None if new else _known(open_files, current_path)
-    question = None if known is None else known.asked(connection)
+    known = None if inode is None else inode.version
     emptied = None
-    if known is not None and OpenFlags.TRUNCATE in flags:
-        now = open_files.clock.at_least()
-        emptied = known.setting(connection, AttributeChange(size=0), now)
-        question = known.asked(connection)
+    if inode is not None and OpenFlags.TRUNCATE in flags:
+        inode.changes += 1
+        if known is not None:
+            emptied = known.setting(connection, AttributeChange(size=0), open_files.clock.at_least())
+    changes = 0 if inode is None else inode.changes
+    question = None if known is None else known.asked(connection)
+    done = False
     try:
         asked = await room.use(connection, partial(_ask, session, path, flags, mode, size, most))
-    except BaseException:
+        done = True
+    finally:
         if known is not None and emptied is not None:
-            known.ended(emptied, False)
-        raise
-    if known is not None and emptied is not None:
-        known.ended(emptied, True)
+            known.ended(emptied, done)
     room.unsettled += 1
     file = File(pool, connection, asked.identifier, flags, path, current_path, open_files)
     try:
         attributes = await _opened(connection, asked)
         whole = await _answer(asked.whole) if asked.whole is not None else None
+        while inode is not None and inode.changes != changes:  # by us, meanwhile: before it, or behind it
+            changes, whole = inode.changes, None
+            question = None if inode.version is None else inode.version.asked(connection)
+            attributes = await session.start_fstat(asked.identifier).wait()
     except BaseException:
         file.close()
         raise
     finally:
         room.unsettled -= 1
-    file.known_as(attributes, question, new)
+    file.known_as(attributes, question, inode is None)
     return file, attributes, whole
-
-
-def _known(open_files: OpenFiles, current_path: CurrentPath) -> KnownVersion | None:
-    inode = open_files.find(current_path)
-    return None if inode is None else inode.version
 
 
 class _Asked(NamedTuple):

@@ -170,18 +170,21 @@ class Server:
         """As ``Remote.setattr``."""
         check_path(path)
 
-        inode = self._open_files.found_at(path)
-        await self._open_files.ready(inode)
-        version = None if inode is None else inode.version
+        await self._open_files.ready(self._open_files.found_at(path))
+        matters = change.size is not None or change.mtime is not None
 
         async def work(connection: Connection) -> Attributes:
             session = connection.session
             if target is LinkTarget.LINK and not session.capabilities.has(LSETSTAT):
                 raise error(errno.EOPNOTSUPP)
             start = session.start_setstat if target is LinkTarget.TARGET else session.start_lsetstat
+            inode = self._open_files.found_at(path) if matters else None
+            version = question = None
+            if inode is not None:
+                inode.changes += 1
+                version = inode.version
             changed = start(path, change)
-            question = None
-            if version is not None and (change.size is not None or change.mtime is not None):
+            if version is not None:
                 now = self._open_files.clock.at_least()
                 noted(version, version.setting(connection, change, now), changed)
                 question = version.asked(connection)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from sftpfs.remote.api import OpenFlags, RemoteFile
 from sftpfs.remote.server import Server
@@ -184,6 +185,35 @@ def test_an_appender_knows_of_others_bytes_from_what_is_told_behind_its_own(
         *(line for n in range(3) for line in (f"here {n}.0", f"here {n}.1", f"here {n}.2", f"behind {n}")),
         "last",
     ]
+
+
+@pytest.mark.parametrize("how", ["a time by path", "emptied by another open"])
+def test_a_file_changed_here_as_it_was_being_opened_is_known_as_it_is_then(
+    proxy: CountingProxy, where: Where, how: str
+) -> None:
+    opened: list[RemoteFile] = []
+
+    async def work(server: Server) -> None:
+        server.named_by(lambda path: where if path == where() else None)
+
+        async def open_one(flags: OpenFlags) -> None:
+            opened.append(await handle(server, where, flags))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(open_one, BOTH)
+            await trio.testing.wait_all_tasks_blocked()  # it is under way
+            if how == "a time by path":
+                await server.setattr(where(), AttributeChange(atime=AGO + 5, mtime=AGO + 5))
+            else:
+                await open_one(BOTH | OpenFlags.TRUNCATE)
+        proxy.cut()
+        for file in opened:
+            await file.start_write(0, b"more").wait()
+        for file in opened:
+            file.close()
+
+    operate(proxy, work)
+    assert where.file.read_bytes() == (b"moreent" if how == "a time by path" else b"more")
 
 
 @both_ways
