@@ -9,7 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from sftpfs.mountpoint import MountedAt, parse_mountinfo
+from sftpfs.mountpoint import MountedAt, all_mounts, parse_mountinfo
+
+INTERVAL = 0.25
+"""Seconds between two looks whether the mount that is off here is kept elsewhere."""
+
+PATIENCE = 2.0
+"""Seconds others may have the mount that is off here, with nothing left to write: a mount namespace that is
+just made has copies of all mounts, and mostly gives up those it does not want."""
+
+LIMIT = 4.0
+"""Seconds after which something has it that cannot be seen: the kernel ends at once what nobody has."""
 
 
 def holders(mount: MountedAt) -> list[str]:
@@ -43,6 +53,15 @@ def copies(device: str) -> list[str]:
         except OSError:
             seen.discard(namespace)  # it has ended; another process of the namespace may tell
     return found
+
+
+def keepers(device: str) -> str:
+    """What has the mount although it is off its mountpoint; nothing where that cannot be seen."""
+    also = [mount.path for mount in all_mounts() if mount.device == device]
+    others = copies(device)
+    if also:
+        return f"its other mountpoint {some(also)}"
+    return f"another mount namespace, that of {some(others)}" if others else ""
 
 
 def is_elsewhere(pid: int) -> bool:

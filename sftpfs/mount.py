@@ -54,16 +54,6 @@ STATUS_INTERVAL = 2.0
 LEAVE_LIMIT = 1.0
 """Seconds the kernel has to end a session after the unmount; longer means somebody still is inside."""
 
-KEPT_INTERVAL = 0.25
-"""Seconds between two looks whether the mount that is off here is kept elsewhere."""
-
-KEPT_PATIENCE = 2.0
-"""Seconds others may have the mount that is off here, with nothing left to write: a mount namespace that is
-just made has copies of all mounts, and mostly gives up those it does not want."""
-
-KEPT_LIMIT = 4.0
-"""Seconds after which something has it that cannot be seen: the kernel ends at once what nobody has."""
-
 FAREWELL_LIMIT = 1.0
 """Seconds to tell a person who waits for the unmount that it is done."""
 
@@ -325,16 +315,16 @@ class _Service:
         """As ``Life.kept``."""
         quiet = 0.0
         while True:
-            await trio.sleep(KEPT_INTERVAL)
+            await trio.sleep(kept.INTERVAL)
             fuse_mount = self._fuse_mount
             if fuse_mount is None or fuse_mount.is_there() or fuse_mount.dirty_files:
                 quiet = 0.0
                 continue
-            quiet += KEPT_INTERVAL
-            if quiet < KEPT_PATIENCE:
+            quiet += kept.INTERVAL
+            if quiet < kept.PATIENCE:
                 continue
-            who = await trio.to_thread.run_sync(_keepers, fuse_mount.device or "")
-            if who or quiet > KEPT_LIMIT:
+            who = await trio.to_thread.run_sync(kept.keepers, fuse_mount.device or "")
+            if who or quiet > kept.LIMIT:
                 return who or "a process that cannot be seen from here"
 
     def attend(self) -> trio.Event:
@@ -402,12 +392,3 @@ class _Service:
         if self._fuse_mount is not None:
             statistics["mount"] = self._fuse_mount.statistics()
         log.info("statistics %s", json.dumps(statistics, default=str))
-
-
-def _keepers(device: str) -> str:
-    """What has the mount although it is off its mountpoint; nothing where that cannot be seen."""
-    also = [mount.path for mount in mountpoint.all_mounts() if mount.device == device]
-    others = kept.copies(device)
-    if also:
-        return f"its other mountpoint {kept.some(also)}"
-    return f"another mount namespace, that of {kept.some(others)}" if others else ""
