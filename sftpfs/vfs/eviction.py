@@ -72,15 +72,17 @@ class Eviction(Inventory):
             self.crowded()
 
     def sweep(self) -> Iterator[None]:
-        """Let go of names the kernel does not hold until there are no more than the bound; steps, between
+        """Let go of names the kernel does not hold until they are well within the bound; steps, between
         which others may do anything. Whole directories at a time: those beyond the bound by themselves,
         then those listed longest ago, listings made ahead that wait for their reader last."""
         now = clock.now()
         steps = 0
-        for parent in sorted(self._idle.values(), key=lambda one: self._rank(one, now)):
+        enough = self.bound - self.bound // SLACK  # else the next few names would have all looked at again
+        idle = self._idle.values() if self.unused > self.bound else ()
+        for parent in sorted(idle, key=lambda one: self._rank(one, now)):
             directory = parent.directory
             assert directory is not None
-            if self.unused <= self.bound:
+            if self.unused <= enough:
                 break
             if not directory.unused or directory.busy:
                 continue

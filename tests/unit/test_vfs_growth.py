@@ -205,5 +205,28 @@ def test_looking_for_a_name_in_one_directory_after_the_other_costs_the_same_besi
     assert lines_of(look(many)) <= lines_of(look(few)) * 1.5 + 1000
 
 
+@pytest.mark.parametrize("bound", [1_000, 20_000])
+def test_what_is_swept_for_a_name_does_not_grow_with_what_is_kept(bound: int) -> None:
+    """Small directories, listed and not looked into: one after the other goes beyond the bound."""
+    tree = Tree(b"/srv", DIRECTORY, CacheConfig(max_entries=bound), known_clock())
+    crowded: list[None] = []
+    tree.crowded = lambda: crowded.append(None)
+    numbers = itertools.count()
+
+    def more(count: int) -> None:
+        for number in itertools.islice(numbers, count):
+            inner = tree.install(tree.root, b"%d" % number, DIRECTORY)
+            tree.pin(inner)
+            listing = Listing(DIRECTORY, [DirectoryEntry(b"f", REGULAR)])
+            tree.install_listing(inner, listing, tree.clock.at_least(), set())
+            if crowded:
+                crowded.clear()
+                for _ in tree.sweep():
+                    pass
+
+    more(bound)
+    assert lines_of(lambda: more(bound // 2)) < bound // 2 * 500
+
+
 def _list(tree: Tree, directory: Inode) -> None:
     tree.install_listing(directory, Listing(DIRECTORY, []), tree.clock.at_least(), set())
