@@ -20,12 +20,15 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=int, default=None, help="the first seed")
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--theme")
+    parser.add_argument("--corpus", action="store_true", help="the seeds that once found something")
     parser.add_argument("--shrink", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--keep-going", action="store_true")
     arguments = parser.parse_args()
-    from tests.simulation.runs import explore, single
+    from tests.simulation.runs import corpus, explore, single
 
+    if arguments.corpus:
+        return corpus(arguments)
     if arguments.seed is not None:
         return single(arguments)
     return explore(arguments)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.disk import Node
+from tests.simulation.files_oracle import first_difference
 from tests.simulation.kernel import KernelCore
 from tests.simulation.oracle import Lie
 
@@ -78,7 +79,7 @@ async def _compare_one(simulation: Simulation, node: Node, path: list[bytes]) ->
     except OSError as problem:
         raise Lie(f"at the end a read of {text}: {problem}") from None
     if data != node.content:
-        at = next((i for i, (a, b) in enumerate(zip(data, node.content, strict=False)) if a != b), len(data))
+        at = first_difference(data, node.content)
         raise Lie(
             f"at the end {text} reads as {data[at : at + 16]!r}… at {at}, "
             f"the server has {node.content[at : at + 16]!r}"

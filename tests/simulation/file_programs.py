@@ -8,8 +8,7 @@ from typing import Any
 
 import trio
 
-from tests.simulation.disk import Node
-from tests.simulation.files_oracle import FileNotes
+from tests.simulation.files_oracle import FileNotes, first_difference
 from tests.simulation.kernel_files import KFile
 from tests.simulation.oracle import Call, Lie
 from tests.simulation.programs import FLAGS, Program, content, split
@@ -59,8 +58,11 @@ class FileProgram(Program):
         """An error on an open file: right only if the server refused, the network was away, or others changed
         it."""
         notes.told = True
+        before = any(self.oracle.track(node).lossy for node in notes.nodes)
         for node in notes.nodes:
-            self.oracle.track(node).exact = False
+            self.oracle.track(node).lose()
+        if before:
+            return  # who opens a file of which something was lost may hear of it (errseq)
         if problem.errno == errno.ESTALE and self._may_be_stale(notes):
             return
         if self.oracle.refused_with(notes.opened) or self.oracle.troubled_since(notes.opened):
@@ -114,47 +116,59 @@ class FileProgram(Program):
 
     async def _close(self, file: KFile, notes: FileNotes, child: bool = False) -> None:
         """close(2); ``child``: of a descriptor another process inherited, which looks at no result."""
-        told = notes.told
+        told, moment = notes.told, self.oracle.history.moment
         _, problem = await self._on_file("close", notes, self.kernel.close(file))
         if child:
             notes.told = told
         elif problem is None:
-            self._acknowledged(notes, "close")
+            self._acknowledged(notes, "close", moment)
 
     async def _fsync(self, file: KFile, notes: FileNotes) -> None:
+        moment = self.oracle.history.moment
         _, problem = await self._on_file("fsync", notes, self.kernel.fsync(file))
         if problem is None:
-            self._acknowledged(notes, "fsync")
+            self._acknowledged(notes, "fsync", moment)
 
-    def _acknowledged(self, notes: FileNotes, what: str) -> None:
+    def _acknowledged(self, notes: FileNotes, what: str, moment: int) -> None:
         """P2: what was written before is on the server, or an error was told."""
         node = notes.sure
         if node is None or notes.told or (what == "close" and notes.flags & os.O_ACCMODE == os.O_RDONLY):
             return
         track = self.oracle.track(node)
-        if track.views and track.exact and not track.busy(self.oracle):
-            if node.content != track.view:
-                raise Lie(
-                    f"{what} of {self.oracle._names(node)} returned 0: "
-                    f"{_lacking(node.content, track.view)} (P2)"
-                )
-            track.settled()
-            if what == "fsync" and node.durable[0] != track.view:
-                raise Lie(
-                    f"fsync of {self.oracle._names(node)} returned 0 "
-                    "before the last bytes were brought to disk (D2)"
-                )
-        elif notes.writes:
-            track.settled()
+        if not track.views or not track.exact or track.busy(self.oracle):
+            return
+        if track.views[-1].acknowledged >= moment:
+            return  # written meanwhile: that may still be on its way
+        names = self.oracle._names(node)
+        if node.content != track.view:
+            raise Lie(f"{what} of {names} returned 0: {_lacking(node.content, track.view)} (P2)")
+        if what == "fsync" and node.durable[0] != track.view:
+            raise Lie(f"fsync of {names} returned 0 before the last bytes were brought to disk (D2)")
+        alone = not track.written_since(notes.dated_at)
+        dated = (
+            alone
+            and notes.dated is not None
+            and len(self.oracle.times.get(node, ())) == 1
+            and not track.lossy
+        )
+        if what == "close" and dated and node.mtime != notes.dated:
+            raise Lie(f"close of {names} returned 0; mtime {notes.dated} was set, {node.mtime} it is (A6)")
 
     # -- verbs -----------------------------------------------------------------------
 
     async def read(self, path: str, chunk: int = 65536) -> None:
         """Open, read to the end, close."""
         opened = await self._open(path, os.O_RDONLY)
-        if opened is not None:
-            await self._read_all(*opened, chunk)
-            await self._close(*opened)
+        if opened is None:
+            return
+        data = await self._read_all(*opened, chunk)
+        node = opened[1].sure
+        if data is not None and node is not None:
+            track = self.oracle.track(node)
+            reason = track.unlike_a_log(data, opened[1].low) if track.log and not track.lossy else None
+            if reason is not None:
+                raise Lie(f"a read of {self.oracle._names(node)}: {reason}")
+        await self._close(*opened)
 
     async def write(self, path: str, how: str, tag: str, size: int, sync: bool = False) -> None:
         """Open as ``how`` says, write, close."""
@@ -201,6 +215,17 @@ class FileProgram(Program):
             file, notes = self.slots[slot]
             await self._on_file("ftruncate", notes, self.kernel.ftruncate(file, size), size=size)
 
+    async def futime(self, slot: str, when: int) -> None:
+        if slot in self.slots:
+            file, notes = self.slots[slot]
+            for node in notes.nodes:
+                self.oracle.times.setdefault(node, set()).add(when)
+            work = self.kernel.setattr(file.node, mtime=when, atime=when)
+            _, problem = await self._on_file("futime", notes, work, value=when)
+            if problem is None:
+                notes.dated = when
+                notes.dated_at = self.oracle.disk.now()
+
     async def child(self, slot: str) -> None:
         """A child inherits the descriptor, runs another program and ends."""
         if slot in self.slots:
@@ -225,10 +250,5 @@ class FileProgram(Program):
 
 
 def _lacking(got: bytes, wanted: bytes) -> str:
-    at = next(
-        (i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted))
-    )
+    at = first_difference(got, wanted)
     return f"{len(got)} bytes are on the server, {len(wanted)} were written; the first that differs is {at}"
-
-
-Nodes = set[Node]

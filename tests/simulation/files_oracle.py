@@ -51,9 +51,10 @@ class Track:
         self.foreign_at = -1.0
         self.writes: list[Own] = []
         self.views: list[View] = []
-        self.dirty_since: float | None = None
         self.opens: list[FileNotes] = []
         self.appended = b""
+        self.log = True
+        """Nobody but appended so far."""
 
     # -- changes -----------------------------------------------------------------
 
@@ -61,19 +62,21 @@ class Track:
     def view(self) -> bytes:
         return self.views[-1].content if self.views else self.node.content
 
-    def foreign_change(self, now: float) -> None:
+    def foreign_change(self, now: float, appended: bool) -> None:
+        self.log = self.log and appended
         self.exact = False
         self.foreign_at = now
 
     def writing(self, offset: int | None, data: bytes, now: float) -> None:
         """A program's write(2) is under way; ``offset`` None: at the end."""
+        self.log = self.log and offset is None
         self.writes.append(Own(offset, data, now))
         if not self.views:
             self.views.append(View(self.node.content, 0))
         if offset is None:
             self.appended += data
 
-    def wrote(self, offset: int | None, data: bytes, now: float) -> None:
+    def wrote(self, offset: int | None, data: bytes) -> None:
         """It was accepted."""
         view = self.view
         if offset is None:
@@ -81,11 +84,10 @@ class Track:
         if offset > len(view):
             view += bytes(offset - len(view))
         self.views.append(View(view[:offset] + data + view[offset + len(data) :], self.history.moment))
-        if self.dirty_since is None:
-            self.dirty_since = now
 
     def truncated(self, size: int) -> View:
         """The server cut the file for us; the view of it, for who acknowledges it."""
+        self.log = False
         if not self.views:
             before = self.node.versions[-2].content if len(self.node.versions) > 1 else b""
             self.views.append(View(before, 0))
@@ -100,12 +102,9 @@ class Track:
             for call in oracle.calls
         )
 
-    def lost_some(self) -> None:
+    def lose(self) -> None:
+        """Something of it failed: what is shown is not foretold any more; who has it open is to be told."""
         self.lossy = True
-
-    def settled(self) -> None:
-        """All writes were acknowledged to a program by close or fsync."""
-        self.dirty_since = None
 
     # -- checks ------------------------------------------------------------------
 
@@ -169,7 +168,7 @@ class Track:
         contents = [version.content for version in versions]
         if any(data == content[offset : offset + size] for content in contents):
             return None
-        if len(contents) == 1 and self.dirty_since is None and not self._written_since(start):
+        if len(contents) == 1 and not self.writes:
             return _difference(data, contents[0][offset : offset + size], "what the server holds (P1, C2)")
         return self._mixture(offset, size, data, contents)
 
@@ -181,7 +180,20 @@ class Track:
                 first = index
         return [view.content for view in self.views[first:]]
 
-    def _written_since(self, start: float) -> bool:
+    def unlike_a_log(self, data: bytes, low: float) -> str | None:
+        """Why ``data`` is no whole read of a file that was only appended to, opened no earlier than ``low``.
+
+        It begins as the server had it at some moment since, and goes on with what programs here appended and
+        is not there yet, in order."""
+        contents = [version.content for version in self.history.versions(self.node, low)]
+        for content in contents:
+            waiting = b"".join(own.data for own in self.writes if own.data not in content)
+            if data == (content + waiting)[: len(data)] and len(data) >= len(contents[0]):
+                return None
+        wanted = contents[-1] + b"".join(own.data for own in self.writes if own.data not in contents[-1])
+        return _difference(data, wanted, "a log (E3, P1)")
+
+    def written_since(self, start: float) -> bool:
         return any(own.at >= start for own in self.writes)
 
     def _mixture(self, offset: int, size: int, data: bytes, contents: list[bytes]) -> str | None:
@@ -217,6 +229,9 @@ class FileNotes:
         self.told = any(oracle.track(node).lossy for node in nodes)
         """An error was told since the last write through this file."""
         self.writes = 0
+        self.dated: int | None = None
+        """The mtime set last, if nothing was written through this file since."""
+        self.dated_at = 0.0
 
     def writing(self, position: int, data: bytes) -> None:
         """The kernel sends a FUSE_WRITE."""
@@ -229,9 +244,10 @@ class FileNotes:
     def wrote(self, position: int, data: bytes) -> None:
         """It was acknowledged."""
         self.writes += 1
+        self.dated = None
         for node in self.nodes:
             track = self.oracle.track(node)
-            track.wrote(None if self.flags & os.O_APPEND else position, data, self.oracle.disk.now())
+            track.wrote(None if self.flags & os.O_APPEND else position, data)
 
     @property
     def sure(self) -> Node | None:
@@ -248,10 +264,20 @@ def _of_several(offset: int, size: int, data: bytes, views: list[bytes]) -> bool
     )
 
 
+def first_difference(one: bytes, other: bytes) -> int:
+    """Where two contents differ first; the shorter's end where it is the beginning of the other."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 def _difference(got: bytes, wanted: bytes, what: str) -> str:
-    at = next(
-        (i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), min(len(got), len(wanted))
-    )
+    at = first_difference(got, wanted)
     return (
         f"{len(got)} bytes, {len(wanted)} expected by {what}; at {at} {bytes(got[at : at + 16])!r} "
         f"for {wanted[at : at + 16]!r}"

@@ -241,8 +241,10 @@ class NameCalls(KernelCore):
         if source is target:  # directories moved within their own are not locked
             locked = [one for one in locked if not one.is_dir or one is over]
         async with AsyncExitStack() as held:
+            for one in (node, over):
+                if one is not None:
+                    self.hold(held, one)
             for one in sorted(locked, key=lambda one: one.number):
-                self.hold(held, one)
                 await held.enter_async_context(one.lock.exclusive())
             try:
                 await self.call(

@@ -11,7 +11,7 @@ import errno
 import os
 from typing import Any
 
-from tests.simulation.disk import OTHER, Disk, Node
+from tests.simulation.disk import OTHER, Disk, Node, everything
 from tests.simulation.files_oracle import FileNotes, Track, View
 from tests.simulation.history import BACK, History
 from tests.simulation.network import MOUNT
@@ -141,7 +141,9 @@ class Oracle:
             return
         if self.disk.by == OTHER:
             if verb in ("write", "truncate"):
-                self.track(node).foreign_change(self.disk.now())
+                before = node.versions[-2].size if len(node.versions) > 1 else 0
+                appended = verb == "write" and details["offset"] == before
+                self.track(node).foreign_change(self.disk.now(), appended)
             return
         if self.disk.by != MOUNT:
             return
@@ -218,6 +220,8 @@ class Oracle:
                     and call.details.get("size") == details["size"]
                     and (node in call.nodes or node in self.targets(call))
                 ):
+                    if any(own.at >= call.start for own in track.writes):
+                        track.exact = False  # which came first nobody can tell
                     call.views.append(track.truncated(details["size"]))
                     return
             raise Lie(f"the mount cut {self._names(node)} to {details['size']} bytes, which nobody asked for")
@@ -235,7 +239,7 @@ class Oracle:
     def _names(self, node: Node) -> str:
         """Where a node is, for a person."""
         found = []
-        for directory in self.disk.everything():
+        for directory in everything(self.disk.root):
             for name, other in directory.names.items():
                 if other is node:
                     found.append((self.disk.path_of(directory).rstrip(b"/") + b"/" + name).decode())
@@ -247,11 +251,9 @@ class Oracle:
         """An open returned: which nodes it may have."""
         made = {node for node in call.nodes if node.is_file}
         from_memory = flags & (os.O_ACCMODE | os.O_TRUNC) == 0
-        found = (
-            made
-            if made and not self.cut_within(call)
-            else made | {node for node in self.reach(call, asks=not from_memory) if isinstance(node, Node)}
-        )
+        found = set(made)
+        if not made or self.cut_within(call):  # what it made may have been replaced before it was known
+            found |= {node for node in self.reach(call, asks=not from_memory) if isinstance(node, Node)}
         if not found:
             raise Lie(f"{call} succeeded, but the name led to no file")
         low = self.history.low(call.start) if from_memory else self.history.low(call.start, 0.0)
@@ -273,7 +275,7 @@ class Oracle:
         """The server refused what it was told to."""
         self.refused.append((self.disk.now(), number))
         if node is not None and kind in ("write", "fsetstat"):
-            self.track(node).lost_some()
+            self.track(node).lose()
 
     # -- errors ----------------------------------------------------------------
 
@@ -296,7 +298,7 @@ class Oracle:
         """Whether another client changed a name of the file since it was opened."""
         return any(
             change.by == OTHER and change.at >= notes.low
-            for directory in self.disk.everything()
+            for directory in everything(self.disk.root)
             for log in directory.logs.values()
             if any(change.node in notes.nodes for change in log)
             for change in log

@@ -216,7 +216,7 @@ class Program:
         if track.exact and track.views:
             sizes = {len(view) for view in track.allowed(call.moment)}
             return None if shown.size in sizes else f"{node} has {sorted(sizes)} bytes by what programs wrote"
-        if track.dirty_since is not None or track._written_since(call.start - self.oracle.history.lease):
+        if track.written_since(call.start - self.oracle.history.lease):
             return None
         versions = self.oracle.history.versions(node, self.oracle.history.low(call.start))
         if any(version.size == shown.size for version in versions):
@@ -262,7 +262,8 @@ class Program:
             kinds = {
                 errno.ENOTDIR if isinstance(node, Node) and not node.is_dir else node for node in possible
             }
-            if problem.errno not in kinds:
+            gone = any(isinstance(node, Node) and not node.nlink for node in possible)
+            if problem.errno not in kinds and not (gone and problem.errno == errno.ESTALE):
                 self.oracle.explain(call, problem)
             return
         reasons = [

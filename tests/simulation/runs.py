@@ -9,6 +9,7 @@ import time
 from argparse import Namespace
 from dataclasses import replace
 
+from tests.simulation.corpus import CORPUS
 from tests.simulation.scenario import Scenario, Step, make
 from tests.simulation.world import Result, Simulation
 
@@ -156,4 +157,16 @@ def explore(arguments: Namespace) -> int:
     print(f"{runs} runs, {calls} calls in {taken:.1f} s ({calls / taken:.0f} a second)")
     for words, seeds in sorted(found.items(), key=lambda one: -len(one[1])):
         print(f"{len(seeds):5} × {words}  seeds {seeds[:4]}")
+    return 1 if found else 0
+
+
+def corpus(arguments: Namespace) -> int:
+    """The seeds that once found something."""
+    found = 0
+    for theme, seed, _ in CORPUS:
+        result = run(make(seed, arguments.steps, theme))
+        if result.lie is not None:
+            found += 1
+            print(f"seed {seed} ({theme}): {result.lie}", flush=True)
+    print(f"{len(CORPUS)} seeds, {found} found something")
     return 1 if found else 0

@@ -14,6 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def simulate(*arguments: str, limit: float = 100.0) -> str:
     """What ``python -m tests.simulation`` prints; a process of its own, for it puts other clocks into
     ``time``."""
+    return finish(*arguments, limit=limit).stdout
+
+
+def finish(*arguments: str, limit: float) -> subprocess.CompletedProcess[str]:
+    """The same, with its status."""
     return subprocess.run(
         [sys.executable, "-m", "tests.simulation", *arguments],
         cwd=ROOT,
@@ -21,7 +26,7 @@ def simulate(*arguments: str, limit: float = 100.0) -> str:
         text=True,
         timeout=limit,
         check=False,
-    ).stdout
+    )
 
 
 @pytest.mark.parametrize("theme", ["listings", "resets", "sharing"])
@@ -33,3 +38,27 @@ def test_a_run_is_its_seed(theme: str) -> None:
     lines = first.splitlines()
     assert len(lines) > 60
     assert lines[:-1] == second.splitlines()[:-1]
+
+
+@pytest.mark.limit(300)
+def test_what_was_found_once_is_not_found_again() -> None:
+    """The corpus."""
+    ended = finish("--corpus", limit=280.0)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.limit(300)
+def test_a_minute_of_new_seeds() -> None:
+    """What is found is printed as the steps that lead to it, with its seed."""
+    ended = finish("--minutes", "1", "--shrink", limit=280.0)
+    print(ended.stdout)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.long
+@pytest.mark.limit(4500)
+def test_an_hour_of_new_seeds() -> None:
+    """The same for an hour; it goes on after a finding."""
+    ended = finish("--minutes", "60", "--keep-going", "--shrink", limit=4400.0)
+    print(ended.stdout)
+    assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.scenario import Maker, World
+from tests.simulation.themes_data import bulk, logs
 
 
 def listings(make: Maker, count: int) -> World:
@@ -126,7 +127,7 @@ def renames(make: Maker, count: int) -> World:
         elif verb == 9:
             make.step(who, "rename", name, make.pick("f1", "f3", "x/f", "n1"), pause=pause)
         elif verb == 10:
-            make.step(who, "chmod", name, 0o600, pause=pause)
+            make.step(who, "chmod", name, make.pick(0o700, 0o750), pause=pause)
         elif verb == 11:
             make.step(who, "link", name, make.pick("n0", "n2"), pause=pause)
         elif verb == 12:
@@ -341,4 +342,6 @@ THEMES: dict[str, Callable[[Maker, int], World]] = {
     "sharing": sharing,
     "clocks": clocks,
     "unknown": unknown,
+    "logs": logs,
+    "bulk": bulk,
 }

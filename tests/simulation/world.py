@@ -33,6 +33,9 @@ from tests.simulation.scenario import PROGRAMS, Scenario, Step
 from tests.simulation.transport import MemoryConnector
 
 ROOT = b"/m"
+NETWORK = ("cut", "trap", "refuse")
+"""What a scenario may have happen at a step of a program's."""
+
 PROCESSOR_LIMIT = 20.0
 """Seconds of processor time one run may take: a hundred times what they take."""
 
@@ -262,7 +265,7 @@ class Simulation:
                 await self.kernel.forget_some()
             self.say(str(step))
             self.result.begun.add(id(step))
-            if who in PROGRAMS:
+            if who in PROGRAMS and step.verb not in NETWORK:
                 await getattr(self.programs[who], step.verb)(*step.arguments)
             elif who == "X":
                 self.other.do(step.verb, *step.arguments)
