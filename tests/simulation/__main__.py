@@ -20,15 +20,19 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=int, default=None, help="the first seed")
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--theme")
-    parser.add_argument("--corpus", action="store_true", help="the seeds that once found something")
+    parser.add_argument("--program", type=int, help="one program alone: what each of its calls came to")
+    parser.add_argument("--corpus", action="store_true", help="what once found something")
     parser.add_argument("--shrink", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--keep-going", action="store_true")
     arguments = parser.parse_args()
-    from tests.simulation.runs import corpus, explore, single
+    from tests.simulation.runs import corpus, explore, outcomes, single
 
+    if arguments.program is not None:
+        print(outcomes(arguments.program, arguments.steps))
+        return 0
     if arguments.corpus:
-        return corpus(arguments)
+        return corpus()
     if arguments.seed is not None:
         return single(arguments)
     return explore(arguments)

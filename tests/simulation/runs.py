@@ -9,8 +9,9 @@ import time
 from argparse import Namespace
 from dataclasses import replace
 
-from tests.simulation.corpus import CORPUS
-from tests.simulation.scenario import Scenario, Step, make
+from tests.simulation.corpus import scenarios
+from tests.simulation.scenario import Scenario, Step, World, make
+from tests.simulation.single import Simulated, as_json, program
 from tests.simulation.world import Result, Simulation
 
 
@@ -160,13 +161,39 @@ def explore(arguments: Namespace) -> int:
     return 1 if found else 0
 
 
-def corpus(arguments: Namespace) -> int:
-    """The seeds that once found something."""
-    found = 0
-    for theme, seed, _ in CORPUS:
-        result = run(make(seed, arguments.steps, theme))
+def corpus() -> int:
+    """The scenarios that once found something."""
+    count = found = 0
+    for what, scenario in scenarios():
+        result = run(scenario)
+        count += 1
         if result.lie is not None:
             found += 1
-            print(f"seed {seed} ({theme}): {result.lie}", flush=True)
-    print(f"{len(CORPUS)} seeds, {found} found something")
+            print(f"{what} (seed {scenario.seed}, {scenario.theme}): {result.lie}", flush=True)
+    print(f"{count} scenarios, {found} found something")
     return 1 if found else 0
+
+
+class Alone(Simulation):
+    """One program where nothing fails and nobody else is."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        super().__init__(Scenario(seed, "alone", World(), (), ()))
+        self.todo = program(seed, count)
+        self.outcomes: list[object] = []
+
+    async def _serve(self, mount: object, root: object) -> None:
+        self.programs = {}
+        simulated = Simulated(self.kernel)
+        for verb, arguments in self.todo:
+            self.outcomes.append(await simulated.do(verb, arguments))
+        for slot in list(simulated.slots):
+            await simulated.close(slot)
+
+
+def outcomes(seed: int, count: int) -> str:
+    """What each call of program ``seed`` came to, as JSON."""
+    simulation = Alone(seed, count)
+    result = simulation.run()
+    assert result.lie is None, result.lie
+    return as_json(simulation.outcomes)
