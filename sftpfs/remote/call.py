@@ -108,6 +108,11 @@ class Follower(Call[T]):
         """As ``Repeatable.send``."""
         self._file.outbox.put(self)
 
+    @property
+    def sent(self) -> bool:
+        """It was on its way at least once."""
+        return self._handle is not None
+
     def may_go(self, handle: Handle) -> bool:
         """Whether it may be sent by ``handle`` now."""
         outbox = self._file.outbox

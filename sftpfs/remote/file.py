@@ -351,6 +351,7 @@ class File:
         if handle in self._handles:
             self._handles.remove(handle)
             handle.connection.files.pop(self, None)
+            self._reopening.heard = max(self._reopening.heard, handle.session.last_reply)
 
     def wait(self, request: Repeatable) -> None:
         """No handle is alive: open the file again."""

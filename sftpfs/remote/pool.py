@@ -220,6 +220,8 @@ class Pool:
     async def open_on(self, transport: Transport, role: Role) -> Connection:
         """A session on a further channel of ``transport``. Raises as ``connect``."""
         self._generation += 1
+        if not any(one.live for one in self._connections):
+            self.link.anew()
         connection = await open_connection(transport, role, self._generation, self.config, self.link)
         if role is Role.METADATA and connection.session.capabilities.has(LIMITS):
             look_at_clock(connection.session, self.clock)

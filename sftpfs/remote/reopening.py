@@ -71,6 +71,7 @@ class Reopening:
         "_running",
         "_stale",
         "_waiting",
+        "heard",
         "parked",
     )
 
@@ -84,6 +85,8 @@ class Reopening:
         self._behind: bytes | None = None
         """What the file has behind what was acknowledged; None: not known, or not of interest."""
         self._asked: Question | None = None
+        self.heard = 0.0
+        """The last sign of life of any session the file had a handle on and lost, by ``clock.awake``."""
         self.parked = False
         """The handle was closed by ourselves, not lost."""
 
@@ -144,9 +147,10 @@ class Reopening:
                 self._give_up(failure)
 
     def _deadline(self, request: Repeatable) -> float:
-        """A request made since the loss has its own deadline yet."""
+        """What was not under way has its deadline from the last sign of life, too: it may have waited for
+        its turn on a slow link for longer than that."""
         if request.deadline == math.inf:
-            request.deadline = request.started + self._pool.config.patience
+            request.deadline = max(request.started, self.heard) + self._pool.config.patience
         return request.deadline
 
     def _seconds_left(self) -> float:
@@ -182,6 +186,9 @@ class Reopening:
         outbox.pump()
         for request in waiting:
             request.send()
+        for one in outbox.queue:
+            if not one.sent:
+                one.deadline = math.inf  # the server is there; what it waits for now is its turn
 
     async def _reopened(self) -> tuple[Handle, Attributes]:
         """A handle of the very file. Raises OSError: ESTALE where there is no such file any more."""

@@ -153,6 +153,7 @@ class KnownVersion:
         if not done:
             return
         if change.size is not None:
+            self.least = min(self.least, change.size)
             if change.number == self.sent and not self._under_way:
                 self.least = self.most = change.size
         elif change.appended:

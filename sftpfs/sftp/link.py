@@ -94,7 +94,7 @@ class LinkDirection:
         return self.under_way
 
     def lost(self, size: int) -> None:
-        """A request for ``size`` bytes will not be answered."""
+        """A request for ``size`` bytes will not be answered, or was with fewer: that tells nothing."""
         self.under_way -= size
         self._admit()
 
@@ -141,9 +141,13 @@ class Link:
 
     def __init__(self) -> None:
         self.round_trip = math.inf
-        """The least time any request took, seconds."""
+        """The least time any request took since the server was last reached anew, seconds."""
         self.down = LinkDirection()
         self.up = LinkDirection()
+
+    def anew(self) -> None:
+        """No session is left: the next may be reached from another network, farther away."""
+        self.round_trip = math.inf
 
     def logged_in(self, seconds: float) -> None:
         """The first login took ``seconds``, and the first small requests have been answered."""

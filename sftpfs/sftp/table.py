@@ -312,28 +312,32 @@ class RequestTable:
                 value = self._result(request, packet_type, payload)
             except OSError as failure:
                 del requests[identifier]
-                self._count_reply(request, now)
+                self._count_reply(request, now, None)
                 if makes_handle:
                     self.handles.answered(identifier, None)
                 request.fail(failure)
             else:
                 del requests[identifier]
-                self._count_reply(request, now)
+                self._count_reply(request, now, value)
                 if makes_handle:
                     self.handles.answered(identifier, value)
                 request.set(value)
             if self.closed_error is not None:
                 return
 
-    def _count_reply(self, request: Request[Any], now: float) -> None:
+    def _count_reply(self, request: Request[Any], now: float, value: Any) -> None:
         statistics = self.statistics
         statistics.replies += 1
         statistics.last_latency = latency = now - request.sent
         if latency < statistics.minimum_latency:
             statistics.minimum_latency = latency
             self.link.round_trip = min(latency, self.link.round_trip)
-        if request.direction is not None:
-            request.direction.answered(request.detail, request.queued, latency, self.link.round_trip, now)
+        direction, size = request.direction, request.detail
+        if direction is not None:
+            if request.kind.ends and (value is None or len(value) < size):
+                direction.lost(size)  # the end of the file, or a refusal, comes quickly over any link
+            else:
+                direction.answered(size, request.queued, latency, self.link.round_trip, now)
         name = request.kind.name
         histogram = statistics.latencies.get(name)
         if histogram is None:

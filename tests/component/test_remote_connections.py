@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from sftpfs.errors import Failure, MountError, SessionLostError
+from sftpfs.remote.api import OpenFlags
 from tests.component.sftp_servers import ServerConnector, encoded, run, serving, until
 
 TIMEOUT = 2.0
@@ -30,6 +31,42 @@ def test_next_request_reconnects(tmp_path: Path) -> None:
             assert [one["generation"] for one in figures["connections"]] == [2]
             # the transport outlived its session: no new authentication was needed
             assert connector.attempts == 1
+
+    run(test)
+
+
+def test_how_far_the_server_is_is_measured_anew_with_a_new_connection(tmp_path: Path) -> None:
+    """A laptop comes from the server's own network to one far away."""
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with serving(connector) as (server, pool):
+            await server.lstat(encoded(tmp_path))
+            pool.link.round_trip = 1e-9
+            first = pool.metadata_nowait()
+            connector.processes[0].kill()
+            await until(lambda: pool.metadata_nowait() is not first)
+            await server.lstat(encoded(tmp_path))
+            assert 1e-9 < pool.link.round_trip < 60
+
+    run(test)
+
+
+def test_the_end_of_a_file_tells_nothing_of_the_rate(tmp_path: Path) -> None:
+    """It comes at once over a slow link, too, whatever was asked for."""
+    connector = ServerConnector()
+    path = tmp_path / "file"
+    path.write_bytes(bytes(8000))
+
+    async def test() -> None:
+        async with serving(connector) as (server, pool):
+            file, _ = await server.open(encoded(path), OpenFlags.READ, 0, lambda: encoded(path))
+            down = pool.link.down
+            down.rate, down.room = 10e3, 8192.0
+            for at in (8000, 4000):
+                assert bytes(await file.start_read(at, 8192).wait()) == bytes(8000 - at)
+            assert (down.rate, down.room, down.under_way) == (10e3, 8192.0, 0)
+            file.close()
 
     run(test)
 

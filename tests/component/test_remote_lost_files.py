@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
+from sftpfs import clock
 from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.file import File
 from sftpfs.remote.server import Server
 from sftpfs.types import AttributeChange
 from tests.component.cut_server import both_ways, operate
@@ -40,6 +43,31 @@ def test_an_open_file_survives(
 
     operate(proxy, work)
     assert (tree / "file").read_bytes() == b"content and more"
+
+
+def test_what_waited_for_its_turn_for_longer_than_the_deadline_is_not_given_up(
+    proxy: CountingProxy, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a link that takes minutes for what was written in a second: the server answers all along."""
+    name = encoded(tree / "file")
+
+    async def work(server: Server) -> None:
+        file, _ = await server.open(name, OpenFlags.READ | OpenFlags.WRITE, 0, lambda: name)
+        assert isinstance(file, File)
+        file.outbox.held = True
+        written, synced = file.start_write(0, b"WRITTEN"), file.start_fsync()
+        for later in (1000.0, 2000.0):
+            monkeypatch.setattr(clock, "awake", lambda later=later: time.monotonic() + later)
+            await file.start_fstat().wait()
+            proxy.cut_at("FSTAT", carried_out=False)
+            await file.start_fstat().wait()
+        file.outbox.release()
+        await written.wait()
+        await synced.wait()
+        file.close()
+
+    operate(proxy, work)
+    assert (tree / "file").read_bytes() == b"WRITTEN"
 
 
 @both_ways

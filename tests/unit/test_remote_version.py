@@ -160,3 +160,16 @@ def test_what_was_synced_or_told_since_is_not_doubted() -> None:
 
 def test_a_change_of_neither_size_nor_time_can_leave_any_time() -> None:
     assert Change(1, ONE).mtime == math.inf
+
+
+def test_what_was_cut_off_is_not_taken_for_acknowledged_while_more_is_under_way() -> None:
+    """A write, an emptying open and a write again, on their way together."""
+    version = known()
+    changes = [
+        version.writing(ONE, 200, NOW),
+        version.setting(ONE, AttributeChange(size=0), NOW),
+        version.writing(ONE, 10, NOW),
+    ]
+    for change in changes:
+        version.ended(change, True)
+    assert version.accepts(OPENED._replace(size=10, mtime=int(NOW)))
