@@ -56,6 +56,7 @@ class File:
     __slots__ = (
         "_asked",
         "_bulk",
+        "_doubts",
         "_epoch",
         "_handles",
         "_inode",
@@ -108,6 +109,8 @@ class File:
         self._inode: OpenInode | None = None
         self._asked: Question | None = None
         self._last_path = path
+        self._doubts = 0
+        """Of how many of the version's ``doubts`` this handle told, or had not to."""
         self._requested = 0
         self._epoch = 0
         self._open_files = open_files
@@ -136,8 +139,13 @@ class File:
             if asked is None and not inode.version.sent:
                 asked = inode.version.asked(None)  # opened meanwhile by another, and not changed since
             if asked is not None:
+                last = asked.acknowledged
+                if last is not None and isinstance(last.connection, Connection) and not last.connection.live:
+                    known = self._open_files.clock.known
+                    inode.version.came_back(self.version.attributes, asked, known)
                 inode.version.told(self.version.attributes, asked)
         self.version = inode.version
+        self._doubts = inode.version.doubts_told
 
     @property
     def ordered(self) -> bool:
@@ -247,8 +255,8 @@ class File:
                 return
             if version is not None:
                 version.synced(sent)
-                if version.doubtful:
-                    version.doubtful = False
+                if version.doubts > self._doubts:
+                    self._doubts = version.doubts_told = version.doubts
                     result.fail(error(errno.EIO, "the server came back without what it had acknowledged"))
                     return
             result.set(None)

@@ -14,7 +14,7 @@ What cannot be told apart by that is taken for the same: a file that was replace
 another of equal size within the second, which close-to-open cannot tell either.
 
 A server that loses its power forgets what it acknowledged since the last FSYNC. Such a file comes back with
-a time from before those writes: ``doubtful`` then, until an FSYNC was told so.
+a time from before those writes: one of ``doubts`` then, which FSYNC tells by each handle.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class KnownVersion:
         "_synced",
         "_under_way",
         "attributes",
-        "doubtful",
+        "doubts",
+        "doubts_told",
         "exact",
         "kind",
         "least",
@@ -106,8 +107,10 @@ class KnownVersion:
         """Counts what was learned or sent: an answer that does not fit any more may have fitted before."""
         self.tail: bytes = b""
         """The last bytes that were appended through us in one request; they end at ``least`` or before."""
-        self.doubtful = False
-        """The server came back with a version from before what it had acknowledged."""
+        self.doubts = 0
+        """How often the server came back with a version from before what it had acknowledged."""
+        self.doubts_told = 0
+        """Of how many of them an FSYNC by some handle was told."""
         self._under_way: dict[Change, None] = {}
         self._acknowledged: Change | None = None
         self._synced = 0
@@ -220,4 +223,5 @@ class KnownVersion:
         ):
             return
         if attributes.mtime < int(last.mtime) and (surely or attributes.mtime <= self.attributes.mtime):
-            self.doubtful = True
+            self.doubts += 1
+            self._synced = last.number  # told of once

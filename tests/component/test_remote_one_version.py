@@ -275,24 +275,30 @@ def power_loss(proxy: CountingProxy, where: Where, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("under_way", [True, False], ids=["another write under way", "nothing under way"])
-def test_what_a_server_forgot_is_told_to_fsync_once(
+def test_what_a_server_forgot_is_told_to_fsync_once_by_each_handle(
     proxy: CountingProxy, where: Where, under_way: bool
 ) -> None:
+    """Also by one opened before any had told it, though that saw the file first as it is now."""
+
     async def work(server: Server) -> None:
         file, other = await handle(server, where), await handle(server, where)
         await file.start_write(0, b"A").wait()
         power_loss(proxy, where, b"content")
         if under_way:
             await file.start_write(1, b"B").wait()
-        for syncing, expected in ((other, errno.EIO), (file, None), (other, None)):
+        opened = await handle(server, where)
+        told = dict.fromkeys((file, other, opened), errno.EIO)
+        for syncing in (other, file, other, opened, opened, file, None):
+            syncing = syncing or await handle(server, where)
+            expected = told.pop(syncing, None)
             problem = None
             try:
                 await syncing.start_fsync().wait()
             except OSError as failed:
                 problem = failed.errno
             assert problem == expected
-        file.close()
-        other.close()
+        for one in (file, other, opened):
+            one.close()
 
     operate(proxy, work)
 

@@ -133,15 +133,15 @@ def test_a_change_that_failed_may_have_been_made() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mtime", "surely", "doubtful"),
+    ("mtime", "surely", "doubts"),
     [(1005, True, False), (1004, True, True), (1004, False, False), (1000, False, True)],
 )
-def test_a_server_that_lost_its_power_is_noticed(mtime: int, surely: bool, doubtful: bool) -> None:
+def test_a_server_that_lost_its_power_is_noticed(mtime: int, surely: bool, doubts: bool) -> None:
     version = known()
     written(version, 50)
     version.writing(ONE, 60, NOW + 3)
     version.came_back(OPENED._replace(mtime=mtime), version.asked(OTHER), surely)
-    assert version.doubtful is doubtful
+    assert bool(version.doubts) is doubts
 
 
 def test_what_was_synced_or_told_since_is_not_doubted() -> None:
@@ -155,7 +155,7 @@ def test_what_was_synced_or_told_since_is_not_doubted() -> None:
         else:
             version.setting(ONE, AttributeChange(atime=5, mtime=5), NOW)
         version.came_back(OPENED._replace(mtime=1000), version.asked(OTHER), True)
-        assert not version.doubtful, how
+        assert not version.doubts, how
 
 
 def test_a_change_of_neither_size_nor_time_can_leave_any_time() -> None:
