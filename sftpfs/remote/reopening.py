@@ -251,11 +251,16 @@ class Reopening:
             attributes = await ask().wait()
             if version is None or question is None or not stat.S_ISREG(attributes.mode):
                 return None
-            if version.accepts(attributes) or (self._appends and version.grown(attributes)):
+            now = self._now()
+            if version.accepts(attributes, now) or (self._appends and version.grown(attributes, now)):
                 self._asked = question
                 return attributes
             if version.moves == question.moves:
                 return None
+
+    def _now(self) -> float:
+        server_clock = self._open_files.clock
+        return server_clock.at_least() if server_clock.known else math.inf
 
     @property
     def _appends(self) -> bool:
@@ -267,7 +272,7 @@ class Reopening:
         version = self._file.version
         if version is None or not self._appends:
             return True
-        grown = not version.accepts(attributes)
+        grown = not version.accepts(attributes, self._now())
         end = version.least if self._file.appended_to is None else self._file.appended_to
         start = max(0, end - len(version.tail)) if grown else end
         found = None

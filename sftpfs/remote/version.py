@@ -191,18 +191,22 @@ class KnownVersion:
         self.mtime = min(self.mtime, attributes.mtime)
         self.exact = not later
 
-    def accepts(self, attributes: Attributes) -> bool:
-        """Whether a file with ``attributes`` can be this one."""
+    def accepts(self, attributes: Attributes, now: float = math.inf) -> bool:
+        """Whether a file with ``attributes`` can be this one. ``now``: what the server's clock shows at the
+        earliest, which may have been set back since our changes were sent; infinite where it is not known."""
         if attributes.kind != self.kind or not self.least <= attributes.size <= self.most:
             return False
-        return attributes.mtime == self.mtime if self.exact else attributes.mtime >= int(self.mtime)
+        return attributes.mtime == self.mtime if self.exact else self._late_enough(attributes, now)
 
-    def grown(self, attributes: Attributes) -> bool:
+    def grown(self, attributes: Attributes, now: float = math.inf) -> bool:
         """Whether ``attributes`` may be of this file, appended to by others: what is to be looked at is its
-        ``tail``."""
+        ``tail``. ``now`` as for ``accepts``."""
         if attributes.kind != self.kind or not self.tail:
             return False
-        return attributes.size > self.most and attributes.mtime >= int(self.mtime)
+        return attributes.size > self.most and self._late_enough(attributes, now)
+
+    def _late_enough(self, attributes: Attributes, now: float) -> bool:
+        return attributes.mtime >= int(min(self.mtime, now))
 
     # a server that lost its power
 

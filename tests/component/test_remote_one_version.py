@@ -160,6 +160,28 @@ def test_a_write_takes_back_a_time_of_the_future(
     assert where.file.read_bytes() == b"012tent"
 
 
+@pytest.mark.parametrize("flags", [BOTH, APPEND], ids=["at an offset", "at the end"])
+def test_a_write_goes_on_though_the_servers_clock_was_set_back(
+    proxy: CountingProxy, where: Where, flags: OpenFlags
+) -> None:
+    """By an hour, between two writes; the connection is lost under the second."""
+
+    async def work(server: Server) -> None:
+        file = await handle(server, where, flags)
+        await file.start_write(0, b"first").wait()
+        await settle(file)
+        proxy.set_clock(0)
+        proxy.cut_at("WRITE", carried_out=True)
+        await file.start_write(5, b" second").wait()
+        await settle(file)
+        file.close()
+
+    proxy.set_clock(3600)
+    operate(proxy, work)
+    expected = b"first second" if flags is BOTH else b"contentfirst second"
+    assert where.file.read_bytes() == expected
+
+
 @both_ways
 def test_an_appender_knows_of_others_bytes_from_what_is_told_behind_its_own(
     proxy: CountingProxy, where: Where, carried_out: bool
