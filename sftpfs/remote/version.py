@@ -28,7 +28,7 @@ from sftpfs.types import AttributeChange, Attributes
 class Change:
     """One change of ours on its way: a piece of a write, or a change of size or times."""
 
-    __slots__ = ("appended", "connection", "end", "mtime", "number", "size")
+    __slots__ = ("appended", "connection", "end", "mtime", "number", "orderly", "size")
 
     def __init__(
         self,
@@ -52,6 +52,8 @@ class Change:
         """The size it sets."""
         self.mtime = mtime
         """The oldest mtime it can leave, seconds."""
+        self.orderly = True
+        """All that was under way as it was sent is carried out before it."""
 
 
 class Question(NamedTuple):
@@ -76,6 +78,9 @@ class KnownVersion:
 
     __slots__ = (
         "_acknowledged",
+        "_cut",
+        "_cut_by",
+        "_cutting",
         "_redated",
         "_synced",
         "_under_way",
@@ -113,6 +118,11 @@ class KnownVersion:
         """Of how many of them an FSYNC by some handle was told."""
         self._under_way: dict[Change, None] = {}
         self._acknowledged: Change | None = None
+        self._cutting = 0
+        """Sizes set that are under way, or whose outcome is not known and nothing was told since."""
+        self._cut: Change | None = None
+        self._cut_by = 0
+        """The last size set that was acknowledged, and the changes sent by then."""
         self._synced = 0
         self._redated = 0
         """The last change that set a time."""
@@ -135,6 +145,7 @@ class KnownVersion:
         size, mtime = change.size, math.inf
         if size is not None:
             self.least, self.most = min(self.least, size), max(self.most, size)
+            self._cutting += 1
             mtime = now
         if change.mtime is not None:
             mtime = min(mtime, change.mtime)
@@ -145,6 +156,8 @@ class KnownVersion:
         self.sent += 1
         self.moves += 1
         self.exact = False
+        if change.size is not None:
+            change.orderly = self._orderly(change.connection)
         self.mtime = min(self.mtime, change.mtime)
         self._under_way[change] = None
         return change
@@ -154,23 +167,37 @@ class KnownVersion:
         self._under_way.pop(change, None)
         self.moves += 1
         if not done:
-            return
+            return  # a size may have been set all the same, and later: until that is told nothing is sure
         if change.size is not None:
+            self._cutting -= 1
+            self._cut, self._cut_by = change, self.sent
             self.least = min(self.least, change.size)
-            if change.number == self.sent and not self._under_way:
+            if change.number == self.sent and change.orderly and not self._under_way:
                 self.least = self.most = change.size
-        elif change.appended:
-            self.least = min(self.least + change.appended, self.most)
-        elif change.end > self.least:
-            self.least = min(change.end, self.most)
+        elif self._stays(change):
+            if change.appended:
+                self.least = min(self.least + change.appended, self.most)
+            elif change.end > self.least:
+                self.least = min(change.end, self.most)
         self._acknowledged = change
+
+    def _stays(self, change: Change) -> bool:
+        """Whether what ``change`` wrote is surely there: no size we set can have cut it off since."""
+        if self._cutting:
+            return False
+        cut = self._cut
+        if cut is None or change.number > self._cut_by:
+            return True
+        return change.number > cut.number and change.connection is cut.connection
 
     # what the server tells
 
     def asked(self, connection: object) -> Question:
         """The file's attributes are about to be asked for on ``connection``."""
-        orderly = all(one.connection is connection for one in self._under_way)
-        return Question(self.sent, orderly, self.moves, self._acknowledged)
+        return Question(self.sent, self._orderly(connection), self.moves, self._acknowledged)
+
+    def _orderly(self, connection: object) -> bool:
+        return all(one.connection is connection for one in self._under_way)
 
     def told(self, attributes: Attributes, question: Question) -> None:
         """The answer to ``question``: size and mtime, behind what was sent before it.
@@ -184,6 +211,7 @@ class KnownVersion:
             return
         self.moves += 1
         self.attributes = attributes
+        self._cutting = 0
         self.least = attributes.size
         self.most = max((change.end for change in later), default=0)
         self.most = max(self.most, attributes.size) + sum(change.appended for change in later)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import random
 import stat
 
 import pytest
 
-from sftpfs.remote.version import Change, KnownVersion
+from sftpfs.remote.version import Change, KnownVersion, Question
 from sftpfs.types import AttributeChange, Attributes
 
 OPENED = Attributes(stat.S_IFREG | 0o644, 100, 0, 0, 50, 1000)
@@ -173,3 +174,39 @@ def test_what_was_cut_off_is_not_taken_for_acknowledged_while_more_is_under_way(
     for change in changes:
         version.ended(change, True)
     assert version.accepts(OPENED._replace(size=10, mtime=int(NOW)))
+
+
+@pytest.mark.parametrize("appends", [True, False])
+def test_whatever_is_under_way_the_file_is_known_at_any_moment(appends: bool) -> None:
+    """Random changes and questions over one session, or two that the server serves in any order."""
+    for seed in range(300):
+        chance = random.Random(seed)
+        sessions = [ONE] if appends or chance.random() < 0.5 else [ONE, OTHER]
+        version, size, now = known(), OPENED.size, 1001
+        waiting: dict[object, list[tuple[str, int, Change | Question]]] = {one: [] for one in sessions}
+        answers: dict[object, list[tuple[Change | Question, int]]] = {one: [] for one in sessions}
+        for _ in range(60):
+            session = chance.choice(sessions)
+            sent, done = waiting[session], answers[session]
+            now += chance.randint(0, 1)
+            match chance.choice(["write", "add", "cut", "ask", "do", "do", "do", "end", "end", "end"]):
+                case "write" | "add" as what if appends is (what == "add"):
+                    end = chance.randint(1, 300)
+                    change = version.appending if appends else version.writing
+                    sent.append((what, end, change(session, end, now)))
+                case "cut":
+                    end = chance.randint(0, 200)
+                    sent.append(("cut", end, version.setting(session, AttributeChange(size=end), now)))
+                case "ask":
+                    sent.append(("ask", 0, version.asked(session)))
+                case "do" if sent:
+                    what, end, about = sent.pop(0)
+                    size = {"write": max(size, end), "add": size + end, "cut": end, "ask": size}[what]
+                    done.append((about, size))
+                case "end" if done:
+                    about, then = done.pop(0)
+                    if isinstance(about, Change):
+                        version.ended(about, True)
+                    else:
+                        version.told(OPENED._replace(size=then), about)
+            assert version.least <= size <= version.most, seed
