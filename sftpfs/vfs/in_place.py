@@ -5,9 +5,10 @@ The one place that computes a path the server is asked for. ``look`` is for what
 
 Renames are fair to what is below them. A request waits for the renames above it that are under way; one
 that had to wait for any, or met one, is *held* until it ends, as every change is, and a rename that comes
-later waits for those that are held. So no loop of renames keeps a request from ending, and what is not held
-never delays a rename. Who is held waits for renames under way only, and these wait for nobody but the
-server: there is no circle.
+later waits for those that are held, as a change does for a rename that came before it and is not sent yet.
+So a change is explained where it was made, no loop of renames keeps a request from ending, and what is not
+held never delays a rename. Who is held waits for those held before it and for what is under way, which waits
+for nobody but the server: there is no circle.
 """
 
 from __future__ import annotations
@@ -73,13 +74,10 @@ async def change(
     The names among ``targets`` are ``Tree.changing`` until then, and no rename of ours above them is sent.
     ``moved``: what this change gives another name. Where nobody knows the outcome, neither does the tree.
     """
-    held = _hold(tree, targets)
+    held = _hold(tree, targets, moved)
     try:
-        if moved is not None:
-            for other in [other for other in tree.holds if other is not held and _stands_on(other, moved)]:
-                await other.ended.wait()
-        while (renaming := _under_way(tree, targets)) is not None:
-            await renaming.wait()
+        while (other := _before(tree, held) or _under_way(tree, targets)) is not None:
+            await other.wait()
         paths = _paths(tree, targets)
         names = [target for target in targets if isinstance(target, tuple)]
         with tree.changing(*names):
@@ -139,8 +137,8 @@ def _path(tree: Tree, inode: Inode, failure: int) -> bytes:
     return path
 
 
-def _hold(tree: Tree, targets: tuple[Target, ...]) -> Held:
-    held = Held([_anchor(target) for target in targets])
+def _hold(tree: Tree, targets: tuple[Target, ...], moved: Inode | None = None) -> Held:
+    held = Held([_anchor(target) for target in targets], moved)
     tree.holds[held] = None
     return held
 
@@ -150,8 +148,20 @@ def _release(tree: Tree, held: Held) -> None:
     held.ended.set(None)
 
 
-def _stands_on(held: Held, moved: Inode) -> bool:
+def _before(tree: Tree, held: Held) -> Slot[None] | None:
+    """Filled when one that was held before ``held`` ends: of the two, one moves what the other stands on."""
+    for other in tree.holds:
+        if other is held:
+            return None
+        if _stands_on(other, held.moved) or _stands_on(held, other.moved):
+            return other.ended
+    return None
+
+
+def _stands_on(held: Held, moved: Inode | None) -> bool:
     """Whether the path of what is ``held`` leads over ``moved``."""
+    if moved is None:
+        return False
     for anchor in held.anchors:
         node: Inode | None = anchor
         while node is not None:

@@ -45,12 +45,14 @@ class PendingListing:
 
 
 class Held:
-    """A request by path that renames above its ``anchors`` wait for (``vfs.in_place``)."""
+    """A request by path that renames above its ``anchors`` wait for (``vfs.in_place``); ``moved`` is what it
+    renames itself."""
 
-    __slots__ = ("anchors", "ended")
+    __slots__ = ("anchors", "ended", "moved")
 
-    def __init__(self, anchors: list[Inode]) -> None:
+    def __init__(self, anchors: list[Inode], moved: Inode | None) -> None:
         self.anchors = anchors
+        self.moved = moved
         self.ended: Slot[None] = Slot()
 
 

@@ -143,6 +143,31 @@ def test_a_rename_waits_for_changes_below_it_and_not_for_looks() -> None:
     run(test)
 
 
+def test_a_change_waits_for_the_rename_that_waits_already() -> None:
+    """Else the rename, sent beside it, moves the names by which a failure of the change is explained."""
+
+    async def test(room: Room, nursery: trio.Nursery) -> None:
+        first, second = room.hold(b"/r/above/d/g"), room.hold(b"/r/beside/d/h")
+        nursery.start_soon(in_place.change, room.tree, room.request, (room.directory, b"g"))
+        await blocked()
+        nursery.start_soon(room.rename, room.tree.root, b"above", b"beside")
+        await blocked()
+        nursery.start_soon(in_place.change, room.tree, room.request, (room.directory, b"h"))
+        await blocked()
+        assert room.asked == [b"/r/above/d/g"]
+        first.set()
+        await trio.sleep(1)
+        assert room.asked[1:] == [b"/r/above /r/beside", b"/r/beside/d/h"]
+        nursery.start_soon(room.rename, room.tree.root, b"beside", b"above")
+        await trio.sleep(1)
+        assert len(room.asked) == 3
+        second.set()
+        await trio.sleep(1)
+        assert room.asked[3:] == [b"/r/beside /r/above"] and not room.tree.holds
+
+    run(test)
+
+
 def test_a_rename_waits_for_nothing_beside_it() -> None:
     async def test(room: Room, nursery: trio.Nursery) -> None:
         other = room.tree.install(room.tree.root, b"other", DIRECTORY)
