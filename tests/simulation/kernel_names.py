@@ -38,6 +38,9 @@ class Token:
         self.room = room
         self.entries: list[tuple[bytes, Any, int]] = []
 
+    def __repr__(self) -> str:
+        return f"room {self.room}"  # nothing of an address: traces of two runs are compared
+
 
 def readdir_reply(token: Token, name: bytes, attributes: Any, next_id: int) -> bool:
     """As pyfuse3.readdir_reply."""

@@ -39,6 +39,8 @@ class Call:
         self.ended = False
         self.details: dict[str, Any] = {}
         self.done: list[tuple[str, Node, bytes, int]] = []
+        self.contended = False
+        """What it is taken to have done another call may have done as well."""
         self.nodes: list[Node] = []
         self.views: list[View] = []
 
@@ -99,8 +101,11 @@ class Oracle:
             raise Lie(f"{call} took {taken:.1f} s (P4: every operation ends)")
 
     def _swap(self, call: Call, problem: OSError | None) -> None:
-        """Of two calls that ask for the same at one time, the one that succeeded is the one that did it."""
+        """Of two calls that ask for the same at one time, the one that succeeded is the one that did it. An
+        open that need not make a file succeeds on what is there, too."""
         if (problem is None) == bool(call.done):
+            return
+        if problem is None and call.verb == "open" and not call.details["flags"] & os.O_EXCL:
             return
         for other in [*self.calls, *self.unknown]:
             if other.verb == call.verb and other.paths == call.paths and bool(other.done) != bool(call.done):
@@ -184,28 +189,32 @@ class Oracle:
         places = [(details["directory"], details["name"])]
         if verb == "rename":
             places.append((details["to"], details["to_name"]))
-        for call in [*self.calls, *self.unknown]:
-            if self._meant(call, verb, places):
-                call.nodes.append(node)
-                for directory, name in places:
-                    call.done.append((verb, directory, name, directory.logs[name][-1].seq))
-                if verb == "make":
-                    self.modes.setdefault(node, set()).add(call.details.get("mode", 0o777))
-                if call.ended:
-                    self.unknown.remove(call)
-                return
+        meant = [call for call in [*self.calls, *self.unknown] if self._meant(call, verb, node, places)]
+        for call in meant:
+            call.contended = call.contended or len(meant) > 1
+        if meant:
+            call = meant[0]
+            call.nodes.append(node)
+            for directory, name in places:
+                call.done.append((verb, directory, name, directory.logs[name][-1].seq))
+            if verb == "make":
+                self.modes.setdefault(node, set()).add(call.details.get("mode", 0o777))
+            if call.ended:
+                self.unknown.remove(call)
+            return
         where = ", ".join(f"{name.decode()} in {self._names(directory)}" for directory, name in places)
         raise Lie(f"the mount did {verb} of {where}, which nobody asked for")
 
-    def _meant(self, call: Call, verb: str, places: list[tuple[Node, bytes]]) -> bool:
+    def _meant(self, call: Call, verb: str, node: Node, places: list[tuple[Node, bytes]]) -> bool:
         if verb == "make":
-            right = call.verb in ("mkdir", "open", "symlink")
+            right = call.verb in ("mkdir", "symlink") or call.details.get("flags", 0) & os.O_CREAT
         else:
             right = call.verb == {"remove": "unlink"}.get(verb, verb)
         if not right:
             return False
         if verb == "link":
-            return call.paths[1][-1] == places[0][1] and places[0][0] in self.reach(call, 1, parent=True)
+            there = call.paths[1][-1] == places[0][1] and places[0][0] in self.reach(call, 1, parent=True)
+            return there and node in self.reach(call)
         return all(
             call.paths[index][-1] == name and directory in self.reach(call, index, parent=True)
             for index, (directory, name) in enumerate(places)
@@ -252,7 +261,9 @@ class Oracle:
         made = {node for node in call.nodes if node.is_file}
         from_memory = flags & (os.O_ACCMODE | os.O_TRUNC) == 0
         found = set(made)
-        if not made or self.cut_within(call):  # what it made may have been replaced before it was known
+        if (
+            not made or call.contended or self.cut_within(call)
+        ):  # what it made may have been replaced before it was known
             found |= {node for node in self.reach(call, asks=not from_memory) if isinstance(node, Node)}
         if not found:
             raise Lie(f"{call} succeeded, but the name led to no file")
