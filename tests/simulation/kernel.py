@@ -13,6 +13,7 @@ import os
 import random
 import stat
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -362,6 +363,18 @@ class KernelCore:
         if dentry is None:
             raise failure(errno.ENOENT)
         self.invalidate(dentry)
+
+    async def outdate(self, entries: list[tuple[int, bytes]], inodes: list[int]) -> None:
+        """Both, as a thread of the mount's asks for them: a name goes under the lock of its directory."""
+        for parent, name in entries:
+            directory = self.inodes.get(parent)
+            if directory is not None:
+                async with directory.lock.exclusive():
+                    with suppress(FileNotFoundError):
+                        self.invalidate_entry(parent, name)
+        for number in inodes:
+            with suppress(FileNotFoundError):
+                self.invalidate_inode(number)
 
 
 def _shown(reply: Any) -> str:

@@ -7,8 +7,9 @@ import errno
 import logging
 import random
 import signal
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import pyfuse3
 import trio
@@ -16,6 +17,7 @@ import trio
 from sftpfs.config import CacheConfig, Endpoint, MountConfig, PoolConfig
 from sftpfs.fuse import mount as fuse_mount_module
 from sftpfs.fuse.mount import FuseMount
+from sftpfs.fuse.operations import outdate_all
 from sftpfs.remote import growth
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
@@ -31,6 +33,8 @@ from tests.simulation.oracle import Lie, Oracle
 from tests.simulation.others import OtherClient
 from tests.simulation.scenario import PROGRAMS, Scenario, Step
 from tests.simulation.transport import MemoryConnector
+
+T = TypeVar("T")
 
 ROOT = b"/m"
 NETWORK = ("cut", "trap", "refuse")
@@ -222,6 +226,7 @@ class Simulation:
         )
         pyfuse3.invalidate_entry = lambda parent, name, deleted=0: self.kernel.invalidate_entry(parent, name)
         pyfuse3.invalidate_entry_async = self._invalidate_later
+        trio.to_thread.run_sync = self._in_no_thread
         mount.mount()
         self.mount = mount
 
@@ -233,6 +238,14 @@ class Simulation:
                 self.kernel.invalidate_entry(parent, name)
 
         self.network.at(trio.current_time(), work)
+
+    async def _in_no_thread(self, work: Callable[..., T], *arguments: Any, **_: Any) -> T | None:
+        """``trio.to_thread.run_sync``: in virtual time nothing may take as long as a real thread does."""
+        await trio.lowlevel.checkpoint()
+        if work is outdate_all:
+            await self.kernel.outdate(*arguments)
+            return None
+        return work(*arguments)
 
     async def _serve(self, mount: FuseMount, root: Node) -> None:
         """All actors to their ends; then what remains is compared."""
