@@ -110,6 +110,10 @@ class CountingProxy(HelperProcess):
         assert how in SPOILED, how
         self.ask("spoil", name=name, how=how, about=about, skip=skip, times=times)
 
+    def spoiled(self) -> int:
+        """How many replies were spoiled so far."""
+        return int(self.ask("spoiled", heal=False)["done"])
+
     def heal(self) -> int:
         """Spoil nothing any more; how many replies were spoiled."""
-        return int(self.ask("spoiled")["done"])
+        return int(self.ask("spoiled", heal=True)["done"])

@@ -148,7 +148,9 @@ class Proxy:
                     request["times"],
                 )
             case "spoiled":
-                spoil, self.spoil = self.spoil, None
+                spoil = self.spoil
+                if request["heal"]:
+                    self.spoil = None
                 return {"done": spoil.done if spoil else 0}
             case other:
                 raise ValueError(other)
