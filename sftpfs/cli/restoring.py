@@ -76,7 +76,8 @@ def write_back(target: Target, saved: Saved, make: bool) -> None:
 
     Raises OSError, MountError, or RefusedError where they are not.
     """
-    flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_APPEND if saved.appended else 0)
+    # O_DSYNC: what the server refuses again ``write`` itself tells, and it is no further loss.
+    flags = os.O_WRONLY | os.O_DSYNC | os.O_CLOEXEC | (os.O_APPEND if saved.appended else 0)
     start = None
     with (
         open(saved.base, "rb", buffering=0) as source,

@@ -26,6 +26,9 @@ from sftpfs.remote.api import RemoteFile
 from sftpfs.server_clock import ServerClock
 from sftpfs.types import AttributeChange, Attributes, WholeFile
 
+OUTAGE = (errno.ETIMEDOUT, errno.ESTALE)
+"""What writes fail with that the server did not refuse: it was away, or the file was another one then."""
+
 
 class FileContent:
     """The content of one inode, shared by all its handles."""
@@ -224,8 +227,10 @@ class FileContent:
 
     def detach(self, handle: HandleState) -> None:
         """``handle`` is released."""
-        if handle.error is not None and handle.unheard and not handle.listened:
-            self._mount.untold(self.number, handle.error)
+        failure = handle.error
+        # Whose close happens to be the next after an outage, a script's mostly, does not look at it.
+        if failure is not None and handle.unheard and (failure.errno in OUTAGE or not handle.listened):
+            self._mount.untold(self.number, failure)
         self.handles.remove(handle)
         self._dropping -= handle.drops_pages
         self._opened[handle.remote] -= 1
@@ -366,6 +371,10 @@ class Contents:
                 if handle.error is not None and handle.unheard:
                     failed.setdefault(content.number, handle.error)
         return list(failed.items())
+
+    def made_good(self, number: int) -> None:
+        """What inode ``number`` has lost is missed by nobody any more."""
+        self._mount.made_good(number)
 
     async def settle_all(self) -> list[tuple[int, OSError]]:
         """Everything written so far is acknowledged or failed; inode numbers and errors of what failed,

@@ -131,6 +131,7 @@ class Filesystem:
         about them; set by ``fuse``."""
         self.tree.outdate = self._outdate
         self._losses = losses
+        self.tree.nameless = self._nameless
         self._untold: dict[int, Unwritten] = {}
         """By inode number, which may be forgotten since, the first failed write that nobody was surely told
         of, until it is acknowledged."""
@@ -274,6 +275,10 @@ class Filesystem:
     def content_made_good(self, number: int) -> None:
         """What inode ``number`` had lost is no loss any more, though it may be saved still."""
         self._untold.pop(number, None)
+
+    def _nameless(self, inode: Inode) -> None:
+        """The last name of ``inode`` was removed here, or another file has it: nobody misses what it lost."""
+        self.contents.made_good(inode.number)
 
     async def drain(self) -> list[Unwritten]:
         """Everything dirty to the server; what could not be written and nobody was surely told of."""

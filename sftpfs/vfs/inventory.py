@@ -50,6 +50,8 @@ class Inventory:
         self.policy = LeasePolicy(config)
         self.clock = server_clock or ServerClock()
         self.negatives = NegativeLeases(config.max_entries)
+        self.nameless: Callable[[Inode], None] = _nobody_to_tell
+        """Called as a change of ours takes the last name of an inode; set by ``vfs.filesystem``."""
         self.unused = 0
         """Names that lead to inodes the kernel does not hold."""
         self._idle: dict[int, Inode] = {}
@@ -280,6 +282,8 @@ class Inventory:
             if inode.linked and inode.lookups:
                 self._part(inode, parent, name)
         if not inode.linked:
+            if ours:
+                self.nameless(inode)
             self._release_if_unused(inode)
         return inode
 
@@ -389,3 +393,7 @@ def bytes_of(inode: Inode) -> int:
 def _kernel_holds_nothing(_names: list[tuple[int, bytes]], _inodes: list[Inode]) -> Slot[None]:
     """Before it is attached."""
     return Slot.of(None)
+
+
+def _nobody_to_tell(_inode: Inode) -> None:
+    """Before the mount is made."""

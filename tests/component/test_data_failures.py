@@ -90,6 +90,24 @@ def test_close_tells_each_time_until_write_or_fsync_has_told(tmp_path: Path) -> 
     in_room(tmp_path, test, b"content")
 
 
+def test_what_an_outage_took_is_named_though_a_close_told_it(tmp_path: Path) -> None:
+    """But for what ``fsync`` told, to a program that surely asks."""
+
+    async def test(room: Room) -> None:
+        for final in ("fsync", "close"):
+            handle = room.open()
+            room.server.fail_next["write"] = errno.ETIMEDOUT
+            assert handle.write_nowait(100, b"lost")
+            assert await told(room, handle.flush) == [errno.ETIMEDOUT]
+            handle.listened = True
+            if final == "fsync":
+                assert await told(room, handle.fsync) == [errno.ETIMEDOUT]
+            assert await told(room, handle.release) == [0]
+            assert room.observer.untold == ([] if final == "fsync" else [(9, errno.ETIMEDOUT)])
+
+    in_room(tmp_path, test, b"content")
+
+
 def test_what_fails_later_of_the_writes_a_failure_was_told_of_is_no_news(tmp_path: Path) -> None:
     """``write`` tells the first failure of several under way: the others are what the program knows of."""
 

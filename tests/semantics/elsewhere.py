@@ -31,6 +31,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/faults/test_told.py::test_what_a_program_that_just_ended_lost_is_named",
         "tests/faults/test_told.py::test_close_tells_what_it_told_of_another_copy",
     ),
+    "P9": (
+        "What an outage took (`ETIMEDOUT`, `ESTALE`) they name although a `close` told it: the next to close "
+        "is a script's, most often.",
+        "tests/component/test_data_failures.py::test_what_an_outage_took_is_named_though_a_close_told_it",
+    ),
     "P6": (
         "`fsync` tells also by a handle that only reads, and by one that was opened after the failure, "
         "while no `write` or `fsync` has told anybody (`sync FILE`).",
