@@ -22,7 +22,7 @@ from sftpfs.remote import growth
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.root import find_root
-from sftpfs.vfs import inventory, leases
+from sftpfs.vfs import eviction, leases
 from tests.simulation import kernel_names, transport, virtual
 from tests.simulation.checks import check_tree, compare
 from tests.simulation.disk import Disk, Node
@@ -134,9 +134,7 @@ class Simulation:
         root_logger.propagate = False
         logging.lastResort = None
         bound = max(self.scenario.world.bound, 1)
-        leases.LISTED_ENTRIES_MINIMUM = min(1000, bound)
-        if hasattr(inventory, "LISTED_ENTRIES_MINIMUM"):
-            inventory.LISTED_ENTRIES_MINIMUM = min(1000, bound)
+        leases.LISTED_ENTRIES_MINIMUM = eviction.LISTED_ENTRIES_MINIMUM = min(1000, bound)
         signal.signal(signal.SIGPROF, _endless)
         signal.setitimer(signal.ITIMER_PROF, PROCESSOR_LIMIT)
         try:
