@@ -18,7 +18,7 @@ from sftpfs.remote.api import LinkTarget, Remote
 from sftpfs.types import AttributeChange, Attributes
 from sftpfs.vfs import in_place
 from sftpfs.vfs.answers import Asked
-from sftpfs.vfs.identity import Identity
+from sftpfs.vfs.identity import LITTLE, Identity
 from sftpfs.vfs.inodes import NANOSECONDS, Inode
 from sftpfs.vfs.naming import NamingRemote
 from sftpfs.vfs.ownership import OwnerMap
@@ -164,7 +164,7 @@ class AttributeWriter:
     ) -> None:
         """Make ``change`` by the name of ``inode``. ESTALE where that leads to another file."""
         hiding = change.mtime is not None or change.size is not None
-        await self._identity.verify(inode, hiding=hiding)
+        await self._identity.verify(inode, hiding=hiding, patience=LITTLE)
 
         async def make(path: bytes) -> tuple[Asked | None, Attributes]:
             asked = None if inode.parent is None else self._tree.asked(inode.parent, inode.name)

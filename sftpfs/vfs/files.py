@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from functools import partial
+from math import inf
 from typing import NamedTuple
 
 from sftpfs import clock
@@ -21,7 +22,7 @@ from sftpfs.vfs import in_place
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.answers import Asked
 from sftpfs.vfs.attributes import SPECIAL_BITS
-from sftpfs.vfs.identity import Identity, identified
+from sftpfs.vfs.identity import NONE, Identity, identified
 from sftpfs.vfs.inodes import CurrentPath, Inode
 from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.namespace import Caller, Namespace
@@ -97,13 +98,13 @@ class Files:
         self._ahead = ahead
         self._offline = offline
 
-    async def open(self, inode: Inode, flags: int, *, locked: bool = False) -> tuple[OpenFile, bool, bool]:
+    async def open(self, inode: Inode, flags: int, *, patience: float = inf) -> tuple[OpenFile, bool, bool]:
         """Open for ``flags`` (open(2)'s). One round trip, more where a file that is open changed; none to
         read what was fetched ahead, or, while the server is away, what is in memory.
 
         Returns the file, whether the kernel may keep its pages, and whether the
         attributes the kernel holds are outdated. ESTALE where the name leads to
-        something other than a regular file now, or to another than the one that is open. ``locked`` as
+        something other than a regular file now, or to another than the one that is open. ``patience`` as
         ``Identity.verify``.
         """
         if not stat.S_ISREG(inode.attributes.mode):
@@ -116,10 +117,10 @@ class Files:
                 return self._open_from_memory(inode, flags)
             if _held(inode):
                 opened = await self._offline.ask(
-                    partial(self._open, inode, flags, locked), lambda: (None,) if _held(inode) else None
+                    partial(self._open, inode, flags, patience), lambda: (None,) if _held(inode) else None
                 )
                 return opened or self._open_from_memory(inode, flags)
-        return await self._open(inode, flags, locked)
+        return await self._open(inode, flags, patience)
 
     def _open_from_memory(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
         """An open of when the content was fetched or last found unchanged."""
@@ -127,7 +128,7 @@ class Files:
         file, keep_cache = self._attach(inode, later, flags, ahead=True)
         return file, keep_cache, _is_outdated(inode)
 
-    async def _open(self, inode: Inode, flags: int, locked: bool) -> tuple[OpenFile, bool, bool]:
+    async def _open(self, inode: Inode, flags: int, patience: float) -> tuple[OpenFile, bool, bool]:
         content = inode.content
         if content is not None and ((flags & os.O_TRUNC and content.dirty) or content.deferring):
             # What was written before must not land after the truncation; the server decides by the mode.
@@ -137,7 +138,7 @@ class Files:
         beneath = content.ask() if content is not None and not flags & os.O_TRUNC else None
         asked = clock.now()
         try:
-            remote, attributes, whole = await self._open_identified(inode, flags, size, locked)
+            remote, attributes, whole = await self._open_identified(inode, flags, size, patience)
         except BaseException:
             self._contents.unreserve(size)
             raise
@@ -174,7 +175,7 @@ class Files:
         return size if size <= self._remote.affordable and self._contents.reserve(size) else 0
 
     async def _open_identified(
-        self, inode: Inode, flags: int, size: int, locked: bool
+        self, inode: Inode, flags: int, size: int, patience: float
     ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
         """The file ``inode`` stands for, and no other that got its name meanwhile, be it by a rename of
         ours or of another client's. ESTALE makes the kernel look the name up again.
@@ -184,7 +185,7 @@ class Files:
         lent = await self._lent(inode, flags)
         if lent is not None:
             return *lent, None
-        await self._identity.verify(inode, locked=locked)
+        await self._identity.verify(inode, patience=patience)
         for _ in range(OPEN_ATTEMPTS):
             opened = await self._open_by_path(inode, flags, size)
             if opened.same and stat.S_ISREG(opened.attributes.mode):
@@ -275,7 +276,7 @@ class Files:
                     raise
                 existing = await self._resolver.lookup(parent, name)
                 if existing is not None:
-                    file, keep_cache, _ = await self.open(existing, flags, locked=True)
+                    file, keep_cache, _ = await self.open(existing, flags, patience=NONE)
                     return existing, file, keep_cache
             else:
                 file, keep_cache = self._attach(inode, remote, flags, created=True)

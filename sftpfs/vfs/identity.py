@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable
+from math import inf
+
+import trio
 
 from sftpfs.errors import error
 from sftpfs.remote.api import Remote, RemoteFile
@@ -22,6 +25,12 @@ from sftpfs.vfs.tree import Tree
 LOOKS = 3
 """Size and time of an open file and of what has its name, asked for together, differ so often in a row
 where these are two files; for one that somebody writes to they are the same soon."""
+
+NONE = 0.0
+
+LITTLE = 1.0
+"""Seconds in which the kernel knows of a name, unless somebody who has the directory is held up: by a slow
+server, or by the very request that waits. Then that fails, and the kernel looks up the name anew."""
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
@@ -101,21 +110,24 @@ class Identity:
         self._tree.own_change(inode, attributes, dated=dated, named=True)
         return inode
 
-    async def verify(self, inode: Inode, *, hiding: bool = False, locked: bool = False) -> None:
+    async def verify(self, inode: Inode, *, hiding: bool = False, patience: float = inf) -> None:
         """Before what may destroy, or must be of the newest version: what the names of ``inode`` lead to
         where that is in doubt, one round trip then. ESTALE makes the kernel look up the name by which it
         came, of which it says nothing.
 
         In doubt is each name of several, which are looked at together, and whether a file that is open has
         its name still before a change of time or size that is ``hiding`` what would tell. Nothing, and
-        no wait, else. ``locked``: the kernel holds a directory meanwhile, and cannot be told of its names.
+        no wait, else. ``patience``: seconds the kernel is waited for until it knows of names that lead
+        elsewhere: NONE for a request with which it holds a directory, LITTLE for one with which it holds
+        the file. Who has the directory may wait for the file, and we would wait for the directory.
         """
         apart = await self._names_apart(inode)
         if not apart and hiding and inode.handles and not inode.aliases and inode.linked:
             apart = await self._renamed_over(inode)
         outdating = self._tree.outdating(inode)
-        if outdating is not None and not locked:
-            await outdating.wait()
+        if outdating is not None:
+            with trio.move_on_after(patience):
+                await outdating.wait()
         if apart or outdating is not None:
             raise error(errno.ESTALE, "the name may lead to another file now")
 

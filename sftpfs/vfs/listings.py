@@ -36,6 +36,8 @@ class Listings:
             pending = directory.listing
             if pending is None:
                 await _settled(directory)
+                if directory.listing is not None:
+                    continue  # another reader waited for the same
                 await self.refresh(inode)
                 if not directory.unknown:
                     break  # good for this reading even where it may not be kept

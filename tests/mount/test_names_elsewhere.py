@@ -3,7 +3,9 @@ open or known here. What is told of a name is believed of the file that has it."
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -314,3 +316,57 @@ def test_a_link_put_in_place_of_a_file_is_not_followed_on_the_server(
         with pytest.raises(OSError):
             (mount.path / name).read_bytes()
         assert (mount.path / name).is_symlink()
+
+
+BESIDE: dict[str, Callable[[Path], object]] = {
+    "unlink": lambda path: path.unlink(),
+    "rename": lambda path: path.rename(path.with_name("third")),
+    "link": lambda path: os.link(path, path.with_name("third")),
+}
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_a_change_of_a_link_and_one_of_its_names_do_not_wait_for_each_other(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path, what: str
+) -> None:
+    """One has the file's lock in the kernel, the second the directory's and wants the file's; the kernel
+    is to be told of a name in that directory meanwhile."""
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    first, second = linked(mount, "a", "b")
+    ended: list[str] = []
+    waiting: list[int] = []
+
+    def run(work: Callable[[], object]) -> None:
+        waiting.append(threading.get_native_id())
+        try:
+            work()
+        except OSError as problem:
+            assert problem.errno == errno.ESTALE
+        ended.append(what)
+
+    def blocked() -> bool:
+        """By a lock of the kernel's, which no signal ends."""
+        return len(waiting) == 2 and _state(waiting[1]) == "D"
+
+    with opened(second, os.O_RDWR) as descriptor:
+        os.stat(second)
+        replace(backing / first.name, SECOND)
+        counting_proxy.reset()
+        counting_proxy.pause()
+        for work in (lambda: os.fchmod(descriptor, 0o600), lambda: BESIDE[what](second)):
+            threading.Thread(target=run, args=(work,), daemon=True).start()
+            eventually(lambda: waiting and _state(waiting[0]) == "S" and not ended)
+        try:
+            eventually(blocked)
+            counting_proxy.resume()
+            eventually(lambda: len(ended) == 2)
+        except AssertionError:
+            mount.kill()
+            raise
+    assert first.read_bytes() == SECOND
+    assert (backing / first.name).stat().st_mode & 0o777 == 0o644
+
+
+def _state(thread: int) -> str:
+    """Of a thread of this process (proc_pid_stat(5))."""
+    return Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[0]

@@ -153,3 +153,39 @@ def test_a_reader_lists_again_while_a_name_is_unknown() -> None:
     server = Server(lose_a_reply, [NOTHING, WHOLE])
     assert listed(tree, inode, server) == [b"inner"]
     assert len(server.paths) == 2
+
+
+def test_two_readers_that_waited_for_one_change_both_list() -> None:
+    """What one of them is being told is all there is for the other, too."""
+    tree = Tree(b"/r", DIRECTORY, CacheConfig(), known_clock())
+    inode = tree.install(tree.root, b"d", DIRECTORY)
+    directory = inode.directory
+    assert directory is not None
+    directory.unknown = frozenset({b"made"})
+    asked = trio.Event()
+
+    class Slow(Server):
+        async def list_directory(self, path: bytes) -> Listing:
+            await asked.wait()
+            return await super().list_directory(path)
+
+    server = Slow(lambda count: None, [WHOLE])
+    found: list[list[bytes]] = []
+
+    async def read(listings: Listings) -> None:
+        found.append(await listings.listing(inode))
+
+    async def test() -> None:
+        listings = Listings(tree, server, SymlinkPolicy.CONTAIN)  # type: ignore[arg-type]
+        async with trio.open_nursery() as nursery:
+            with tree.changing((inode, b"made")):
+                nursery.start_soon(read, listings)
+                nursery.start_soon(read, listings)
+                await trio.testing.wait_all_tasks_blocked()
+                tree.gone(inode, b"made")
+            await trio.testing.wait_all_tasks_blocked()
+            asked.set()
+
+    trio.run(test)
+    assert found == [[b"inner"], [b"inner"]]
+    assert len(server.paths) == 1
