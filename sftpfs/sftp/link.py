@@ -29,9 +29,10 @@ MOMENT = 0.3
 """Seconds' worth of bytes under way on a slow link, beside a round trip: two waits in a row, as ``ls`` needs
 them, are over within a second."""
 
-LEAST_UNDER_WAY = 4096
-LEAST_PIECE = 2048
-"""Bytes, however slow the link is: with less the packets' own overhead would be most of what travels."""
+LEAST_UNDER_WAY = 6 << 10
+LEAST_PIECE = 3 << 10
+"""Bytes, however slow the link is: 0.6 s of 10 kB/s. Less would make a disk that takes its time, or a route
+that became longer while its link is held for slow, slower by far than they are."""
 
 LOGIN_ROUND_TRIPS = 12
 LOGIN_EXCESS = 0.15
