@@ -196,5 +196,8 @@ class Settling:
         attributes = state.attributes
         if self.failure is None:
             attributes = attributes._replace(size=state.size, mtime=state.mtime_ns // 10**9)
+        lost = self.failure is not None
         self._clean(attributes, lost=True)
         state.verify = True
+        if lost:
+            self._mount.observer.content_unknown(state.number)

@@ -31,6 +31,9 @@ class ContentObserver(Protocol):
     def content_told(self, number: int, attributes: Attributes) -> None:
         """``attributes`` are the server's own of inode ``number``, beneath what is not there yet."""
 
+    def content_unknown(self, number: int) -> None:
+        """Writes to inode ``number`` failed, and what it was told to be settled at is from before them."""
+
     def content_lost(self, number: int, lost: LostBytes) -> None:
         """Inode ``number`` loses bytes for good; whose writer was or will be told of the error."""
 

@@ -233,6 +233,13 @@ class Filesystem:
             known = inode.attributes
             self.tree.own_change(inode, attributes._replace(size=known.size, mtime=known.mtime))
 
+    def content_unknown(self, number: int) -> None:
+        """Inode ``number`` has lost what was written, and nobody told what it is like now: it is asked for,
+        lest the end of file known of before is shown for what it was made since."""
+        inode = self.tree.find(number)
+        if inode is not None:
+            inode.expires = min(inode.expires, clock.now())
+
     def statistics(self) -> dict[str, int]:
         """Counters of names, of what was asked for ahead, and of content."""
         return {

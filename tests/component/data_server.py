@@ -276,6 +276,7 @@ class Observer:
         self.settled: list[tuple[int, Attributes]] = []
         self.told: list[tuple[int, Attributes]] = []
         self.outdated: list[tuple[int, Attributes]] = []
+        self.unknown: list[int] = []
         self.lost: list[LostBytes] = []
         self.untold: list[tuple[int, int | None]] = []
 
@@ -284,6 +285,9 @@ class Observer:
 
     def content_told(self, number: int, attributes: Attributes) -> None:
         self.told.append((number, attributes))
+
+    def content_unknown(self, number: int) -> None:
+        self.unknown.append(number)
 
     def content_lost(self, number: int, lost: LostBytes) -> None:
         self.lost.append(lost)

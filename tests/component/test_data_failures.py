@@ -290,6 +290,9 @@ def test_lost_data_is_not_shown_where_the_server_does_not_answer_either(tmp_path
         with pytest.raises(OSError):
             await room.perform(handle.flush)
         assert not room.content.dirty and room.observer.settled[-1][1].size == 7
+        assert room.observer.unknown == [9], (
+            "so small it may be no more: who asks for the size asks the server"
+        )
         assert attach(room.content, room.server)[1] is False
 
     in_room(tmp_path, test, b"content")
@@ -307,6 +310,7 @@ def test_written_data_stays_the_truth_until_the_server_tells(tmp_path: Path) -> 
             await room.perform(room.content.settle)
         settled = await room.perform(room.content.settle)
         assert settled.size == 18 and not room.content.dirty
+        assert room.observer.unknown == []
 
     in_room(tmp_path, test, b"content")
 
