@@ -322,11 +322,22 @@ class Oracle:
         """What the server was told to refuse with since then."""
         return {number for at, number in self.refused if at >= since - 1.0}
 
+    def _changed_twice(self, call: Call) -> bool:
+        """Whether the last name of ``call`` began to lead elsewhere twice while it was under way."""
+        name = call.paths[0][-1]
+        return any(
+            sum(change.at >= call.start for change in directory.logs.get(name, ())) > 1
+            for directory in self.reach(call, parent=True)
+            if isinstance(directory, Node)
+        )
+
     def explain(self, call: Call, problem: OSError) -> None:
         """Raises Lie where the errno cannot be right. ``expected`` of the verb was looked at before."""
         number = problem.errno
         if number in (errno.ESTALE, errno.EIO) and self.moved_by_others(call):
             return
+        if number == errno.ESTALE and call.verb == "open" and self._changed_twice(call):
+            return  # replaced twice while it is being opened: the kernel asks once more, and no more
         if number in (errno.ETIMEDOUT, errno.EIO) and self.troubled(call):
             return
         if number in self.refused_with(call.start) or (number == errno.EIO and self.refused_with(call.start)):

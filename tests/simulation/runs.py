@@ -138,6 +138,9 @@ def explore(arguments: Namespace) -> int:
     seed = first
     while (arguments.runs and runs < arguments.runs) or time.perf_counter() - begin < arguments.minutes * 60:
         scenario = make(seed, arguments.steps, arguments.theme)
+        if scenario.theme in arguments.without:
+            seed += 1
+            continue
         result = run(scenario)
         runs += 1
         calls += result.calls
