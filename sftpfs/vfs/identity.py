@@ -143,6 +143,8 @@ class Identity:
     async def _names_apart(self, inode: Inode) -> bool:
         """Whether a name of several was found to lead elsewhere; it does so here, too, then."""
         while inode.aliases:
+            while (changed := in_place.changing(self._tree, inode)) is not None:
+                await changed.wait()
             for parent, name in inode.names():
                 assert parent.directory is not None
                 changing = parent.directory.changing.get(name)
@@ -151,7 +153,7 @@ class Identity:
             asked = [self._tree.asked(parent, name) for parent, name in inode.names()]
             names = [(one.parent, one.name) for one in asked]
             answers = await in_place.look(self._tree, lambda *paths: self._remote.lstat_many(paths), *names)
-            if any(self._tree.overtaken(one) for one in asked):
+            if in_place.changing(self._tree, inode) or any(self._tree.overtaken(one) for one in asked):
                 continue
             apart = False
             for one, answer in zip(asked, answers, strict=True):

@@ -5,7 +5,8 @@ The one place that computes a path the server is asked for. ``look`` is for what
 
 Renames are fair to what is below them. A request waits for the renames above it that are under way; one
 that had to wait for any, or met one, is *held* until it ends, as every change is, and a rename that comes
-later waits for those that are held, as a change does for a rename that came before it and is not sent yet.
+later waits for those that are held, as a change does for a rename that came before it and is not sent yet,
+and for a change of the same inode.
 So a change is explained where it was made, no loop of renames keeps a request from ending, and what is not
 held never delays a rename. Who is held waits for those held before it and for what is under way, which waits
 for nobody but the server: there is no circle.
@@ -75,6 +76,7 @@ async def change(
     ``moved``: what this change gives another name. Where nobody knows the outcome, neither does the tree.
     """
     held = _hold(tree, targets, moved)
+    held.changed = [target for target in targets if isinstance(target, Inode)]
     try:
         while (other := _before(tree, held) or _under_way(tree, targets)) is not None:
             await other.wait()
@@ -149,13 +151,21 @@ def _release(tree: Tree, held: Held) -> None:
 
 
 def _before(tree: Tree, held: Held) -> Slot[None] | None:
-    """Filled when one that was held before ``held`` ends: of the two, one moves what the other stands on."""
+    """Filled when one that was held before ``held`` ends: of the two, one moves what the other stands on, or
+    both change one inode, and what the one made would look like another file to the other."""
     for other in tree.holds:
         if other is held:
             return None
         if _stands_on(other, held.moved) or _stands_on(held, other.moved):
             return other.ended
+        if any(inode in other.changed for inode in held.changed):
+            return other.ended
     return None
+
+
+def changing(tree: Tree, inode: Inode) -> Slot[None] | None:
+    """Filled when a change of ours of ``inode`` itself that is under way ends; None where none is."""
+    return next((held.ended for held in tree.holds if inode in held.changed), None)
 
 
 def _stands_on(held: Held, moved: Inode | None) -> bool:

@@ -46,13 +46,14 @@ class PendingListing:
 
 class Held:
     """A request by path that renames above its ``anchors`` wait for (``vfs.in_place``); ``moved`` is what it
-    renames itself."""
+    renames itself, ``changed`` are inodes it makes another version of."""
 
-    __slots__ = ("anchors", "ended", "moved")
+    __slots__ = ("anchors", "changed", "ended", "moved")
 
     def __init__(self, anchors: list[Inode], moved: Inode | None) -> None:
         self.anchors = anchors
         self.moved = moved
+        self.changed: list[Inode] = []
         self.ended: Slot[None] = Slot()
 
 

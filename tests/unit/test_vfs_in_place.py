@@ -168,6 +168,25 @@ def test_a_change_waits_for_the_rename_that_waits_already() -> None:
     run(test)
 
 
+def test_changes_of_one_inode_follow_one_another() -> None:
+    """What a truncation made of it looks like another file to a chmod whose answer comes first."""
+
+    async def test(room: Room, nursery: trio.Nursery) -> None:
+        first = room.hold(b"/r/above/d/f")
+        nursery.start_soon(in_place.change, room.tree, room.request, room.file)
+        await blocked()
+        nursery.start_soon(in_place.change, room.tree, room.request, room.file)
+        await blocked()
+        assert len(room.asked) == 1 and in_place.changing(room.tree, room.file) is not None
+        await in_place.look(room.tree, room.request, (room.directory, b"g"))
+        await in_place.change(room.tree, room.request, (room.directory, b"g"))
+        first.set()
+        await trio.sleep(1)
+        assert room.asked.count(b"/r/above/d/f") == 2
+
+    run(test)
+
+
 def test_a_rename_waits_for_nothing_beside_it() -> None:
     async def test(room: Room, nursery: trio.Nursery) -> None:
         other = room.tree.install(room.tree.root, b"other", DIRECTORY)
