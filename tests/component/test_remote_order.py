@@ -13,7 +13,7 @@ from sftpfs.remote.server import Server
 from sftpfs.types import AttributeChange
 from tests.component.cut_server import operate
 from tests.component.sftp_servers import encoded
-from tests.harness.counting import CountingProxy
+from tests.harness.counting import LATENCY, CountingProxy
 
 MIB = 1 << 20
 SIZE = 12 * MIB
@@ -77,6 +77,7 @@ def test_all_of_it_is_one_wait_on_one_connection(proxy: CountingProxy, tree: Pat
 
     async def work(server: Server) -> None:
         file, _ = await server.open(name, BOTH, 0, lambda: name)
+        proxy.set_latency(LATENCY)  # else the first may be answered before the next is there
         proxy.reset()
         slots = [file.start_write(0, b"written"), file.start_fsync(), file.start_fstat_behind()]
         for slot in slots:
