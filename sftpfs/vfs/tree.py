@@ -45,15 +45,20 @@ class Tree(Answers):
 
     def outcome_unknown(self, names: list[tuple[Inode, bytes]], inodes: list[Inode]) -> None:
         """A change of ours of these (directory, name) and inodes had no answer that tells what became of it:
-        whoever asks for them asks the server, the kernel too."""
+        whoever asks for them asks the server, the kernel too.
+
+        What has such a name now is another inode for who finds it, as size and time may be those of what had
+        it before. A directory, in which programs may work, and a file that is open or dirty and has no other
+        name keep the path, which may still be the right one; nothing known of them is believed.
+        """
         for parent, name in names:
             directory = parent.directory
             assert directory is not None
             child = directory.children.get(name)
-            if child is None:
+            if child is None or not _keeps_path(child):
                 self.unknown(parent, name)
-            else:  # what is open keeps its path, which may still be the right one
-                child.expires = 0.0
+            else:
+                self.doubt(child)
                 directory.complete_until = directory.absent_until = 0.0
         for inode in inodes:
             inode.expires = inode.ready_until = 0.0
@@ -178,6 +183,14 @@ class Tree(Answers):
             pending.stale = True
         if directory.listing is not None:
             directory.listing.changed.add(name)
+
+
+def _keeps_path(inode: Inode) -> bool:
+    """Whether a name of ``inode`` that may lead elsewhere, or nowhere, is kept for what it is needed for."""
+    if inode.directory is not None:
+        return True
+    used = inode.handles or (inode.content is not None and inode.content.dirty)
+    return bool(used) and not inode.aliases
 
 
 def _count_subdirectory(parent: Inode, difference: int) -> None:
