@@ -284,7 +284,8 @@ class Disk:
         old = node.content
         if offset > len(old):
             old += bytes(offset - len(old))
-        node.content = old[:offset] + data + old[offset + len(data) :]
+        view = memoryview(old)
+        node.content = b"".join((view[:offset], data, view[offset + len(data) :]))
         self._modified(node)
         self.noticed("write", node, offset=offset, data=data)
 

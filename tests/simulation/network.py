@@ -8,8 +8,6 @@ not.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
 import random
 import struct
@@ -20,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from tests.simulation.disk import Disk, Node
+from tests.simulation.packets import MOST_READ
 from tests.simulation.server import CoreSession
+from tests.simulation.virtual import EventClock
 
 if TYPE_CHECKING:
     from tests.simulation.transport import MemoryTransport
@@ -38,11 +38,16 @@ CONNECT_TIMEOUT = 20.0
 
 
 class Network:
-    """Events in the order of their time; ``run`` is the task that lets them happen."""
+    """``at`` is the clock's: what happens on the way and at the server needs no task."""
 
-    def __init__(self, disk: Disk, rng: random.Random, one_way: float, jitter: float) -> None:
+    def __init__(
+        self, disk: Disk, clock: EventClock, rng: random.Random, one_way: float, jitter: float
+    ) -> None:
         self.disk = disk
+        self.clock = clock
         self.rng = rng
+        self.largest = MOST_READ
+        """Bytes of one request, as the server tells."""
         self.one_way = one_way
         self.jitter = jitter
         self.hole_until = -math.inf
@@ -57,10 +62,7 @@ class Network:
         self.told_cut: Callable[[float, float], None] = lambda begin, end: None
         """Told of each cut: when, and until when nobody is let in."""
         self.told_refusal: Callable[[str, int, Node | None], None] = lambda kind, number, node: None
-        self._events: list[tuple[float, float, int, Callable[[], None]]] = []
-        self._numbers = itertools.count()
-        self._due = -math.inf
-        self._wake = trio.Event()
+        self.at = clock.at
 
     def delay(self) -> float:
         """Seconds one message takes."""
@@ -68,24 +70,11 @@ class Network:
             return 0.0
         return self.one_way * (1.0 + self.jitter * self.rng.random())
 
-    def at(self, when: float, action: Callable[[], None]) -> None:
-        """Have ``action`` happen at ``when``; among those of one moment by chance."""
-        heapq.heappush(self._events, (when, self.rng.random(), next(self._numbers), action))
-        if when < self._due:
-            self._wake.set()
-
     async def run(self) -> None:
-        """Let things happen, for ever."""
-        events = self._events
-        while True:
-            now = trio.current_time()
-            while events and events[0][0] <= now:
-                heapq.heappop(events)[3]()
-            self._due = events[0][0] if events else math.inf
-            self._wake = trio.Event()
-            with trio.move_on_at(self._due):
-                await self._wake.wait()
-            self._due = -math.inf
+        """Raise what something that happened raised."""
+        await self.clock.failed.wait()
+        assert self.clock.failure is not None
+        raise self.clock.failure
 
     def alive(self) -> list[MemoryTransport]:
         """Connections there are, the first first."""

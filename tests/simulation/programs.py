@@ -28,10 +28,20 @@ def split(path: str) -> list[bytes]:
 
 
 def content(tag: str, size: int) -> bytes:
-    """``size`` bytes that show whose they are and where they belong."""
-    unit = 16
-    cells = (b"%-8s%07x\n" % (tag.encode()[:8], index) for index in range(-(-size // unit)))
-    return b"".join(cells)[:size]
+    """``size`` bytes that show whose they are and where they belong: cells of 16 bytes, ``tag`` and the
+    number of the cell."""
+    global _cells
+    if len(_cells) < size:
+        _cells = b"".join(b"%8s%07x\n" % (b"", index) for index in range(-(-size // CELL)))
+    data = bytearray(_cells[:size])
+    for place, byte in enumerate(tag.encode()[:8]):
+        data[place::CELL] = bytes((byte,)) * len(range(place, size, CELL))
+    return bytes(data)
+
+
+CELL = 16
+_cells = b""
+"""The longest content so far, without a tag."""
 
 
 class Program:
@@ -277,6 +287,7 @@ class Program:
         told: list[bytes] = []
         try:
             while names := await self.kernel.getdents(opened, room):
+                self.count += 1
                 told += [name for name, _ in names if name not in (b".", b"..")]
                 if pause:
                     await trio.sleep(pause)

@@ -40,6 +40,8 @@ class World:
     forget: float = 0.0
     """Chance that the kernel forgets some names before a call."""
     chunk_rooms: tuple[int, ...] = (4096, 32768)
+    divide: int = 1
+    """What a request carries, and bulk begins with, is divided by this (``sizes``)."""
 
 
 @dataclass(frozen=True)

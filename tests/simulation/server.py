@@ -56,12 +56,15 @@ class Handle:
 class CoreSession:
     """See the module. ``refuse`` may name an errno a request is to fail with, before it is looked at."""
 
-    def __init__(self, disk: Disk, label: str, home: bytes = b"/", limit: int = 1019) -> None:
+    def __init__(
+        self, disk: Disk, label: str, home: bytes = b"/", limit: int = 1019, largest: int = MOST_READ
+    ) -> None:
         self.disk = disk
         self.label = label
         self.refuse: Callable[[str, Node | None], int | None] | None = None
         self._home = home
         self._limit = limit
+        self._largest = largest
         self._handles: list[Handle | None] = []
         self._unused: list[int] = []
 
@@ -199,7 +202,7 @@ class CoreSession:
             return self._status(FAILURE)
         if length and not handle.read:
             return self._status(NO_SUCH_FILE)
-        data = handle.node.content[offset : offset + min(length, MOST_READ)]
+        data = handle.node.content[offset : offset + min(length, self._largest)]
         if not data and length:
             return self._status(EOF)
         return 103, string(data)

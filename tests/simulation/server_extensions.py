@@ -9,7 +9,6 @@ from tests.simulation.disk import LOGIN
 from tests.simulation.packets import (
     BAD_MESSAGE,
     FAILURE,
-    MOST_READ,
     NO_SUCH_FILE,
     OK,
     U32,
@@ -48,7 +47,7 @@ class ServerSession(CoreSession):
         return self._statvfs(Fields(string(b"/"), 0)) if handle is not None else self._status(FAILURE)
 
     def _limits(self, fields: Fields) -> tuple[int, bytes]:
-        return 201, struct.pack(">QQQQ", 256 * 1024, MOST_READ, MOST_READ, self._limit)
+        return 201, struct.pack(">QQQQ", 256 * 1024, self._largest, self._largest, self._limit)
 
     def _expand_path(self, fields: Fields) -> tuple[int, bytes]:
         path = fields.string()

@@ -29,7 +29,7 @@ def finish(*arguments: str, limit: float) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("theme", ["listings", "resets", "sharing"])
+@pytest.mark.parametrize("theme", ["listings", "resets", "sharing", "bulk"])
 def test_a_run_is_its_seed(theme: str) -> None:
     """Twice the same, request by request, to the last virtual millisecond."""
     first, second = (

@@ -51,7 +51,7 @@ class MemoryTransport:
         await trio.sleep(2 * self.network.delay())
         if self.closed.is_set() or self.dead:
             raise MountError(Failure.TRANSPORT, "the connection is gone")
-        session = ServerSession(self.network.disk, MOUNT)
+        session = ServerSession(self.network.disk, MOUNT, largest=self.network.largest)
         session.refuse = self.network.refusal
         channel = Channel(self.network, self, session)
         self.channels.append(channel)

@@ -23,7 +23,7 @@ from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.root import find_root
 from sftpfs.vfs import eviction, leases
-from tests.simulation import kernel_names, transport, virtual
+from tests.simulation import kernel_names, sizes, transport, virtual
 from tests.simulation.checks import check_tree, compare
 from tests.simulation.disk import Disk, Node
 from tests.simulation.file_programs import FileProgram
@@ -121,7 +121,7 @@ class Simulation:
         self.result = Result()
         self.clocks = virtual.begin(hash((scenario.seed, scenario.schedule)) & 0xFFFFFFFF)
         self.clocks.wall_offset = scenario.world.wall_offset
-        self.rng = random.Random(scenario.seed * 7919 + scenario.schedule)
+        self.rng = self.clocks.trio.rng = random.Random(scenario.seed * 7919 + scenario.schedule)
         self.disk = Disk(self.clocks.awake, self.clocks.server)
         self.watch = LogWatch()
         self.oracle = Oracle(self.disk, scenario.world.lease, scenario.world.timeout)
@@ -138,7 +138,7 @@ class Simulation:
         signal.signal(signal.SIGPROF, _endless)
         signal.setitimer(signal.ITIMER_PROF, PROCESSOR_LIMIT)
         try:
-            trio.run(self._main, clock=self.clocks.trio)
+            trio.run(self._main, clock=self.clocks.trio, instruments=[self.clocks.trio])
         except* Endless as group:
             self.result.lie = f"a run without an end, at {self.clocks.awake():.3f} s: {_first(group)}"
         except* Lie as group:
@@ -173,7 +173,9 @@ class Simulation:
         for step in self.scenario.setup:
             self.other.do(step.verb, *step.arguments)
         await trio.sleep(100.0)  # what was there is old
-        self.network = Network(self.disk, self.rng, world.one_way, world.jitter)
+        self.network = Network(self.disk, self.clocks.trio, self.rng, world.one_way, world.jitter)
+        self.network.largest //= world.divide
+        sizes.divide(world.divide)
         self.network.told_cut = self.oracle.cut
         self.network.told_refusal = self.oracle.refusal
         if self.verbose:
