@@ -37,6 +37,14 @@ CurrentPath = Callable[[], bytes | None]
 """Where a file is now, None: nowhere. Equal, and hashed alike, for all that is opened of one file: what is
 known of it is shared then."""
 
+Known = Callable[[], Attributes | None]
+"""What a name that is changed led to, as far as the server told and we have not changed it since; None else.
+Asked as late as it is needed: another request of ours may change the file meanwhile."""
+
+
+def nothing_known() -> None:
+    """A ``Known`` of a name of which the server told nothing."""
+
 
 class OpenFlags(Flag):
     """How a file is opened (draft-ietf-secsh-filexfer-02 §6.3)."""
@@ -242,17 +250,16 @@ class Remote(Protocol):
     async def link(self, existing: bytes, path: bytes) -> Attributes:
         """hardlink@openssh.com and LSTAT of the new name together; EOPNOTSUPP without the extension."""
 
-    async def remove(self, path: bytes, known: Attributes | None = None) -> None:
+    async def remove(self, path: bytes, known: Known = nothing_known) -> None:
         """Unlink a name that is not a directory.
 
-        ``known`` is what it was last known as, if it was: tells the file from another one
-        where the reply is lost. EIO where that cannot be told.
+        ``known`` tells the file from another one where the reply is lost. EIO where that cannot be told.
         """
 
     async def rmdir(self, path: bytes) -> None:
         """Remove an empty directory; ENOTEMPTY otherwise."""
 
-    async def rename(self, old: bytes, new: bytes, replace: bool, known: Attributes | None = None) -> None:
+    async def rename(self, old: bytes, new: bytes, replace: bool, known: Known = nothing_known) -> None:
         """Rename. ``replace``: over an existing name, atomically by posix-rename@openssh.com;
         without the extension the old file is moved aside, and back if the rename fails.
         Not ``replace``: EEXIST where ``new`` is taken (v3's own RENAME). ``known`` as ``remove``.

@@ -12,6 +12,7 @@ import errno
 from sftpfs.aio import Slot
 from sftpfs.errors import StatusError, error
 from sftpfs.remote import explain
+from sftpfs.remote.api import Known
 from sftpfs.remote.diagnose import is_directory
 from sftpfs.remote.resolution import (
     ERRNO,
@@ -91,10 +92,10 @@ async def create(
     return _made(Operation.CREATE, file_sight(seen, mode, server_clock.earliest(asked)), seen)
 
 
-async def remove(session: Session, path: bytes, known: Attributes | None) -> Again | None:
-    """REMOVE of what had the attributes ``known`` before, if they were."""
+async def remove(session: Session, path: bytes, known: Known) -> Again | None:
+    """REMOVE of what is ``known`` to have the name."""
     seen = await _seen(session.start_lstat(path))
-    return _gone(verdict(Operation.REMOVE, known_sight(seen, known)))
+    return _gone(verdict(Operation.REMOVE, known_sight(seen, known())))
 
 
 async def rmdir(session: Session, path: bytes) -> Again | None:
@@ -103,8 +104,9 @@ async def rmdir(session: Session, path: bytes) -> Again | None:
     return _gone(verdict(Operation.RMDIR, known_sight(seen, None)))
 
 
-async def rename(session: Session, old: bytes, new: bytes, known: Attributes | None) -> Again | None:
-    """RENAME and posix-rename of what had the attributes ``known`` before, if they were."""
+async def rename(session: Session, old: bytes, new: bytes, known: Known) -> Again | None:
+    """RENAME and posix-rename of what is ``known`` to have the old name."""
     first, second = session.start_lstat(old), session.start_lstat(new)
     source, target = await _seen(first), await _seen(second)
-    return _gone(verdict(Operation.RENAME, known_sight(source, known), known_sight(target, known)))
+    file = known()
+    return _gone(verdict(Operation.RENAME, known_sight(source, file), known_sight(target, file)))

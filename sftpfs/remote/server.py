@@ -17,7 +17,15 @@ from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, UnsentError, error
 from sftpfs.remote import explain, lost_reply
-from sftpfs.remote.api import CurrentPath, LinkTarget, OpenFlags, RemoteFile, ServerCopy
+from sftpfs.remote.api import (
+    CurrentPath,
+    Known,
+    LinkTarget,
+    OpenFlags,
+    RemoteFile,
+    ServerCopy,
+    nothing_known,
+)
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.copying import COPY_DATA, open_copy
 from sftpfs.remote.flags import ACCESS
@@ -386,7 +394,7 @@ class Server:
             self._pool, work, lambda connection: lost_reply.link(connection.session, existing, path)
         )
 
-    async def remove(self, path: bytes, known: Attributes | None = None) -> None:
+    async def remove(self, path: bytes, known: Known = nothing_known) -> None:
         """As ``Remote.remove``."""
         check_path(path)
         await self._open_files.hold(path)
@@ -411,7 +419,7 @@ class Server:
 
         await resolve(self._pool, work, lambda connection: lost_reply.rmdir(connection.session, path))
 
-    async def rename(self, old: bytes, new: bytes, replace: bool, known: Attributes | None = None) -> None:
+    async def rename(self, old: bytes, new: bytes, replace: bool, known: Known = nothing_known) -> None:
         """As ``Remote.rename``; several waits where the server has no posix-rename and ``new`` exists."""
         check_path(old)
         check_path(new)

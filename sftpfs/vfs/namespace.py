@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sftpfs.errors import error
-from sftpfs.remote.api import LinkTarget, OpenFlags, Remote
+from sftpfs.remote.api import Known, LinkTarget, OpenFlags, Remote, nothing_known
 from sftpfs.types import UNKNOWN_ID, AttributeChange, Attributes
 from sftpfs.vfs import in_place
 from sftpfs.vfs.identity import NONE, Identity
@@ -137,7 +137,7 @@ class Namespace:
 
     async def unlink(self, parent: Inode, name: bytes) -> None:
         """Remove a name. Open handles go on working: the server keeps the file for them."""
-        await self._remove(parent, name, lambda path: self._remote.remove(path, _known(parent, name)))
+        await self._remove(parent, name, lambda path: self._remote.remove(path, self._known(parent, name)))
 
     async def rmdir(self, parent: Inode, name: bytes) -> None:
         """Remove an empty directory; ENOTEMPTY otherwise."""
@@ -154,7 +154,7 @@ class Namespace:
 
         async def move(old: bytes, new: bytes) -> None:
             try:
-                await self._remote.rename(old, new, replace, _known(old_parent, old_name))
+                await self._remote.rename(old, new, replace, self._known(old_parent, old_name))
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
                     self.distrust(old_parent, old_name)
@@ -220,10 +220,17 @@ class Namespace:
         else:
             self._tree.unknown(parent, name)
 
+    def _known(self, parent: Inode, name: bytes) -> Known:
+        """What the server last told of what ``name`` leads to now, to be asked for later: None then where it
+        did not, or where we have changed the file since, or are about to."""
+        child = parent.directory.children.get(name) if parent.directory is not None else None
+        if child is None:
+            return nothing_known
+        mark = child.change_mark
 
-def _known(parent: Inode, name: bytes) -> Attributes | None:
-    """What the server last told of ``name``, None where it did not or our writes have changed it since."""
-    child = parent.directory.children.get(name) if parent.directory is not None else None
-    if child is None or (child.content is not None and child.content.dirty):
-        return None
-    return child.attributes
+        def known() -> Attributes | None:
+            changed = child.change_mark != mark or in_place.changing(self._tree, child) is not None
+            dirty = child.content is not None and child.content.dirty
+            return None if changed or dirty else child.attributes
+
+        return known

@@ -13,7 +13,16 @@ from collections.abc import Callable, Collection, Sequence
 import trio
 
 from sftpfs.errors import SessionLostError
-from sftpfs.remote.api import CurrentPath, LinkTarget, OpenFlags, Remote, RemoteFile, ServerCopy
+from sftpfs.remote.api import (
+    CurrentPath,
+    Known,
+    LinkTarget,
+    OpenFlags,
+    Remote,
+    RemoteFile,
+    ServerCopy,
+    nothing_known,
+)
 from sftpfs.server_clock import ServerClock
 from sftpfs.types import (
     AttributeChange,
@@ -184,7 +193,7 @@ class NamingRemote:
         """As ``Remote.link``."""
         return await self._known(await self._remote.link(existing, path), path)
 
-    async def remove(self, path: bytes, known: Attributes | None = None) -> None:
+    async def remove(self, path: bytes, known: Known = nothing_known) -> None:
         """As ``Remote.remove``."""
         await self._remote.remove(path, known)
 
@@ -192,7 +201,7 @@ class NamingRemote:
         """As ``Remote.rmdir``."""
         await self._remote.rmdir(path)
 
-    async def rename(self, old: bytes, new: bytes, replace: bool, known: Attributes | None = None) -> None:
+    async def rename(self, old: bytes, new: bytes, replace: bool, known: Known = nothing_known) -> None:
         """As ``Remote.rename``."""
         await self._remote.rename(old, new, replace, known)
 

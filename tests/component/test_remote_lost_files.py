@@ -230,7 +230,7 @@ def test_a_file_renamed_as_the_connection_goes(proxy: CountingProxy, tree: Path,
         proxy.cut_at("posix-rename@openssh.com", carried_out=carried_out)
 
         async def rename() -> None:
-            await server.rename(old, new, True, known)
+            await server.rename(old, new, True, lambda: known)
             paths[0] = new
 
         async with trio.open_nursery() as nursery:

@@ -84,7 +84,7 @@ def test_remove(proxy: CountingProxy, tree: Path, carried_out: bool) -> None:
     async def work(server: Server) -> None:
         known = await server.lstat(encoded(tree / "file"))
         proxy.cut_at("REMOVE", carried_out=carried_out)
-        await server.remove(encoded(tree / "file"), known)
+        await server.remove(encoded(tree / "file"), lambda: known)
 
     operate(proxy, work)
     assert not (tree / "file").exists()
@@ -96,7 +96,7 @@ def test_remove_of_a_name_that_another_file_took(proxy: CountingProxy, tree: Pat
         (tree / "file").write_bytes(b"made by another since")
         proxy.cut_at("REMOVE", carried_out=False)
         with pytest.raises(OSError) as raised:
-            await server.remove(encoded(tree / "file"), known)
+            await server.remove(encoded(tree / "file"), lambda: known)
         assert raised.value.errno == errno.EIO
 
     operate(proxy, work)
@@ -120,7 +120,7 @@ def test_rename(proxy: CountingProxy, tree: Path, carried_out: bool, replace: bo
     async def work(server: Server) -> None:
         known = await server.lstat(encoded(tree / "file")) if told else None
         proxy.cut_at("posix-rename@openssh.com" if replace else "RENAME", carried_out=carried_out)
-        await server.rename(encoded(tree / "file"), encoded(tree / "new"), replace, known)
+        await server.rename(encoded(tree / "file"), encoded(tree / "new"), replace, lambda: known)
 
     operate(proxy, work)
     assert sorted(os.listdir(tree)) == ["empty", "new"]
@@ -134,7 +134,7 @@ def test_rename_over_a_file(proxy: CountingProxy, tree: Path, carried_out: bool)
     async def work(server: Server) -> None:
         known = await server.lstat(encoded(tree / "file"))
         proxy.cut_at("posix-rename@openssh.com", carried_out=carried_out)
-        await server.rename(encoded(tree / "file"), encoded(tree / "new"), True, known)
+        await server.rename(encoded(tree / "file"), encoded(tree / "new"), True, lambda: known)
 
     operate(proxy, work)
     assert sorted(os.listdir(tree)) == ["empty", "new"]
