@@ -7,7 +7,8 @@ whether what was read before may still be used. ``Contents`` is what vfs makes a
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from weakref import WeakSet
 
 import trio
@@ -21,7 +22,6 @@ from sftpfs.data.handle import FileHandle
 from sftpfs.data.reader import ContentReader
 from sftpfs.data.state import ContentObserver, ContentState, HandleState, MountContent
 from sftpfs.data.writer import LINGER_SECONDS, ContentWriter
-from sftpfs.errors import error
 from sftpfs.remote.api import RemoteFile
 from sftpfs.server_clock import ServerClock
 from sftpfs.types import AttributeChange, Attributes, WholeFile
@@ -33,7 +33,7 @@ OUTAGE = (errno.ETIMEDOUT, errno.ESTALE)
 class FileContent:
     """The content of one inode, shared by all its handles."""
 
-    __slots__ = ("__weakref__", "_dropping", "_mount", "_opened", "_state", "handles", "reader", "writer")
+    __slots__ = ("__weakref__", "_dropping", "_mount", "_state", "_users", "handles", "reader", "writer")
 
     def __init__(self, number: int, mount: MountContent) -> None:
         extents: DirtyExtents[HandleState] = DirtyExtents()
@@ -43,8 +43,9 @@ class FileContent:
         """The open handles, oldest first."""
         self._dropping = 0
         """How many of them ``drops_pages``."""
-        self._opened: dict[RemoteFile, int] = {}
-        """How many of them share a file that is open on the server: one may be lent to another open."""
+        self._users: dict[RemoteFile, int] = {}
+        """How many use a file that is open on the server: lent to another open, or to who asks by it.
+        INVARIANT: what nobody uses is closed."""
         self.reader = ContentReader(self._state, mount, extents)
         self.writer = ContentWriter(self._state, mount, extents, self.reader, self.handles)
 
@@ -179,7 +180,7 @@ class FileContent:
             keep_cache = False
         handle.drops_pages = not (keep_cache or created)
         self._dropping += handle.drops_pages
-        self._opened[remote] = self._opened.get(remote, 0) + 1
+        self._users[remote] = self._users.get(remote, 0) + 1
         self.handles.append(handle)
         return handle, keep_cache
 
@@ -221,21 +222,35 @@ class FileContent:
         handle.drops_pages = False
         self._dropping -= 1
 
-    def uses(self, remote: RemoteFile) -> bool:
-        """Is a handle open on ``remote``?"""
-        return remote in self._opened
+    @contextmanager
+    def using(self, remote: RemoteFile) -> Iterator[None]:
+        """``remote`` stays open meanwhile, though the handle it belongs to may be released."""
+        self._users[remote] = self._users.get(remote, 0) + 1
+        try:
+            yield
+        finally:
+            self._used(remote)
+
+    def _used(self, remote: RemoteFile) -> None:
+        self._users[remote] -= 1
+        if not self._users[remote]:
+            del self._users[remote]
+            remote.close()
 
     def detach(self, handle: HandleState) -> None:
-        """``handle`` is released."""
+        """``handle`` is released; what it has open is closed where nobody else uses that."""
+        try:
+            self._detach(handle)
+        finally:
+            self._used(handle.remote)
+
+    def _detach(self, handle: HandleState) -> None:
         failure = handle.error
         # Whose close happens to be the next after an outage, a script's mostly, does not look at it.
         if failure is not None and handle.unheard and (failure.errno in OUTAGE or not handle.listened):
             self._mount.untold(self.number, failure)
         self.handles.remove(handle)
         self._dropping -= handle.drops_pages
-        self._opened[handle.remote] -= 1
-        if not self._opened[handle.remote]:
-            del self._opened[handle.remote]
         self.writer.rider.detached(handle)
         if self.handles:
             return
@@ -299,16 +314,6 @@ class FileContent:
     async def settle(self) -> Attributes | None:
         """As ``ContentWriter.settle``: what was written before is acknowledged (no fsync)."""
         return await self.writer.settle()
-
-    async def truncate(self, handle: FileHandle | None, size: int) -> Attributes:
-        """Set the size through ``handle``, or any that may write. EBADF where there is none."""
-        await self.settle()
-        if handle is None or not handle.writable:
-            writable = [one for one in self.handles if one.writable and isinstance(one, FileHandle)]
-            if not writable:
-                raise error(errno.EBADF)
-            handle = writable[0]
-        return await handle.setattr(AttributeChange(size=size))
 
     def forget(self) -> None:
         """The inode is gone."""

@@ -7,6 +7,7 @@ rest to the reader and the writer of the content.
 from __future__ import annotations
 
 import errno
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from sftpfs.aio import Slot
@@ -144,12 +145,19 @@ class FileHandle(HandleState):
             raise
         self._tell(self.error or self.fsync_error)
 
+    # For anybody, as long as the handle is not released when it is asked: it may be while they wait.
+
+    def lent(self) -> AbstractContextManager[None]:
+        """What it has open stays open meanwhile."""
+        return self.content.using(self.remote)
+
     async def fstat(self) -> Attributes:
         """The server's attributes of the open file."""
-        return await self.start_fstat().wait()
+        with self.lent():
+            return await self.start_fstat().wait()
 
     def start_fstat(self) -> Slot[Attributes]:
-        """As ``fstat``, sent now."""
+        """As ``fstat``, sent now; to be waited for while ``lent``."""
         return self.remote.start_fstat()
 
     async def setattr(self, change: AttributeChange) -> Attributes:
@@ -159,21 +167,12 @@ class FileHandle(HandleState):
         its own mtime with each that came later. So do changes asked for before this one.
         """
         content = self.content
-        if change.size is not None or change.mtime is not None or content.deferring:
-            await content.settle()
-        attributes = await self._set_and_stat(change)
+        with self.lent():
+            if change.size is not None or change.mtime is not None or content.deferring:
+                await content.settle()
+            attributes = await set_and_stat(self.remote, change)
         content.changed(attributes, resized=change.size is not None)
         return attributes
-
-    async def _set_and_stat(self, change: AttributeChange) -> Attributes:
-        remote = self.remote
-        ordered = remote.ordered
-        changed = remote.start_setattr(change)
-        if not ordered:
-            await changed.wait()
-        told = remote.start_fstat_behind()
-        await changed.wait()
-        return await told.wait()
 
     async def release(self) -> None:
         """The last use: what is dirty goes to the server, then CLOSE, for which nobody waits.
@@ -187,8 +186,17 @@ class FileHandle(HandleState):
                 await content.writer.flush(self)
         finally:
             content.detach(self)
-            if not content.uses(self.remote):
-                self.remote.close()
+
+
+async def set_and_stat(remote: RemoteFile, change: AttributeChange) -> Attributes:
+    """FSETSTAT and FSTAT together: what ``change`` made of the file."""
+    ordered = remote.ordered
+    changed = remote.start_setattr(change)
+    if not ordered:
+        await changed.wait()
+    told = remote.start_fstat_behind()
+    await changed.wait()
+    return await told.wait()
 
 
 def _raise(problem: OSError | None) -> None:

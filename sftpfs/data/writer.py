@@ -310,6 +310,8 @@ class ContentWriter:
             synced = through.remote.start_fsync() if fsync else None
             settlement = self.settling.start(through, behind=True)
         failure = await all_done(batches)
+        if asked not in self.handles:
+            asked = self._any_handle()
         if asked is None:
             return failure, None  # released meanwhile: nobody to ask, the last reply makes it clean
         if not (self.rider.deferred.times and self.extents) and self.rider.ride():

@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Awaitable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from sftpfs import clock
-from sftpfs.data import FileHandle
+from sftpfs.data import FileHandle, set_and_stat
 from sftpfs.errors import error
-from sftpfs.remote.api import LinkTarget, Remote
+from sftpfs.remote.api import LinkTarget, OpenFlags, Remote
 from sftpfs.types import AttributeChange, Attributes
 from sftpfs.vfs import in_place
 from sftpfs.vfs.answers import Asked
@@ -82,12 +83,9 @@ class AttributeWriter:
         change = await self._translate(inode, requested)
         if change is None:
             return
-        if stat.S_ISLNK(inode.attributes.mode):
-            await self._by_path(inode, change, LinkTarget.LINK)
-        else:
-            await self._apply(inode, change, handle)
-            if change.mtime is not None and inode.content is not None:
-                inode.content.redated()
+        await self._apply(inode, change, handle)
+        if change.mtime is not None and inode.content is not None:
+            inode.content.redated()
 
     def _defer(self, inode: Inode, requested: RequestedChange) -> bool:
         """Let ``requested`` travel with the content's next flush; False where it must be asked for now.
@@ -143,38 +141,84 @@ class AttributeWriter:
             requested.gid is None or self._owners.remote_gid(requested.gid) == known.gid
         )
 
-    async def _apply(self, inode: Inode, change: AttributeChange, handle: FileHandle | None) -> None:
-        content = inode.content
-        if handle is None and inode.handles and (not inode.linked or self._tree.path(inode) is None):
-            handle = inode.handles[0]
-        if handle is not None:
-            self._tree.own_change(inode, await self._answered(inode, handle.setattr(change)))
-            return
-        if content is not None and (content.deferring or (content.dirty and change.mtime is not None)):
-            await content.settle()  # what arrives later would move the time again, or undo this change
-        await self._by_path(inode, change)
-
-    async def _by_path(
-        self,
-        inode: Inode,
-        change: AttributeChange,
-        target: LinkTarget = LinkTarget.TARGET,
-        *,
-        dated: bool = False,
+    async def _apply(
+        self, inode: Inode, change: AttributeChange, handle: FileHandle | None, *, dated: bool = False
     ) -> None:
-        """Make ``change`` by the name of ``inode``. ESTALE where that leads to another file."""
-        hiding = change.mtime is not None or change.size is not None
-        await self._identity.verify(inode, hiding=hiding, patience=LITTLE)
+        """Make ``change`` by ``handle``, which the kernel names with ftruncate alone. Where it names none, by
+        any that is open, once the name was found to lead there, else by the name: what is open is changed
+        whoever gets its name meanwhile. ESTALE where the name leads to another file.
+
+        ``dated`` as ``Tree.own_change``.
+        """
+        named = handle is None and self._tree.path(inode) is not None
+        if handle is None:
+            if named:
+                await self._settled(inode, change)
+                await self._identity.verify(inode, changing=True, patience=LITTLE)
+            handle = _handle_for(inode, change)
+        if handle is not None:
+            try:
+                attributes = await self._answered(inode, handle.setattr(change))
+            except PermissionError:
+                if not named:
+                    raise  # else it could not be opened, which a change by name needs not
+            else:
+                self._tree.own_change(inode, attributes, dated=dated)
+                return
+        await self._by_name(inode, change, dated)
+
+    @staticmethod
+    async def _settled(inode: Inode, change: AttributeChange) -> None:
+        """What arrived later would move the time again, or undo ``change``."""
+        content = inode.content
+        if content is None:
+            return
+        if content.deferring or (content.dirty and (change.mtime is not None or change.size is not None)):
+            await content.settle()
+
+    async def _by_name(self, inode: Inode, change: AttributeChange, dated: bool) -> None:
+        """Make ``change`` by the name of ``inode``, ``verify`` having looked. ESTALE where that leads to
+        another file by now."""
 
         async def make(path: bytes) -> tuple[Asked | None, Attributes]:
-            asked = None if inode.parent is None else self._tree.asked(inode.parent, inode.name)
-            return asked, await self._remote.setattr(path, change, target)
+            if inode.parent is None:
+                return None, await self._remote.setattr(path, change)
+            asked = self._tree.asked(inode.parent, inode.name)
+            attributes = await self._of_several(asked, path, change) if inode.aliases else None
+            if attributes is None:
+                link = stat.S_ISLNK(inode.attributes.mode)
+                target = LinkTarget.LINK if link else LinkTarget.TARGET
+                attributes = await self._remote.setattr(path, change, target)
+            return asked, attributes
 
         asked, attributes = await in_place.change(self._tree, make, inode)
         if asked is None:
             self._tree.own_change(inode, attributes, dated=dated)
         elif await self._identity.changed(asked, change, attributes, dated=dated) is not inode:
             raise error(errno.ESTALE, "the name leads to another file now")
+
+    async def _of_several(self, asked: Asked, path: bytes, change: AttributeChange) -> Attributes | None:
+        """``change`` of a file of several names, by a handle for this alone: a name that was replaced since
+        they were looked at may not be the one the kernel came by, and its file not the one to change. Two
+        round trips; one, and None, where the file may not be opened and is to be changed by name."""
+        inode = asked.inode
+        if inode is None or not stat.S_ISREG(inode.attributes.mode):
+            return None
+        flags = OpenFlags.READ if change.size is None else OpenFlags.WRITE
+        try:
+            file, told = await self._remote.open(path, flags, 0, self._tree.current_path(inode))
+        except PermissionError:
+            if change.size is not None:
+                raise
+            return None
+        with closing(file):
+            same, told = await self._identity.judged(asked, told)
+            if same:
+                file.confirm()
+                return await set_and_stat(file, change)
+        if self._tree.stands(asked):
+            self._tree.believe(asked, told, False)
+        raise error(errno.ESTALE, "the name leads to another file now")
 
     async def _answered(self, inode: Inode, request: Awaitable[Attributes]) -> Attributes:
         """What a change by a handle made of ``inode``; nothing is believed of it where nobody knows."""
@@ -190,16 +234,7 @@ class AttributeWriter:
             raise error(errno.EISDIR)
         if not 0 <= size < 2**63:
             raise error(errno.EFBIG)
-        content = inode.content
-        if handle is None or not handle.writable:
-            handle = next((other for other in inode.handles or () if other.writable), None)
-        if content is not None and handle is not None:
-            attributes = await self._answered(inode, content.truncate(handle, size))
-            self._tree.own_change(inode, attributes, dated=True)
-            return
-        if content is not None and content.dirty:
-            await content.settle()
-        await self._by_path(inode, AttributeChange(size=size), dated=True)
+        await self._apply(inode, AttributeChange(size=size), handle, dated=True)
 
     async def _translate(self, inode: Inode, requested: RequestedChange) -> AttributeChange | None:
         change = AttributeChange()
@@ -233,6 +268,12 @@ class AttributeWriter:
             if settled is not None:
                 return settled.mtime
         return inode.attributes.mtime
+
+
+def _handle_for(inode: Inode, change: AttributeChange) -> FileHandle | None:
+    """One that is open by which ``change`` can be made."""
+    handles = inode.handles or ()
+    return next((one for one in handles if change.size is None or one.writable), None)
 
 
 def _seconds(nanoseconds: int) -> int:

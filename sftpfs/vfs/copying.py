@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 from sftpfs.errors import SessionLostError, error
@@ -123,18 +123,21 @@ class Copier:
         """Both files, and no others that got their names meanwhile."""
 
         async def ask(source_path: bytes, destination_path: bytes) -> tuple[ServerCopy, bool]:
-            held = [
-                None if resumed or not inode.handles else inode.handles[0].start_fstat()
-                for inode in (source, destination)
-            ]
-            copy = await self._remote.open_copy(source_path, destination_path)
-            try:
-                same = True
-                for slot, told in zip(held, (copy.source, copy.destination), strict=True):
-                    same = (slot is None or not version_changed(await slot.wait(), told)) and same
-            except BaseException:
-                copy.close()
-                raise
+            with ExitStack() as lent:
+                held = []
+                for inode in (source, destination):
+                    handle = None if resumed or not inode.handles else inode.handles[0]
+                    if handle is not None:
+                        lent.enter_context(handle.lent())
+                    held.append(None if handle is None else handle.start_fstat())
+                copy = await self._remote.open_copy(source_path, destination_path)
+                try:
+                    same = True
+                    for slot, told in zip(held, (copy.source, copy.destination), strict=True):
+                        same = (slot is None or not version_changed(await slot.wait(), told)) and same
+                except BaseException:
+                    copy.close()
+                    raise
             return copy, same and stat.S_ISREG(copy.source.mode) and stat.S_ISREG(copy.destination.mode)
 
         for _ in range(OPEN_ATTEMPTS):

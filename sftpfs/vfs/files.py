@@ -14,7 +14,7 @@ from math import inf
 from typing import NamedTuple
 
 from sftpfs import clock
-from sftpfs.data import Contents, FileHandle
+from sftpfs.data import Contents, FileHandle, set_and_stat
 from sftpfs.errors import error
 from sftpfs.remote.api import OpenFlags, Remote, RemoteFile
 from sftpfs.types import AttributeChange, Attributes, WholeFile
@@ -206,16 +206,24 @@ class Files:
 
         async def ask(path: bytes) -> _Opened:
             asked = None if inode.parent is None else self._tree.asked(inode.parent, inode.name)
-            known = inode.attributes
+            known, wanted = inode.attributes, remote_flags(flags)
+            # Of several names this one may have been replaced since they were looked at, and not be the one
+            # that was opened: nothing is emptied before it is known to be the file. A round trip more.
+            apart = truncate and bool(inode.aliases)
+            if apart:
+                wanted = wanted & ~OpenFlags.TRUNCATE | OpenFlags.WRITE
             whole: WholeFile | None = None
             if size:
                 remote, told, whole = await self._remote.open_whole(path, size, current_path)
             else:
-                remote, told = await self._remote.open(path, remote_flags(flags), 0o600, current_path)
+                remote, told = await self._remote.open(path, wanted, 0o600, current_path)
             try:
-                emptied = truncate and not told.size
+                emptied = truncate and not apart and not told.size
                 look = None if emptied else lambda: self._remote.lstat(path)
                 same, now = await identified(inode, remote, known, told, look)
+                if apart and same:
+                    remote.confirm()
+                    now = await set_and_stat(remote, AttributeChange(size=0))
             except BaseException:
                 remote.close()
                 raise

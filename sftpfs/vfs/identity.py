@@ -61,9 +61,11 @@ class Identity:
 
         async def both(path: bytes) -> tuple[Attributes, Attributes]:
             assert inode.handles
-            opened = inode.handles[0].start_fstat()
-            named = await self._remote.lstat(path)
-            return await opened.wait(), named
+            handle = inode.handles[0]
+            with handle.lent():
+                opened = handle.start_fstat()
+                named = await self._remote.lstat(path)
+                return await opened.wait(), named
 
         writing = False
         for _ in range(LOOKS):
@@ -110,19 +112,20 @@ class Identity:
         self._tree.own_change(inode, attributes, dated=dated, named=True)
         return inode
 
-    async def verify(self, inode: Inode, *, hiding: bool = False, patience: float = inf) -> None:
+    async def verify(self, inode: Inode, *, changing: bool = False, patience: float = inf) -> None:
         """Before what may destroy, or must be of the newest version: what the names of ``inode`` lead to
         where that is in doubt, one round trip then. ESTALE makes the kernel look up the name by which it
         came, of which it says nothing.
 
         In doubt is each name of several, which are looked at together, and whether a file that is open has
-        its name still before a change of time or size that is ``hiding`` what would tell. Nothing, and
-        no wait, else. ``patience``: seconds the kernel is waited for until it knows of names that lead
-        elsewhere: NONE for a request with which it holds a directory, LITTLE for one with which it holds
-        the file. Who has the directory may wait for the file, and we would wait for the directory.
+        its name still before a change of it (``changing``): the kernel may have come by the name, or by what
+        is open. Nothing, and no wait, else. ``patience``: seconds the kernel is waited for until it knows
+        of names that lead elsewhere: NONE for a request with which it holds a directory, LITTLE for one with
+        which it holds the file. Who has the directory may wait for the file, and we would wait for the
+        directory.
         """
         apart = await self._names_apart(inode)
-        if not apart and hiding and inode.handles and not inode.aliases and inode.linked:
+        if not apart and changing and inode.handles and not inode.aliases and inode.linked:
             apart = await self._renamed_over(inode)
         outdating = self._tree.outdating(inode)
         if outdating is not None:
@@ -190,7 +193,7 @@ async def identified(
         writing = _writing(inode)
         handle = inode.handles[0] if inode.handles else None
         told = opened.start_fstat()
-        beside = handle.start_fstat().wait() if handle is not None else look() if look is not None else None
+        beside = handle.fstat() if handle is not None else look() if look is not None else None
         try:
             other = await beside if beside is not None else None
         except OSError as problem:

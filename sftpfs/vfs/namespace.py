@@ -118,10 +118,15 @@ class Namespace:
             assert inode.parent is not None
             asked = self._tree.asked(inode.parent, inode.name)
             links = inode.attributes.nlink  # from before: a listing may tell of the new name first
+            several = bool(inode.aliases)
             attributes = await self._made(parent, name, self._link(existing, path))
             known = links + 1 if links > 0 else 2 if attributes.nlink == UNKNOWN_ID else attributes.nlink
             attributes = attributes._replace(nlink=known)
             linked = await self._identity.changed(asked, AttributeChange(), attributes)
+            if several and linked is not inode:
+                # The name it went by was replaced since all were looked at, and may not be the one meant.
+                await self._remote.remove(path, lambda: attributes)
+                raise error(errno.ESTALE, "the name led to another file")
             self._tree.linked(linked, parent, name)
             return linked
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
+from functools import partial
 from pathlib import Path
-
-import pytest
 
 from sftpfs.data.chunks import CHUNK_BYTES
 from sftpfs.types import AttributeChange
@@ -18,7 +16,7 @@ def test_truncation_waits_for_the_writes_before_it(tmp_path: Path) -> None:
         handle = room.open()
         await room.perform(handle.read, 0, 100)
         assert handle.write_nowait(0, b"WRITTEN")
-        truncating = await room.start(room.content.truncate, None, 3)
+        truncating = await room.start(handle.setattr, AttributeChange(size=3))
         assert "setattr" not in room.kinds()
         attributes = await perform_rest(room, truncating)
         assert attributes.size == 3 and room.path.read_bytes() == b"WRI"
@@ -27,12 +25,18 @@ def test_truncation_waits_for_the_writes_before_it(tmp_path: Path) -> None:
     in_room(tmp_path, test, b"content")
 
 
-def test_truncation_needs_a_handle_that_may_write(tmp_path: Path) -> None:
+def test_who_asks_by_a_handle_keeps_its_file_open(tmp_path: Path) -> None:
+    """A truncation by path goes by what another program has open, and may close before it is sent."""
+
     async def test(room: Room) -> None:
-        room.open(write=False)
-        with pytest.raises(OSError) as caught:
-            await room.perform(room.content.truncate, None, 3)
-        assert caught.value.errno == errno.EBADF
+        handle = room.open()
+        assert handle.write_nowait(0, b"WRITTEN")
+        truncating = await room.start(handle.setattr, AttributeChange(size=3))
+        releasing = await room.start(handle.release)
+        attributes = await perform_rest(room, truncating)
+        await perform_rest(room, releasing)
+        assert attributes.size == 3 and room.path.read_bytes() == b"WRI"
+        assert handle.remote.closed
 
     in_room(tmp_path, test, b"content")
 
@@ -80,7 +84,8 @@ def test_every_change_of_content_moves_the_epoch(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         handle = room.open()
         epochs = [room.content.epoch]
-        for change in (lambda: handle.write(0, b"x"), handle.flush, lambda: room.content.truncate(None, 0)):
+        resize = partial(handle.setattr, AttributeChange(size=0))
+        for change in (lambda: handle.write(0, b"x"), handle.flush, resize):
             await room.perform(change)
             epochs.append(room.content.epoch)
         assert epochs == sorted(set(epochs))

@@ -269,7 +269,7 @@ def test_changes_at_once_follow_deferred_ones(tmp_path: Path) -> None:
         attributes = await room.perform(handle.setattr, AttributeChange(mode=0o640))
         assert (stat.S_IMODE(attributes.mode), attributes.mtime) == (0o640, 2000)
         defer(room, TIMES)
-        attributes = await room.perform(room.content.truncate, None, 3)
+        attributes = await room.perform(handle.setattr, AttributeChange(size=3))
         assert attributes.size == 3 and attributes.mtime > 10**9
 
     in_room(tmp_path, test)

@@ -16,6 +16,7 @@ from sftpfs.config import DataConfig
 from sftpfs.data import Contents, FileContent, FileHandle
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.server import Server
+from sftpfs.types import AttributeChange
 from tests.component.data_server import Observer
 from tests.component.sftp_servers import ServerConnector, encoded, serving, until
 from tests.harness.server_time import known_clock
@@ -188,7 +189,7 @@ def test_truncation_both_ways(tmp_path: Path, size: int) -> None:
         async with mounted() as room:
             handle = await room.open(path)
             await write(handle, MIB, b"more")
-            attributes = await handle.content.truncate(handle, size)
+            attributes = await handle.setattr(AttributeChange(size=size))
             assert attributes.size == size == os.stat(path).st_size
             expected = (data + b"more" + bytes(5 * MIB))[:size]
             assert await read_all(handle, size, 128 << 10) == expected

@@ -13,6 +13,7 @@ import trio
 
 from sftpfs.config import DataConfig
 from sftpfs.data import Contents, FileHandle
+from sftpfs.types import AttributeChange
 from tests.component.data_server import (
     Observer,
     SteppedServer,
@@ -110,7 +111,7 @@ class Shadow:
 
     async def truncate(self, handle: FileHandle) -> None:
         size = self.random.choice((0, 1000, 131_072, SIZE, self.random.randrange(SIZE)))
-        attributes = await self.perform(self.content.truncate, handle, size)
+        attributes = await self.perform(handle.setattr, AttributeChange(size=size))
         assert attributes.size == size
         if size < len(self.local):
             del self.local[size:]

@@ -199,6 +199,44 @@ def test_a_change_by_name_of_a_file_replaced_while_open_keeps_the_two_apart(
         assert (mount.path / "g").read_bytes() == b"B" * size
 
 
+BY_DESCRIPTOR: dict[str, Callable[[int], object]] = {
+    "fchmod": lambda fd: os.fchmod(fd, 0o600),
+    "fchown": lambda fd: os.fchown(fd, 1, 1),
+    "futimens": lambda fd: os.utime(fd, (LATER + 5, LATER + 5)),
+    "ftruncate": lambda fd: os.ftruncate(fd, 3),
+}
+
+
+@pytest.mark.parametrize("what", BY_DESCRIPTOR)
+def test_a_change_by_descriptor_never_is_one_of_what_replaced_the_file(
+    make_mount: MakeMount, backing: Path, what: str
+) -> None:
+    """The kernel says of ftruncate alone that it came by a descriptor."""
+    put(backing / "f", FIRST, OLD)
+    os.link(backing / "f", backing / "kept")
+    mount = make_mount(backing=backing)
+    with opened(mount.path / "f", os.O_RDWR) as old:
+        assert read_all(old) == FIRST
+        replace(backing / "f", SECOND)
+        before = os.stat(backing / "f"), os.stat(backing / "kept")
+        try:
+            BY_DESCRIPTOR[what](old)
+        except OSError as problem:
+            assert problem.errno == errno.ESTALE and what != "ftruncate"
+            assert _changeable(backing / "kept") == _changeable_of(before[1])
+            BY_DESCRIPTOR[what](old)
+        assert _changeable(backing / "f") == _changeable_of(before[0])
+        assert _changeable(backing / "kept") != _changeable_of(before[1])
+
+
+def _changeable(path: Path) -> tuple[float, ...]:
+    return _changeable_of(os.stat(path))
+
+
+def _changeable_of(found: os.stat_result) -> tuple[float, ...]:
+    return found.st_mode, found.st_uid, found.st_size, found.st_mtime
+
+
 def test_a_file_that_is_open_and_replaced_does_not_vanish(make_mount: MakeMount, backing: Path) -> None:
     put(backing / "config", b"the old one", OLD)
     put(backing / "beside", b"", OLD)
