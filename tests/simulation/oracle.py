@@ -15,6 +15,7 @@ from tests.simulation.disk import OTHER, Disk, Node, everything
 from tests.simulation.files_oracle import FileNotes, Track, View
 from tests.simulation.history import BACK, History
 from tests.simulation.network import MOUNT
+from tests.simulation.twins import Twins
 
 
 class Lie(AssertionError):
@@ -70,6 +71,7 @@ class Oracle:
         self.refused: list[tuple[float, int]] = []
         """When, and with which errno, the server refused something."""
         self.cuts: list[float] = []
+        self.twins = Twins()
         self.ready = False
         disk.noticed = self.noticed
 
@@ -149,6 +151,9 @@ class Oracle:
                 before = node.versions[-2].size if len(node.versions) > 1 else 0
                 appended = verb == "write" and details["offset"] == before
                 self.track(node).foreign_change(self.disk.now(), appended)
+            elif verb == "rename":
+                opened = {node for node, track in self.files.items() if track.opens}
+                self.twins.replaced(self.disk.root, details["to"], details["to_name"], opened)
             return
         if self.disk.by != MOUNT:
             return
@@ -183,7 +188,8 @@ class Oracle:
         """The nodes a call may mean."""
         if "file" in call.details:
             return set(call.details["file"].nodes)
-        return self.reach(call)
+        found = self.reach(call)
+        return found.union(*(self.twins.of(one) for one in found if isinstance(one, Node)))
 
     def _name_changed(self, verb: str, node: Node, details: dict[str, Any]) -> None:
         places = [(details["directory"], details["name"])]
@@ -268,7 +274,8 @@ class Oracle:
         if not found:
             raise Lie(f"{call} succeeded, but the name led to no file")
         low = self.history.low(call.start) if from_memory else self.history.low(call.start, 0.0)
-        notes = FileNotes(self, {node for node in found if node.is_file}, flags, call.start, low)
+        nodes = {twin for node in found if node.is_file for twin in self.twins.of(node)}
+        notes = FileNotes(self, nodes, flags, call.start, low)
         for node in notes.nodes:
             self.track(node).opens.append(notes)
         return notes

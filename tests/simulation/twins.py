@@ -1,0 +1,53 @@
+"""Files that SFTP cannot tell apart: one replaced the other under a name, and both have had the same size and
+time at some moment since."""
+
+from __future__ import annotations
+
+from math import inf
+
+from tests.simulation.nodes import Node, Version, everything
+
+
+class Twins:
+    """What may be taken for another file: the mount knows a file of several names, and one that is open, by
+    size and time alone, which are told in whole seconds (SEMANTICS, Hard links and F12). Told of each
+    replacement by another client."""
+
+    def __init__(self) -> None:
+        self._replaced: list[tuple[Node, Node, float]] = []
+
+    def replaced(self, root: Node, directory: Node, name: bytes, opened: set[Node]) -> None:
+        """``name`` leads to another file now; ``opened`` have been open here."""
+        log = directory.logs[name]
+        before = log[-2].node if len(log) > 1 else None
+        after = log[-1].node
+        if before is None or after is None or not (before.is_file and after.is_file):
+            return
+        kept = any(before in one.names.values() for one in everything(root))  # by another name
+        if kept or before in opened:
+            self._replaced.append((before, after, log[-1].at))
+
+    def of(self, node: Node) -> set[Node]:
+        """``node``, and what cannot be told from it."""
+        found = {node}
+        for before, after, at in self._replaced:
+            if node in (before, after) and _alike(before, after, at):
+                found |= {before, after}
+        return found
+
+
+def _alike(one: Node, other: Node, since: float) -> bool:
+    """Whether both had the same size and time at one moment from ``since`` on."""
+    return any(
+        (mine.size, mine.mtime) == (its.size, its.mtime) and begin < stop and start < end
+        for mine, begin, end in _spans(one, since)
+        for its, start, stop in _spans(other, since)
+    )
+
+
+def _spans(node: Node, since: float) -> list[tuple[Version, float, float]]:
+    """The versions of ``node`` from ``since`` on, and from when to when each was."""
+    ends = [version.at for version in node.versions[1:]] + [inf]
+    return [
+        (version, version.at, end) for version, end in zip(node.versions, ends, strict=True) if end > since
+    ]
