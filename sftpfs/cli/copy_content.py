@@ -147,18 +147,23 @@ class Contents:
         try:
             before = os.fstat(source)
             block = BLOCK if before.st_size > ONE_READ else ONE_READ
-            size = self._pass(file, source, memoryview(bytearray(block)), target, counted)
+            size = self._pass(file, source, before.st_size, memoryview(bytearray(block)), target, counted)
             if size > ONE_READ:
                 os.close(_opened_to_read(file, origin))
             return Once(size, before, os.fstat(source))
         finally:
             os.close(source)
 
-    def _pass(self, file: File, source: int, buffer: memoryview, target: Target, counted: Counted) -> int:
-        """Read and write all of it; its size in bytes."""
+    def _pass(
+        self, file: File, source: int, size: int, buffer: memoryview, target: Target, counted: Counted
+    ) -> int:
+        """Read and write all of it, or what it had as this began: its size in bytes.
+
+        One that grows as fast as it is read has no end, and is found to be changed.
+        """
         done = 0
         os.lseek(target.descriptor, 0, os.SEEK_SET)
-        while True:
+        while not 0 < size <= done:
             try:
                 count = os.readv(source, [buffer])
             except OSError as problem:
@@ -174,6 +179,8 @@ class Contents:
                 raise _writing(file, problem) from None
             done += count
             counted.told(done)
+            size = size or os.fstat(source).st_size  # of files in /proc 0 is told, whatever there is
+        return done
 
 
 def _opened_to_read(file: File, origin: int) -> int:
