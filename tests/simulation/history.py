@@ -7,9 +7,13 @@ question, or with the last change of ours that was acknowledged before it, which
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tests.simulation.disk import Disk, NameChange, Node, Version
+
+SOON = 0.01
+"""Seconds after a change whose outcome nobody knows until the kernel is being told, who may have to wait for
+its own lock of the directory."""
 
 BACK = 3.0
 """Seconds after an outage within which the mount notices that it is over."""
@@ -22,13 +26,17 @@ class History:
     """See the module. ``floors`` holds, by (directory, name), changes of ours: when (by ``moment``) each was
     acknowledged, and its number.
 
+    ``kernel_told``: whether the kernel has been told of every name that it was to be told of.
+
     ``troubles`` are the times nothing got through: what was known before is shown for as long as they last.
     """
 
     def __init__(self, disk: Disk, lease: float) -> None:
         self.disk = disk
         self.lease = lease
-        self.floors: dict[tuple[Node, bytes], list[tuple[int, int, bool]]] = {}
+        self.floors: dict[tuple[Node, bytes], list[tuple[int, int]]] = {}
+        self._doubtful: list[tuple[float, Node, bytes, int]] = []
+        self.kernel_told: Callable[[], bool] = lambda: True
         self.moment = 0
         """Counts the beginnings and ends of calls."""
         self.troubles: list[tuple[float, float]] = []
@@ -42,14 +50,23 @@ class History:
                 low = min(low, begin - lease)
         return low
 
-    def acknowledged(self, directory: Node, name: bytes, seq: int, sure: bool) -> None:
-        """A program was told that its change number ``seq`` is done; not ``sure``: that nobody knows."""
-        self.floors.setdefault((directory, name), []).append((self.moment, seq, sure))
+    def acknowledged(self, directory: Node, name: bytes, seq: int) -> None:
+        """A program was told that its change number ``seq`` is done."""
+        self.floors.setdefault((directory, name), []).append((self.moment, seq))
 
-    def away(self) -> bool:
-        """Whether the server cannot be reached, or could not until a moment ago."""
+    def doubted(self, directory: Node, name: bytes, seq: int) -> None:
+        """A program was told that its change failed, which was done all the same: what was before is believed
+        no more, a moment later by the kernel."""
+        self._doubtful.append((self.disk.now(), directory, name, seq))
+
+    def begins(self) -> None:
+        """A call begins."""
         now = self.disk.now()
-        return any(begin <= now <= end + BACK for begin, end in self.troubles)
+        for doubtful in list(self._doubtful):
+            if now > doubtful[0] + SOON and self.kernel_told():
+                self._doubtful.remove(doubtful)
+                self.acknowledged(*doubtful[1:])
+        self.moment += 1
 
     def values(
         self, directory: Node, name: bytes, low: float, asked: int, without: frozenset[int] = frozenset()
@@ -59,8 +76,7 @@ class History:
         floors = self.floors.get((directory, name))
         floor = 0
         if floors is not None:
-            away = self.away()
-            floor = max((seq for at, seq, sure in floors if at <= asked and (sure or not away)), default=0)
+            floor = max((seq for at, seq in floors if at <= asked), default=0)
         log = directory.logs.get(name, [])
         found: set[Node | None] = set()
         current: Node | None = None

@@ -102,6 +102,8 @@ class KernelCore:
         self.under_way = 0
         self.rename_lock = RwSem()
         self.forgotten: list[tuple[int, int]] = []
+        self.outdating = 0
+        """Threads of the mount's that tell it what is outdated."""
         self.root = KInode(ROOT, stat.S_IFDIR | 0o755)
         self.root.lookups = 1
         self.inodes[ROOT] = self.root
@@ -366,12 +368,16 @@ class KernelCore:
 
     async def outdate(self, entries: list[tuple[int, bytes]], inodes: list[int]) -> None:
         """Both, as a thread of the mount's asks for them: a name goes under the lock of its directory."""
-        for parent, name in entries:
-            directory = self.inodes.get(parent)
-            if directory is not None:
-                async with directory.lock.exclusive():
-                    with suppress(FileNotFoundError):
-                        self.invalidate_entry(parent, name)
+        self.outdating += 1
+        try:
+            for parent, name in entries:
+                directory = self.inodes.get(parent)
+                if directory is not None:
+                    async with directory.lock.exclusive():
+                        with suppress(FileNotFoundError):
+                            self.invalidate_entry(parent, name)
+        finally:
+            self.outdating -= 1
         for number in inodes:
             with suppress(FileNotFoundError):
                 self.invalidate_inode(number)

@@ -78,7 +78,7 @@ class Oracle:
     # -- calls -----------------------------------------------------------------
 
     def begin(self, verb: str, bases: set[Node], *paths: list[bytes], **details: Any) -> Call:
-        self.history.moment += 1
+        self.history.begins()
         call = Call(verb, bases, list(paths), self.disk.now(), self.history.moment)
         call.details = details
         self.calls.append(call)
@@ -94,8 +94,9 @@ class Oracle:
         if problem is None:
             for view in call.views:
                 view.acknowledged = self.history.moment
+        known = self.history.acknowledged if problem is None else self.history.doubted
         for _, directory, name, seq in call.done:
-            self.history.acknowledged(directory, name, seq, sure=problem is None)
+            known(directory, name, seq)
         if problem is not None:
             self.unknown.append(call)
         taken = self.disk.now() - call.start

@@ -212,6 +212,7 @@ class Simulation:
 
         def init(operations: Any, mountpoint: str, options: set[str]) -> None:
             self.kernel = Kernel(operations, self.rng)
+            self.oracle.history.kernel_told = lambda: not self.kernel.outdating
             if self.verbose:
                 self.kernel.trace = self.say
 
