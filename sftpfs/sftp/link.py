@@ -6,6 +6,11 @@ less or later heed it (``remote``, ``vfs.ahead``). On a link that is not slow it
 
 What is under way stands in queues on the way, ours and routers', and a small request behind it. So on a
 slow link no more is under way than it brings in a moment, whatever asks for it.
+
+The rate follows from the bytes that stood in the queue and from how much longer than a round trip the answer
+took. A route that became longer on the same connection makes every answer take longer, and would be taken
+for a low rate for ever, since the less is under way the lower it looks. So now and then one request goes
+alone: by what more bytes take beyond that the rate is known however long the route.
 """
 
 from __future__ import annotations
@@ -21,6 +26,10 @@ seconds then, and a round trip rather than the rate is what programs wait for.""
 SLOW_REPLY = 1.0
 """Seconds beyond the round trip that a reply must take for it to be the first that shows a slow link: a
 busy processor or disk is behind most shorter waits."""
+
+SLOW_REPLY_IN_DOUBT = 0.3
+"""The same where the login took longer, too: seldom is a processor or disk behind both. ``DOUBTFUL`` bytes
+take this at 110 kB/s, about where a link is seen not to be slow (``ENOUGH``)."""
 
 LEAST_SAMPLE = 2048
 """Bytes under way below which an answer tells nothing of the rate."""
@@ -49,6 +58,14 @@ LEAST_EXCESS = 1e-4
 ANY = 1 << 62
 """Bytes of a request that the link does not bound."""
 
+ALONE_EVERY = 10.0
+"""Seconds from one request that goes alone over a slow link to the next: the link is idle for two round trips
+around it."""
+
+GROWTH = 2.0
+"""How many times the rate known so far one answer may show, where only the comparison with what went alone
+says so: that may have met a stall. Then more under way takes longer, and is seen before it is much more."""
+
 ENOUGH = 0.1
 """Of SLOW_RATE, shown by little: what keeps a link from being held for unproven any longer. Should it be
 slow all the same, more under way will show it."""
@@ -64,10 +81,21 @@ class LinkDirection:
     """One way of the link.
 
     INVARIANT: ``under_way`` is the sum of the bytes of READs (WRITEs) sent and not answered in all
-    sessions. INVARIANT: while any wait in ``_waiting``, some are under way.
+    sessions. INVARIANT: while any wait in ``_waiting``, some are under way: what is empty is not ``full``.
     """
 
-    __slots__ = ("_shown_at", "_waiting", "piece", "rate", "room", "under_way")
+    __slots__ = (
+        "_alone",
+        "_alone_at",
+        "_draining",
+        "_route",
+        "_shown_at",
+        "_waiting",
+        "piece",
+        "rate",
+        "room",
+        "under_way",
+    )
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
@@ -79,6 +107,13 @@ class LinkDirection:
         """Bytes that may be under way."""
         self.piece = ANY
         """Bytes of one request at most."""
+        self._route = 0.0
+        """Seconds an answer takes without a queue, where that was seen to be more than the round trip."""
+        self._draining = False
+        """The next request is to go alone."""
+        self._alone: tuple[float, int] | None = None
+        """What the latest that went alone took, seconds, and its bytes; less, where any took less since."""
+        self._alone_at = -math.inf
 
     def slow(self, now: float) -> bool:
         """It was seen lately to bring less than ``SLOW_RATE``."""
@@ -102,28 +137,74 @@ class LinkDirection:
     def answered(self, size: int, queued: int, seconds: float, round_trip: float, now: float) -> None:
         """A request for ``size`` bytes, ``queued`` bytes in all as it was sent, took ``seconds``."""
         self.under_way -= size
-        excess = seconds - round_trip
-        if queued >= LEAST_SAMPLE and (excess >= SLOW_REPLY or self.room is not math.inf):
-            self._learn(queued / max(excess, LEAST_EXCESS), excess, round_trip, now)
+        if self._draining and queued == size:
+            self._draining = False
+            self._alone, self._alone_at = (seconds, size), now
+            self._bound(round_trip)
+        elif queued >= LEAST_SAMPLE:
+            self._learn(queued, seconds, round_trip, now)
         if self._waiting:
             self._admit()
 
-    def _learn(self, rate: float, excess: float, round_trip: float, now: float) -> None:
-        slow = self.rate is not math.inf
-        unproven = not slow and self.room is not math.inf
-        if rate >= (SLOW_RATE * ENOUGH if unproven else SLOW_RATE):
+    def _learn(self, queued: int, seconds: float, round_trip: float, now: float) -> None:
+        excess = seconds - max(round_trip, self._route)
+        rate = queued / max(excess, LEAST_EXCESS)
+        if self.rate is not math.inf:
+            self._adjust(rate, queued, seconds, round_trip, now)
+        elif self.room is not math.inf:
+            if rate >= SLOW_RATE * ENOUGH:
+                self._prove()
+            elif excess >= SLOW_REPLY_IN_DOUBT:
+                self._show(rate, round_trip, now)
+        elif excess >= SLOW_REPLY and rate < SLOW_RATE:
+            self._show(rate, round_trip, now)
+
+    def _adjust(self, rate: float, queued: int, seconds: float, round_trip: float, now: float) -> None:
+        """It was slow, and brings ``rate`` at least: the route may be longer than the round trip."""
+        seen = max(rate, min(self._beyond_alone(queued, seconds), self.rate * GROWTH))
+        if rate >= SLOW_RATE:
             self._prove()
-        elif slow or excess >= SLOW_REPLY:
-            self._shown_at = now
-            self.rate = (self.rate + rate) / 2 if slow else rate
-            self.room = max(LEAST_UNDER_WAY, self.rate * (MOMENT + round_trip))
-            self.piece = max(LEAST_PIECE, int(self.room / 2))
+        elif (mean := (self.rate + seen) / 2) >= SLOW_RATE:
+            assert self._alone is not None
+            self._route = self._alone[0]
+            self._prove()
+        else:
+            if queued > LEAST_PIECE and now - self._alone_at >= ALONE_EVERY:
+                self._draining = True
+            self._show(mean, round_trip, now)
+
+    def _beyond_alone(self, queued: int, seconds: float) -> float:
+        """The rate by what ``queued`` bytes took beyond what few took alone; 0 where that tells nothing."""
+        if self._alone is None:
+            return 0.0
+        least, few = self._alone
+        if seconds < least:
+            self._alone = seconds, few
+        return (queued - few) / max(seconds - least, LEAST_EXCESS) if queued >= 2 * few else 0.0
+
+    def _show(self, rate: float, round_trip: float, now: float) -> None:
+        """It is slow."""
+        self._shown_at = now
+        self.rate = rate
+        self._bound(round_trip)
+
+    def _bound(self, round_trip: float) -> None:
+        """What may be under way at the present rate."""
+        self.room = max(LEAST_UNDER_WAY, self.rate * (MOMENT + round_trip))
+        self.piece = max(LEAST_PIECE, int(self.room / 2))
+        if self._draining:
+            self.room, self.piece = 1, LEAST_PIECE
 
     def _prove(self) -> None:
         """It is not slow."""
-        self._shown_at = -math.inf
+        self._shown_at = self._alone_at = -math.inf
+        self._alone, self._draining = None, False
         self.rate = self.room = math.inf
         self.piece = ANY
+
+    def anew(self) -> None:
+        """No session is left."""
+        self._route, self._alone, self._alone_at = 0.0, None, -math.inf
 
     def wait(self, send: Callable[[], None]) -> None:
         """Have ``send`` called once there is room. Only while ``full``; in the order of asking."""
@@ -149,6 +230,8 @@ class Link:
     def anew(self) -> None:
         """No session is left: the next may be reached from another network, farther away."""
         self.round_trip = math.inf
+        self.down.anew()
+        self.up.anew()
 
     def logged_in(self, seconds: float) -> None:
         """The first login took ``seconds``, and the first small requests have been answered."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 
 import pytest
 
@@ -22,6 +23,7 @@ from sftpfs.sftp.link import (
 ROUND_TRIP = 0.02
 CHUNK = 128 << 10
 NOW = 1000.0
+AHEAD = 4 << 20
 
 
 def passed(direction: LinkDirection, size: int, rate: float) -> None:
@@ -91,6 +93,95 @@ def test_a_login_that_takes_longer_than_its_round_trips_makes_the_first_requests
     assert not link.doubtful and link.down.room == math.inf
 
 
+@pytest.mark.parametrize("rate", [10e3, 50e3, 90e3])
+def test_a_link_in_doubt_that_brings_little_is_slow_though_no_answer_takes_a_second(rate: float) -> None:
+    link = Link()
+    link.round_trip = ROUND_TRIP
+    link.logged_in(1.5)
+    passed(link.down, DOUBTFUL, rate)
+    assert link.down.slow(NOW)
+    assert link.down.room == pytest.approx(max(LEAST_UNDER_WAY, rate * (MOMENT + ROUND_TRIP)), rel=0.01)
+
+
+class Route:
+    """A link in virtual time, one way: a queue that brings ``rate`` bytes per second, and a route of
+    ``round_trip`` seconds, which was ``ROUND_TRIP`` when the connection began."""
+
+    def __init__(self, rate: float, round_trip: float) -> None:
+        self.direction = Link().down
+        self.rate = rate
+        self.round_trip = round_trip
+        self.now = NOW
+        self._free_at = NOW
+        self._under_way: deque[tuple[float, int, int, float]] = deque()
+        self.longest = 0.0
+        """What any answer took, seconds."""
+
+    def send(self, size: int) -> None:
+        """A request for ``size`` bytes."""
+        self._free_at = max(self._free_at, self.now) + size / self.rate
+        arrives = self._free_at + self.round_trip
+        self._under_way.append((arrives, size, self.direction.sent(size), self.now))
+
+    def answer(self) -> None:
+        """Let the next answer come."""
+        arrives, size, queued, sent = self._under_way.popleft()
+        self.now = arrives
+        self.longest = max(self.longest, arrives - sent)
+        self.direction.answered(size, queued, arrives - sent, ROUND_TRIP, arrives)
+
+    def read(self, size: int) -> float:
+        """Bytes per second of a stream of ``size`` bytes, which asks for ``AHEAD`` at most."""
+        begun, asked = self.now, 0
+        while asked < size or self._under_way:
+            while asked < size and not self.direction.full and self.direction.under_way < AHEAD:
+                piece = min(self.direction.piece, CHUNK)
+                self.send(piece)
+                asked += piece
+            self.answer()
+        return asked / (self.now - begun)
+
+
+def stalled(rate: float, round_trip: float) -> Route:
+    """A link of ``rate`` on which a small read took three seconds once, and what it is from then on."""
+    route = Route(rate, 3.0)
+    route.send(16 << 10)
+    route.answer()
+    assert route.direction.slow(route.now)
+    route.round_trip = round_trip
+    route.longest = 0.0
+    return route
+
+
+@pytest.mark.parametrize("round_trip", [0.02, 0.06, 0.3, 0.5, 0.8, 1.2])
+def test_a_route_that_became_longer_is_not_held_for_slow(round_trip: float) -> None:
+    route = stalled(100e6, round_trip)
+    route.read(4 << 20)
+    assert route.direction.room == math.inf
+    assert route.read(32 << 20) > 0.8 * min(route.rate, AHEAD / round_trip)
+    assert route.direction.room == math.inf, "and is not again by the next answer"
+
+
+@pytest.mark.parametrize("rate", [5e3, 10e3, 50e3, 400e3])
+@pytest.mark.parametrize("round_trip", [0.02, 0.3, 0.6])
+def test_a_slow_link_is_known_as_such_however_long_its_route(rate: float, round_trip: float) -> None:
+    route = stalled(rate, round_trip)
+    assert route.read(int(120 * rate)) > 0.6 * rate
+    assert route.direction.slow(route.now)
+    assert route.longest < 2.5 * (max(LEAST_UNDER_WAY / rate, MOMENT) + round_trip)
+
+
+@pytest.mark.parametrize("stall", [1.0, 3.0])
+def test_a_request_that_meets_a_stall_alone_lets_little_more_be_under_way(stall: float) -> None:
+    route = stalled(10e3, ROUND_TRIP)
+    for _ in range(40):
+        route.read(60_000)
+        route.round_trip = stall
+        route.read(LEAST_PIECE)
+        route.round_trip = ROUND_TRIP
+    assert route.longest < stall + 3 * LEAST_UNDER_WAY / route.rate
+
+
 def test_what_waits_for_room_goes_in_order_and_is_never_forgotten() -> None:
     """Random requests of several sessions, some of which are lost."""
     chance = random.Random(7)
@@ -105,6 +196,7 @@ def test_what_waits_for_room_goes_in_order_and_is_never_forgotten() -> None:
                 direction.wait(send)
                 return
             size = chance.randint(1, direction.piece)
+            assert direction.under_way <= direction.room
             sent.append(number)
             under_way.append((size, direction.sent(size)))
 
@@ -113,7 +205,7 @@ def test_what_waits_for_room_goes_in_order_and_is_never_forgotten() -> None:
     for number in range(500):
         ask(number)
         assert direction.under_way == sum(size for size, _ in under_way)
-        assert direction.under_way <= direction.room + direction.piece
+        assert not direction.full or direction.under_way
         if under_way and chance.random() < 0.5:
             size, queued = under_way.pop(0)
             if chance.random() < 0.2:
