@@ -26,6 +26,8 @@ class Disk:
         self.seq = 0
         self.by = OTHER
         self.noticed: Callable[..., None] = lambda verb, node, **details: None
+        self.committed = 0
+        """The last change of a name that is on the disk for sure."""
         self._number = 1
         self.root = self._node(stat.S_IFDIR | 0o755)
         self.root.parent = self.root
@@ -316,3 +318,28 @@ class Disk:
 
     def fsync(self, node: Node) -> None:
         node.durable = (node.content, node.mtime)
+        node.durable_seq = node.versions[-1].seq
+        self.committed = self.seq
+
+    # -- what a lost power leaves (``power``) --------------------------------------
+
+    def restore_name(self, directory: Node, name: bytes, node: Node | None) -> None:
+        """A name leads again to what it led to before."""
+        if directory.names.get(name) is not node:
+            self._lead(directory, name, node)
+            if node is not None:
+                self.noticed("rename", node, to=directory, to_name=name)
+
+    def count_links(self) -> None:
+        """After names were restored."""
+        named = everything(self.root)
+        counted = {child: 0 for directory in named for child in directory.names.values()}
+        for directory in named:
+            for child in directory.names.values():
+                counted[child] += 1
+        for node, count in counted.items():
+            node.nlink = 2 if node.is_dir else count
+
+    def restore_content(self, node: Node, content: bytes, mtime: int) -> None:
+        node.content, node.mtime = content, mtime
+        self.note(node)

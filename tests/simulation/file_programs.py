@@ -58,6 +58,8 @@ class FileProgram(Program):
         """An error on an open file: right only if the server refused, the network was away, or others changed
         it."""
         notes.told = True
+        notes.owed = False
+        forgotten = any(self.oracle.track(node).forgotten for node in notes.nodes)
         before = any(self.oracle.track(node).lossy for node in notes.nodes)
         for node in notes.nodes:
             self.oracle.track(node).lose()
@@ -67,7 +69,9 @@ class FileProgram(Program):
             return
         if self.oracle.refused_with(notes.opened) or self.oracle.troubled_since(notes.opened):
             return
-        if problem.errno == errno.EBADF:
+        if problem.errno == errno.EBADF or (
+            problem.errno == errno.EIO and call.verb == "fsync" and forgotten
+        ):
             return
         self.oracle.explain(call, problem)
 
@@ -103,7 +107,7 @@ class FileProgram(Program):
             self.oracle.track(node).readable(offset, size, data, start, notes.low, moment)
             for node in notes.nodes
         ]
-        if None not in reasons:
+        if None not in reasons and not any(map(self.oracle.may_have_lost, notes.nodes)):
             names = ", ".join(self.oracle._names(node) for node in notes.nodes)
             raise Lie(f"a read of {names} at {offset}: {'; '.join(map(str, reasons))}")
 
@@ -127,6 +131,9 @@ class FileProgram(Program):
         moment = self.oracle.history.moment
         _, problem = await self._on_file("fsync", notes, self.kernel.fsync(file))
         if problem is None:
+            if notes.owed:
+                names = self.oracle._names(notes.nodes.copy().pop())
+                raise Lie(f"fsync of {names} returned 0 though the server lost its power since the write")
             self._acknowledged(notes, "fsync", moment)
 
     def _acknowledged(self, notes: FileNotes, what: str, moment: int) -> None:

@@ -11,6 +11,7 @@ from tests.simulation.history import History
 
 if TYPE_CHECKING:
     from tests.simulation.oracle import Oracle
+    from tests.simulation.power import Loss
 
 
 class Own:
@@ -55,6 +56,12 @@ class Track:
         self.appended = b""
         self.log = True
         """Nobody but appended so far."""
+        self.last_change = ("", 0.0, 0)
+        """The last change of ours that the server carried out: verb, when, and the mtime it left."""
+        self.mixed = False
+        """Of some of it, with size and times of now, which SFTP cannot show."""
+        self.forgotten = False
+        """The server lost its power, and with it something of this file."""
 
     # -- changes -----------------------------------------------------------------
 
@@ -66,6 +73,35 @@ class Track:
         self.log = self.log and appended
         self.exact = False
         self.foreign_at = now
+        self._nothing_owed()
+
+    def changed_by_us(self, verb: str, now: float, mtime: int) -> None:
+        """The server carried out a write, a truncation or a change of times."""
+        self.last_change = (verb, now, mtime)
+        if verb != "write":
+            self._nothing_owed()
+
+    def _nothing_owed(self) -> None:
+        """The time of the file tells nothing more of what the server forgot."""
+        for notes in self.opens:
+            notes.owed = False
+
+    def power_lost(self, loss: Loss, now: float, cuts: list[float]) -> None:
+        """The server came back with the file as in ``loss``.
+
+        Who wrote and has it open is to be told by fsync where SFTP shows it: the file is as it was when it
+        was opened, the last change was an acknowledged write, and that three seconds younger at least."""
+        self.foreign_change(now, appended=False)
+        self.forgotten = True
+        self.mixed = self.mixed or loss.mixed
+        if loss.mixed:
+            self.lose()
+            return
+        verb, at, mtime = self.last_change
+        answered = at < now - 1.0 and not any(at <= cut <= at + 1.0 for cut in cuts[:-1])
+        if verb == "write" and answered and mtime > loss.back.mtime + 3:
+            for notes in self.opens:
+                notes.owed = loss.back.at <= notes.opened and notes.sure is not None
 
     def writing(self, offset: int | None, data: bytes, now: float) -> None:
         """A program's write(2) is under way; ``offset`` None: at the end."""
@@ -228,6 +264,8 @@ class FileNotes:
         self.from_memory = flags & (os.O_ACCMODE | os.O_TRUNC) == 0
         self.told = any(oracle.track(node).lossy for node in nodes)
         """An error was told since the last write through this file."""
+        self.owed = False
+        """The server forgot what was written, and fsync is to tell."""
         self.writes = 0
         self.dated: int | None = None
         """The mtime set last, if nothing was written through this file since."""

@@ -98,6 +98,8 @@ class KernelCore:
         self.context = SimpleNamespace(uid=os.getuid(), gid=os.getgid(), pid=1, umask=0o022)
         self.attr_version = 1
         self.requests = 0
+        self.answered: Callable[[str, float], None] = lambda request, seconds: None
+        """Told of each request how long it took."""
         self.trace: Callable[[str], None] | None = None
         self.under_way = 0
         self.rename_lock = RwSem()
@@ -116,6 +118,7 @@ class KernelCore:
 
         self.requests += 1
         self.under_way += 1
+        begin = trio.current_time()
         if self.trace is not None:
             self.trace(f"  > {handler.__name__}{arguments[:3]!r:.80}")
         try:
@@ -126,6 +129,7 @@ class KernelCore:
             raise failure(problem.errno) from None
         finally:
             self.under_way -= 1
+            self.answered(handler.__name__, trio.current_time() - begin)
         if self.trace is not None:
             self.trace(f"  < {handler.__name__} {_shown(result)}")
         return result

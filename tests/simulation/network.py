@@ -263,7 +263,7 @@ class Channel:
     def _answered(self, reply: bytes) -> None:
         if self._gone():
             return
-        until = max(self.network.hole_until, self.transport.silent_until)
+        until = max(self.network.hole_until, self.transport.mute_until)
         if until > trio.current_time():
             self._held_up = max(self._held_up + ORDER, until)
             self.network.at(self._held_up, lambda: self._answered(reply))

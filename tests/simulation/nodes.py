@@ -43,6 +43,7 @@ class Node:
         "atime",
         "content",
         "durable",
+        "durable_seq",
         "gid",
         "logs",
         "mode",
@@ -64,6 +65,8 @@ class Node:
         self.nlink = 2 if stat.S_ISDIR(mode) else 1
         self.content = b""
         self.durable: tuple[bytes, int] = (b"", now)
+        self.durable_seq = 0
+        """The version that FSYNC brought to disk."""
         self.target = b""
         self.parent: Node | None = None
         self.names: dict[bytes, Node] = {}

@@ -8,6 +8,7 @@ raised where a rule is broken.
 from __future__ import annotations
 
 import errno
+import math
 import os
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.simulation.disk import OTHER, Disk, Node, everything
 from tests.simulation.files_oracle import FileNotes, Track, View
 from tests.simulation.history import BACK, History
 from tests.simulation.network import MOUNT
+from tests.simulation.power import Loss
 from tests.simulation.twins import Twins
 
 
@@ -54,9 +56,12 @@ TRUNCATES = {"truncate", "open", "ftruncate"}
 
 
 class Oracle:
-    """See the module. ``timeout`` is the mount's; a call may take that and ``SLACK`` seconds."""
+    """See the module. ``timeout`` is the mount's; a request may take that and ``SLACK`` seconds."""
 
     SLACK = 8.0
+
+    SILENT = 8.0
+    """Seconds less than the deadline of which the network need be away for a request to miss it."""
 
     def __init__(self, disk: Disk, lease: float, timeout: float) -> None:
         self.disk = disk
@@ -72,6 +77,7 @@ class Oracle:
         """When, and with which errno, the server refused something."""
         self.cuts: list[float] = []
         self.twins = Twins()
+        self.holes: list[tuple[float, float]] = []
         self.ready = False
         disk.noticed = self.noticed
 
@@ -99,9 +105,6 @@ class Oracle:
             known(directory, name, seq)
         if problem is not None:
             self.unknown.append(call)
-        taken = self.disk.now() - call.start
-        if taken > self.limit(call):
-            raise Lie(f"{call} took {taken:.1f} s (P4: every operation ends)")
 
     def _swap(self, call: Call, problem: OSError | None) -> None:
         """Of two calls that ask for the same at one time, the one that succeeded is the one that did it. An
@@ -116,9 +119,11 @@ class Oracle:
                 other.nodes, call.nodes = call.nodes, other.nodes
                 return
 
-    def limit(self, call: Call) -> float:
-        """Seconds a call may take."""
-        return self.timeout + self.SLACK
+    def answered(self, request: str, seconds: float) -> None:
+        """A request of the kernel's was answered. A system call may make several, and wait for locks between
+        them."""
+        if seconds > self.timeout + self.SLACK:
+            raise Lie(f"{request} took {seconds:.1f} s (P4: every operation ends)")
 
     def reach(self, call: Call, index: int = 0, *, parent: bool = False, asks: bool = False) -> set[Any]:
         """Where path ``index`` of a call may lead, its own change apart; ``asks``: its last name is asked for
@@ -163,6 +168,8 @@ class Oracle:
         elif verb in ("chmod", "utime"):
             known = self.modes if verb == "chmod" else self.times
             value = details["mode" if verb == "chmod" else "mtime"]
+            if verb == "utime":
+                self.track(node).changed_by_us(verb, self.disk.now(), node.mtime)
             if value not in known.get(node, ()) and not self._wanted(verb, node, value):
                 raise Lie(
                     f"the mount set {verb} {value:o} of {node}, which nobody asked for ({self._names(node)})"
@@ -229,6 +236,7 @@ class Oracle:
 
     def _content_changed(self, verb: str, node: Node, details: dict[str, Any]) -> None:
         track = self.track(node)
+        track.changed_by_us(verb, self.disk.now(), node.mtime)
         if verb == "truncate":
             for call in [*self.calls, *self.unknown]:
                 if (
@@ -290,6 +298,20 @@ class Oracle:
             end = max(end, before)
         troubles.append((begin, end))
 
+    def hole(self, begin: float, end: float, everywhere: bool) -> None:
+        """Nothing passes, on one connection or on all."""
+        if everywhere:
+            self.history.troubles.append((begin, end))
+        self.holes.append((begin, end))
+
+    def outages(self) -> list[tuple[float, float]]:
+        return self.history.troubles + self.holes
+
+    def power_lost(self, losses: list[Loss]) -> None:
+        """The server's machine lost its power, and with it what ``losses`` say."""
+        for loss in losses:
+            self.track(loss.node).power_lost(loss, self.disk.now(), self.cuts)
+
     def refusal(self, kind: str, number: int, node: Node | None) -> None:
         """The server refused what it was told to."""
         self.refused.append((self.disk.now(), number))
@@ -301,17 +323,31 @@ class Oracle:
     def troubled(self, call: Call) -> bool:
         """Whether the network was away for about the deadline within or just before the call."""
         return any(
-            end >= call.start - BACK and min(end, self.disk.now()) - begin >= self.timeout - self.SLACK
-            for begin, end in self.history.troubles
+            end >= call.start - BACK and min(end, self.disk.now()) - begin >= self.timeout - self.SILENT
+            for begin, end in self.outages()
         )
 
     def troubled_since(self, since: float) -> bool:
         """Whether the network was away for about the deadline since then."""
         now = self.disk.now()
         return any(
-            end >= since and min(end, now) - begin >= self.timeout - self.SLACK
-            for begin, end in self.history.troubles
+            end >= since and min(end, now) - begin >= self.timeout - self.SILENT
+            for begin, end in self.outages()
         )
+
+    def may_have_lost(self, node: Node) -> bool:
+        """Whether an outage took what was written to ``node``: it was longer than the deadline. Who wrote is
+        told by the next call, and nobody before that."""
+        begun = min((own.at for own in self.track(node).writes), default=math.inf)
+        merged: list[tuple[float, float]] = []
+        for begin, end in sorted(self.outages()):
+            if merged and begin <= merged[-1][1] + BACK:
+                begin, end = merged[-1][0], max(end, merged.pop()[1])
+            merged.append((begin, end))
+        lost = any(end >= begun and end - begin >= self.timeout - BACK for begin, end in merged)
+        if lost:
+            self.track(node).lose()
+        return lost
 
     def names_changed_since(self, notes: FileNotes) -> bool:
         """Whether another client changed a name of the file since it was opened."""
@@ -324,7 +360,10 @@ class Oracle:
         )
 
     def cut_within(self, call: Call) -> bool:
-        return any(at >= call.start - 1.0 for at in self.cuts)
+        """Whether a reply may have been lost: a connection broke, or one that had broken was not known to."""
+        if any(at >= call.start - 1.0 for at in self.cuts):
+            return True
+        return any(begin <= self.disk.now() and end >= call.start for begin, end in self.outages())
 
     def refused_with(self, since: float) -> set[int]:
         """What the server was told to refuse with since then."""

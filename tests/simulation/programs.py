@@ -225,7 +225,9 @@ class Program:
             return None
         if track.exact and track.views:
             sizes = {len(view) for view in track.allowed(call.moment)}
-            return None if shown.size in sizes else f"{node} has {sorted(sizes)} bytes by what programs wrote"
+            if shown.size in sizes or self.oracle.may_have_lost(node):
+                return None
+            return f"{node} has {sorted(sizes)} bytes by what programs wrote"
         if track.written_since(call.start - self.oracle.history.lease):
             return None
         versions = self.oracle.history.versions(node, self.oracle.history.low(call.start))

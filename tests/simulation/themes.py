@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.simulation.scenario import Maker, World
 from tests.simulation.themes_data import bulk, logs
+from tests.simulation.themes_outages import holes, power
 
 
 def listings(make: Maker, count: int) -> World:
@@ -344,4 +345,6 @@ THEMES: dict[str, Callable[[Maker, int], World]] = {
     "unknown": unknown,
     "logs": logs,
     "bulk": bulk,
+    "holes": holes,
+    "power": power,
 }

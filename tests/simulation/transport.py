@@ -41,7 +41,8 @@ class MemoryTransport:
         self.silence = math.inf
         self.dead = False
         """Nothing passes any more."""
-        self.silent_until = -math.inf
+        self.silent_until = self.mute_until = -math.inf
+        """No request arrives until then; no answer does."""
         self.channels: list[Channel] = []
 
     async def open_channel(self) -> MemoryStream:
@@ -49,6 +50,9 @@ class MemoryTransport:
         from sftpfs.errors import Failure, MountError
 
         await trio.sleep(2 * self.network.delay())
+        while not self.closed.is_set() and (until := self.quiet_until) > trio.current_time():
+            with trio.move_on_at(until):
+                await self.closed.wait()
         if self.closed.is_set() or self.dead:
             raise MountError(Failure.TRANSPORT, "the connection is gone")
         session = ServerSession(self.network.disk, MOUNT, largest=self.network.largest)
@@ -56,6 +60,10 @@ class MemoryTransport:
         channel = Channel(self.network, self, session)
         self.channels.append(channel)
         return MemoryStream(channel)
+
+    @property
+    def quiet_until(self) -> float:
+        return max(self.network.hole_until, self.silent_until, self.mute_until)
 
     def cut(self, refused: float = 0.0) -> None:
         """The connection breaks now; nobody is let in for ``refused`` seconds."""
@@ -66,6 +74,16 @@ class MemoryTransport:
         self.reason = "cut"
         self.network.at(trio.current_time(), self._noticed)
 
+    def cut_if_alive(self) -> None:
+        if not self.dead:
+            self.cut()
+
+    def lose(self, until: float) -> None:
+        """The other side is gone without a word; somebody there says so at ``until``."""
+        self.dead = True
+        self.reason = "reset"
+        self.network.at(until, self._noticed)
+
     def _noticed(self) -> None:
         self.closed.set()
         for channel in self.channels:
@@ -73,6 +91,8 @@ class MemoryTransport:
 
     def close(self) -> None:
         """As ``Transport.close``."""
+        if self.quiet_until > trio.current_time() and not self.dead:
+            self.network.told_cut(trio.current_time(), trio.current_time())  # given up as silent
         self.reason = self.reason or "closed"
         self.dead = True
         self.closed.set()

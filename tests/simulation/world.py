@@ -31,13 +31,14 @@ from tests.simulation.kernel_files import Kernel
 from tests.simulation.network import Network, Refusal, Trap
 from tests.simulation.oracle import Lie, Oracle
 from tests.simulation.others import OtherClient
+from tests.simulation.power import lose_power
 from tests.simulation.scenario import PROGRAMS, Scenario, Step
 from tests.simulation.transport import MemoryConnector
 
 T = TypeVar("T")
 
 ROOT = b"/m"
-NETWORK = ("cut", "trap", "refuse")
+NETWORK = ("cut", "trap", "refuse", "power", "hole")
 """What a scenario may have happen at a step of a program's."""
 
 PROCESSOR_LIMIT = 20.0
@@ -213,6 +214,7 @@ class Simulation:
         def init(operations: Any, mountpoint: str, options: set[str]) -> None:
             self.kernel = Kernel(operations, self.rng)
             self.oracle.history.kernel_told = lambda: not self.kernel.outdating
+            self.kernel.answered = self.oracle.answered
             if self.verbose:
                 self.kernel.trace = self.say
 
@@ -311,6 +313,35 @@ class Simulation:
         for connection in self.network.alive():
             connection.cut(refused)
 
+    async def _power(self, down: float, silent: bool, seed: int) -> None:
+        """The server's machine loses its power, and is back ``down`` seconds later; ``silent``: nothing says
+        so until then."""
+        now = trio.current_time()
+        self.network.told_cut(now, now + down)
+        for connection in self.network.alive():
+            connection.lose(now + down if silent else now)
+        if silent:
+            self.network.hole_until = max(self.network.hole_until, now + down)
+        else:
+            self.network.refused_until = max(self.network.refused_until, now + down)
+        self.oracle.power_lost(lose_power(self.disk, seed))
+
+    async def _hole(self, which: int | None, way: str, seconds: float, cut: bool) -> None:
+        """Nothing passes for ``seconds``: on one connection, or on all that there are or will be (None).
+        ``way`` "answers": requests do. ``cut``: then it is lost, else it goes on."""
+        until = trio.current_time() + seconds
+        alive = self.network.alive()
+        chosen = alive if which is None or not alive else [alive[which % len(alive)]]
+        self.oracle.hole(trio.current_time(), until, everywhere=len(chosen) == len(alive))
+        if which is None:
+            self.network.hole_until = max(self.network.hole_until, until)
+        for connection in chosen:
+            connection.mute_until = max(connection.mute_until, until)
+            if way == "both":
+                connection.silent_until = max(connection.silent_until, until)
+            if cut:
+                self.network.at(until, connection.cut_if_alive)
+
     async def _refuse(self, kind: str, number: str, count: int) -> None:
         self.network.refusals.append(Refusal(kind, getattr(errno, number), count))
 
@@ -318,7 +349,7 @@ class Simulation:
         self.clocks.wall_offset = offset
 
     def _compare_disk(self) -> None:
-        if self.unwritten and not self.oracle.refused and not self.oracle.history.troubles:
+        if self.unwritten and not self.oracle.refused and not self.oracle.outages():
             raise Lie(f"the mount ended with data unwritten: {self.unwritten}")
 
 

@@ -1,0 +1,74 @@
+"""Kinds of scenarios about what happens to machines and to what lies between; see ``themes``."""
+
+from __future__ import annotations
+
+from tests.simulation.scenario import Maker, World
+
+FILES = ("f", "g", "log")
+
+
+def holes(make: Maker, count: int) -> World:
+    """Nothing passes for a while, on one connection or on all; then it goes on, or is cut."""
+    _files(make)
+    for _ in range(count):
+        if make.rng.randrange(10) == 0:
+            seconds = make.pick(0.5, 2.0, 5.0, 8.0, 15.0, 40.0)
+            which, way = make.pick(None, None, 0, 1), make.pick("both", "both", "answers")
+            make.step("N", "hole", which, way, seconds, make.pick(False, False, True))
+        else:
+            _work(make)
+    return World(one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), timeout=10.0)
+
+
+def power(make: Maker, count: int) -> World:
+    """The server's machine loses its power: what was not synced may be gone, partly; it is back after a
+    while."""
+    _files(make)
+    for _ in range(count):
+        if make.rng.randrange(12) == 0:
+            down, silent = make.pick(0.5, 2.0, 5.0, 30.0), make.pick(True, False)
+            make.step("N", "power", down, silent, make.rng.randrange(1 << 20), pause=make.pick(0.0, 0.1, 6.0))
+        else:
+            _work(make)
+    return World(one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), timeout=10.0)
+
+
+def _files(make: Maker) -> None:
+    make.before("mkdir", "d")
+    for name in FILES:
+        make.before("put", name, f"s{name}", make.size())
+
+
+def _work(make: Maker) -> None:
+    """Something a program does."""
+    who, slot, name = make.pick("A", "B"), make.pick("1", "2"), make.pick(*FILES)
+    match make.rng.randrange(18):
+        case 0 | 1:
+            make.step(who, "open", slot, name, make.pick("r", "r+", "r+", "rw", "a"))
+        case 2 | 3 | 4:
+            make.step(who, "pwrite", slot, make.pick(0, 100, 5000), make.tag(), make.size())
+        case 5:
+            make.step(who, "ftruncate", slot, make.pick(0, 50, 3000))
+        case 6 | 7:
+            make.step(who, "fsync", slot)
+        case 8:
+            make.step(who, "close", slot)
+        case 9:
+            make.step(who, "pread", slot, 0, 65536)
+        case 10:
+            make.step(who, "read", name)
+        case 11:
+            how, sync = make.pick("w", "r+", "a"), make.pick(True, False)
+            make.step(who, "write", name, how, make.tag(), make.size(), sync)
+        case 12:
+            make.step(who, "stat", make.pick(name, "h", "d/x"))
+        case 13:
+            make.step(who, "list", make.pick("", "d"), 4096, 0.0)
+        case 14:
+            make.step(who, make.pick("rename", "link"), make.pick(name, "h"), make.pick("f", "h", "d/h"))
+        case 15:
+            make.step(who, make.pick("mkdir", "rmdir"), make.pick("d/x", "y"))
+        case 16:
+            make.step(who, "unlink", make.pick("h", "g", "d/h"))
+        case _:
+            make.step(who, "save", name, make.tag(), make.size())
