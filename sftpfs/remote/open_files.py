@@ -164,9 +164,9 @@ class OpenFiles:
         if inode is None:
             return
         await self.ready(inode)
-        for file in [file for file in inode.files if file.primary() is None]:
+        for asked in [file.start_fstat() for file in inode.files if file.primary() is None]:
             try:
-                await file.start_fstat().wait()
+                await asked.wait()
             except OSError:
                 pass
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from sftpfs import clock
@@ -172,13 +172,21 @@ class Server:
 
         return await repeat(self._pool, work, self._pool.looking())
 
+    async def _before_changing(self, opening: Awaitable[None]) -> None:
+        """``opening``, of what is to be open before a change. Where the server was away for the whole
+        deadline the change is not made: it would wait for another."""
+        begun = clock.awake()
+        await opening
+        if clock.awake() - begun >= self._pool.config.patience:
+            raise UnsentError("the server was lost for longer than the deadline", errno.ETIMEDOUT)
+
     async def setattr(
         self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET
     ) -> Attributes:
         """As ``Remote.setattr``."""
         check_path(path)
 
-        await self._open_files.ready(self._open_files.found_at(path))
+        await self._before_changing(self._open_files.ready(self._open_files.found_at(path)))
         matters = change.size is not None or change.mtime is not None
 
         async def work(connection: Connection) -> Attributes:
@@ -235,7 +243,7 @@ class Server:
         A second wait where LSTAT did not show what was opened.
         """
         if OpenFlags.EXCLUSIVE not in flags:
-            await self._open_files.ready(self._open_files.find(current_path))
+            await self._before_changing(self._open_files.ready(self._open_files.find(current_path)))
         return await self.open_one(path, flags, mode, current_path)
 
     async def open_one(
@@ -276,7 +284,7 @@ class Server:
     ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
         """As ``Remote.open_whole``."""
         check_path(path)
-        await self._open_files.ready(self._open_files.find(current_path))
+        await self._before_changing(self._open_files.ready(self._open_files.find(current_path)))
 
         async def work(connection: Connection) -> tuple[RemoteFile, Attributes, WholeFile | None]:
             return await open_file(
@@ -306,7 +314,7 @@ class Server:
         """As ``Remote.open_copy``; on a bulk connection where there is one."""
         check_path(source)
         check_path(destination)
-        await self._open_files.ready(self._open_files.found_at(destination))
+        await self._before_changing(self._open_files.ready(self._open_files.found_at(destination)))
 
         async def work(connection: Connection) -> ServerCopy:
             if not connection.session.capabilities.has(COPY_DATA):
@@ -397,7 +405,7 @@ class Server:
     async def remove(self, path: bytes, known: Known = nothing_known) -> None:
         """As ``Remote.remove``."""
         check_path(path)
-        await self._open_files.hold(path)
+        await self._before_changing(self._open_files.hold(path))
 
         async def work(connection: Connection) -> None:
             try:
@@ -419,24 +427,17 @@ class Server:
 
         await resolve(self._pool, work, lambda connection: lost_reply.rmdir(connection.session, path))
 
-    async def rename(
-        self,
-        old: bytes,
-        new: bytes,
-        replace: bool,
-        known: Known = nothing_known,
-        over: Known = nothing_known,
-    ) -> None:
+    async def rename(self, old: bytes, new: bytes, replace: bool, known: Known = nothing_known) -> None:
         """As ``Remote.rename``; several waits where the server has no posix-rename and ``new`` exists."""
         check_path(old)
         check_path(new)
         aside = aside_path(new)
-        await self._open_files.hold(new)
+        await self._before_changing(self._open_files.hold(new))
 
         async def look(connection: Connection) -> Again | None:
             if replace and not connection.session.capabilities.has(POSIX_RENAME):
                 await tidy(connection.session, old, new, aside)
-            return await lost_reply.rename(connection.session, old, new, known, over)
+            return await lost_reply.rename(connection.session, old, new, known)
 
         self._open_files.renames += 1
         try:

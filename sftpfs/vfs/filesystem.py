@@ -98,7 +98,9 @@ class Filesystem:
         remote.named_by(self.tree.current_path_at)
         self.contents = Contents(config.data, self, remote.clock)
         self.background = Background()
-        self.offline = Offline(remote, config.cache.enabled and config.cache.stat_timeout > 0)
+        self.offline = Offline(
+            remote, config.cache.enabled and config.cache.stat_timeout > 0, self.background
+        )
         self.listings = Listings(self.tree, remote, config.symlinks)
         self.ahead = Ahead(self.tree, remote, self.contents, self.listings, self.background)
         mountpoint = os.fsencode(os.path.abspath(config.mountpoint))

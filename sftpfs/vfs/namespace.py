@@ -159,8 +159,7 @@ class Namespace:
 
         async def move(old: bytes, new: bytes) -> None:
             try:
-                known, over = self._known(old_parent, old_name), self._known(new_parent, new_name)
-                await self._remote.rename(old, new, replace, known, over)
+                await self._remote.rename(old, new, replace, self._known(old_parent, old_name))
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
                     self.distrust(old_parent, old_name)

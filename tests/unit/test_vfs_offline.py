@@ -11,7 +11,8 @@ import trio.testing
 
 from sftpfs.errors import SessionLostError
 from sftpfs.remote.api import AWAY_AFTER, Remote
-from sftpfs.vfs.offline import PATIENCE, Offline
+from sftpfs.vfs.background import Background
+from sftpfs.vfs.offline import GLANCE, Offline
 
 
 class Server:
@@ -39,8 +40,12 @@ def run(test: Callable[[Server, Offline], Awaitable[None]], enabled: bool = True
     """``test`` on a clock that jumps over every wait."""
 
     async def inside() -> None:
-        server = Server()
-        await test(server, Offline(cast(Remote, server), enabled))
+        server, background = Server(), Background()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(background.run)
+            await trio.testing.wait_all_tasks_blocked()
+            await test(server, Offline(cast(Remote, server), enabled, background))
+            nursery.cancel_scope.cancel()
 
     trio.run(inside, clock=trio.testing.MockClock(autojump_threshold=0))
 
@@ -77,7 +82,21 @@ def test_going_away_it_is_waited_for_a_moment() -> None:
         server.away_from = began + AWAY_AFTER
         server.latency = 1000
         assert await offline.ask(server.answer, known) == "old"
-        assert trio.current_time() - began == pytest.approx(PATIENCE)
+        assert trio.current_time() - began == pytest.approx(AWAY_AFTER, abs=GLANCE)
+
+    run(test)
+
+
+def test_who_asked_long_before_it_went_away_is_answered_too() -> None:
+    """And a slow server is asked once, as long as it is there."""
+
+    async def test(server: Server, offline: Offline) -> None:
+        began = trio.current_time()
+        server.away_from = began + 5 * AWAY_AFTER
+        server.latency = 1000
+        assert await offline.ask(server.answer, known) == "old"
+        assert trio.current_time() - began == pytest.approx(5 * AWAY_AFTER, abs=GLANCE)
+        assert server.asked == 1
 
     run(test)
 

@@ -16,6 +16,7 @@ from sftpfs.errors import SessionLostError
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes
 from sftpfs.vfs.ahead import Ahead
+from sftpfs.vfs.background import Background
 from sftpfs.vfs.identity import Identity
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.resolver import Resolver
@@ -66,7 +67,7 @@ def run(test: Callable[[Server, Look], Awaitable[None]]) -> None:
             known_clock(),
         )
         ahead = cast(Ahead, Nothing())
-        offline, identity = Offline(remote, False), Identity(tree, remote)
+        offline, identity = Offline(remote, False, Background()), Identity(tree, remote)
         resolver = Resolver(tree, remote, ahead, offline, identity, SymlinkPolicy.PASS, b"/mnt")
         await test(server, lambda: resolver.lookup(tree.root, b"name"))
 
