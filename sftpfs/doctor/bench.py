@@ -20,7 +20,6 @@ from sftpfs.config import MountConfig
 from sftpfs.doctor.rehearsed import Mounts
 from sftpfs.errors import Failure, MountError
 from sftpfs.interrupts import Interrupts
-from sftpfs.process import to_stderr
 
 FILES = 50
 SMALL = 4096
@@ -40,8 +39,9 @@ class MountFailedError(Exception):
 
 
 @contextmanager
-def mounted(mounts: Mounts, path: str) -> Iterator[Path]:
+def mounted(mounts: Mounts) -> Iterator[Path]:
     """A mount, taken off at the end, also where it was still being made. Raises MountFailedError."""
+    path = tempfile.mkdtemp(prefix="sftpfs-bench-")
     try:
         status = mounts.mount(path)
         if status:
@@ -51,37 +51,28 @@ def mounted(mounts: Mounts, path: str) -> Iterator[Path]:
         for lazy in (False, True):
             if mountpoint.mounted_at(path) is not None:
                 mountpoint.unmount(path, lazy=lazy)
+        os.rmdir(path)
 
 
 def bench(config: MountConfig, mebibytes: int, show: Callable[[Row], None], interrupts: Interrupts) -> None:
     """Measure the server of ``config``, calling ``show`` for every row.
 
-    Raises MountFailedError, and MountError where the directory cannot be worked in.
+    Raises MountFailedError, and MountError where the directory cannot be worked in. The mount that
+    wrote stays until all is removed: one more to clean up with may not be had.
     """
     name = f".sftpfs-bench-{secrets.token_hex(4)}"
     mounts = Mounts(config, interrupts)
-    path = tempfile.mkdtemp(prefix="sftpfs-bench-")
-    try:
-        with mounted(mounts, path) as root:
-            _make(root / name, config)
-            try:
-                with interrupts.allowed():
-                    _writing(root / name, mebibytes, show)
-            except BaseException:
-                _clean(root / name)
-                raise
+    with mounted(mounts) as root:
+        _make(root / name, config)
         try:
-            with mounted(mounts, path) as root:
-                try:
-                    with interrupts.allowed():
-                        _reading(root / name, mebibytes, show)
-                finally:
-                    show(_timed("remove all of it", lambda: _clean(root / name)))
-        except MountFailedError:
-            to_stderr(f"the directory {name} is left on the server: remove it")
+            with interrupts.allowed():
+                _writing(root / name, mebibytes, show)
+            with mounted(mounts) as anew, interrupts.allowed():
+                _reading(anew / name, mebibytes, show)
+        except BaseException:
+            _clean(root / name)
             raise
-    finally:
-        os.rmdir(path)
+        show(_timed("remove all of it", lambda: _clean(root / name)))
 
 
 def _make(place: Path, config: MountConfig) -> None:

@@ -55,7 +55,8 @@ def test_truncation_and_copy_end_before_the_writer(
         os.close(os.open(mount.path / "log", os.O_WRONLY | os.O_TRUNC))
         for copy in (mount.path / "copy", tmp_path / "copy"):
             found = say("cp", mount.path / "log", copy)
-            assert (found.status, "changed while it was copied" in found.stderr) in ((0, False), (1, True)), found
+            changed = "changed while it was copied" in found.stderr
+            assert (found.status, changed) in ((0, False), (1, True)), found
         assert program.poll() is None
     assert (mount.path / "log").read_bytes() == (backing / "log").read_bytes()
     assert b"line" not in (backing / "log").read_bytes()

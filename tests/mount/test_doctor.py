@@ -196,7 +196,7 @@ def temporary(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-@pytest.mark.parametrize("moment", ["at once", "mounting", "writing"])
+@pytest.mark.parametrize("moment", ["at once", "mounting", "writing", "reading"])
 def test_bench_that_is_ended_cleans_up(
     number: signal.Signals, moment: str, sshd: Sshd, backing: Path, temporary: dict[str, str]
 ) -> None:
@@ -209,6 +209,8 @@ def test_bench_that_is_ended_cleans_up(
     elif moment == "writing":
         eventually(lambda: list(backing.glob("*/big")), 60, "the file")
         inside = os.open(next(place.iterdir()), os.O_RDONLY)
+    elif moment == "reading":
+        eventually(lambda: list(backing.glob("*/small049")), 60, "the last file")
     else:
         eventually(lambda: handles(process.pid), 30, "the handler")
     eventually(lambda: process.poll() is not None or process.send_signal(number), 60, "its end")
