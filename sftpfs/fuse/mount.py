@@ -17,7 +17,7 @@ from sftpfs.config import MountConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.fuse import turns
 from sftpfs.fuse.forgetting import Forgetting
-from sftpfs.fuse.operations import Operations, outdate, outdate_all
+from sftpfs.fuse.operations import Operations, outdate_all
 from sftpfs.fuse.reply import Replies
 from sftpfs.fuse.trace import Tracer
 from sftpfs.mountpoint import mounted_at, unmount
@@ -70,7 +70,7 @@ class FuseMount:
         self._mounted = True
         found = mounted_at(self._config.mountpoint)
         self.device = found.device if found is not None else None
-        self.filesystem.outdate = outdate
+        self.filesystem.outdate = self._operations.outdate
         self.filesystem.forget = Forgetting().forget
         self.filesystem.forget_names = self.forget
 
@@ -132,7 +132,9 @@ class FuseMount:
         Waits for requests under way on them, in a thread: we have to answer those meanwhile.
         """
         if self._mounted:
-            await trio.to_thread.run_sync(outdate_all, list(entries), list(inodes))
+            numbers = list(inodes)
+            self._operations.outdating(numbers)
+            await trio.to_thread.run_sync(outdate_all, list(entries), numbers)
 
     def terminate(self) -> None:
         """Make ``run`` return although the mount may be busy. Nothing once it is closed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -25,9 +26,10 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
+from sftpfs.errors import error
 from sftpfs.fuse.guard import guarded
 from sftpfs.fuse.opener import lives
-from sftpfs.fuse.reads import ReadsUnderWay
+from sftpfs.fuse.reads import ReadsUnderWay, became_shorter, ends_early
 from sftpfs.fuse.reply import Replies, statvfs_reply
 from sftpfs.types import Buffer
 from sftpfs.vfs.attributes import RequestedChange
@@ -91,7 +93,7 @@ class Operations(pyfuse3.Operations):
 
     # -- what the kernel is told -----------------------------------------------------
 
-    def _entry(self, parent: Inode, name: bytes, inode: Inode) -> EntryAttributes:
+    def _entry(self, parent: Inode, name: bytes, inode: Inode, ctx: RequestContext) -> EntryAttributes:
         """The one way by which an inode found or made here becomes known to the kernel as ``name``; to be
         returned without another wait. Where the name leads elsewhere by now (it was open, and another client
         put another file in its place), the kernel asks again before it uses the name once more."""
@@ -100,13 +102,37 @@ class Operations(pyfuse3.Operations):
         if parent.directory.children.get(name) is not inode:
             reply.entry_timeout = 0.0
         self._tree.pin(inode)
+        self._reads.told(inode, ctx.pid)
         return reply
 
-    def _attributes(self, inode: Inode) -> EntryAttributes:
+    def _attributes(self, inode: Inode, ctx: RequestContext) -> EntryAttributes:
         """The same for attributes of an inode the kernel holds."""
         reply = self._replies.entry(inode)
         self._tree.told(inode)
+        self._reads.told(inode, ctx.pid)
         return reply
+
+    def outdate(self, inode: Inode) -> None:
+        """A read found ``inode`` another than the kernel was told: make it ask for the attributes again.
+
+        One that is longer must not end, for who reads on, where it did before. Not where it is shorter: the
+        read's own answer tells that, and must not be overtaken (``fuse.reads``)."""
+        if not became_shorter(inode):
+            self._outdate(inode)
+
+    def _outdate(self, inode: Inode) -> None:
+        """Make the kernel ask again. Attributes only: pages may be locked by a read we serve."""
+        self._reads.overtake(inode.number)
+        try:
+            pyfuse3.invalidate_inode(InodeT(inode.number), attr_only=True)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOENT, errno.ENOSYS):
+                raise
+
+    def outdating(self, numbers: Sequence[int]) -> None:
+        """``outdate_all`` is about to be called for these inodes."""
+        for number in numbers:
+            self._reads.overtake(number)
 
     # -- names ---------------------------------------------------------------------
 
@@ -115,7 +141,7 @@ class Operations(pyfuse3.Operations):
         parent = self._tree.get(parent_inode)
         inode = await self._look_up(parent, name)
         if inode is not None:
-            return self._entry(parent, name, inode)
+            return self._entry(parent, name, inode, ctx)
         return self._replies.missing(self._tree.missing_until(parent, name))
 
     async def _look_up(self, parent: Inode, name: bytes) -> Inode | None:
@@ -138,7 +164,7 @@ class Operations(pyfuse3.Operations):
     ) -> EntryAttributes:
         parent = self._tree.get(parent_inode)
         inode = await self._filesystem.namespace.mkdir(parent, name, mode, caller(ctx))
-        return self._entry(parent, name, inode)
+        return self._entry(parent, name, inode, ctx)
 
     @guarded
     async def mknod(
@@ -146,7 +172,7 @@ class Operations(pyfuse3.Operations):
     ) -> EntryAttributes:
         parent = self._tree.get(parent_inode)
         inode = await self._filesystem.namespace.mknod(parent, name, mode, caller(ctx))
-        return self._entry(parent, name, inode)
+        return self._entry(parent, name, inode, ctx)
 
     @guarded
     async def symlink(
@@ -154,7 +180,7 @@ class Operations(pyfuse3.Operations):
     ) -> EntryAttributes:
         parent = self._tree.get(parent_inode)
         inode = await self._filesystem.namespace.symlink(parent, name, target, caller(ctx))
-        return self._entry(parent, name, inode)
+        return self._entry(parent, name, inode, ctx)
 
     @guarded
     async def link(
@@ -162,7 +188,7 @@ class Operations(pyfuse3.Operations):
     ) -> EntryAttributes:
         existing, parent = self._tree.get(inode), self._tree.get(new_parent_inode)
         linked = await self._filesystem.namespace.link(existing, parent, new_name)
-        return self._entry(parent, new_name, linked)
+        return self._entry(parent, new_name, linked, ctx)
 
     @guarded
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
@@ -197,7 +223,7 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         found = self._tree.get(inode)
         await self._filesystem.resolver.revalidate(found)
-        return self._attributes(found)
+        return self._attributes(found, ctx)
 
     @guarded
     async def setattr(
@@ -220,7 +246,7 @@ class Operations(pyfuse3.Operations):
         file = self._files.get(fh) if fh is not None else None
         handle = file.handle if file is not None else None
         await self._filesystem.attributes.change(found, requested, handle)
-        return self._attributes(found)
+        return self._attributes(found, ctx)
 
     @guarded
     async def access(self, inode: InodeT, mode: ModeT, ctx: RequestContext) -> bool:
@@ -264,9 +290,11 @@ class Operations(pyfuse3.Operations):
         found = self._tree.get(inode)
         file, keep_cache, outdated = await self._filesystem.files.open(found, flags)
         if outdated:
-            if _became_shorter(found):
+            if became_shorter(found):
                 await self._reads.answered(inode)
-            outdate_attributes(inode)
+            self._outdate(found)
+        elif flags & os.O_TRUNC:
+            self._reads.told(found, ctx.pid)  # the kernel empties it as it gets the reply
         return self._file_info(file, keep_cache, ctx.pid)
 
     @guarded
@@ -275,26 +303,34 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         parent = self._tree.get(parent_inode)
         inode, file, keep_cache = await self._filesystem.files.create(parent, name, mode, flags, caller(ctx))
-        return self._file_info(file, keep_cache, ctx.pid), self._entry(parent, name, inode)
+        return self._file_info(file, keep_cache, ctx.pid), self._entry(parent, name, inode, ctx)
 
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> Buffer:  # type: ignore[override]
         handle, inode = self._files[fh].handle, self._files[fh].inode
         data = handle.read_nowait(off, size)
-        if data is not None and not _ends_early(inode, off, size, data):
+        if data is not None and not ends_early(inode, off, size, data):
             return data
-        with self._reads.one(inode.number, off):
+        with self._reads.one(inode.number, off, self._openers[fh]) as read:
             if data is None:
                 data = await handle.read(off, size)
-            if _ends_early(inode, off, size, data):
-                await self._reads.answered(inode.number, below=off)
+            if handle.direct or not ends_early(inode, off, size, data):
+                return data
+            await self._reads.answered(inode.number, below=off)
+            if ends_early(inode, off, size, data):
+                if read.overtaken:
+                    self._reads.failed(inode.number)
+                    raise error(errno.EIO, "overtaken: the kernel would fill it up with zeros")
+                self._tree.told_end(inode, off + len(data))
+                self._reads.overtake(inode.number)
             return data
 
     @guarded
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        handle = self._files[fh].handle
+        handle, inode = self._files[fh].handle, self._files[fh].inode
         if not handle.write_nowait(off, buf):
             await handle.write(off, buf)
+        self._reads.overtake(inode.number)
         return len(buf)
 
     @guarded
@@ -351,6 +387,7 @@ class Operations(pyfuse3.Operations):
         assert snapshot is not None and directory is not None
         children = directory.children
         entry, reply, pin = self._replies.entry, pyfuse3.readdir_reply, self._tree.pin
+        told = self._reads.told
         none = True
         for index in range(start, len(snapshot)):
             name = snapshot[index]
@@ -372,6 +409,7 @@ class Operations(pyfuse3.Operations):
             if not reply(token, FileNameT(name), encoded, index + FIRST_CHILD + 1):
                 return
             pin(inode)
+            told(inode, 0)
             none = False
 
     @guarded
@@ -385,34 +423,6 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
         """SFTP cannot sync a directory; every change was waited for when it was made."""
-
-
-def outdate(inode: Inode) -> None:
-    """A read found ``inode`` another than the kernel was told: make it ask for the attributes again.
-
-    One that is longer must not end, for who reads on, where it did before. Not where it is shorter: the
-    read's own answer tells that, and must not be overtaken (``fuse.reads``)."""
-    if not _became_shorter(inode):
-        outdate_attributes(inode.number)
-
-
-def _ends_early(inode: Inode, offset: int, size: int, data: Buffer) -> bool:
-    """Whether a read ends before the file does by what the kernel knows: it learns the size of it then, of
-    the first one answered."""
-    return len(data) < size and inode.told is not None and offset + len(data) < inode.told.size
-
-
-def _became_shorter(inode: Inode) -> bool:
-    return inode.told is not None and inode.attributes.size < inode.told.size
-
-
-def outdate_attributes(inode: int) -> None:
-    """Make the kernel ask again. Attributes only: pages may be locked by a read we serve."""
-    try:
-        pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)
-    except OSError as problem:
-        if problem.errno not in (errno.ENOENT, errno.ENOSYS):
-            raise
 
 
 def outdate_all(entries: Sequence[tuple[int, bytes]], inodes: Sequence[int]) -> None:

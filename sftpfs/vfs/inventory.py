@@ -338,6 +338,11 @@ class Inventory:
         """The kernel was told the attributes of ``inode``, which it holds."""
         inode.told = inode.attributes
 
+    def told_end(self, inode: Inode, size: int) -> None:
+        """The kernel was told, by a read that ended there, that ``inode`` is as short as that."""
+        assert inode.told is not None
+        inode.told = inode.told._replace(size=size)
+
     def forget(self, number: int, count: int) -> None:
         """The kernel drops ``count`` references. Never raises."""
         inode = self._by_number.get(number)

@@ -240,7 +240,7 @@ def test_a_file_found_shorter_by_a_read_is_not_filled_up_with_zeros(
     make_mount: MakeMount, backing: Path, size: int
 ) -> None:
     """One reader, of whom the kernel has several reads under way as the first of them finds out. Of several
-    readers at once one may be padded by the kernel, whatever it is told."""
+    readers at once one may still be padded: what another was told the kernel takes in at its leisure."""
     for number in range(20):
         (backing / f"f{number}").write_bytes(b"x" * 3_000_000)
     mount = make_mount(backing=backing)

@@ -201,6 +201,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "A file that shrinks on the server is never padded with zeros.",
         "tests/mount/test_coherence.py::test_a_file_shrinking_on_the_server_is_never_padded",
         "tests/mount/test_coherence.py::test_a_file_found_shorter_by_a_read_is_not_filled_up_with_zeros",
+        "tests/faults/test_cut_within_a_read.py::test_a_read_that_found_the_file_grown_finds_it_cut",
     ),
     "F16": (
         "It waits for what was written before, and so does `sftpfs cp` of a file that is being written: not "

@@ -354,6 +354,8 @@ class KernelCore:
 
     def invalidate_inode(self, number: int, attr_only: bool = False) -> None:
         """fuse_reverse_inval_inode."""
+        if self.trace is not None:
+            self.trace(f"  ! inode {number} is outdated, its {'attributes' if attr_only else 'pages, too'}")
         node = self.inodes.get(number)
         if node is None:
             raise failure(errno.ENOENT)

@@ -158,13 +158,17 @@ class Kernel(NameCalls):
                 if node.reading.get(number) is under_way:
                     del node.reading[number]
                 continue
-            await self._read_pages(file, number)
+            try:
+                await self._read_pages(file, number, READ_AHEAD)
+            except OSError:  # of what was read ahead; the page itself is asked for then (filemap_read_folio)
+                if number not in node.pages:
+                    await self._read_pages(file, number, 1)
         return node.pages.get(number, bytes(PAGE))
 
-    async def _read_pages(self, file: KFile, first: int) -> None:
-        """One READ of up to READ_AHEAD pages (fuse_readahead, fuse_readpages_end)."""
+    async def _read_pages(self, file: KFile, first: int, most: int) -> None:
+        """One READ of up to ``most`` pages (fuse_readahead, fuse_readpages_end)."""
         node = file.node
-        last = min(first + READ_AHEAD, max(first + 1, -(-node.size // PAGE)))
+        last = min(first + most, max(first + 1, -(-node.size // PAGE)))
         count = 0
         while first + count < last and first + count not in node.pages and first + count not in node.reading:
             count += 1

@@ -20,6 +20,9 @@ from tests.harness.invariants import check_invariants
 from tests.harness.server_time import known_clock
 from tests.unit.test_vfs_tree import DIRECTORY, REGULAR, files
 
+WHO: Any = SimpleNamespace(pid=1)
+"""The context of a request."""
+
 
 class Names:
     """A file system of names only; a lookup is answered by ``answers``, in turn."""
@@ -145,7 +148,7 @@ def test_an_answer_that_was_let_go_before_it_was_told_is_asked_for_again() -> No
         pass
     tree.pin(other)
     names.answers = [lambda: lost, lambda: tree.install(other, b"7", REGULAR)]
-    entry = trio.run(served.lookup, other.number, b"7", None)
+    entry = trio.run(served.lookup, other.number, b"7", WHO)
     assert entry.st_ino == other.directory.children[b"7"].number != lost.number
     check_invariants(tree)
 
@@ -157,7 +160,7 @@ def test_a_file_made_here_and_replaced_meanwhile_is_looked_up_again_by_the_kerne
     made = tree.created(tree.root, b"a", REGULAR)
     tree.unknown(tree.root, b"a")
     other = tree.install(tree.root, b"a", Attributes(*REGULAR[:1], 7, *REGULAR[2:]))
-    entry = served._entry(tree.root, b"a", made)
+    entry = served._entry(tree.root, b"a", made, WHO)
     assert entry.st_ino == made.number and entry.entry_timeout == 0.0
-    assert served._entry(tree.root, b"a", other).entry_timeout > 0.0
+    assert served._entry(tree.root, b"a", other, WHO).entry_timeout > 0.0
     check_invariants(tree)
