@@ -105,6 +105,16 @@ class Oracle:
             known(directory, name, seq)
         if problem is not None:
             self.unknown.append(call)
+            if call.verb in ("link", "unlink", "rename"):
+                self._names_told_apart(call)
+
+    def _names_told_apart(self, call: Call) -> None:
+        """Names of one file are two files to the mount once it is not known whether a change of one was done
+        (SEMANTICS, Hard links): what is written by one is seen by the other as another client's change is."""
+        for index in range(len(call.paths)):
+            for node in self.reach(call, index):
+                if isinstance(node, Node) and node.is_file and node.nlink > 1:
+                    self.track(node).exact = False
 
     def _swap(self, call: Call, problem: OSError | None) -> None:
         """Of two calls that ask for the same at one time, the one that succeeded is the one that did it. An
