@@ -259,10 +259,18 @@ class Remote(Protocol):
     async def rmdir(self, path: bytes) -> None:
         """Remove an empty directory; ENOTEMPTY otherwise."""
 
-    async def rename(self, old: bytes, new: bytes, replace: bool, known: Known = nothing_known) -> None:
+    async def rename(
+        self,
+        old: bytes,
+        new: bytes,
+        replace: bool,
+        known: Known = nothing_known,
+        over: Known = nothing_known,
+    ) -> None:
         """Rename. ``replace``: over an existing name, atomically by posix-rename@openssh.com;
         without the extension the old file is moved aside, and back if the rename fails.
-        Not ``replace``: EEXIST where ``new`` is taken (v3's own RENAME). ``known`` as ``remove``.
+        Not ``replace``: EEXIST where ``new`` is taken (v3's own RENAME). ``known`` as ``remove``, ``over``
+        the same of ``new``.
         """
 
     async def owner_names(self, uids: Sequence[int], gids: Sequence[int], near: bytes) -> OwnerNames:

@@ -24,6 +24,7 @@ from sftpfs.remote.resolution import (
     known_sight,
     link_sight,
     symlink_sight,
+    target_sight,
     verdict,
 )
 from sftpfs.remote.retry import Again
@@ -104,9 +105,11 @@ async def rmdir(session: Session, path: bytes) -> Again | None:
     return _gone(verdict(Operation.RMDIR, known_sight(seen, None)))
 
 
-async def rename(session: Session, old: bytes, new: bytes, known: Known) -> Again | None:
-    """RENAME and posix-rename of what is ``known`` to have the old name."""
+async def rename(session: Session, old: bytes, new: bytes, known: Known, over: Known) -> Again | None:
+    """RENAME and posix-rename of what is ``known`` to have the old name, ``over`` what has the new one."""
     first, second = session.start_lstat(old), session.start_lstat(new)
     source, target = await _seen(first), await _seen(second)
     file = known()
-    return _gone(verdict(Operation.RENAME, known_sight(source, file), known_sight(target, file)))
+    # Gone, and of unknown size and time, it is taken to have the new name: that may look as it did by chance.
+    before = None if source is None and file is None else over()
+    return _gone(verdict(Operation.RENAME, known_sight(source, file), target_sight(target, file, before)))

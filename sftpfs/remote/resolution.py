@@ -42,6 +42,8 @@ class Sight(Enum):
     """Something else."""
     UNKNOWN = auto()
     """It is there, and nothing was known before to compare it with."""
+    UNTOUCHED = auto()
+    """For a rename's new name: what had it before, and not what was to be renamed."""
 
 
 class Operation(Enum):
@@ -89,6 +91,7 @@ TABLE: dict[Operation, tuple[Row, ...]] = {
     ),
     Operation.RENAME: (
         Row(Sight.OURS, None, Verdict.AGAIN, "the very file still has its old name"),
+        Row(None, Sight.UNTOUCHED, Verdict.AGAIN, "had it been renamed the new name would be another's"),
         Row(Sight.ABSENT, Sight.OURS, Verdict.DONE, "it has the new name and no more the old one"),
         Row(Sight.ABSENT, Sight.UNKNOWN, Verdict.DONE, "the old name is gone and the new one is there"),
         Row(Sight.ABSENT, Sight.ABSENT, Verdict.AGAIN, "the server will say that there is none"),
@@ -100,7 +103,8 @@ TABLE: dict[Operation, tuple[Row, ...]] = {
         Row(Sight.UNKNOWN, Sight.UNKNOWN, Verdict.UNCLEAR, "again could put another's file over ours"),
     ),
 }
-"""The first row that fits is the one. A rename's sights are either both compared or both unknown."""
+"""The first row that fits is the one. A rename's sights are either both compared with what was renamed, or
+neither is; what has the new name is compared with what had it before, too."""
 
 
 def verdict(operation: Operation, subject: Sight, target: Sight | None = None) -> Verdict:
@@ -122,6 +126,14 @@ def known_sight(seen: Attributes | None, known: Attributes | None) -> Sight:
     if stat.S_ISDIR(seen.mode):
         return Sight.OURS  # its size and times change with what is in it
     return Sight.OURS if (seen.size, seen.mtime) == (known.size, known.mtime) else Sight.OTHER
+
+
+def target_sight(seen: Attributes | None, known: Attributes | None, over: Attributes | None) -> Sight:
+    """The new name of a rename of what was ``known``, which led to ``over`` before."""
+    sight = known_sight(seen, known)
+    if sight not in (Sight.OTHER, Sight.UNKNOWN) or over is None or stat.S_ISDIR(over.mode):
+        return sight
+    return Sight.UNTOUCHED if known_sight(seen, over) is Sight.OURS else sight
 
 
 def directory_sight(seen: Attributes | None, empty: bool | None, asked: float) -> Sight:

@@ -427,7 +427,14 @@ class Server:
 
         await resolve(self._pool, work, lambda connection: lost_reply.rmdir(connection.session, path))
 
-    async def rename(self, old: bytes, new: bytes, replace: bool, known: Known = nothing_known) -> None:
+    async def rename(
+        self,
+        old: bytes,
+        new: bytes,
+        replace: bool,
+        known: Known = nothing_known,
+        over: Known = nothing_known,
+    ) -> None:
         """As ``Remote.rename``; several waits where the server has no posix-rename and ``new`` exists."""
         check_path(old)
         check_path(new)
@@ -437,7 +444,7 @@ class Server:
         async def look(connection: Connection) -> Again | None:
             if replace and not connection.session.capabilities.has(POSIX_RENAME):
                 await tidy(connection.session, old, new, aside)
-            return await lost_reply.rename(connection.session, old, new, known)
+            return await lost_reply.rename(connection.session, old, new, known, over)
 
         self._open_files.renames += 1
         try:

@@ -159,7 +159,8 @@ class Namespace:
 
         async def move(old: bytes, new: bytes) -> None:
             try:
-                await self._remote.rename(old, new, replace, self._known(old_parent, old_name))
+                known, over = self._known(old_parent, old_name), self._known(new_parent, new_name)
+                await self._remote.rename(old, new, replace, known, over)
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
                     self.distrust(old_parent, old_name)

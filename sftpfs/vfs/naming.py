@@ -201,9 +201,16 @@ class NamingRemote:
         """As ``Remote.rmdir``."""
         await self._remote.rmdir(path)
 
-    async def rename(self, old: bytes, new: bytes, replace: bool, known: Known = nothing_known) -> None:
+    async def rename(
+        self,
+        old: bytes,
+        new: bytes,
+        replace: bool,
+        known: Known = nothing_known,
+        over: Known = nothing_known,
+    ) -> None:
         """As ``Remote.rename``."""
-        await self._remote.rename(old, new, replace, known)
+        await self._remote.rename(old, new, replace, known, over)
 
     async def know_local(self, uid: int | None, gid: int | None, near: bytes) -> None:
         """Before a chown to ``uid`` and ``gid``: SFTP finds no id by name, but they may be the same there."""

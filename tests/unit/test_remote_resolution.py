@@ -17,12 +17,14 @@ from sftpfs.remote.resolution import (
     known_sight,
     link_sight,
     symlink_sight,
+    target_sight,
     verdict,
 )
 from sftpfs.types import MTIME_GRAIN, Attributes
 
 NOW = 1_700_000_000
 FILE = Attributes(stat.S_IFREG | 0o644, 0, 0, 0, NOW, NOW)
+OVER = FILE._replace(size=7)
 DIRECTORY = FILE._replace(mode=stat.S_IFDIR | 0o755, size=4096)
 LINK = FILE._replace(mode=stat.S_IFLNK | 0o777, size=6)
 OLD = NOW - int(MTIME_GRAIN) - 1
@@ -77,6 +79,25 @@ def test_a_rotated_log_is_not_renamed_over_itself() -> None:
 )
 def test_sight_of_what_was_there(seen: Attributes | None, known: Attributes | None, sight: Sight) -> None:
     assert known_sight(seen, known) is sight
+
+
+@pytest.mark.parametrize(
+    ("seen", "known", "over", "sight"),
+    [
+        (OVER, FILE, OVER, Sight.UNTOUCHED),
+        (OVER, None, OVER, Sight.UNTOUCHED),
+        (OVER, OVER, OVER, Sight.OURS),  # it looks as what was renamed: nothing can be told
+        (FILE, FILE, OVER, Sight.OURS),
+        (FILE, None, OVER, Sight.UNKNOWN),
+        (OVER, FILE, None, Sight.OTHER),
+        (None, FILE, OVER, Sight.ABSENT),
+        (DIRECTORY, None, DIRECTORY, Sight.UNKNOWN),  # size and time tell nothing of it
+    ],
+)
+def test_sight_of_a_new_name(
+    seen: Attributes | None, known: Attributes | None, over: Attributes | None, sight: Sight
+) -> None:
+    assert target_sight(seen, known, over) is sight
 
 
 @pytest.mark.parametrize(
