@@ -40,12 +40,15 @@ class History:
         self.moment = 0
         """Counts the beginnings and ends of calls."""
         self.troubles: list[tuple[float, float]] = []
+        self.sleeps: list[tuple[float, float]] = []
+        """When this machine was suspended: the kernel counts what it is awake, and goes on to believe what it
+        was given before."""
 
     def low(self, start: float, lease: float | None = None) -> float:
         """The earliest moment from which an answer to a question asked at ``start`` may be."""
         lease = self.lease if lease is None else lease
         low = start - lease
-        for begin, end in self.troubles:
+        for begin, end in sorted([*self.troubles, *self.sleeps], reverse=True):
             if end + lease >= low and begin <= self.disk.now():
                 low = min(low, begin - lease)
         return low

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.simulation.scenario import Maker, World
 from tests.simulation.themes_data import bulk, logs
-from tests.simulation.themes_outages import holes, power
+from tests.simulation.themes_outages import holes, power, sleep
 
 
 def listings(make: Maker, count: int) -> World:
@@ -347,4 +347,5 @@ THEMES: dict[str, Callable[[Maker, int], World]] = {
     "bulk": bulk,
     "holes": holes,
     "power": power,
+    "sleep": sleep,
 }

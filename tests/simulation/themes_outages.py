@@ -33,6 +33,36 @@ def power(make: Maker, count: int) -> World:
     return World(one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), timeout=10.0)
 
 
+def sleep(make: Maker, count: int) -> World:
+    """This machine sleeps while others change files; its connections are there afterwards, or not.
+
+    Only ``k``, which nobody writes here, leads to another file meanwhile: one that does while writes are
+    under way may be taken for the file they are for (SEMANTICS, A dead server)."""
+    _files(make)
+    make.before("put", "k", "sk", make.size())
+    for _ in range(count):
+        verb = make.rng.randrange(12)
+        if verb == 0:
+            changes = [_foreign(make) for _ in range(make.pick(0, 1, 1, 3))]
+            seconds, connections = make.pick(5.0, 60.0, 3600.0), make.pick("alive", "alive", "reset", "lost")
+            make.step("N", "suspend", seconds, connections, *changes, pause=make.pick(0.0, 0.1, 3.0))
+        elif verb == 1:
+            change, *arguments = _foreign(make)
+            make.step("X", change, *arguments)
+        elif verb < 4:
+            make.step(make.pick("A", "B"), make.pick("stat", "read"), "k")
+        else:
+            _work(make)
+    return World(one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), timeout=10.0)
+
+
+def _foreign(make: Maker) -> tuple[str, str, str, int]:
+    """A change by another client."""
+    if make.rng.random() < 0.5:
+        return make.pick("put", "append"), make.pick(*FILES), make.tag(), make.size()
+    return make.pick("put", "replace", "remove"), "k", make.tag(), make.size()
+
+
 def _files(make: Maker) -> None:
     make.before("mkdir", "d")
     for name in FILES:

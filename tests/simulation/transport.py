@@ -91,7 +91,7 @@ class MemoryTransport:
 
     def close(self) -> None:
         """As ``Transport.close``."""
-        if self.quiet_until > trio.current_time() and not self.dead:
+        if self.quiet_until > trio.current_time() or (self.dead and not self.closed.is_set()):
             self.network.told_cut(trio.current_time(), trio.current_time())  # given up as silent
         self.reason = self.reason or "closed"
         self.dead = True

@@ -97,6 +97,10 @@ class Clocks:
         """Seconds of the run so far."""
         return self.trio.now
 
+    def booted(self) -> float:
+        """The same, with those it was asleep."""
+        return self.trio.now + self.slept
+
     def server(self) -> float:
         """The server's time of day."""
         return EPOCH + self.trio.now + self.slept + self.server_offset

@@ -44,6 +44,9 @@ NETWORK = ("cut", "trap", "refuse", "power", "hole")
 PROCESSOR_LIMIT = 20.0
 """Seconds of processor time one run may take: a hundred times what they take."""
 
+NAT = 60.0
+"""Seconds after which something on the way says that it does not know the connection."""
+
 SETTLING = 50.0
 """Seconds after the last step: every lease is over then."""
 
@@ -123,7 +126,7 @@ class Simulation:
         self.clocks = virtual.begin(hash((scenario.seed, scenario.schedule)) & 0xFFFFFFFF)
         self.clocks.wall_offset = scenario.world.wall_offset
         self.rng = self.clocks.trio.rng = random.Random(scenario.seed * 7919 + scenario.schedule)
-        self.disk = Disk(self.clocks.awake, self.clocks.server)
+        self.disk = Disk(self.clocks.booted, self.clocks.server)
         self.watch = LogWatch()
         self.oracle = Oracle(self.disk, scenario.world.lease, scenario.world.timeout)
         self.unwritten: list[Any] = []
@@ -177,7 +180,7 @@ class Simulation:
         self.network = Network(self.disk, self.clocks.trio, self.rng, world.one_way, world.jitter)
         self.network.largest //= world.divide
         sizes.divide(world.divide)
-        self.network.told_cut = self.oracle.cut
+        self.network.told_cut = lambda begin, end: self.oracle.cut(self._booted(begin), self._booted(end))
         self.network.told_refusal = self.oracle.refusal
         if self.verbose:
             self.network.trace = lambda channel, kind, packet, reply: self.say(
@@ -332,7 +335,8 @@ class Simulation:
         until = trio.current_time() + seconds
         alive = self.network.alive()
         chosen = alive if which is None or not alive else [alive[which % len(alive)]]
-        self.oracle.hole(trio.current_time(), until, everywhere=len(chosen) == len(alive))
+        begin = self._booted(trio.current_time())
+        self.oracle.hole(begin, begin + seconds, everywhere=len(chosen) == len(alive))
         if which is None:
             self.network.hole_until = max(self.network.hole_until, until)
         for connection in chosen:
@@ -341,6 +345,30 @@ class Simulation:
                 connection.silent_until = max(connection.silent_until, until)
             if cut:
                 self.network.at(until, connection.cut_if_alive)
+
+    async def _suspend(self, seconds: float, connections: str, *changes: tuple[Any, ...]) -> None:
+        """This machine sleeps, and other clients make ``changes`` meanwhile. Its ``connections`` are "alive"
+        then, or "lost" without a word: who asks is told nothing, or by a reset ("reset")."""
+        begin = self.clocks.booted()
+        self.oracle.history.sleeps.append((begin, begin + seconds))
+        self.clocks.slept += seconds / 2
+        for verb, *arguments in changes:
+            self.other.do(verb, *arguments)
+        self.clocks.slept += seconds / 2
+        self.network.refused_until -= seconds
+        self.network.hole_until -= seconds
+        if connections == "reset":
+            self.cut_all(0.0)
+        elif connections == "lost":
+            for connection in self.network.alive():
+                connection.lose(trio.current_time() + NAT)
+        if any(connection.dead for connection in self.network.alive()):
+            now = self._booted(trio.current_time())
+            self.oracle.hole(now, now + NAT, everywhere=True)
+
+    def _booted(self, when: float) -> float:
+        """A moment of trio's by the clock that runs on in a sleep."""
+        return when + self.clocks.slept
 
     async def _refuse(self, kind: str, number: str, count: int) -> None:
         self.network.refusals.append(Refusal(kind, getattr(errno, number), count))
