@@ -266,11 +266,16 @@ class Remote(Protocol):
         replace: bool,
         known: Known = nothing_known,
         over: Known = nothing_known,
-    ) -> None:
+        *,
+        look: bool = False,
+    ) -> bool:
         """Rename. ``replace``: over an existing name, atomically by posix-rename@openssh.com;
         without the extension the old file is moved aside, and back if the rename fails.
         Not ``replace``: EEXIST where ``new`` is taken (v3's own RENAME). ``known`` as ``remove``, ``over``
         the same of ``new``.
+
+        ``look``: in the same wait, whether ``old`` is there afterwards. Both are names of one file then, of
+        which rename(2) leaves both, or another client made it.
         """
 
     async def owner_names(self, uids: Sequence[int], gids: Sequence[int], near: bytes) -> OwnerNames:

@@ -434,39 +434,45 @@ class Server:
         replace: bool,
         known: Known = nothing_known,
         over: Known = nothing_known,
-    ) -> None:
+        *,
+        look: bool = False,
+    ) -> bool:
         """As ``Remote.rename``; several waits where the server has no posix-rename and ``new`` exists."""
         check_path(old)
         check_path(new)
         aside = aside_path(new)
         await self._before_changing(self._open_files.hold(new))
 
-        async def look(connection: Connection) -> Again | None:
+        async def resolved(connection: Connection) -> Again | bool:
             if replace and not connection.session.capabilities.has(POSIX_RENAME):
                 await tidy(connection.session, old, new, aside)
-            return await lost_reply.rename(connection.session, old, new, known, over)
+            return await lost_reply.rename(connection.session, old, new, known, over) or False
 
         self._open_files.renames += 1
         try:
-            await resolve(
-                self._pool, lambda connection: self._rename(connection, old, new, aside, replace), look
+            return await resolve(
+                self._pool,
+                lambda connection: self._rename(connection, old, new, aside, replace, look),
+                resolved,
             )
         finally:
             self._open_files.renames -= 1
 
     async def _rename(
-        self, connection: Connection, old: bytes, new: bytes, aside: bytes, replace: bool
-    ) -> None:
+        self, connection: Connection, old: bytes, new: bytes, aside: bytes, replace: bool, look: bool
+    ) -> bool:
         session = connection.session
         atomic = replace and session.capabilities.has(POSIX_RENAME)
         slot = session.start_posix_rename(old, new) if atomic else session.start_rename(old, new)
+        seen = session.start_lstat(old) if atomic and look else None
         try:
             await slot.wait()
+            return seen is not None and await value_or_none(seen) is not None
         except StatusError as failed:
             if replace and not atomic and explain.code(failed) == Status.FAILURE:
                 try:
                     await rename_replacing(session, failed, old, new, aside)
                 except UnexplainedError as lost:  # not the end of it: what was moved aside is to be tidied
                     raise SessionLostError(str(lost.strerror), lost.errno or errno.EIO) from None
-                return
+                return False
             raise await explain.renaming(session, failed, old, new, replace) from None

@@ -157,17 +157,20 @@ class Namespace:
         if source is not None and source is target:
             return  # two names of one file: rename(2) does nothing
 
+        # Names that others linked, or that were told apart since we did, may be of one file all the same.
+        files = source is not None and target is not None and not (source.directory or target.directory)
+
         async def move(old: bytes, new: bytes) -> None:
             try:
                 known, over = self._known(old_parent, old_name), self._known(new_parent, new_name)
-                await self._remote.rename(old, new, replace, known, over)
+                both = await self._remote.rename(old, new, replace, known, over, look=files)
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
                     self.distrust(old_parent, old_name)
                 elif problem.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
                     self.distrust(new_parent, new_name)
                 raise
-            self._tree.renamed(old_parent, old_name, new_parent, new_name)
+            self._tree.renamed(old_parent, old_name, new_parent, new_name, both=both)
 
         await in_place.change(self._tree, move, (old_parent, old_name), (new_parent, new_name), moved=source)
 

@@ -208,9 +208,11 @@ class NamingRemote:
         replace: bool,
         known: Known = nothing_known,
         over: Known = nothing_known,
-    ) -> None:
+        *,
+        look: bool = False,
+    ) -> bool:
         """As ``Remote.rename``."""
-        await self._remote.rename(old, new, replace, known, over)
+        return await self._remote.rename(old, new, replace, known, over, look=look)
 
     async def know_local(self, uid: int | None, gid: int | None, near: bytes) -> None:
         """Before a chown to ``uid`` and ``gid``: SFTP finds no id by name, but they may be the same there."""

@@ -15,7 +15,7 @@ from sftpfs.aio import Slot
 from sftpfs.types import UNKNOWN_ID, Attributes
 from sftpfs.vfs.answers import Answers
 from sftpfs.vfs.inodes import NANOSECONDS, Inode
-from sftpfs.vfs.leases import permission_changed, version_changed
+from sftpfs.vfs.leases import permission_changed
 
 LINKS_OF_A_DIRECTORY = 2
 """Its name and its ``.``; btrfs and overlayfs do not count and say 1."""
@@ -129,8 +129,16 @@ class Tree(Answers):
         self.missing(parent, name)
         self.directory_changed(parent)
 
-    def renamed(self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes) -> None:
-        """We renamed; what stood at the new name is gone, or is the same file: then both names stay."""
+    def renamed(
+        self,
+        old_parent: Inode,
+        old_name: bytes,
+        new_parent: Inode,
+        new_name: bytes,
+        *,
+        both: bool = False,
+    ) -> None:
+        """We renamed; what stood at the new name is gone, or is the same file: then ``both`` names stay."""
         self._name_changed(old_parent, old_name)
         self._name_changed(new_parent, new_name)
         assert old_parent.directory is not None and new_parent.directory is not None
@@ -138,7 +146,6 @@ class Tree(Answers):
         replaced = new_parent.directory.children.get(new_name)
         if inode is not None and inode is replaced:
             return  # two names of one file stay
-        stays = inode is not None and replaced is not None and _may_be_one(inode, replaced)
         if replaced is not None:
             self.gone(new_parent, new_name, ours=True)
             if replaced.directory is not None:
@@ -163,7 +170,7 @@ class Tree(Answers):
             inode.target = None  # a rewritten relative target depends on where the link stands
         else:
             self.unknown(new_parent, new_name)  # there is something, and nobody knows what
-        if stays:
+        if both:
             self.unknown(old_parent, old_name)
         else:
             self.missing(old_parent, old_name)
@@ -187,15 +194,6 @@ class Tree(Answers):
             pending.stale = True
         if directory.listing is not None:
             directory.listing.changed.add(name)
-
-
-def _may_be_one(inode: Inode, other: Inode) -> bool:
-    """Whether two inodes may be one file, linked there: a rename of one of its names over the other does
-    nothing (N9). Not noticed of one written by one name since the other was looked at last."""
-    if inode.directory is not None or other.directory is not None:
-        return False
-    dirty = any(one.content is not None and one.content.dirty for one in (inode, other))
-    return dirty or not version_changed(inode.attributes, other.attributes)
 
 
 def _keeps_path(inode: Inode) -> bool:
