@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable
+from math import inf
 
-from tests.simulation.disk import Disk, NameChange, Node, Version
+from tests.simulation.disk import OTHER, Disk, NameChange, Node, Version
 
 SOON = 0.01
 """Seconds after a change whose outcome nobody knows until the kernel is being told, who may have to wait for
@@ -39,6 +40,9 @@ class History:
         self.kernel_told: Callable[[], bool] = lambda: True
         self.moment = 0
         """Counts the beginnings and ends of calls."""
+        self.ended: dict[int, int] = {}
+        """By the number of a change of ours the moment its call ended: until then it may come after another
+        call, although the server has made it."""
         self.troubles: list[tuple[float, float]] = []
         self.sleeps: list[tuple[float, float]] = []
         """When this machine was suspended: the kernel counts what it is awake, and goes on to believe what it
@@ -86,7 +90,8 @@ class History:
         for change in log:
             if change.seq in without:
                 continue
-            if change.at < low or change.seq <= floor:
+            under_way = change.by != OTHER and self.ended.get(change.seq, inf) > asked
+            if change.seq <= floor or (change.at < low and not under_way):
                 current = change.node
             else:
                 found.add(change.node)

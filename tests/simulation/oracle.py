@@ -103,6 +103,7 @@ class Oracle:
         known = self.history.acknowledged if problem is None else self.history.doubted
         for _, directory, name, seq in call.done:
             known(directory, name, seq)
+            self.history.ended[seq] = self.history.moment
         if problem is not None:
             self.unknown.append(call)
             if call.verb in ("link", "unlink", "rename"):
@@ -225,6 +226,7 @@ class Oracle:
                 self.modes.setdefault(node, set()).add(call.details.get("mode", 0o777))
             if call.ended:
                 self.unknown.remove(call)
+                self.history.ended |= {seq: self.history.moment for _, _, _, seq in call.done}
             return
         where = ", ".join(f"{name.decode()} in {self._names(directory)}" for directory, name in places)
         raise Lie(f"the mount did {verb} of {where}, which nobody asked for")
