@@ -65,11 +65,6 @@ class FileContent:
         return self._state.dirty
 
     @property
-    def writing(self) -> bool:
-        """Writes are under way: the server's attributes may be of any moment between them."""
-        return bool(self.writer.extents.sent)
-
-    @property
     def size(self) -> int | None:
         """Bytes, while dirty: rules over the server's. None while clean."""
         return self._state.size

@@ -24,7 +24,8 @@ from sftpfs.vfs.tree import Tree
 
 LOOKS = 3
 """Size and time of an open file and of what has its name, asked for together, differ so often in a row
-where these are two files; for one that somebody writes to they are the same soon."""
+where these are two files. For one that is written to they are the same soon, or lie between each other
+(``_may_be_one``), which three tell."""
 
 NONE = 0.0
 
@@ -67,21 +68,20 @@ class Identity:
                 named = await self._remote.lstat(path)
                 return await opened.wait(), named
 
-        writing = False
-        for _ in range(LOOKS):
+        looks: list[tuple[Attributes, Attributes]] = []
+        while len(looks) < LOOKS:
             if not inode.handles:
                 return leads_to(inode, attributes) is True, attributes
-            mark = inode.change_mark
-            writing = _writing(inode)
             try:
                 opened, named = await in_place.look(self._tree, both, (asked.parent, asked.name))
             except OSError as problem:
                 # Where the name has gone as well, what it led to cannot be shown to be what is open.
                 return problem.errno not in (errno.ESTALE, errno.ENOENT), attributes
             attributes = named
-            if inode.change_mark != mark or not version_changed(opened, named):
+            if opened.kind != named.kind or not version_changed(opened, named):
                 return opened.kind == named.kind, named
-        return writing or _writing(inode), attributes
+            looks.append((opened, named))
+        return _may_be_one(looks), attributes
 
     async def changed(
         self, asked: Asked, change: AttributeChange, attributes: Attributes, *, dated: bool = False
@@ -188,9 +188,8 @@ async def identified(
     """
     if not version_changed(known, attributes) or (look is None and not inode.handles):
         return True, attributes
-    writing = False
-    for _ in range(LOOKS):
-        writing = _writing(inode)
+    looks: list[tuple[Attributes, Attributes]] = []
+    while len(looks) < LOOKS:
         handle = inode.handles[0] if inode.handles else None
         told = opened.start_fstat()
         beside = handle.fstat() if handle is not None else look() if look is not None else None
@@ -205,11 +204,20 @@ async def identified(
         attributes = await told.wait()
         if other is None or (other.kind == attributes.kind and not version_changed(attributes, other)):
             return leads_to(inode, attributes) is not False or look is None, attributes
+        looks.append((attributes, other))
         if handle is None:
             attributes = other
-    return writing or _writing(inode), attributes
+    return _may_be_one(looks), attributes
 
 
-def _writing(inode: Inode) -> bool:
-    """Whether writes of ours are on their way: what two requests tell of the file may differ by them."""
-    return inode.content is not None and inode.content.writing
+def _may_be_one(looks: list[tuple[Attributes, Attributes]]) -> bool:
+    """Whether what differed at each of these ``looks`` may be one file that is being written to. Each look
+    was answered before the next was sent. So at each the one is between what the other was at the look
+    before and the look after: what writes make of size and time does not go back."""
+    firsts = [one for one, _ in looks]
+    return all(
+        other.kind == before.kind
+        and min(before.size, after.size) <= other.size <= max(before.size, after.size)
+        and min(before.mtime, after.mtime) <= other.mtime <= max(before.mtime, after.mtime)
+        for before, (_, other), after in zip(firsts, looks[1:], firsts[2:], strict=False)
+    )

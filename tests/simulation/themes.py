@@ -63,7 +63,7 @@ def links(make: Maker, count: int) -> World:
         who = make.pick("A", "B")
         name, other = make.pick(*NAMES), make.pick(*NAMES)
         slot = make.pick("1", "2")
-        verb = make.rng.randrange(22)
+        verb = make.rng.randrange(24)
         if verb < 3:
             make.step(who, "link", name, other)
         elif verb < 6:
@@ -94,6 +94,9 @@ def links(make: Maker, count: int) -> World:
             make.step(who, "rename", name, other)
         elif verb == 20:
             make.step(who, "list", make.pick("", "d"), 4096, 0.0)
+        elif verb < 23:
+            times, pause = make.pick(5, 30), make.pick(0.1, 0.01)
+            make.step(who, "trickle", slot, make.pick(0, 3000), make.tag(), 16, times, pause)
         else:
             make.step(who, "truncate", name, make.pick(0, 5, 2000))
     return World(one_way=make.pick(0.0, 0.0005, 0.02), forget=make.pick(0.0, 0.1))
