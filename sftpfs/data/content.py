@@ -253,6 +253,12 @@ class FileContent:
         if self._state.dirty and not self.writer.extents:
             self.writer.settling.abandon()
 
+    def told_by_write(self, handle: HandleState, failure: OSError) -> None:
+        """``write`` tells ``handle`` of it: a script's next command, with the same descriptor, does not look
+        at what was lost before. (A stale handle goes on telling, at every use.)"""
+        if failure.errno == errno.ETIMEDOUT and handle.unheard and self.writer.losses.absent:
+            self._mount.untold(self.number, failure)
+
     def truncated(self, attributes: Attributes) -> None:
         """The server set a new size (SETSTAT by path, or O_TRUNC): ``attributes`` tell it."""
         self.changed(attributes, resized=True)

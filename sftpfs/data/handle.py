@@ -100,7 +100,7 @@ class FileHandle(HandleState):
             self.part_end = offset + len(data) if len(data) >= LEAST_PART else -1
             if self.reports:
                 await writer.push(self, fsync=self.fsync_writes)
-                self._tell(self.error)
+                self._tell(self.error, by_write=True)
                 self.doubtful = False
         finally:
             self.reports = self.synchronous
@@ -111,21 +111,23 @@ class FileHandle(HandleState):
         rest = offset == self.part_end
         self.part_end = -1
         if rest and self.error is not None:
-            self._heard()
+            self._heard(self.error, by_write=True)
             _raise(self.error)
-        self._tell(self.error)
+        self._tell(self.error, by_write=True)
 
-    def _heard(self) -> None:
+    def _heard(self, problem: OSError, *, by_write: bool) -> None:
         """The program knows that something it wrote so far has failed."""
+        if by_write:
+            self.content.told_by_write(self, problem)
         self.unheard = False
         self.heard = self.content.writer.telling.mark()
 
-    def _tell(self, problem: OSError | None) -> None:
+    def _tell(self, problem: OSError | None, *, by_write: bool = False) -> None:
         """Raise ``problem``, where there is one, to a program that surely listens: once."""
         if problem is not None:
+            self._heard(problem, by_write=by_write)
             self.error = self.fsync_error = None
             self.content.writer.telling.unheard = None
-            self._heard()
             _raise(problem)
 
     async def flush(self) -> None:

@@ -108,6 +108,29 @@ def test_what_an_outage_took_is_named_though_a_close_told_it(tmp_path: Path) -> 
     in_room(tmp_path, test, b"content")
 
 
+@pytest.mark.parametrize("code", [errno.ETIMEDOUT, errno.ENOSPC])
+def test_what_an_outage_took_is_named_though_a_write_told_it(tmp_path: Path, code: int) -> None:
+    """Until it is written again; what ``write`` itself reported, and a refusal it told, are not."""
+
+    async def test(room: Room) -> None:
+        def write() -> Awaitable[None]:
+            return handle.write(100, b"lost")
+
+        handle = room.open()
+        room.server.fail_next["write"] = code
+        assert handle.write_nowait(100, b"lost")
+        assert await told(room, handle.flush, write) == [code, code]
+        room.server.fail_next["write"] = code
+        assert await told(room, write) == [code]
+        expected = [(9, code)] if code == errno.ETIMEDOUT else []
+        assert room.observer.untold == expected
+        assert [(number, problem.errno) for number, problem in room.contents.untold()] == expected
+        assert await told(room, write, handle.release) == [0, 0]
+        assert room.contents.untold() == [] == room.observer.untold
+
+    in_room(tmp_path, test, b"content")
+
+
 def test_what_fails_later_of_the_writes_a_failure_was_told_of_is_no_news(tmp_path: Path) -> None:
     """``write`` tells the first failure of several under way: the others are what the program knows of."""
 

@@ -32,9 +32,10 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/faults/test_told.py::test_close_tells_what_it_told_of_another_copy",
     ),
     "P9": (
-        "What an outage took (`ETIMEDOUT`, `ESTALE`) they name although a `close` told it: the next to close "
-        "is a script's, most often.",
+        "What an outage took (`ETIMEDOUT`, `ESTALE`) they name although a `close` told it, and `ETIMEDOUT` "
+        "although a `write` did: the next to write or close is a script's, most often, and does not look.",
         "tests/component/test_data_failures.py::test_what_an_outage_took_is_named_though_a_close_told_it",
+        "tests/component/test_data_failures.py::test_what_an_outage_took_is_named_though_a_write_told_it",
     ),
     "P6": (
         "`fsync` tells also by a handle that only reads, and by one that was opened after the failure, "
