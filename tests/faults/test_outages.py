@@ -128,7 +128,8 @@ def test_names_are_changed_once(proxy: CountingProxy, make: Make, carried_out: b
         ("hardlink@openssh.com", lambda: os.link(here / "f", here / "g")),
         ("SYMLINK", lambda: os.symlink("f", here / "l")),
         ("posix-rename@openssh.com", lambda: os.rename(here / "f", here / "d/f")),
-        ("SETSTAT", lambda: os.chmod(here / "g", 0o600)),
+        ("FSETSTAT", lambda: os.chmod(here / "g", 0o600)),  # of several names by a handle
+        ("SETSTAT", lambda: os.chmod(here / "d", 0o700)),
         ("REMOVE", lambda: os.unlink(here / "d/f")),
         ("RMDIR", lambda: os.rmdir(here / "d")),
     ]
