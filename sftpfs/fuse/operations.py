@@ -303,7 +303,12 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         parent = self._tree.get(parent_inode)
         inode, file, keep_cache = await self._filesystem.files.create(parent, name, mode, flags, caller(ctx))
-        return self._file_info(file, keep_cache, ctx.pid), self._entry(parent, name, inode, ctx)
+        try:
+            entry = self._entry(parent, name, inode, ctx)
+        except OSError:  # an owner that may not be shown: the kernel will have nothing to release
+            await self._filesystem.files.release(file)
+            raise
+        return self._file_info(file, keep_cache, ctx.pid), entry
 
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> Buffer:  # type: ignore[override]

@@ -127,11 +127,12 @@ class Identity:
         apart = await self._names_apart(inode)
         if not apart and changing and inode.handles and not inode.aliases and inode.linked:
             apart = await self._renamed_over(inode)
-        outdating = self._tree.outdating(inode)
-        if outdating is not None:
-            with trio.move_on_after(patience):
+        doubtful = False
+        with trio.move_on_after(patience):
+            while (outdating := self._tree.outdating(inode)) is not None:
+                doubtful = True
                 await outdating.wait()
-        if apart or outdating is not None:
+        if apart or doubtful:
             raise error(errno.ESTALE, "the name may lead to another file now")
 
     async def _renamed_over(self, inode: Inode) -> bool:

@@ -63,7 +63,7 @@ class Inventory:
         """Requests that renames above them wait for, oldest first; ``vfs.in_place`` owns it."""
         self.outdate: Callable[[list[tuple[int, bytes]], list[Inode]], Slot[None]] = _kernel_holds_nothing
         """Makes the kernel ask anew for names (directory's number, name) and inodes; filled when it will."""
-        self._outdating: dict[int, Slot[None]] = {}
+        self._outdating: dict[int, list[Slot[None]]] = {}
         self._names_until: dict[tuple[int, bytes], float] = {}
         """When the lease on a name (directory's number, name) ends, for names of inodes that have several:
         what renews an inode's lease says nothing of its other names.
@@ -295,7 +295,7 @@ class Inventory:
         if inode.handles:
             told = self.outdate([(parent.number, name)], [])
             if not told.done:
-                self._outdating[inode.number] = told
+                self._outdating.setdefault(inode.number, []).append(told)
             return
         other = Inode(next(self._numbers), *names[0], inode.attributes)
         other.aliases = names[1:]
@@ -309,13 +309,13 @@ class Inventory:
         self.outdate([(directory.number, each) for directory, each in [(parent, name), *names]], [])
 
     def outdating(self, inode: Inode) -> Slot[None] | None:
-        """Filled when the kernel knows of every name that does not lead to ``inode`` any more; None where it
-        does. Until then a request about the inode may have come by one of them."""
-        told = self._outdating.get(inode.number)
-        if told is not None and told.done:
-            del self._outdating[inode.number]
+        """Filled when the kernel knows of one more name that does not lead to ``inode`` any more; None where
+        it knows of all. Until then a request about the inode may have come by one of them."""
+        left = [told for told in self._outdating.pop(inode.number, ()) if not told.done]
+        if not left:
             return None
-        return told
+        self._outdating[inode.number] = left
+        return left[0]
 
     def _name_granted(self, parent: Inode, name: bytes, inode: Inode) -> None:
         """The server or we say that ``name`` leads to ``inode``, now."""

@@ -57,6 +57,33 @@ def test_idmap_file_translates_both_ways(make_mount: MakeMount, backing: Path, t
     assert (seen.st_uid, seen.st_gid) == (7001, 7002)
 
 
+def test_what_is_created_and_may_not_be_shown_is_not_left_open(
+    make_mount: MakeMount, backing: Path, tmp_path: Path
+) -> None:
+    """The new file is the login's, who has no name here: the program gets no descriptor it could close."""
+    for ids in ("uids", "gids"):
+        (tmp_path / ids).write_text("daemon:7001\n")
+    os.chown(backing, 7001, 7001)
+    mount = make_mount(
+        "idmap=file", f"uidfile={tmp_path}/uids", f"gidfile={tmp_path}/gids", "nomap=error", backing=backing
+    )
+    with fails_with(errno.EPERM):
+        os.open(mount.path / "new", os.O_CREAT | os.O_WRONLY)
+    assert (backing / "new").exists()
+
+    def is_closed() -> bool:
+        return not any(_leads_to(link, backing / "new") for link in Path("/proc").glob("[0-9]*/fd/*"))
+
+    eventually(is_closed, 10.0, "nobody has the file open")
+
+
+def _leads_to(link: Path, path: Path) -> bool:
+    try:
+        return os.readlink(link) == str(path)
+    except OSError:
+        return False  # closed meanwhile
+
+
 def test_read_only(make_mount: MakeMount, backing: Path) -> None:
     (backing / "f").write_text("readable")
     mount = make_mount("ro", backing=backing)

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from sftpfs.aio import Slot
 from sftpfs.config import CacheConfig
 from sftpfs.data import FileContent, FileHandle
 from sftpfs.types import Attributes, DirectoryEntry, Listing
@@ -602,3 +603,26 @@ def test_an_open_handle_renews_no_lease_of_a_name() -> None:
     inode.expires = 0.0
     cached.own_change(inode, REGULAR)
     assert inode.expires == 0.0, "contradicted"
+
+
+def test_the_kernel_is_waited_for_until_it_knows_of_every_name_that_leads_elsewhere() -> None:
+    cached = tree()
+    told: list[Slot[None]] = []
+
+    def outdate(_names: list[tuple[int, bytes]], _inodes: list[Inode]) -> Slot[None]:
+        told.append(Slot())
+        return told[-1]
+
+    cached.outdate = outdate
+    inode = cached.install(cached.root, b"a", REGULAR)
+    for name in (b"b", b"c"):
+        cached.linked(inode, cached.root, name)
+    cached.pin(inode)
+    inode.handles = [cast(FileHandle, SimpleNamespace())]
+    for name in (b"b", b"c"):
+        cached.unknown(cached.root, name)
+    first, second = told
+    second.set(None)
+    assert cached.outdating(inode) is first
+    first.set(None)
+    assert cached.outdating(inode) is None
