@@ -34,6 +34,11 @@ usual 128. More saves little and would be fetched for a page of a mapped file, t
 UNMOUNT_PATIENCE = 5.0
 """Seconds a regular unmount gets before a busy mount is detached from the tree."""
 
+TELLING_TOGETHER = 256
+"""Threads in which the kernel is told of names: each waits while a change has the name's directory, for as
+long as the server takes. They are counted apart, lest what else needs a thread wait with them. More are
+hardly ever needed: behind each is a program in the midst of a change."""
+
 
 class FuseMount:
     """Mounts a ``Filesystem`` at ``config.mountpoint``.
@@ -52,6 +57,7 @@ class FuseMount:
         self._config = config
         self.filesystem = Filesystem(config, remote, root, attributes, losses)
         self._mounted = False
+        self._telling = trio.CapacityLimiter(TELLING_TOGETHER)
         self._scope: trio.CancelScope | None = None
         self.device: str | None = None
 
@@ -129,12 +135,13 @@ class FuseMount:
         """Make the kernel look up these names (directory's inode number, name) anew and drop the
         attributes and pages of these inodes.
 
-        Waits for requests under way on them, in a thread: we have to answer those meanwhile.
+        Waits for requests under way on them, in a thread of their own kind: we have to answer those
+        meanwhile, and may need threads for that.
         """
         if self._mounted:
             numbers = list(inodes)
             self._operations.outdating(numbers)
-            await trio.to_thread.run_sync(outdate_all, list(entries), numbers)
+            await trio.to_thread.run_sync(outdate_all, list(entries), numbers, limiter=self._telling)
 
     def terminate(self) -> None:
         """Make ``run`` return although the mount may be busy. Nothing once it is closed."""
