@@ -49,13 +49,15 @@ async def repeat(
     ``again`` is what is done then in its place, told of the loss. Raises what they raise,
     SessionLostError past the deadline, UnsentError where there was no session before it.
     """
-    begun = clock.awake()
-    connection = first or pool.metadata_nowait() or await _first(pool)
+    patience = _Patience(pool)
+    connection = first or pool.metadata_nowait()
+    if connection is None:
+        patience.begin(clock.awake())
+        connection = await _first(pool)
     try:
         return await work(connection)
     except SessionLostError as failure:
         lost = failure
-    patience = _Patience(pool, begun)
     while True:
         connection = await patience.next(lost, connection)
         connection.refuge += 1
@@ -98,20 +100,25 @@ class _Patience:
 
     __slots__ = ("_begun", "_deadline", "_losses", "_pool")
 
-    def __init__(self, pool: Pool, begun: float) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._begun = begun
+        self._begun = clock.awake()
         self._deadline = math.inf
         self._losses = 0
+
+    def begin(self, since: float) -> None:
+        """The deadline counts from ``since``: once, whatever comes later."""
+        if self._deadline == math.inf:
+            self._deadline = since + self._pool.config.patience
 
     async def next(self, failure: SessionLostError, lost: Connection) -> Connection:
         """The next connection. Raises ``failure``, or SessionLostError with the reason there is none.
 
-        The deadline counts from the last sign of life, as it does while a session lives.
+        The deadline counts from the last sign of life, as it does while a session lives; from the beginning
+        where there was none to begin with.
         """
         pool = self._pool
-        if self._deadline == math.inf:
-            self._deadline = max(self._begun, lost.session.last_reply) + pool.config.patience
+        self.begin(max(self._begun, lost.session.last_reply))
         self._losses += 1
         most = MOST_BREACHES - 1 if failure.errno == errno.EPROTO else MOST_LOSSES
         left = self._deadline - clock.awake()
