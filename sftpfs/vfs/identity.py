@@ -60,8 +60,9 @@ class Identity:
     async def _compared(self, asked: Asked, inode: Inode, attributes: Attributes) -> tuple[bool, Attributes]:
         """As ``judged``, by what an open handle says."""
 
-        async def both(path: bytes) -> tuple[Attributes, Attributes]:
-            assert inode.handles
+        async def both(path: bytes) -> tuple[Attributes, Attributes] | None:
+            if not inode.handles:
+                return None  # closed while a rename above was waited for
             handle = inode.handles[0]
             with handle.lent():
                 opened = handle.start_fstat()
@@ -73,10 +74,13 @@ class Identity:
             if not inode.handles:
                 return leads_to(inode, attributes) is True, attributes
             try:
-                opened, named = await in_place.look(self._tree, both, (asked.parent, asked.name))
+                told = await in_place.look(self._tree, both, (asked.parent, asked.name))
             except OSError as problem:
                 # Where the name has gone as well, what it led to cannot be shown to be what is open.
                 return problem.errno not in (errno.ESTALE, errno.ENOENT), attributes
+            if told is None:
+                continue
+            opened, named = told
             attributes = named
             if opened.kind != named.kind or not version_changed(opened, named):
                 return opened.kind == named.kind, named
