@@ -157,6 +157,8 @@ class Program:
                 errors.add(errno.ENOENT)
                 continue
             for over in targets:
+                if over is not None and over.is_dir and self._above(over, call):
+                    errors.add(errno.ENOTEMPTY)
                 if over is None or over is node:
                     errors.add(0)
                 elif over.is_dir != node.is_dir:
@@ -168,6 +170,15 @@ class Program:
         if sources & targets - {None}:
             call.details["changes"] = False
         return errors
+
+    def _above(self, directory: Node, call: Call) -> bool:
+        """Whether what is renamed may be below ``directory``: ENOTEMPTY then, of a file as well."""
+        for node in self.oracle.reach(call, parent=True):
+            while isinstance(node, Node) and node is not directory and node.parent is not node:
+                node = node.parent
+            if node is directory:
+                return True
+        return False
 
     @staticmethod
     def _nested(call: Call) -> bool:

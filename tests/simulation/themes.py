@@ -308,10 +308,12 @@ def unknown(make: Maker, count: int) -> World:
     names = ("a", "b", "d/c", "d/e", "h")
     for _ in range(count):
         who = make.pick("A", "B")
-        verb = make.rng.randrange(14)
+        slot = make.pick("1", "2")
+        verb = make.rng.randrange(19)
         if verb < 3:
-            kind = make.pick("mkdir", "open", "remove", "rmdir", "posix-rename", "hardlink", "lstat", "any")
-            make.step("N", "trap", kind, make.pick("before", "after"), make.pick(0.0, 0.0, 1.0, 25.0), 0)
+            kinds = "mkdir", "open", "remove", "rmdir", "posix-rename", "hardlink", "setstat", "lstat", "any"
+            refused = make.pick(0.0, 0.0, 1.0, 11.0, 25.0)
+            make.step("N", "trap", make.pick(*kinds), make.pick("before", "after"), refused, 0)
         elif verb < 5:
             make.step(who, "rename", make.pick(*names), make.pick(*names))
         elif verb == 5:
@@ -330,8 +332,18 @@ def unknown(make: Maker, count: int) -> World:
             make.step(who, "stat", make.pick(*names, "x"))
         elif verb == 12:
             make.step(who, "list", make.pick("", "d"), 4096, 0.0)
-        else:
+        elif verb == 13:
             make.step("N", "forget", 0.5)
+        elif verb == 14:
+            make.step(who, "open", slot, make.pick(*names), make.pick("r", "r+", "rw"))
+        elif verb == 15:
+            make.step(who, *make.pick(("pread", slot, 0, 100), ("close", slot)))
+        elif verb == 16:
+            make.step(who, "pwrite", slot, make.pick(0, 60), make.tag(), 30)
+        elif verb == 17:
+            make.step(who, "chmod", make.pick(*names), make.pick(0o600, 0o640))
+        else:
+            make.step(who, "truncate", make.pick(*names), make.pick(0, 30))
     return World(
         one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), forget=make.pick(0.0, 0.1)
     )
