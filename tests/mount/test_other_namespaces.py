@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import MakeMount
 from tests.harness import processes
-from tests.harness.command import say
+from tests.harness.command import COMMAND, LIMIT, environment, say
 from tests.harness.machine import Machine, identity
 from tests.harness.mounts import mountpoints
 from tests.harness.waiting import eventually
@@ -59,6 +59,35 @@ def test_umount_ends_and_tells_who_keeps_a_copy(make_mount: MakeMount) -> None:
         finally:
             sleeper.kill()
     assert mount.process.wait(20) == 0
+
+
+def umount_in(pid: int, path: str) -> tuple[int, str]:
+    """``sftpfs umount`` as the process sees mounts: its status, and what it said."""
+    command = ["nsenter", f"--mount=/proc/{pid}/ns/mnt", *COMMAND, "umount", path]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    return done.returncode, done.stderr
+
+
+def test_umount_of_a_copy_leaves_the_mount_alone(make_mount: MakeMount) -> None:
+    mount = make_mount()
+    path = str(mount.path)
+    (mount.path / "file").write_bytes(b"here")
+    with subprocess.Popen(apart(path, "sleep", "60")) as sleeper:
+        try:
+            eventually(lambda: has(sleeper.pid, path))
+            with open(f"/proc/{sleeper.pid}/root{path}/file", "rb"):
+                status, told = umount_in(sleeper.pid, path)
+                assert status == 11 and "is in use by" in told
+                assert has(sleeper.pid, path)
+            status, told = umount_in(sleeper.pid, path)
+            assert status == 0
+            assert f"its process {mount.pid} is in another mount namespace" in told
+            assert not has(sleeper.pid, path)
+            assert (mount.path / "file").read_bytes() == b"here"
+        finally:
+            sleeper.kill()
 
 
 @pytest.fixture

@@ -14,15 +14,20 @@ from sftpfs.process import DATA_LOST_STATUS, to_stderr
 def run(given: Namespace) -> int:
     """Everything written so far is on the server when it returns 0."""
     client, _ = connect_to(given.mnt)
+    with client:
+        return flush(client)
+
+
+def flush(client: Client) -> int:
+    """Wait, and tell what could not be written; the exit status."""
     line = ProgressLine()
     result: Values = {}
-    with client:
-        try:
-            for result in client.stream("flush"):
-                if "files" in result:
-                    line.show(what_waits(result))
-        finally:
-            line.clear()
+    try:
+        for result in client.stream("flush"):
+            if "files" in result:
+                line.show(what_waits(result))
+    finally:
+        line.clear()
     return tell_failures(result)
 
 

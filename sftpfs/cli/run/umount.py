@@ -7,13 +7,13 @@ import os
 from argparse import Namespace
 
 from sftpfs import mountpoint
-from sftpfs.cli.run.flush import tell_failures, tell_kept, what_waits
+from sftpfs.cli.run.flush import flush, tell_failures, tell_kept, what_waits
 from sftpfs.cli.show import ProgressLine, several, size
 from sftpfs.control.client import Client, RequestFailedError, connect
 from sftpfs.control.location import Found, find
 from sftpfs.control.protocol import Values
 from sftpfs.errors import Failure, MountError
-from sftpfs.kept import holders, some
+from sftpfs.kept import holders, is_elsewhere, some
 from sftpfs.logs import printable
 from sftpfs.mountpoint import MountedAt
 from sftpfs.process import DATA_LOST_STATUS, to_stderr
@@ -32,6 +32,8 @@ def run(given: Namespace) -> int:
         to_stderr(f"the process of the mount on {found.mount.path} was gone; it is unmounted")
         return 0
     with client:
+        if is_elsewhere(client.pid):
+            return _umount_copy(client, given.force)
         try:
             return _umount(client, given.force)
         except RequestFailedError as failed:
@@ -68,8 +70,27 @@ def _umount(client: Client, force: bool) -> int:
     if lost:
         return DATA_LOST_STATUS
     if status and not result.get("ended"):
-        to_stderr(f"{client.mount.path} stays mounted; sftpfs umount --force gives up what is not written")
+        _tell_stays(client.mount)
     return status
+
+
+def _umount_copy(client: Client, force: bool) -> int:
+    """Here is a copy; the mount's process would take off the one of its own mount namespace."""
+    mount = client.mount
+    status = 0 if force else flush(client)
+    if status:
+        _tell_stays(mount)
+        return status
+    mountpoint.unmount(mount.path, lazy=force)
+    left = mountpoint.mounted_at(mount.path)
+    if left is not None and left.identifier == mount.identifier:
+        raise MountError(Failure.MOUNTPOINT, _busy(mount))
+    to_stderr(f"{mount.path} is off here; its process {client.pid} is in another mount namespace")
+    return 0
+
+
+def _tell_stays(mount: MountedAt) -> None:
+    to_stderr(f"{mount.path} stays mounted; sftpfs umount --force gives up what is not written")
 
 
 def _tell_lost(values: Values) -> bool:
