@@ -65,6 +65,8 @@ async def _compare_one(simulation: Simulation, node: Node, path: list[bytes]) ->
         shown = await kernel.stat(kernel.root, path)
     except OSError as problem:
         raise Lie(f"at the end stat of {text}: {problem}") from None
+    if node.is_link and await kernel.readlink(kernel.root, path) != node.target:
+        raise Lie(f"at the end {text} leads elsewhere than to {node.target!r}")
     if not node.is_file:
         return
     if (shown.size, shown.mode, shown.mtime) != (node.size, node.mode, node.mtime):

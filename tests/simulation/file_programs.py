@@ -42,6 +42,8 @@ class FileProgram(Program):
                 errors.add(errno.EEXIST)
             elif node.is_dir:
                 errors.add(errno.EISDIR)
+            elif node.is_link:
+                errors.add(errno.ELOOP)
         return errors
 
     async def _on_file(
@@ -116,7 +118,22 @@ class FileProgram(Program):
         if problem is not None or count < len(data):
             for node in notes.nodes:
                 self.oracle.track(node).exact = False
+        elif file.flags & (os.O_SYNC | os.O_DIRECT) and offset is not None:
+            self._through(notes, file.flags, offset, data)
         return problem is None
+
+    def _through(self, notes: FileNotes, flags: int, offset: int, data: bytes) -> None:
+        """D3, F8: such a write is on the server when it returns, and with O_SYNC on its disk."""
+        node = notes.sure
+        if node is None:
+            return
+        track = self.oracle.track(node)
+        if not track.exact or track.lossy or track.busy(self.oracle):
+            return
+        end = offset + len(data)
+        kept = node.durable[0] if flags & os.O_SYNC == os.O_SYNC else node.content
+        if kept[offset:end] != data or node.content[offset:end] != data:
+            raise Lie(f"a write through to {self.oracle._names(node)} returned before it was there (D3, F8)")
 
     async def _close(self, file: KFile, notes: FileNotes, child: bool = False) -> None:
         """close(2); ``child``: of a descriptor another process inherited, which looks at no result."""

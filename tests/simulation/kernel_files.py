@@ -23,12 +23,16 @@ MOST_WRITTEN = 1 << 20
 class KFile:
     """An open file description; ``descriptors`` counts those that lead to it (dup, fork)."""
 
-    __slots__ = ("descriptors", "flags", "handle", "node", "oracle", "position")
+    __slots__ = ("bypass", "descriptors", "direct", "flags", "handle", "node", "oracle", "position")
 
-    def __init__(self, node: KInode, handle: int, flags: int) -> None:
+    def __init__(self, node: KInode, info: Any, flags: int) -> None:
         self.node = node
-        self.handle = handle
+        self.handle = info.fh
         self.flags = flags
+        self.bypass = bool(info.direct_io)
+        """FOPEN_DIRECT_IO: the file system wants no pages of it."""
+        self.direct = self.bypass or bool(flags & os.O_DIRECT)
+        """No pages are used, one way or the other."""
         self.position = 0
         self.descriptors = 1
         self.oracle: Any = None
@@ -81,7 +85,7 @@ class Kernel(NameCalls):
             self._truncated(node)
         elif not info.keep_cache:
             self.drop_pages(node)
-        return KFile(node, info.fh, flags)
+        return KFile(node, info, flags)
 
     async def _open_node(self, node: KInode, flags: int) -> KFile:
         if node.is_dir:
@@ -105,7 +109,7 @@ class Kernel(NameCalls):
             self._truncated(node)
         elif not info.keep_cache:
             self.drop_pages(node)
-        return KFile(node, info.fh, flags)
+        return KFile(node, info, flags)
 
     def _truncated(self, node: KInode) -> None:
         """fuse_truncate_update_attr: the server did it with the open."""
@@ -121,10 +125,16 @@ class Kernel(NameCalls):
         node = file.node
         if file.flags & os.O_ACCMODE == os.O_WRONLY:
             raise failure(errno.EBADF)
+        if file.bypass:
+            return bytes(await self.call(self.operations.read, file.handle, offset, size))
         if trio.current_time() >= node.valid_until:
             await self.getattr(node)  # FUSE_AUTO_INVAL_DATA
-        if file.flags & os.O_DIRECT:
+        if file.direct:
             return await self._read_direct(file, offset, size)
+        return await self._read_cached(file, offset, size)
+
+    async def _read_cached(self, file: KFile, offset: int, size: int) -> bytes:
+        node = file.node
         end = min(offset + size, node.size)
         pieces = []
         position = offset
@@ -140,9 +150,11 @@ class Kernel(NameCalls):
         return b"".join(pieces)
 
     async def _read_direct(self, file: KFile, offset: int, size: int) -> bytes:
+        """generic_file_read_iter: what is short, and not at the end as it is known, is read by pages."""
         data = bytes(await self.call(self.operations.read, file.handle, offset, size))
-        if len(data) < size:
-            self._short(file.node, offset + len(data), self.attr_version)
+        end = offset + len(data)
+        if len(data) < size and end < file.node.size:
+            data += await self._read_cached(file, end, size - len(data))
         return data
 
     async def _page(self, file: KFile, number: int) -> bytes:
@@ -220,7 +232,10 @@ class Kernel(NameCalls):
                     raise
                 if file.oracle is not None:
                     file.oracle.wrote(position, piece)
-                self._written(node, position, piece)
+                if file.direct:
+                    self._written_directly(node, position, piece)
+                else:
+                    self._written(node, position, piece)
                 written += count
                 position += count
             return written
@@ -235,6 +250,15 @@ class Kernel(NameCalls):
                 node.pages[number] = page[: begin - number * PAGE] + piece + page[end - number * PAGE :]
             elif len(piece) == PAGE:
                 node.pages[number] = piece
+        node.size = max(node.size, position + len(data))
+        node.valid_until = 0.0
+
+    def _written_directly(self, node: KInode, position: int, data: bytes) -> None:
+        """invalidate_inode_pages2_range, fuse_write_update_attr."""
+        node.attr_version = self.bump()
+        for number in range(position // PAGE, (position + len(data) - 1) // PAGE + 1):
+            node.pages.pop(number, None)
+            node.reading.pop(number, None)
         node.size = max(node.size, position + len(data))
         node.valid_until = 0.0
 

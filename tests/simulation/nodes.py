@@ -82,10 +82,14 @@ class Node:
         return stat.S_ISREG(self.mode)
 
     @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.mode)
+
+    @property
     def size(self) -> int:
         if self.is_dir:
             return 4096
-        return len(self.target) if stat.S_ISLNK(self.mode) else len(self.content)
+        return len(self.target) if self.is_link else len(self.content)
 
     def __repr__(self) -> str:
         return f"#{self.number}"

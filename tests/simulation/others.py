@@ -51,6 +51,11 @@ class OtherClient:
         self.put(".new", tag, size)
         self.disk.rename(self._path(".new"), self._path(path))
 
+    def symlink(self, target: str, path: str) -> None:
+        """A link under the name, in the place of what was there."""
+        self.disk.symlink(target.encode(), self._path(".newlink"))
+        self.disk.rename(self._path(".newlink"), self._path(path))
+
     def remove(self, path: str, *_: Any) -> None:
         self.disk.remove(self._path(path))
 

@@ -19,6 +19,9 @@ from tests.simulation.oracle import Call, Lie, Oracle
 GOING = ("unlink", "rmdir")
 """What is taken for done, its reply lost, where the name is gone: another client may have been first."""
 
+UNSENT = 3.0
+"""Seconds for which what was written may not be on the server yet (D6)."""
+
 NEVER = 400.0
 """Seconds after which a call is taken to hang."""
 
@@ -191,6 +194,23 @@ class Program:
             "mkdir", (path,), self.kernel.mkdir(self.base, split(path)), self._making, mode=0o755
         )
 
+    async def symlink(self, target: str, path: str) -> None:
+        work = self.kernel.symlink(self.base, split(path), target.encode())
+        await self.named("symlink", (path,), work, self._making, target=target.encode())
+
+    async def readlink(self, path: str) -> None:
+        call = self.begin("readlink", path)
+        told, problem = await self.call(call, self.kernel.readlink(self.base, split(path)))
+        possible = self.oracle.reach(call)
+        if problem is None:
+            targets = {node.target for node in possible if isinstance(node, Node) and node.is_link}
+            if told not in targets:
+                raise Lie(f"{call} shows {told!r}; possible were {sorted(targets) or _named(possible)}")
+            return
+        kinds = {errno.EINVAL if isinstance(node, Node) and not node.is_link else node for node in possible}
+        if problem.errno not in kinds:
+            self.oracle.explain(call, problem)
+
     async def rmdir(self, path: str) -> None:
         await self.named("rmdir", (path,), self.kernel.rmdir(self.base, split(path)), self._removing)
 
@@ -239,7 +259,7 @@ class Program:
             if shown.size in sizes or self.oracle.may_have_lost(node):
                 return None
             return f"{node} has {sorted(sizes)} bytes by what programs wrote"
-        if track.written_since(call.start - self.oracle.history.lease):
+        if track.written_since(call.start - max(self.oracle.history.lease, UNSENT)):
             return None
         versions = self.oracle.history.versions(node, self.oracle.history.low(call.start))
         if any(version.size == shown.size for version in versions):
@@ -356,4 +376,6 @@ FLAGS = {
     "rw": os.O_RDWR | os.O_CREAT,
     "a": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
     "x": os.O_RDWR | os.O_CREAT | os.O_EXCL,
+    "s": os.O_RDWR | os.O_CREAT | os.O_SYNC,
+    "d": os.O_RDWR | os.O_CREAT | os.O_DIRECT,
 }

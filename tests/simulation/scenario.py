@@ -36,6 +36,7 @@ class World:
     timeout: float = 10.0
     connections: int = 3
     lease: float = 20.0
+    """0: cache=no."""
     wall_offset: float = 0.0
     forget: float = 0.0
     """Chance that the kernel forgets some names before a call."""

@@ -12,6 +12,8 @@ from typing import Any
 from tests.simulation.disk import failure
 from tests.simulation.programs import content, split
 
+LINKS = ("l", "d/l", "m")
+"""Names of symbolic links: the model does not follow them, so that only these calls use them, and list."""
 NAMES = ("a", "b", "d", "d/a", "d/e", "d/e/f", "a/x", "missing/x")
 FLAGS = {
     "r": os.O_RDONLY,
@@ -20,10 +22,12 @@ FLAGS = {
     "rw": os.O_RDWR | os.O_CREAT,
     "a": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
     "x": os.O_RDWR | os.O_CREAT | os.O_EXCL,
+    "s": os.O_RDWR | os.O_CREAT | os.O_SYNC,
+    "d": os.O_RDWR | os.O_CREAT | os.O_DIRECT,
 }
 VERBS = (
     "mkdir mkdir rmdir unlink rename rename link stat stat list open open open close pwrite pwrite pwrite "
-    "pread pread ftruncate truncate fsync fstat chmod"
+    "pread pread ftruncate truncate fsync fstat chmod symlink readlink readlink"
 )
 
 Call = tuple[str, list[Any]]
@@ -49,6 +53,8 @@ def program(seed: int, count: int) -> list[Call]:
             "ftruncate": [slot, offset],
             "truncate": [name, offset],
             "chmod": [name, rng.choice((0o755, 0o700))],
+            "symlink": [rng.choice(("a", "nowhere")), rng.choice(LINKS)],
+            "readlink": [rng.choice((*LINKS, name))],
         }
         calls.append((verb, arguments.get(verb, [name])))
     return calls
@@ -90,6 +96,12 @@ class Local:
 
     def link(self, old: str, new: str) -> None:
         os.link(self.at(old), self.at(new))
+
+    def symlink(self, target: str, name: str) -> None:
+        os.symlink(target, self.at(name))
+
+    def readlink(self, name: str) -> str:
+        return os.readlink(self.at(name))
 
     def chmod(self, name: str, mode: int) -> None:
         os.chmod(self.at(name), mode)
@@ -153,6 +165,12 @@ class Simulated:
             return await getattr(self, verb)(*arguments)
         except OSError as problem:
             return f"errno {problem.errno}"
+
+    async def symlink(self, target: str, name: str) -> None:
+        await self.kernel.symlink(self.root, split(name), target.encode())
+
+    async def readlink(self, name: str) -> str:
+        return (await self.kernel.readlink(self.root, split(name))).decode()
 
     async def stat(self, name: str) -> Any:
         shown = await self.kernel.stat(self.root, split(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.scenario import Maker, World
-from tests.simulation.themes_data import bulk, logs
+from tests.simulation.themes_data import bulk, direct, logs
 from tests.simulation.themes_outages import holes, power, sleep
 
 
@@ -349,6 +349,41 @@ def unknown(make: Maker, count: int) -> World:
     )
 
 
+def symlinks(make: Maker, count: int) -> World:
+    """Symbolic links are made, read, moved and replaced, here and by another client."""
+    make.before("mkdir", "d")
+    make.before("put", "f", "sf", 100)
+    for name in ("l", "d/l"):
+        make.before("symlink", "f", name)
+    names = ("l", "d/l", "m", "f")
+    for _ in range(count):
+        who, name = make.pick("A", "B"), make.pick(*names)
+        match make.rng.randrange(15):
+            case 0 | 1:
+                make.step(who, "symlink", make.pick("f", "l", f"t{make.tag()}"), name)
+            case 2 | 3 | 4:
+                make.step(who, "readlink", name)
+            case 5:
+                make.step(who, "stat", name)
+            case 6:
+                make.step(who, "unlink", name)
+            case 7 | 8:
+                make.step(who, "rename", name, make.pick(*names))
+            case 9:
+                make.step("X", "symlink", make.pick("f", f"t{make.tag()}"), name)
+            case 10:
+                make.step("X", make.pick("remove", "replace"), name, make.tag(), 100)
+            case 11:
+                make.step(who, "list", make.pick("", "d"), 4096, 0.0)
+            case 12:
+                make.step(who, "write", name, make.pick("w", "r+", "x"), make.tag(), 50)
+            case 13:
+                make.step("N", "trap", make.pick("symlink", "any"), make.pick("before", "after"), 0.0, 0)
+            case _:
+                make.step("N", "forget", 0.5)
+    return World(one_way=make.pick(0.0, 0.0005, 0.02), forget=make.pick(0.0, 0.1), lease=make.pick(20.0, 0.0))
+
+
 THEMES: dict[str, Callable[[Maker, int], World]] = {
     "listings": listings,
     "links": links,
@@ -360,6 +395,8 @@ THEMES: dict[str, Callable[[Maker, int], World]] = {
     "unknown": unknown,
     "logs": logs,
     "bulk": bulk,
+    "direct": direct,
+    "symlinks": symlinks,
     "holes": holes,
     "power": power,
     "sleep": sleep,

@@ -47,3 +47,34 @@ def bulk(make: Maker, count: int) -> World:
                 make.step(who, "fsync", "1", pause=0.0)
         make.step(who, "close", "1", pause=0.0)
     return World(one_way=make.pick(0.0002, 0.0002, 0.01), connections=make.pick(1, 3), divide=divide)
+
+
+def direct(make: Maker, count: int) -> World:
+    """Writes that are to be on the server when they return (O_SYNC, O_DIRECT), beside others; in half of the
+    runs nothing is kept (cache=no)."""
+    for name in ("f", "g"):
+        make.before("put", name, f"s{name}", make.size())
+    for _ in range(count):
+        who, slot, name = make.pick("A", "B"), make.pick("1", "2"), make.pick("f", "g", "h")
+        match make.rng.randrange(16):
+            case 0 | 1 | 2:
+                make.step(who, "open", slot, name, make.pick("s", "d", "d", "r+", "r", "a"))
+            case 3 | 4 | 5 | 6:
+                make.step(who, "pwrite", slot, make.pick(0, 100, 4096, 50_000), make.tag(), make.size())
+            case 7 | 8:
+                make.step(who, "pread", slot, make.pick(0, 4096), make.pick(100, 65536))
+            case 9:
+                make.step(who, "ftruncate", slot, make.pick(0, 50, 5000))
+            case 10:
+                make.step(who, "close", slot)
+            case 11:
+                make.step("X", make.pick("put", "append"), name, make.tag(), make.size())
+            case 12:
+                make.step(who, "read", name)
+            case 13:
+                make.step(who, "stat", name)
+            case 14:
+                make.step("N", "cut", make.pick(0.0, 0.5))
+            case _:
+                make.step(who, "write", name, make.pick("w", "r+", "s", "d"), make.tag(), make.size())
+    return World(one_way=make.pick(0.0, 0.0005, 0.02), lease=make.pick(20.0, 0.0))

@@ -190,7 +190,7 @@ class Simulation:
             Endpoint("host", ROOT),
             "/simulated",
             pool=PoolConfig(max_connections=world.connections, timeout=world.timeout),
-            cache=CacheConfig(max_entries=world.bound),
+            cache=CacheConfig(enabled=world.lease > 0.0, max_entries=world.bound),
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.network.run)
