@@ -236,8 +236,8 @@ class Files:
         except OSError as problem:
             if problem.errno != errno.ENOENT:
                 raise
-            if inode.parent is not None:  # the name went while its lease held
-                self._tree.missing(inode.parent, inode.name)
+            if inode.parent is not None:  # the name went while its lease held, or is a link to nothing now
+                self._namespace.distrust(inode.parent, inode.name)
             raise error(errno.ESTALE) from None
 
     async def _lent(self, inode: Inode, flags: int) -> tuple[RemoteFile, Attributes] | None:
@@ -284,6 +284,8 @@ class Files:
                     raise
                 existing = await self._resolver.lookup(parent, name)
                 if existing is not None:
+                    if stat.S_ISLNK(existing.attributes.mode):
+                        raise error(errno.ESTALE) from None  # the kernel walks there anew, and follows it
                     file, keep_cache, _ = await self.open(existing, flags, patience=NONE)
                     return existing, file, keep_cache
             else:
