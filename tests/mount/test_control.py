@@ -49,7 +49,8 @@ def test_status_tells_how_the_mount_is(make_mount: MakeMount) -> None:
     assert f"on {mount.path}" in shown
     assert str(mount.pid) in shown
     assert "answers in" in shown
-    assert "1 of at most 4: metadata" in shown
+    # One is enough; a machine that is busy stalls it, and another one is made.
+    assert re.search(r"[1-4] of at most 4: .*metadata", shown)
     assert "all is on the server" in shown
     assert "last problem  none" in shown
 
