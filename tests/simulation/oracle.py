@@ -42,8 +42,8 @@ class Call:
         self.ended = False
         self.details: dict[str, Any] = {}
         self.done: list[tuple[str, Node, bytes, int]] = []
-        self.contended = False
-        """What it is taken to have done another call may have done as well."""
+        self.rivals: list[Call] = []
+        """Calls that may have done as well what one of them is taken to have done."""
         self.nodes: list[Node] = []
         self.views: list[View] = []
 
@@ -125,7 +125,8 @@ class Oracle:
         if problem is None and call.verb == "open" and not call.details["flags"] & os.O_EXCL:
             return
         for other in [*self.calls, *self.unknown]:
-            if other.verb == call.verb and other.paths == call.paths and bool(other.done) != bool(call.done):
+            same = other.verb == call.verb and (other.paths == call.paths or other in call.rivals)
+            if same and bool(other.done) != bool(call.done):
                 other.done, call.done = call.done, other.done
                 other.nodes, call.nodes = call.nodes, other.nodes
                 return
@@ -216,7 +217,7 @@ class Oracle:
             places.append((details["to"], details["to_name"]))
         meant = [call for call in [*self.calls, *self.unknown] if self._meant(call, verb, node, places)]
         for call in meant:
-            call.contended = call.contended or len(meant) > 1
+            call.rivals += [other for other in meant if other is not call]
         if meant:
             call = meant[0]
             call.nodes.append(node)
@@ -289,7 +290,7 @@ class Oracle:
         from_memory = flags & (os.O_ACCMODE | os.O_TRUNC) == 0
         found = set(made)
         if (
-            not made or call.contended or self.cut_within(call)
+            not made or call.rivals or self.cut_within(call)
         ):  # what it made may have been replaced before it was known
             found |= {node for node in self.reach(call, asks=not from_memory) if isinstance(node, Node)}
         if not found:
