@@ -25,7 +25,7 @@ LIBRARIES = ("trio", "pyfuse3", "asyncssh", "uvloop")
 def check(config: MountConfig) -> None:
     """Raises MountError(MOUNTPOINT) where ``config`` would hide what is needed."""
     path = config.mountpoint
-    if path in SYSTEM:
+    if path in SYSTEM or is_below(path, "/proc"):  # /proc/self would be gone with the command
         raise MountError(
             Failure.MOUNTPOINT,
             f"a mount on {path} would hide what this machine needs to work; choose another directory",
