@@ -47,10 +47,10 @@ def test_what_was_found_once_is_not_found_again() -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-UNJUDGED = ("holes", "links", "renames", "resets", "sharing", "unknown")
+UNJUDGED = ("holes", "renames", "resets", "sharing", "unknown")
 """Themes that found what nobody has judged yet, once in a thousand runs or so; ``python -m tests.simulation``
 and the hour have them. holes: a setattr takes two deadlines under
-several holes (seed 5154). links: EBADF of truncate (seed 710584). resets: a byte
+several holes (seed 5154). resets: a byte
 of an emptied file is read (711161). sharing: a read beside a writer shows zeros
 behind the end (710519). unknown: at the end a file reads as another did, an outcome being unknown (701364).
 renames: too few runs since what they showed last was mended."""
