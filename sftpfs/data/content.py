@@ -203,6 +203,11 @@ class FileContent:
         return None if self._state.dirty else self._state.attributes
 
     @property
+    def beneath(self) -> Attributes | None:
+        """What the server told last, also while dirty; None where nothing is known."""
+        return self._state.attributes
+
+    @property
     def fetched(self) -> bool:
         """Bytes of this version were asked for: the kernel may hold them, also where we do no more."""
         return self._state.witnessed is not None

@@ -220,7 +220,7 @@ class Files:
             try:
                 emptied = truncate and not apart and not told.size
                 look = None if emptied else lambda: self._remote.lstat(path)
-                same, now = await identified(inode, remote, known, told, look)
+                same, now = await identified(inode, remote, _beneath(inode), told, look)
                 if apart and same:
                     remote.confirm()
                     now = await set_and_stat(remote, AttributeChange(size=0))
@@ -376,6 +376,12 @@ class Files:
 def _known(inode: Inode) -> Attributes | None:
     """What the content in memory is the version of; None while we are changing it."""
     return inode.content.version if inode.content is not None else None
+
+
+def _beneath(inode: Inode) -> Attributes:
+    """What the server told last of the file, which of one being written the inode's own do not show."""
+    beneath = inode.content.beneath if inode.content is not None and inode.content.dirty else None
+    return beneath or inode.attributes
 
 
 def _held(inode: Inode) -> bool:

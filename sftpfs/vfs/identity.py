@@ -217,12 +217,16 @@ async def identified(
 
 def _may_be_one(looks: list[tuple[Attributes, Attributes]]) -> bool:
     """Whether what differed at each of these ``looks`` may be one file that is being written to. Each look
-    was answered before the next was sent. So at each the one is between what the other was at the look
+    was answered before the next was sent. So at each either is between what the other was at the look
     before and the look after: what writes make of size and time does not go back."""
-    firsts = [one for one, _ in looks]
+    ones, others = [one for one, _ in looks], [other for _, other in looks]
+    return _between(ones, others) and _between(others, ones)
+
+
+def _between(told: list[Attributes], beside: list[Attributes]) -> bool:
     return all(
-        other.kind == before.kind
-        and min(before.size, after.size) <= other.size <= max(before.size, after.size)
-        and min(before.mtime, after.mtime) <= other.mtime <= max(before.mtime, after.mtime)
-        for before, (_, other), after in zip(firsts, looks[1:], firsts[2:], strict=False)
+        now.kind == before.kind
+        and before.size <= now.size <= after.size
+        and before.mtime <= now.mtime <= after.mtime
+        for before, now, after in zip(told, beside[1:], told[2:], strict=False)
     )
