@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from tests.simulation.files_oracle import FileNotes, first_difference
+from tests.simulation.kernel import Process, process
 from tests.simulation.kernel_files import KFile
 from tests.simulation.oracle import Call, Lie
 from tests.simulation.programs import FLAGS, Program, content, split
@@ -31,6 +32,7 @@ class FileProgram(Program):
             return None
         notes = self.oracle.opened(call, flags)
         file.oracle = notes
+        self.opened[file] = notes
         return file, notes
 
     def _opening(self, call: Call, flags: int) -> set[int]:
@@ -138,6 +140,8 @@ class FileProgram(Program):
     async def _close(self, file: KFile, notes: FileNotes, child: bool = False) -> None:
         """close(2); ``child``: of a descriptor another process inherited, which looks at no result."""
         told, moment = notes.told, self.oracle.history.moment
+        if not child:
+            self.opened.pop(file, None)
         _, problem = await self._on_file("close", notes, self.kernel.close(file))
         if child:
             notes.told = told
@@ -266,6 +270,17 @@ class FileProgram(Program):
         for index in range(times):
             await self.pwrite(slot, offset + index * size, f"{tag}.{index}", size)
             await trio.sleep(pause)
+
+    async def reborn(self) -> None:
+        """The program was killed: the kernel closes what it had open, and it begins anew."""
+        self.process = Process()
+        process.set(self.process)
+        files, self.opened, self.slots = self.opened, {}, {}
+        for file, notes in files.items():
+            await self._close(file, notes, child=True)
+        if self.base is not self.kernel.root:
+            self.base.opens -= 1
+            self.base, self.bases = self.kernel.root, {self.root}
 
     async def finish(self) -> None:
         """The program ends: what it has open is closed."""

@@ -14,6 +14,7 @@ import random
 import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -26,6 +27,22 @@ T = TypeVar("T")
 
 PAGE = 4096
 ROOT = 1
+
+
+FORCED = ("flush", "release", "releasedir", "forget")
+"""Requests made for a process that was killed, too (fuse_args.force)."""
+
+
+class Process:
+    """Who makes system calls. ``killed``: a request under way is waited for (the daemon has it); no other is
+    made but those that are forced, and EINTR is for nobody to see (request_wait_answer)."""
+
+    def __init__(self) -> None:
+        self.killed = False
+
+
+process: ContextVar[Process | None] = ContextVar("process", default=None)
+"""Whose system call this task makes."""
 
 
 class KInode:
@@ -116,6 +133,9 @@ class KernelCore:
         """A request and its reply, which is taken a moment after it was given."""
         from pyfuse3 import FUSEError
 
+        caller = process.get()
+        if caller is not None and caller.killed and handler.__name__ not in FORCED:
+            raise failure(errno.EINTR)
         self.requests += 1
         self.under_way += 1
         begin = trio.current_time()

@@ -12,7 +12,7 @@ import trio
 
 from tests.simulation.disk import Node
 from tests.simulation.files_oracle import FileNotes
-from tests.simulation.kernel import KInode
+from tests.simulation.kernel import KInode, Process
 from tests.simulation.kernel_files import Kernel, KFile
 from tests.simulation.oracle import Call, Lie, Oracle
 
@@ -47,6 +47,10 @@ _cells = b""
 """The longest content so far, without a tag."""
 
 
+class Killed(Exception):
+    """The program was killed in a call: nobody looks at what it came to."""
+
+
 class Program:
     """One process on the mount. ``slots`` are its open files, by the name the scenario gives them."""
 
@@ -59,6 +63,9 @@ class Program:
         self.bases: set[Node] = {root}
         self.slots: dict[str, tuple[KFile, FileNotes]] = {}
         self.count = 0
+        self.process = Process()
+        self.opened: dict[KFile, FileNotes] = {}
+        """All that is to be closed as it ends."""
 
     # -- one call ------------------------------------------------------------------
 
@@ -75,7 +82,19 @@ class Program:
         if scope.cancelled_caught:
             raise Lie(f"{call} hangs (P4)")
         self.oracle.end(call, problem)
+        if self.process.killed:
+            self._interrupted(call, result)
+            raise Killed
         return result, problem
+
+    def _interrupted(self, call: Call, result: Any) -> None:
+        """Nobody hears what ``call`` came to: what it wrote may be there in part."""
+        notes = call.details.get("file")
+        if isinstance(result, KFile):  # which the program never had
+            self.opened[result] = self.oracle.opened(call, result.flags)
+        elif notes is not None:
+            for node in notes.nodes:
+                self.oracle.track(node).exact = False
 
     def begin(self, verb: str, *paths: str, **details: Any) -> Call:
         return self.oracle.begin(verb, self.bases, *map(split, paths), **details)

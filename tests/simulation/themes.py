@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.simulation.scenario import Maker, World
 from tests.simulation.themes_data import bulk, direct, logs
-from tests.simulation.themes_outages import holes, power, sleep
+from tests.simulation.themes_outages import holes, power, signals, sleep
 
 
 def listings(make: Maker, count: int) -> World:
@@ -399,5 +399,6 @@ THEMES: dict[str, Callable[[Maker, int], World]] = {
     "symlinks": symlinks,
     "holes": holes,
     "power": power,
+    "signals": signals,
     "sleep": sleep,
 }

@@ -33,6 +33,20 @@ def power(make: Maker, count: int) -> World:
     return World(one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), timeout=10.0)
 
 
+def signals(make: Maker, count: int) -> World:
+    """Programs are killed in what they do."""
+    _files(make)
+    for _ in range(count):
+        match make.rng.randrange(12):
+            case 0:
+                make.step("N", "kill", make.pick("A", "B"), pause=make.pick(0.0, 0.001, 0.01, 0.03, 0.1))
+            case 1:
+                make.step("N", "trap", "any", make.pick("before", "after"), 0.0, make.pick(0, 3))
+            case _:
+                _work(make)
+    return World(one_way=make.pick(0.0005, 0.02), connections=make.pick(1, 3), timeout=10.0)
+
+
 def sleep(make: Maker, count: int) -> World:
     """This machine sleeps while others change files; its connections are there afterwards, or not.
 

@@ -27,11 +27,13 @@ from tests.simulation import kernel_names, sizes, transport, virtual
 from tests.simulation.checks import check_tree, compare
 from tests.simulation.disk import Disk, Node
 from tests.simulation.file_programs import FileProgram
+from tests.simulation.kernel import process
 from tests.simulation.kernel_files import Kernel
 from tests.simulation.network import Network, Refusal, Trap
 from tests.simulation.oracle import Lie, Oracle
 from tests.simulation.others import OtherClient
 from tests.simulation.power import lose_power
+from tests.simulation.programs import Killed
 from tests.simulation.scenario import PROGRAMS, Scenario, Step
 from tests.simulation.transport import MemoryConnector
 
@@ -267,6 +269,8 @@ class Simulation:
         self.network.traps.clear()
         self.network.refusals.clear()
         for program in self.programs.values():
+            program.process.killed = False
+            process.set(program.process)
             await program.finish()
         await trio.sleep(SETTLING)
         await compare(self)
@@ -285,7 +289,7 @@ class Simulation:
             self.say(str(step))
             self.result.begun.add(id(step))
             if who in PROGRAMS and step.verb not in NETWORK:
-                await getattr(self.programs[who], step.verb)(*step.arguments)
+                await self._in_program(self.programs[who], step)
             elif who == "X":
                 self.other.do(step.verb, *step.arguments)
             else:
@@ -293,6 +297,14 @@ class Simulation:
             self.say(f"{step.who} {step.verb} ended")
             if self.watch.errors:
                 raise Lie(self.watch.errors[0])
+
+    async def _in_program(self, program: FileProgram, step: Step) -> None:
+        process.set(program.process)
+        with suppress(Killed):
+            await getattr(program, step.verb)(*step.arguments)
+        while program.process.killed:
+            with suppress(Killed):
+                await program.reborn()
 
     def _check(self) -> None:
         check_tree(self.mount.filesystem.tree, self.kernel)
@@ -302,6 +314,10 @@ class Simulation:
     async def _forget(self, chance: float) -> None:
         self.kernel.shrink(self.kernel.root, chance)
         await self.kernel.forget_some()
+
+    async def _kill(self, who: str) -> None:
+        """A program is killed in what it does, or as it begins the next."""
+        self.programs[who].process.killed = True
 
     async def _sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
