@@ -234,7 +234,8 @@ class Oracle:
 
     def _meant(self, call: Call, verb: str, node: Node, places: list[tuple[Node, bytes]]) -> bool:
         if verb == "make":
-            right = call.verb in ("mkdir", "symlink") or call.details.get("flags", 0) & os.O_CREAT
+            maker = "mkdir" if node.is_dir else "open" if node.is_file else "symlink"
+            right = call.verb == maker and (maker != "open" or call.details["flags"] & os.O_CREAT)
         else:
             right = call.verb == {"remove": "unlink"}.get(verb, verb)
         if not right:

@@ -52,8 +52,8 @@ UNJUDGED = ("holes", "renames", "resets", "sharing", "unknown")
 and the hour have them. holes: a setattr takes two deadlines under
 several holes (seed 5154). resets: a byte
 of an emptied file is read (711161). sharing: a read beside a writer shows zeros
-behind the end (710519). unknown: at the end a file reads as another did, an outcome being unknown (701364).
-renames: too few runs since what they showed last was mended."""
+behind the end (710519). unknown: a rename takes nearly two deadlines, one to open what it
+replaces (3000268). renames: too few runs since what they showed last was mended."""
 
 
 @pytest.mark.limit(300)
