@@ -293,8 +293,9 @@ class Operations(pyfuse3.Operations):
             if became_shorter(found):
                 await self._reads.answered(inode)
             self._outdate(found)
-        elif flags & os.O_TRUNC:
-            self._reads.told(found, ctx.pid)  # the kernel empties it as it gets the reply
+        if flags & os.O_TRUNC:  # the kernel empties it as it gets the reply
+            self._tree.told_end(found, 0)
+            self._reads.told(found, ctx.pid)
         return self._file_info(file, keep_cache, ctx.pid)
 
     @guarded

@@ -339,9 +339,10 @@ class Inventory:
         inode.told = inode.attributes
 
     def told_end(self, inode: Inode, size: int) -> None:
-        """The kernel was told, by a read that ended there, that ``inode`` is as short as that."""
-        assert inode.told is not None
-        inode.told = inode.told._replace(size=size)
+        """The kernel takes ``inode`` to be of ``size`` bytes by what was done to it: a read that ended there,
+        or an open that emptied it."""
+        if inode.told is not None:
+            inode.told = inode.told._replace(size=size)
 
     def forget(self, number: int, count: int) -> None:
         """The kernel drops ``count`` references. Never raises."""

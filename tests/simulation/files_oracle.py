@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from typing import TYPE_CHECKING
@@ -231,6 +232,11 @@ class Track:
 
     def written_since(self, start: float) -> bool:
         return any(own.at >= start for own in self.writes)
+
+    def cut_since(self, start: float) -> bool:
+        """Whether it became shorter since then."""
+        sizes = [version.size for version in self.history.versions(self.node, start)]
+        return any(after < before for before, after in itertools.pairwise(sizes))
 
     def _mixture(self, offset: int, size: int, data: bytes, contents: list[bytes]) -> str | None:
         """Each byte from some moment allowed, or written here."""
