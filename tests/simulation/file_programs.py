@@ -61,7 +61,7 @@ class FileProgram(Program):
     def _failed(self, call: Call, notes: FileNotes, problem: OSError) -> None:
         """An error on an open file: right only if the server refused, the network was away, or others changed
         it."""
-        cut = any(self.oracle.track(node).cut_since(call.start) for node in notes.nodes)
+        cut = any(self.oracle.track(node).cut_since(notes.low) for node in notes.nodes)
         if call.verb == "read" and problem.errno == errno.EIO and (cut or notes.sure is None):
             return  # shorter than it was told, or another: the kernel would fill it up with zeros (F14)
         notes.told = True
