@@ -10,9 +10,11 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sftpfs import clock
 from sftpfs.mountpoint import filesystem_of
 
 LOCKS = "/proc/locks"
@@ -20,10 +22,13 @@ LOCKS = "/proc/locks"
 PATIENCE = 5.0
 """Seconds somebody waits for a process without being told for which."""
 
+STEP = 0.02
+"""Seconds between two attempts to be alone: a mount takes less."""
+
 
 @contextmanager
 def claimed(path: str) -> Iterator[None]:
-    """Hold the directory ``path`` while the block runs.
+    """Hold the directory ``path``, which may be a link of /proc/self/fd, while the block runs.
 
     Where it cannot be held (not readable, no locks there) nobody will wait for us, and all else works.
     """
@@ -38,6 +43,32 @@ def claimed(path: str) -> Iterator[None]:
     finally:
         if fd >= 0:
             os.close(fd)
+
+
+@contextmanager
+def alone(directory: str) -> Iterator[None]:
+    """Be the only process of the user that mounts while the block runs, by ``directory``, which only he may
+    enter: nobody else can hold it.
+
+    Two commands for one mountpoint see one another so. One that is stopped in there holds up no other
+    for more than ``PATIENCE``. Raises OSError.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        end = clock.awake() + PATIENCE
+        while not _locked(fd) and clock.awake() < end:
+            time.sleep(STEP)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def holders(text: str, device: str, inode: int) -> list[int]:

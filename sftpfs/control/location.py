@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
-from sftpfs.mountpoint import MountedAt, absolute_path, all_mounts
+from sftpfs.mountpoint import MountedAt, absolute_path, all_mounts, mount_of
 
 SOCKETS = "/proc/net/unix"
 
@@ -157,11 +157,7 @@ def find(path: str) -> Found:
 
 def _located(opened: int, mounts: list[MountedAt], path: str) -> tuple[MountedAt, str]:
     """The mount of an open file and the path in it."""
-    identifier = -1
-    with open(f"/proc/self/fdinfo/{opened}", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("mnt_id:"):
-                identifier = int(line.split()[1])
+    identifier = mount_of(f"/proc/self/fdinfo/{opened}")
     for mount in mounts:
         if mount.identifier == identifier:
             break

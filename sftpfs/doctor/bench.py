@@ -42,6 +42,7 @@ class MountFailedError(Exception):
 @contextmanager
 def mounted(mounts: Mounts, path: str) -> Iterator[Path]:
     """A mount, taken off at the end, also where it was still being made. Raises MountFailedError."""
+    beneath = os.open(path, os.O_PATH | os.O_DIRECTORY)
     try:
         status = mounts.mount(path)
         if status:
@@ -50,7 +51,8 @@ def mounted(mounts: Mounts, path: str) -> Iterator[Path]:
     finally:
         for lazy in (False, True):
             if mountpoint.mounted_at(path) is not None:
-                mountpoint.unmount(path, lazy=lazy)
+                mountpoint.unmount(f"/proc/self/fd/{beneath}", path, lazy)
+        os.close(beneath)
 
 
 def bench(config: MountConfig, mebibytes: int, show: Callable[[Row], None], interrupts: Interrupts) -> None:

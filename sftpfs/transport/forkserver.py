@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 
-from sftpfs.beneath import Held, inherit
+from sftpfs.beneath import Held, hold
 from sftpfs.transport import control
 
 
@@ -99,7 +99,7 @@ def main() -> None:
     if len(sys.argv) > 3:
         covered = int(sys.argv[2])
         os.set_inheritable(covered, False)
-        inherit(Held(sys.argv[3], covered))
+        hold(Held(sys.argv[3], covered))
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     try:

@@ -28,7 +28,7 @@ def run(given: Namespace) -> int:
     except MountError:
         if not _is_dead(found):
             raise
-        mountpoint.detach(found.mount.path, found.mount.device)
+        mountpoint.detach(found.mount)
         to_stderr(f"the process of the mount on {found.mount.path} was gone; it is unmounted")
         return 0
     with client:
