@@ -13,6 +13,12 @@ from sftpfs.transport.control import one_line
 UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
 
+def words(error: BaseException) -> str:
+    """What happened, in one line without numbers: the system's words, or those of the error."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return one_line(text) or type(error).__name__
+
+
 def name_failure(host: str, error: Exception) -> MountError:
     """The words for a name that is not found."""
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:

@@ -177,6 +177,7 @@ def read_line(fd: int, stop: int) -> str | None:
     while not line.endswith(b"\n") and len(line) < ANSWER_LIMIT:
         ready, _, _ = select.select([fd, stop], [], [])
         if stop in ready:
+            os.write(fd, b"\n")  # what is said of it has a line of its own
             return None
         chunk = os.read(fd, ANSWER_LIMIT)
         if not chunk:

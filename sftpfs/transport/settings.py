@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sftpfs.errors import Failure, MountError
+from sftpfs.transport.hostkeys import LEAST_RSA_BITS
 from sftpfs.transport.ssh_config import HostConfig, match_pattern
 
 DEFAULT_IDENTITIES = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
@@ -27,8 +28,22 @@ ALGORITHM_KEYWORDS = {
     "kexalgorithms": "KexAlgorithms",
     "hostkeyalgorithms": "HostKeyAlgorithms",
     "casignaturealgorithms": "CASignatureAlgorithms",
-    "rekeylimit": "RekeyLimit",
+    "pubkeyacceptedkeytypes": "PubkeyAcceptedAlgorithms",
+    "pubkeyacceptedalgorithms": "PubkeyAcceptedAlgorithms",
 }
+"""What ``transport.algorithms`` makes lists of; of two names for one the later is the one ssh uses today."""
+
+SWITCHED_OFF = ("no", "false", "none", "off")
+UNSUPPORTED = {
+    "revokedhostkeys": ("RevokedHostKeys", "put @revoked lines into known_hosts"),
+    "knownhostscommand": ("KnownHostsCommand", "put its keys into a file of GlobalKnownHostsFile"),
+    "checkhostip": ("CheckHostIP", "switch it off (-o CheckHostIP=no), as ssh has it since 8.5"),
+    "canonicalizehostname": ("CanonicalizeHostname", "give the whole name, and -o CanonicalizeHostname=no"),
+    "gssapiserveridentity": ("GSSAPIServerIdentity", "leave it out"),
+    "proxyusefdpass": ("ProxyUseFdpass", "give a ProxyCommand that passes the bytes on"),
+}
+"""Keywords that check or choose the server, and cannot be heeded here: passed over, they would weaken a check
+somebody asked for (CanonicalizeHostname: the blocks of the whole name). With what to do instead."""
 
 
 class StrictChecking(Enum):
@@ -60,12 +75,16 @@ class Settings:
     user: str
     family: int
     bind_address: str | None
+    bind_interface: str | None
     connect_timeout: float
     keepalive_interval: float
     keepalive_count: int
     tcp_keepalive: bool
     compression: bool
     algorithms: dict[str, str]
+    """Keyword → the list as it was given, for those that were."""
+    rekey_limit: str | None
+    least_rsa_bits: int
     proxy_jump: tuple[str, ...]
     proxy_command: str | None
     strict: StrictChecking
@@ -138,6 +157,7 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
         user=config.user,
         family=_family(config),
         bind_address=config.text("bindaddress"),
+        bind_interface=config.text("bindinterface"),
         connect_timeout=config.seconds("connecttimeout", defaults.connect_timeout)
         or defaults.connect_timeout,
         keepalive_interval=interval,
@@ -145,6 +165,8 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
         tcp_keepalive=config.flag("tcpkeepalive", True),
         compression=config.flag("compression", defaults.compression),
         algorithms=_algorithms(config),
+        rekey_limit=" ".join(config.words("rekeylimit")) or None,
+        least_rsa_bits=max(LEAST_RSA_BITS, config.number("requiredrsasize", LEAST_RSA_BITS)),
         proxy_jump=jump,
         proxy_command=command,
         strict=_strict(config),
@@ -173,10 +195,15 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
 
 
 def _refuse_unsupported(config: HostConfig) -> None:
-    """What would weaken the checks if it were passed over."""
-    if (config.text("revokedhostkeys") or "none").lower() != "none":
-        cure = "put @revoked lines into known_hosts, or use ssh_command=ssh"
-        raise MountError(Failure.CONFIGURATION, f"RevokedHostKeys is not supported: {cure}")
+    """What would weaken the checks if it were passed over, and what says no by itself."""
+    refusal = " ".join(config.words("refuseconnection"))
+    if refusal:
+        message = f"RefuseConnection forbids connections to {config.host}: {refusal}"
+        raise MountError(Failure.CONFIGURATION, message)
+    for keyword, (name, cure) in UNSUPPORTED.items():
+        if (config.text(keyword) or "none").lower() not in SWITCHED_OFF:
+            message = f"{name} is not supported: {cure}, or use ssh_command=ssh"
+            raise MountError(Failure.CONFIGURATION, message)
 
 
 def _paths(config: HostConfig, keyword: str, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -229,14 +256,7 @@ def _pubkey(config: HostConfig) -> bool:
 
 
 def _algorithms(config: HostConfig) -> dict[str, str]:
-    chosen = {
-        name: " ".join(config.words(key)) for key, name in ALGORITHM_KEYWORDS.items() if config.has(key)
-    }
-    accepted = config.text("pubkeyacceptedalgorithms") or config.text("pubkeyacceptedkeytypes")
-    if accepted:
-        chosen["CASignatureAlgorithms"] = accepted  # asyncssh's one list for all signatures
-    chosen.setdefault("Ciphers", (FAST_CIPHERS if cpu_has_aes() else SLOW_CIPHERS) + OTHER_CIPHERS)
-    return chosen
+    return {name: " ".join(config.words(key)) for key, name in ALGORITHM_KEYWORDS.items() if config.has(key)}
 
 
 def _environment(config: HostConfig) -> tuple[tuple[str, str], ...]:

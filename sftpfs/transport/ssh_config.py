@@ -28,40 +28,45 @@ INCLUDE_DEPTH = 16
 EXEC_LIMIT = 10.0
 """Seconds a ``Match exec`` command may take."""
 
-_HANDLED = """addressfamily batchmode bindaddress casignaturealgorithms certificatefile
-    challengeresponseauthentication ciphers compression connecttimeout
+_HANDLED = """addressfamily batchmode bindaddress bindinterface canonicalizehostname casignaturealgorithms
+    certificatefile challengeresponseauthentication checkhostip ciphers compression connecttimeout
     globalknownhostsfile gssapiauthentication gssapidelegatecredentials gssapikeyexchange
-    hashknownhosts hostkeyalgorithms hostkeyalias hostname identitiesonly identityagent
-    identityfile kbdinteractiveauthentication kexalgorithms macs
+    gssapiserveridentity hashknownhosts hostkeyalgorithms hostkeyalias hostname identitiesonly identityagent
+    identityfile kbdinteractiveauthentication kexalgorithms knownhostscommand macs
     numberofpasswordprompts passwordauthentication port preferredauthentications proxycommand
-    proxyjump pubkeyacceptedalgorithms pubkeyacceptedkeytypes pubkeyauthentication rekeylimit
-    revokedhostkeys serveralivecountmax serveraliveinterval setenv sendenv stricthostkeychecking tag
-    tcpkeepalive user userknownhostsfile"""
+    proxyjump proxyusefdpass pubkeyacceptedalgorithms pubkeyacceptedkeytypes pubkeyauthentication
+    refuseconnection rekeylimit requiredrsasize revokedhostkeys serveralivecountmax serveraliveinterval setenv
+    sendenv stricthostkeychecking tag tcpkeepalive user userknownhostsfile"""
 HANDLED = frozenset(_HANDLED.split())
-"""Keywords with a meaning here."""
+"""Keywords with a meaning here; some of them are heeded by being refused (``transport.settings``)."""
 
-_IGNORED = """addkeystoagent bindinterface connectionattempts loglevel
-    afstokenpassing canonicaldomains canonicalizefallbacklocal
-    canonicalizehostname canonicalizemaxdots canonicalizepermittedcnames channeltimeout
-    checkhostip cipher clearallforwardings compressionlevel controlmaster controlpath
-    controlpersist dsaauthentication dynamicforward enableescapecommandline enablesshkeysign
-    escapechar exitonforwardfailure fallbacktorsh fingerprinthash forkafterauthentication
-    forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports globalknownhostsfile2
-    gssapiclientidentity gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns
-    hostbasedacceptedalgorithms hostbasedauthentication hostbasedkeytypes ignoreunknown include
-    ipqos kbdinteractivedevices keychainintegration knownhostscommand localcommand localforward
-    logverbose nohostauthenticationforlocalhost obscurekeystroketiming permitlocalcommand
-    permitremoteopen pkcs11provider protocol proxyusefdpass refuseconnection remotecommand
-    remoteforward requesttty requiredrsasize rhostsrsaauthentication
-    rsaauthentication securitykeyprovider sessiontype skeyauthentication smartcarddevice
-    stdinnull streamlocalbindmask streamlocalbindunlink syslogfacility tisauthentication tunnel
-    tunneldevice updatehostkeys useblacklistedkeys usekeychain useprivilegedport user2
-    userknownhostsfile2 usersh verifyhostkeydns versionaddendum visualhostkey warnweakcrypto
-    xauthlocation"""
-IGNORED = frozenset(_IGNORED.split())
-"""Keywords OpenSSH knows that have nothing to act on here."""
+_NO_SESSION = """clearallforwardings controlmaster controlpath controlpersist dynamicforward
+    enableescapecommandline escapechar exitonforwardfailure fallbacktorsh forkafterauthentication forwardagent
+    forwardx11 forwardx11timeout forwardx11trusted gatewayports localcommand localforward permitlocalcommand
+    permitremoteopen remotecommand remoteforward requesttty sessiontype stdinnull streamlocalbindmask
+    streamlocalbindunlink tunnel tunneldevice usersh xauthlocation channeltimeout obscurekeystroketiming"""
+"""There is no terminal, no command and no forwarding, and one process a connection."""
+_NO_LOGIN = """addkeystoagent afstokenpassing enablesshkeysign gssapiclientidentity gssapirenewalforcesrekey
+    gssapitrustdns hostbasedacceptedalgorithms hostbasedauthentication hostbasedkeytypes kbdinteractivedevices
+    keychainintegration pkcs11provider securitykeyprovider skeyauthentication smartcarddevice usekeychain
+    rhostsrsaauthentication rsaauthentication tisauthentication dsaauthentication useblacklistedkeys"""
+"""Ways to log in that are not tried, and what those that are do without."""
+_NO_TRUST = """nohostauthenticationforlocalhost updatehostkeys verifyhostkeydns"""
+"""These trust more than known_hosts says; it is what is believed here."""
+_NO_SHOW = (
+    """fingerprinthash loglevel logverbose syslogfacility visualhostkey warnweakcrypto versionaddendum"""
+)
+"""What is shown or logged, and how."""
+_NO_MATTER = """canonicaldomains canonicalizefallbacklocal canonicalizemaxdots canonicalizepermittedcnames
+    cipher compressionlevel connectionattempts globalknownhostsfile2 ignoreunknown include ipqos protocol
+    useprivilegedport user2 userknownhostsfile2"""
+"""Words of a keyword that is refused, of version 1, of a socket, of the file itself."""
+IGNORED = frozenset(" ".join((_NO_SESSION, _NO_LOGIN, _NO_TRUST, _NO_SHOW, _NO_MATTER)).split())
+"""Keywords OpenSSH knows that have nothing to act on here. None of them checks anything: see SECURITY.md."""
 
 ACCUMULATING = frozenset({"identityfile", "certificatefile", "sendenv"})
+RIVALS = {"proxyjump": "proxycommand", "proxycommand": "proxyjump"}
+"""Of the two the first obtained counts, and the other not at all (ssh_config(5), ProxyJump)."""
 
 
 def home_directory() -> str:
@@ -171,7 +176,7 @@ class HostConfig:
             raise MountError(Failure.CONFIGURATION, f"{where}: missing value")
         if name in ACCUMULATING:
             self._values.setdefault(name, []).extend(words)
-        else:
+        elif RIVALS.get(name) not in self._values:
             self._values.setdefault(name, words)
 
     # --- Match

@@ -74,6 +74,35 @@ def test_the_host_key_changed(tmp_path: Path, make_mount: MakeMount, backing: Pa
         mount.unmount()
 
 
+def test_the_key_of_the_first_login_is_held_to_without_known_hosts_and_another_is_refused(
+    tmp_path: Path, make_mount: MakeMount, backing: Path
+) -> None:
+    """The mount alone knows by then what it logged in to."""
+    (backing / "file").write_bytes(b"content")
+    with Sshd(tmp_path / "own-sshd") as server:
+        mount = make_mount(*AT_ONCE, server=server, backing=backing)
+        mount.expect(REFUSED)
+        server.known_hosts.unlink()
+        server.drop_connections()
+        eventually(lambda: answers(mount, SLACK), NOTICED, "the same key taken")
+        server.stop()
+        pair = [server.host_keys[0], Path(f"{server.host_keys[0]}.pub")]
+        for path in pair:
+            path.rename(f"{path}.right")
+        generate_key(server.host_keys[0])
+        server.start()
+        outcome, _ = in_time(lambda: os.stat(mount.path / "file"), SLACK)
+        assert isinstance(outcome, OSError) and outcome.errno == errno.EACCES
+        told = [line for line in mount.log().splitlines() if "has changed since the mount was made" in line]
+        assert len(told) == 1, mount.log()
+        server.stop()
+        for path in pair:
+            Path(f"{path}.right").rename(path)
+        server.start()
+        eventually(lambda: answers(mount, SLACK), NOTICED, "the right key noticed")
+        mount.unmount()
+
+
 @contextmanager
 def password_server(key: Path, port: int, secret: str) -> Iterator[None]:
     script = Path(__file__).parent.parent / "peer_server.py"
