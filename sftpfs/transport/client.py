@@ -41,6 +41,7 @@ class WorkerTransport:
     def __init__(self, owner: AsyncsshConnector, worker: tuple[int, socket.socket, Slot[int]]) -> None:
         self.closed = trio.Event()
         self.reason = ""
+        self.failure: Failure | None = None
         self.may_be_asking = False
         self.silence = math.inf  # asyncssh sends keepalives
         self.about = ""

@@ -56,6 +56,18 @@ def test_refused(sshd: Sshd, mountpoint: Path) -> None:
     check(result, Failure.REFUSED, "127.0.0.1", "refused")
 
 
+def test_statuses_are_the_same_with_opensshs_client(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
+    stranger = generate_key(tmp_path / "stranger")
+    for host, text, failure in (
+        ("root@no-such-host.invalid:", options(sshd), Failure.NAME_NOT_FOUND),
+        ("root@127.0.0.1:", options(sshd, port=free_port()), Failure.REFUSED),
+        ("root@127.0.0.1:", options(sshd, UserKnownHostsFile=tmp_path / "no"), Failure.HOST_KEY_UNKNOWN),
+        ("root@127.0.0.1:", options(sshd, IdentityFile=stranger), Failure.AUTHENTICATION),
+    ):
+        result = run(host, mountpoint, "-F", "none", "-o", f"ssh_command=ssh,{text}")
+        check(result, failure, "'ssh' to", "ended with status 255")
+
+
 def test_timed_out(sshd: Sshd, mountpoint: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -88,7 +100,7 @@ def test_a_key_file_that_is_none_is_named(sshd: Sshd, mountpoint: Path, tmp_path
     for name, why in (("garbage", "it holds no key that can be read"), ("none", "No such file or directory")):
         path = tmp_path / name
         result = run("root@127.0.0.1:", mountpoint, "-F", "none", "-o", options(sshd, IdentityFile=path))
-        check(result, Failure.AUTHENTICATION, f"the key file {path} cannot be used: {why}")
+        check(result, Failure.AUTHENTICATION, f"the key {path} cannot be used: {why}")
 
 
 def test_no_sftp_subsystem(mountpoint: Path, tmp_path: Path) -> None:
