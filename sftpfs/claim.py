@@ -8,6 +8,7 @@ server. The kernel keeps the list (/proc/locks, proc_locks(5)); no file is left 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import select
 import time
@@ -86,9 +87,10 @@ def holders(text: str, device: str, inode: int) -> list[int]:
     return found
 
 
-def wait_for_end(path: str, owner: int, only: int | None, tell: Callable[[int], None]) -> None:
+def wait_for_end(path: str, owner: int, only: int | None, end: float, tell: Callable[[int], None]) -> None:
     """Wait until no process of the user ``owner`` holds ``path``, where nothing is mounted any more; where it
-    is known who served the mount, until ``only`` that process does not. ``tell`` hears whom it takes long.
+    is known who served the mount, until ``only`` that process does not; until ``end`` (monotonic) at most.
+    ``tell`` hears whom it takes long.
 
     Anybody may lock a directory they can read; others than the mount's owner are not waited for, nor, if it
     can be told, who served an earlier mount there and goes on for others.
@@ -96,9 +98,9 @@ def wait_for_end(path: str, owner: int, only: int | None, tell: Callable[[int], 
     device, inode = filesystem_of(path), os.stat(path).st_ino
     while True:
         pids = [pid for pid in _read_holders(device, inode) if _owner(pid) == owner and only in (None, pid)]
-        if not pids:
+        if not pids or clock.awake() >= end:
             return
-        _wait_for_process(pids[0], tell)
+        _wait_for_process(pids[0], end, tell)
 
 
 def _read_holders(device: str, inode: int) -> list[int]:
@@ -113,14 +115,15 @@ def _owner(pid: int) -> int | None:
         return None
 
 
-def _wait_for_process(pid: int, tell: Callable[[int], None]) -> None:
+def _wait_for_process(pid: int, end: float, tell: Callable[[int], None]) -> None:
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        if not select.select([fd], [], [], PATIENCE)[0]:
+        if not select.select([fd], [], [], max(0.0, min(PATIENCE, end - clock.awake())))[0]:
             tell(pid)
-            select.select([fd], [], [])
+            left = end - clock.awake()
+            select.select([fd], [], [], None if left == math.inf else max(0.0, left))
     finally:
         os.close(fd)

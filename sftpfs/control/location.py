@@ -109,12 +109,17 @@ def elsewhere(name: str) -> list[str]:
     return found
 
 
+def is_sftpfs(mount: MountedAt) -> bool:
+    """Is it one of ours by its type, unless ``subtype=`` gave it another?"""
+    return mount.type == "fuse.sftpfs"
+
+
 def our_mounts() -> list[MountedAt]:
-    """Every mount that has a socket we may look for: our own, for root everybody's. By mountpoint."""
+    """Every mount of ours, for root everybody's: by type, or by the socket it has. By mountpoint."""
     found: dict[str, MountedAt] = {}
     for mount in all_mounts():
         ours = mount.type.startswith("fuse") and os.geteuid() in (0, mount.user_id)
-        if ours and any(os.path.exists(path) for path in socket_paths(mount)):
+        if ours and (is_sftpfs(mount) or any(os.path.exists(path) for path in socket_paths(mount))):
             found.setdefault(mount.device, mount)
     return sorted(found.values(), key=lambda mount: mount.path)
 

@@ -9,7 +9,7 @@ from argparse import Namespace
 from sftpfs import mountpoint
 from sftpfs.cli.run.flush import tell_failures, tell_kept, what_waits
 from sftpfs.cli.show import ProgressLine, several, size
-from sftpfs.control.client import Client, RequestFailedError, connect
+from sftpfs.control.client import Client, RequestFailedError, connect_for_end
 from sftpfs.control.location import Found, find
 from sftpfs.control.protocol import Values
 from sftpfs.errors import Failure, MountError
@@ -24,7 +24,7 @@ def run(given: Namespace) -> int:
     found = find(given.mnt)
     os.chdir("/")  # called from within the mount, we would be who uses it
     try:
-        client = connect(found.mount)
+        client = connect_for_end(found.mount)
     except MountError:
         if not _is_dead(found):
             raise
@@ -75,7 +75,7 @@ def _umount(client: Client, force: bool) -> int:
 def _tell_lost(values: Values) -> bool:
     for name, count in values["lost"]:
         to_stderr(f"lost: {printable(str(name))}, {size(count)} that the server does not have")
-    more = values["lost_files"] - len(values["lost"])
+    more = values.get("lost_files", 0) - len(values["lost"])
     if more > 0:
         to_stderr(f"and {several(more, 'further file')}")
     return bool(values["lost"])
