@@ -56,7 +56,10 @@ def _positionals(words: list[str]) -> tuple[Endpoint, str]:
     if not words:
         raise usage_error(f"nothing to mount; {USAGE_HINT}")
     if len(words) == 1:
-        raise usage_error(f"no mountpoint given for {words[0]}; {USAGE_HINT}")
+        parse_endpoint(words[0])
+        raise usage_error(
+            f"{words[0]} is to be mounted on a directory: sftpfs {words[0]} DIRECTORY; {USAGE_HINT}"
+        )
     if len(words) > 2:
         raise usage_error(f"one argument too many: {words[2]!r}; {USAGE_HINT}")
     if not words[1]:

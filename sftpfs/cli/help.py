@@ -39,8 +39,7 @@ EXIT_STATUSES: dict[int, str] = {
     Failure.AUTHENTICATION.value: "the server did not let us in",
     Failure.NO_SFTP.value: "the server offers no SFTP",
     Failure.REMOTE_DIRECTORY.value: "the remote directory is missing, no directory, or not readable",
-    Failure.MOUNTPOINT.value: "the mountpoint is missing, no directory, dead, in use, replaced meanwhile, "
-    "or no mount",
+    Failure.MOUNTPOINT.value: "the mountpoint is missing, no directory, dead, in use, replaced, or no mount",
     Failure.FUSE.value: "FUSE is missing or does not allow the mount",
     Failure.PROTOCOL.value: "the server does not keep to the protocol",
     Failure.CONFIGURATION.value: "a configuration or key file cannot be used",

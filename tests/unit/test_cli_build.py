@@ -224,7 +224,7 @@ def test_malformed_and_conflicting_values(text: str, parts: list[str]) -> None:
     ("argv", "part"),
     [
         ([], "nothing to mount"),
-        (["host:"], "no mountpoint given for host:"),
+        (["host:"], "host: is to be mounted on a directory: sftpfs host: DIRECTORY"),
         (["host:", "/a", "/b"], "one argument too many: '/b'"),
         (["host:", ""], "mountpoint is empty"),
         ([":", "/a"], "no host named"),

@@ -45,7 +45,11 @@ def test_forms(text: str, expected: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("host", "no host and colon"),
+        ("host", "written with a colon, host:"),
+        ("joe@host/dir", "written with a colon, joe@host:/dir"),
+        ("root@host:2340:/dir", "-p 2340 root@host:/dir"),
+        ("host:22:", "-p 22 host:"),
+        ("ssh://host/dir", "write sftp://host/dir"),
         ("/a/b", "no host and colon"),
         ("./x:y", "no host and colon"),
         ("::1:/dir", "brackets"),
