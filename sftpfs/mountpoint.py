@@ -211,9 +211,13 @@ def _check_opened(fd: int, path: str, source: str, subtype: str) -> None:
             f"{source} is already mounted on {path}; unmount it with: fusermount3 -u {path}",
         )
     if os.geteuid() and not os.access(way, os.W_OK):
-        raise MountError(
-            Failure.MOUNTPOINT, f"no permission to mount on {path}: fusermount3 wants it writable by you"
-        )
+        where = f"{path}: fusermount3 wants it writable by you"
+        if mount:
+            where = (
+                f"{path}, on which {mount.source} is mounted already and not writable by you: "
+                f"unmount that first, with: fusermount3 -u {path}"
+            )
+        raise MountError(Failure.MOUNTPOINT, f"no permission to mount on {where}")
 
 
 def _unfit(path: str, error: OSError) -> str:

@@ -15,7 +15,16 @@ import os
 from collections.abc import Callable
 
 from sftpfs.errors import Failure, MountError
-from sftpfs.mountpoint import MountedAt, all_mounts, check_mountpoint, detach, is_dead, mount_of, unmount
+from sftpfs.mountpoint import (
+    MountedAt,
+    all_mounts,
+    check_mountpoint,
+    detach,
+    is_dead,
+    mount_of,
+    mounted_at,
+    unmount,
+)
 
 MOST_LOOKS = 50
 """Looks at the mounts while somebody renames the directory or one above; nobody does so by accident."""
@@ -27,7 +36,7 @@ class Place:
     INVARIANT: ``fd`` (O_PATH) is open as long as the process lives. ``mounted`` is set once, by ``attach``.
     """
 
-    __slots__ = ("_before", "fd", "mounted", "path")
+    __slots__ = ("_before", "fd", "mounted", "path", "under")
 
     def __init__(self, path: str, source: str, subtype: str) -> None:
         """``path``: absolute, no links in it. Raises MountError(MOUNTPOINT) unless ``source`` can be mounted
@@ -35,6 +44,8 @@ class Place:
         """
         self.path = path
         self.fd = check_mountpoint(path, source, subtype)
+        self.under = mounted_at(path)
+        """What is mounted there already, of which the directory is the root."""
         self.mounted: MountedAt | None = None
         """Our mount as it was when it was made: number and device stay, the name may not."""
         self._before: set[tuple[int, str]] = set()

@@ -38,7 +38,7 @@ EXIT_STATUSES: dict[int, str] = {
     Failure.HOST_KEY_CHANGED.value: "the host key is not the one known",
     Failure.AUTHENTICATION.value: "the server did not let us in",
     Failure.NO_SFTP.value: "the server offers no SFTP",
-    Failure.REMOTE_DIRECTORY.value: "the remote directory is missing, no directory, or not readable",
+    Failure.REMOTE_DIRECTORY.value: "the remote directory is missing, no directory, or closed to us",
     Failure.MOUNTPOINT.value: "the mountpoint is missing, no directory, dead, in use, replaced, or no mount",
     Failure.FUSE.value: "FUSE is missing or does not allow the mount",
     Failure.PROTOCOL.value: "the server does not keep to the protocol",

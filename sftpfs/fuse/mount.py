@@ -53,6 +53,8 @@ class FuseMount:
     ) -> None:
         self._config = config
         self._place = place
+        self._remote = remote
+        self._root = root
         self.filesystem = Filesystem(config, remote, root, attributes, losses)
         self._mounted = False
         self._scope: trio.CancelScope | None = None
@@ -69,11 +71,7 @@ class FuseMount:
         try:
             self._place.attach(init, by_name=bool(os.geteuid()) or "auto_unmount" in options)
         except RuntimeError as problem:
-            raise MountError(
-                Failure.FUSE,
-                f"the kernel refused to mount {self._config.mountpoint} ({problem}): "
-                "check the options given with -o and that /dev/fuse may be used",
-            ) from None
+            raise self._refusal(problem) from None
         self.tracer = Tracer(self._operations, self.filesystem)
         self.filesystem.outdate = outdate
         self.filesystem.forget = Forgetting().forget
@@ -84,10 +82,22 @@ class FuseMount:
         """The mount's device number, ``major:minor``; nothing where there is no mount."""
         return self._place.mounted.device if self._place.mounted is not None else ""
 
+    def _refusal(self, problem: RuntimeError) -> MountError:
+        path, under = self._config.mountpoint, self._place.under
+        if under is not None and os.geteuid():
+            message = (
+                f"cannot mount over {under.source}, which is mounted on {path} already: unmount that first"
+            )
+            return MountError(Failure.MOUNTPOINT, f"{message}, with: fusermount3 -u {path}")
+        message = f"the kernel refused to mount {path} ({problem})"
+        return MountError(
+            Failure.FUSE, f"{message}: check the options given with -o and that /dev/fuse may be used"
+        )
+
     async def prime(self) -> None:
         """Read the root once, so that the mount is known to work before it is announced.
 
-        Raises MountError where the root cannot be listed for another reason than permission.
+        Raises MountError where the root can be neither listed nor entered.
         """
         await self.filesystem.learn_owner()
         fuse = self._config.fuse
@@ -97,12 +107,22 @@ class FuseMount:
         try:
             await self.filesystem.listings.listing(self.filesystem.tree.root)
         except OSError as problem:
-            if problem.errno == errno.EACCES:
+            if problem.errno == errno.EACCES and await self._may_be_entered():
                 return  # a directory that may be entered but not listed is still worth mounting
             raise MountError(
                 Failure.REMOTE_DIRECTORY,
                 f"{self._config.endpoint} cannot be read: {problem.strerror or problem}",
             ) from None
+
+    async def _may_be_entered(self) -> bool:
+        """Whether names in the root could lead anywhere; that is asked only where it cannot be listed."""
+        if not self._config.check_root:
+            return True
+        try:
+            await self._remote.stat(os.path.join(self._root, b"."))
+        except OSError as problem:
+            return problem.errno != errno.EACCES
+        return True
 
     async def run(self) -> None:
         """Serve the kernel until unmounted or terminated."""
