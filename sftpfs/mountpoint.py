@@ -208,8 +208,10 @@ def _check_opened(fd: int, path: str, source: str, subtype: str) -> None:
     if mount and mount.source == source and mount.type in (f"fuse.{subtype}", "fuse"):
         raise MountError(
             Failure.MOUNTPOINT,
-            f"{source} is already mounted on {path}; unmount it with: fusermount3 -u {path}",
+            f"{source} is already mounted on {path}; unmount it with: sftpfs umount {path}",
         )
+    if mount and mount.type == f"fuse.{subtype}":
+        log.warning("%s is mounted on %s, and covered from now on by %s", mount.source, path, source)
     if os.geteuid() and not os.access(way, os.W_OK):
         where = f"{path}: fusermount3 wants it writable by you"
         if mount:

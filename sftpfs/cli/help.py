@@ -19,7 +19,11 @@ usage: sftpfs [user@]host:[directory] mountpoint [options]
        sftpfs sftp://[user@]host[:port]/directory mountpoint [options]
        sftpfs COMMAND …
 
-Mounts a directory of an SFTP server. Unmount with fusermount3 -u or umount.
+Mounts a directory of an SFTP server; sftpfs umount unmounts it.
+
+    sftpfs joe@host:work ~/remote      asks what ssh asks, reads ~/.ssh/config
+    sftpfs umount ~/remote             returns when every byte is on the server
+    sftpfs doctor joe@host:            says what is wrong, and what mends it
 """
 
 SSH_NOTE = (

@@ -134,11 +134,26 @@ def test_already_mounted(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
     assert run(*words) == (0, "")
     family = family_of(mountpoint)
     try:
-        check(run(*words), Failure.MOUNTPOINT, "already mounted", f"fusermount3 -u {mountpoint}")
+        check(run(*words), Failure.MOUNTPOINT, "already mounted", f"sftpfs umount {mountpoint}")
         assert str(mountpoint) in mountpoints()
     finally:
         subprocess.run(["umount", str(mountpoint)], check=True, timeout=30)
     assert not wait_gone(family, 20)
+
+
+def test_another_directory_over_a_mount_is_told(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
+    """Allowed, as with sshfs; but hardly what was meant."""
+    (tmp_path / "other").mkdir()
+    more = (mountpoint, "-F", "none", "-o", options(sshd))
+    assert run(f"root@127.0.0.1:{tmp_path}", *more) == (0, "")
+    try:
+        status, told = run(f"root@127.0.0.1:{tmp_path}/other", *more)
+        assert status == 0
+        assert f"root@127.0.0.1:{tmp_path} is mounted on {mountpoint}, and covered from now on" in told
+        assert run("umount", mountpoint) == (0, "")  # waits for its process
+    finally:
+        assert run("umount", mountpoint) == (0, "")
+    assert str(mountpoint) not in mountpoints()
 
 
 def test_no_fuse_device(mountpoint: Path, tmp_path: Path) -> None:
