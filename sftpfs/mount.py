@@ -29,7 +29,7 @@ from sftpfs.control.location import make_directory
 from sftpfs.control.mounted import Mounted
 from sftpfs.control.requests import Requests
 from sftpfs.control.server import ControlServer
-from sftpfs.errors import Failure, MountError, error
+from sftpfs.errors import Failure, MountError, error, said
 from sftpfs.fuse.mount import FuseMount
 from sftpfs.place import Place
 from sftpfs.process import DATA_LOST_STATUS, guarded, run_as_daemon, to_stderr
@@ -270,7 +270,7 @@ class _Service:
         try:
             control.listen(make_directory(), fuse_mount.device)
         except OSError as error:
-            log.warning("no control socket, sftpfs status and the like cannot be used: %s", error)
+            log.warning("no control socket, sftpfs status and the like cannot be used: %s", said(error))
             return
         self._control = control
         nursery.start_soon(control.run)

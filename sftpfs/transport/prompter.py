@@ -16,6 +16,7 @@ from contextlib import suppress
 
 import trio
 
+from sftpfs.errors import said
 from sftpfs.transport.api import PromptKind
 
 TERMINAL = "/dev/tty"
@@ -130,7 +131,7 @@ class AskpassPrompter:
                 [self._program, text], stdin=subprocess.DEVNULL, capture_stdout=True, check=False
             )
         except (OSError, ValueError) as problem:
-            log.info("the askpass program %s cannot be run: %s", self._program, problem)
+            log.info("the askpass program %s cannot be run: %s", self._program, said(problem))
             return None
         if done.returncode:
             return None

@@ -28,10 +28,9 @@ ALGORITHM_KEYWORDS = {
     "kexalgorithms": "KexAlgorithms",
     "hostkeyalgorithms": "HostKeyAlgorithms",
     "casignaturealgorithms": "CASignatureAlgorithms",
-    "pubkeyacceptedkeytypes": "PubkeyAcceptedAlgorithms",
     "pubkeyacceptedalgorithms": "PubkeyAcceptedAlgorithms",
 }
-"""What ``transport.algorithms`` makes lists of; of two names for one the later is the one ssh uses today."""
+"""What ``transport.algorithms`` makes lists of."""
 
 SWITCHED_OFF = ("no", "false", "none", "off")
 UNSUPPORTED = {
@@ -183,9 +182,7 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
         prompts=config.number("numberofpasswordprompts", 3),
         pubkey=_pubkey(config),
         password=config.flag("passwordauthentication", True),
-        keyboard_interactive=config.flag(
-            "kbdinteractiveauthentication", config.flag("challengeresponseauthentication", True)
-        ),
+        keyboard_interactive=config.flag("kbdinteractiveauthentication", True),
         gssapi=config.flag("gssapiauthentication", True),
         gssapi_key_exchange=config.flag("gssapikeyexchange", False),
         gssapi_delegate=config.flag("gssapidelegatecredentials", False),

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 
 from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
+from sftpfs.transport.keywords import ACCUMULATING, HANDLED, IGNORED, RIVALS, canonical
 
 USER_FILE = "~/.ssh/config"
 SYSTEM_FILE = "/etc/ssh/ssh_config"
@@ -27,46 +28,6 @@ INCLUDE_DEPTH = 16
 """As OpenSSH's SSHCONF_MAX_DEPTH."""
 EXEC_LIMIT = 10.0
 """Seconds a ``Match exec`` command may take."""
-
-_HANDLED = """addressfamily batchmode bindaddress bindinterface canonicalizehostname casignaturealgorithms
-    certificatefile challengeresponseauthentication checkhostip ciphers compression connecttimeout
-    globalknownhostsfile gssapiauthentication gssapidelegatecredentials gssapikeyexchange
-    gssapiserveridentity hashknownhosts hostkeyalgorithms hostkeyalias hostname identitiesonly identityagent
-    identityfile kbdinteractiveauthentication kexalgorithms knownhostscommand macs
-    numberofpasswordprompts passwordauthentication port preferredauthentications proxycommand
-    proxyjump proxyusefdpass pubkeyacceptedalgorithms pubkeyacceptedkeytypes pubkeyauthentication
-    refuseconnection rekeylimit requiredrsasize revokedhostkeys serveralivecountmax serveraliveinterval setenv
-    sendenv stricthostkeychecking tag tcpkeepalive user userknownhostsfile"""
-HANDLED = frozenset(_HANDLED.split())
-"""Keywords with a meaning here; some of them are heeded by being refused (``transport.settings``)."""
-
-_NO_SESSION = """clearallforwardings controlmaster controlpath controlpersist dynamicforward
-    enableescapecommandline escapechar exitonforwardfailure fallbacktorsh forkafterauthentication forwardagent
-    forwardx11 forwardx11timeout forwardx11trusted gatewayports localcommand localforward permitlocalcommand
-    permitremoteopen remotecommand remoteforward requesttty sessiontype stdinnull streamlocalbindmask
-    streamlocalbindunlink tunnel tunneldevice usersh xauthlocation channeltimeout obscurekeystroketiming"""
-"""There is no terminal, no command and no forwarding, and one process a connection."""
-_NO_LOGIN = """addkeystoagent afstokenpassing enablesshkeysign gssapiclientidentity gssapirenewalforcesrekey
-    gssapitrustdns hostbasedacceptedalgorithms hostbasedauthentication hostbasedkeytypes kbdinteractivedevices
-    keychainintegration pkcs11provider securitykeyprovider skeyauthentication smartcarddevice usekeychain
-    rhostsrsaauthentication rsaauthentication tisauthentication dsaauthentication useblacklistedkeys"""
-"""Ways to log in that are not tried, and what those that are do without."""
-_NO_TRUST = """nohostauthenticationforlocalhost updatehostkeys verifyhostkeydns"""
-"""These trust more than known_hosts says; it is what is believed here."""
-_NO_SHOW = (
-    """fingerprinthash loglevel logverbose syslogfacility visualhostkey warnweakcrypto versionaddendum"""
-)
-"""What is shown or logged, and how."""
-_NO_MATTER = """canonicaldomains canonicalizefallbacklocal canonicalizemaxdots canonicalizepermittedcnames
-    cipher compressionlevel connectionattempts globalknownhostsfile2 ignoreunknown include ipqos protocol
-    useprivilegedport user2 userknownhostsfile2"""
-"""Words of a keyword that is refused, of version 1, of a socket, of the file itself."""
-IGNORED = frozenset(" ".join((_NO_SESSION, _NO_LOGIN, _NO_TRUST, _NO_SHOW, _NO_MATTER)).split())
-"""Keywords OpenSSH knows that have nothing to act on here. None of them checks anything: see SECURITY.md."""
-
-ACCUMULATING = frozenset({"identityfile", "certificatefile", "sendenv"})
-RIVALS = {"proxyjump": "proxycommand", "proxycommand": "proxyjump"}
-"""Of the two the first obtained counts, and the other not at all (ssh_config(5), ProxyJump)."""
 
 
 def home_directory() -> str:
@@ -96,7 +57,7 @@ class HostConfig:
     def add_options(self, options: Iterable[tuple[str, str]]) -> None:
         """Take ``-o`` options. Raises MountError(USAGE) for an unknown keyword."""
         for keyword, value in options:
-            name = keyword.lower()
+            name = canonical(keyword)
             if name in IGNORED:
                 self.unused.append(keyword)
             elif name not in HANDLED:
@@ -145,7 +106,7 @@ class HostConfig:
 
     def _take_line(self, text: str, where: str, active: bool, path: str, depth: int) -> bool:
         keyword, value = split_keyword(text)
-        name = keyword.lower()
+        name = canonical(keyword)
         if name == "host":
             return match_patterns(split_words(value, where), self.original_host)
         if name == "match":
@@ -176,8 +137,13 @@ class HostConfig:
             raise MountError(Failure.CONFIGURATION, f"{where}: missing value")
         if name in ACCUMULATING:
             self._values.setdefault(name, []).extend(words)
-        elif RIVALS.get(name) not in self._values:
+        elif not self._outdone(name):
             self._values.setdefault(name, words)
+
+    def _outdone(self, name: str) -> bool:
+        """True where its rival was obtained first (``RIVALS``)."""
+        rival = self.text(RIVALS.get(name, ""))
+        return rival is not None and not (name == "proxycommand" and rival.lower() == "none")
 
     # --- Match
 

@@ -317,3 +317,28 @@ def test_a_proxy_command(server: Sshd) -> None:
 
 def test_compression(server: Sshd) -> None:
     success_of(configure(server, compression=True), endpoint_of(server))
+
+
+def test_of_two_ways_to_the_host_the_one_given_first_is_taken(server: Sshd, tmp_path: Path) -> None:
+    """The command line's, whatever the file has; ssh beside."""
+    file = tmp_path / "config"
+    nowhere, way = f"127.0.0.1:{free_port()}", "socat - TCP:%h:%p"
+    for in_file, given, gets_in in (
+        (f"ProxyJump {nowhere}", ("ProxyCommand", way), True),
+        (f"ProxyJump {nowhere}", ("ProxyCommand", "none"), True),
+        (f"ProxyCommand {way}", ("ProxyJump", nowhere), False),
+        ("ProxyCommand false", ("ProxyJump", "none"), False),
+        (f"ProxyJump {nowhere}\nProxyCommand {way}", None, False),
+        (f"ProxyCommand {way}\nProxyJump {nowhere}", None, True),
+    ):
+        file.write_text(f"{in_file}\n")
+        extra = [given] if given is not None else []
+        config = configure(server, *extra, ssh_config_file=str(file))
+        words = ["ssh", "-F", str(file), "-p", str(server.port), "-oBatchMode=yes"]
+        words += [f"-o{name}={value}" for name, value in config.ssh_options]
+        done = subprocess.run([*words, server.host, "true"], capture_output=True, timeout=20, check=False)
+        assert (done.returncode == 0) is gets_in, (in_file, given, done.stderr)
+        if gets_in:
+            success_of(config, endpoint_of(server))
+        else:
+            failure_of(config, endpoint_of(server))

@@ -9,15 +9,9 @@ from pathlib import Path
 import pytest
 
 from sftpfs.errors import Failure, MountError
+from sftpfs.transport.keywords import HANDLED, IGNORED
 from sftpfs.transport.settings import Defaults, Settings, StrictChecking, settings_for
-from sftpfs.transport.ssh_config import (
-    HANDLED,
-    IGNORED,
-    HostConfig,
-    match_patterns,
-    split_keyword,
-    split_words,
-)
+from sftpfs.transport.ssh_config import HostConfig, match_patterns, split_keyword, split_words
 
 DEFAULTS = Defaults(connect_timeout=20.0, keepalive_interval=15.0, keepalive_count=3, compression=False)
 
@@ -242,11 +236,21 @@ def test_of_jump_and_proxy_command_the_first_obtained_counts(tmp_path: Path) -> 
             settings = settings_for(config, DEFAULTS)
             assert bool(settings.proxy_jump) is (first is jump)
             assert bool(settings.proxy_command) is (first is command)
-    for name in ("ProxyJump", "ProxyCommand"):
-        settings = decide((name, "none"), jump, command)
-        assert not settings.proxy_jump and settings.proxy_command is None
+    settings = decide(("ProxyCommand", "none"), jump, command)
+    assert not settings.proxy_jump and settings.proxy_command is None
+    settings = decide(("ProxyJump", "none"), jump, command)
+    assert not settings.proxy_jump and settings.proxy_command == "nc gate 22"
 
 
 def test_a_length_asked_for_cannot_be_below_what_is_ever_taken() -> None:
     assert decide(("RequiredRSASize", "512")).least_rsa_bits == 1024
     assert decide(("RequiredRSASize", "4096")).least_rsa_bits == 4096
+
+
+def test_of_two_names_for_one_keyword_the_first_obtained_counts(tmp_path: Path) -> None:
+    given = ("PubkeyAcceptedKeyTypes", "x")
+    config = read(tmp_path / "c", "PubkeyAcceptedAlgorithms +ssh-rsa\n", "work", given)
+    assert settings_for(config, DEFAULTS).algorithms == {"PubkeyAcceptedAlgorithms": "x"}
+    text = "ChallengeResponseAuthentication no\nKbdInteractiveAuthentication yes\nKeepAlive no\n"
+    settings = settings_for(read(tmp_path / "c", f"{text}DSAAuthentication no\n"), DEFAULTS)
+    assert not settings.keyboard_interactive and not settings.tcp_keepalive and not settings.pubkey
