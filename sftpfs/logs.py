@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sftpfs.errors import Failure, MountError
 
@@ -185,9 +186,19 @@ def start(log_file: str | None, verbose: bool, debug: bool) -> None:
     logging.getLogger("sftpfs").setLevel(level)
 
 
+class _LogFile(logging.FileHandler):
+    """A file that is made for its owner alone: it names files of a mount nobody else may enter."""
+
+    def _open(self) -> Any:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)
+
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=opener)
+
+
 def _file_handler(path: str, debug: bool) -> logging.Handler:
     try:
-        handler = logging.FileHandler(path, errors="backslashreplace")
+        handler = _LogFile(path, errors="backslashreplace")
     except OSError as error:
         raise MountError(
             Failure.CONFIGURATION, f"cannot open the log file {path}: {error.strerror}"

@@ -32,7 +32,7 @@ from sftpfs.control.server import ControlServer
 from sftpfs.errors import Failure, MountError, error, said
 from sftpfs.fuse.mount import FuseMount
 from sftpfs.place import Place
-from sftpfs.process import DATA_LOST_STATUS, guarded, run_as_daemon, to_stderr
+from sftpfs.process import DATA_LOST_STATUS, guarded, leave_no_core, run_as_daemon, to_stderr
 from sftpfs.progress import report
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
@@ -81,6 +81,8 @@ def run(config: MountConfig, notes: list[str], prompter: MountPrompter | None = 
     logs.start(config.log_file, config.verbose, config.debug)
     for note in notes:
         log.info("%s", note)
+    if not config.debug:
+        leave_no_core()
     place = check(config)
 
     def serve_in_loop(ready: Callable[[], None]) -> int:

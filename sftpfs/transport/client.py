@@ -19,7 +19,7 @@ from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
 from sftpfs.transport.api import Prompter, PromptKind
 from sftpfs.transport.control import HostKey
-from sftpfs.transport.forking import ForkServer, close_socket, python_path, read_messages
+from sftpfs.transport.forking import ForkServer, close_socket, read_messages, search_path
 from sftpfs.transport.memory import LASTING, AnswerMemory
 from sftpfs.transport.pins import Pins
 
@@ -229,7 +229,7 @@ class AsyncsshConnector:
         self._server: ForkServer | None = None
         self._password: str | None = None
         self._password_read = False
-        python_path()  # while no mount can be in the way
+        search_path()  # while no mount can be in the way
 
     @property
     def single(self) -> bool:
@@ -242,7 +242,7 @@ class AsyncsshConnector:
             if self._server is None or not self._server.alive:
                 if self._server is not None:
                     await self._server.aclose()
-                self._server = await ForkServer.start(self.nursery, self.config.debug)
+                self._server = await ForkServer.start(self.nursery)
             server = self._server
         transport = WorkerTransport(self, await server.fork())
         await transport.connect(self._request(interactive))

@@ -1,6 +1,6 @@
 """The fork server: imports the SSH library once, then a process for each connection is a fork away.
 
-Started by the front as ``python -m sftpfs.transport.forkserver FD [COVERED_FD COVERED]``. It has no event
+Started by the front (``transport.forking``) with the words ``FD [COVERED_FD COVERED]``. It has no event
 loop and no thread, so that forking is safe, and shares the library's memory with every
 worker. At the end of its control socket (the front is gone, however it went) it kills
 the workers and exits. No other signal ends it, nor them: those that come to a whole process
@@ -119,7 +119,3 @@ def main() -> None:
         status = 0
     finally:
         os._exit(status)  # nothing of the fork server's may run in a child
-
-
-if __name__ == "__main__":
-    main()
