@@ -311,7 +311,7 @@ class Client(asyncssh.SSHClient):
             raise asyncssh.HostKeyNotVerifiable(f"what it shows as its key cannot be read: {error}") from None
         if not self._host_keys.accepts(shown_key):
             raise asyncssh.HostKeyNotVerifiable("the host key is not accepted")
-        key.all_sig_algorithms = self._host_keys.signatures
+        key.all_sig_algorithms = key.all_sig_algorithms & self._host_keys.signatures
         self.known = True
         return key
 

@@ -19,6 +19,9 @@ PATIENCE = 1.0
 """Seconds of a login after which, somebody having been asked, it was that which took them."""
 
 
+OLD_SERVER = "what an old server needs can be added, as with -o HostKeyAlgorithms=+ssh-rsa"
+
+
 class Circumstances(Protocol):
     """What is known of the attempt that failed."""
 
@@ -47,7 +50,7 @@ def explain(
         if client.known:
             message = f"{settings} does not prove that the host key it shows is its own: {text}"
         else:
-            message = f"{settings} and we share no algorithms: {text}"
+            message = f"{settings} and we share no algorithms: {text}; {OLD_SERVER}"
         return MountError(Failure.PROTOCOL, message)
     if isinstance(error, UnicodeDecodeError):
         text = "it sends other bytes than ASCII where only that can be"
@@ -65,7 +68,7 @@ def explain(
 
 def _broken_off(where: str, text: str, attempt: Circumstances, client: Client) -> MountError:
     if client.begun and not client.known:  # its end may overtake what it would have had us choose from
-        message = f"{where} broke off as keys were to be exchanged ({text}); do we share no algorithm?"
+        message = f"{where} broke off as keys were to be exchanged ({text}); {OLD_SERVER}"
         return MountError(Failure.PROTOCOL, message)
     took = asyncio.get_running_loop().time() - attempt.began
     if attempt.asked and took >= PATIENCE:

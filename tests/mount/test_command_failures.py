@@ -270,3 +270,16 @@ def test_ctrl_c_while_connecting(sshd: Sshd, mountpoint: Path) -> None:
                 terminal.type("\x03")
                 assert terminal.finish() == 130
             assert "interrupted" in terminal.output
+
+
+def test_the_server_loses_patience_at_a_prompt(mountpoint: Path, tmp_path: Path) -> None:
+    """What is said of it does not stand behind the question."""
+    key = generate_key(tmp_path / "locked", passphrase="secret")
+    with Sshd(tmp_path / "hurried", config_extra="LoginGraceTime 2") as hurried:
+        hurried.authorize(Path(f"{key}.pub"))
+        text = options(hurried, IdentityFile=key)
+        with Terminal("root@127.0.0.1:", mountpoint, "-F", "none", "-o", text) as terminal:
+            terminal.wait_for("Enter passphrase")
+            assert terminal.finish() == Failure.TRANSPORT.value
+            told = [line for line in terminal.output.splitlines() if "LoginGraceTime" in line]
+            assert len(told) == 1 and told[0].startswith("sftpfs: "), terminal.output
