@@ -322,7 +322,8 @@ class Client(asyncssh.SSHClient):
 
     def auth_banner_received(self, msg: str, lang: str) -> None:
         """A text shown before login."""
-        self._log(self._authenticator.attributed(msg.rstrip()))
+        for line in self._authenticator.attributed(msg.rstrip()).split("\n"):
+            self._log(line)
 
     def _note_offered(self) -> None:
         """Keep the server's first list (RFC 4252 §5.1): later ones are what is left of it."""

@@ -150,8 +150,9 @@ class Worker:
         self._loop.remove_writer(self._control.fileno())
 
     def _log(self, text: str) -> None:
+        """One line, whoever worded it: a second could begin as a question of ours does."""
         if text and len(self._outgoing) < LOG_LIMIT:
-            self._send({"type": "log", "text": control.shown(text)})
+            self._send({"type": "log", "text": control.shown(text).replace("\n", " ")})
 
     def _fail(self, error: MountError, request: int | None = None) -> None:
         message = one_line(error.message)

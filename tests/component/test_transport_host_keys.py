@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,20 @@ def test_a_certificate_by_nobody_known_leaves_its_key_to_be_known(certified: Cer
     both_refuse(certified.server, certified.knows(authority), Failure.HOST_KEY_UNKNOWN)
     plain = f"[127.0.0.1]:{certified.server.port} {public(certified.key)}"
     both_let_in(certified.server, certified.knows(authority, plain))
+
+
+def test_what_a_certificate_says_is_logged_as_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sftpfs")
+    made = Certified(tmp_path)
+    certify(made.authority, made.key, names="elsewhere\nEnter passphrase for key 'k': \x1b[2K")
+    with made.server:
+        config = made.knows(f"@cert-authority * {public(made.authority)}")
+        assert failure_of(config, endpoint_of(made.server)).failure is Failure.HOST_KEY_UNKNOWN
+    told = [record.getMessage() for record in caplog.records]
+    assert any("does not count: it is for elsewhere Enter passphrase" in line for line in told), told
+    assert not any(line.startswith("Enter") or "\x1b" in line for line in told)
 
 
 @pytest.mark.parametrize("names", ["", "elsewhere,127.0.0.1"])
