@@ -1,6 +1,6 @@
 """What to mount, as text: ``[user@]host:[dir]``, ``sftp://`` URLs, old fstab prefixes.
 
-Pure. Refuses what a program given these words as arguments could take for options.
+Pure. Refuses names of hosts and users that ssh refuses (``sftpfs.names``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from sftpfs.cli.values import port
 from sftpfs.config import Endpoint
 from sftpfs.errors import Failure, MountError
+from sftpfs.names import host_fault, user_fault
 
 PREFIXES = ("sftpfs#", "sshfs#", "fuse#")
 """``program#spec`` is how fstab named a FUSE filesystem before ``fuse.program`` types."""
@@ -137,11 +138,9 @@ def _url_host(netloc: str) -> str:
 
 
 def _check(text: str, endpoint: Endpoint) -> None:
-    for word, name in ((endpoint.host, "host"), (endpoint.user or "", "user")):
-        if word.startswith("-"):
-            raise _refuse(text, f"the {name} starts with '-'")
-        if any(c.isspace() or not c.isprintable() for c in word):
-            raise _refuse(text, f"the {name} holds a blank or control character")
+    fault = host_fault(endpoint.host) or user_fault(endpoint.user or "")
+    if fault:
+        raise _refuse(text, fault)
     if any(c in "/@[]" for c in endpoint.host):
         raise _refuse(text, FORM)
     if b"\0" in endpoint.directory:

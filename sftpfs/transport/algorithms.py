@@ -16,8 +16,8 @@ from asyncssh.mac import get_mac_algs
 from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from sftpfs.errors import Failure, MountError
+from sftpfs.transport.config_words import match_pattern
 from sftpfs.transport.settings import FAST_CIPHERS, OTHER_CIPHERS, SLOW_CIPHERS, cpu_has_aes
-from sftpfs.transport.ssh_config import match_pattern
 
 CERTIFICATE = "-cert-v01@openssh.com"
 

@@ -11,16 +11,22 @@ import binascii
 import hashlib
 import hmac
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
-from sftpfs.transport.ssh_config import match_patterns
+from sftpfs.transport.config_words import match_patterns
 
 LEAST_RSA_BITS = 1024
 """OpenSSH's SSH_RSA_MINIMUM_MODULUS_SIZE: shorter keys are taken by no option."""
+
+
+NOT_PLAIN = re.compile(r"^[|@#]|[*?!,\s]")
+"""A name known_hosts would take for patterns, several names, a marker, a comment or a hash. ssh takes ``*``
+in a host name, and anything in HostName and HostKeyAlias of a file."""
 
 
 class Verdict(Enum):
@@ -189,8 +195,8 @@ def fingerprint(key: bytes) -> str:
 
 
 def entry_text(name: str, key: bytes, hashed: bool) -> str:
-    """The known_hosts line for ``key``, without newline."""
-    if hashed:
+    """The known_hosts line for ``key``, without newline; for a name that would read as a pattern, hashed."""
+    if hashed or NOT_PLAIN.search(name):
         salt = os.urandom(20)
         digest = hmac.new(salt, name.encode(errors="surrogateescape"), hashlib.sha1).digest()
         name = f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"

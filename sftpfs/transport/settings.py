@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sftpfs.errors import Failure, MountError
+from sftpfs.transport.config_words import match_pattern
 from sftpfs.transport.hostkeys import LEAST_RSA_BITS
-from sftpfs.transport.ssh_config import HostConfig, match_pattern
+from sftpfs.transport.jumps import Hop, jump_hops
+from sftpfs.transport.ssh_config import HostConfig
 
 DEFAULT_IDENTITIES = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
 """Tried in this order where no IdentityFile is given, as ssh does."""
@@ -84,7 +86,7 @@ class Settings:
     """Keyword → the list as it was given, for those that were."""
     rekey_limit: str | None
     least_rsa_bits: int
-    proxy_jump: tuple[str, ...]
+    proxy_jump: tuple[Hop, ...]
     proxy_command: str | None
     strict: StrictChecking
     host_key_alias: str | None
@@ -208,13 +210,13 @@ def _paths(config: HostConfig, keyword: str, default: tuple[str, ...]) -> tuple[
     return tuple(config.path(word, keyword) for word in words if word.lower() != "none")
 
 
-def _proxy(config: HostConfig) -> tuple[tuple[str, ...], str | None]:
+def _proxy(config: HostConfig) -> tuple[tuple[Hop, ...], str | None]:
     jump = config.text("proxyjump")
     command = config.text("proxycommand")
     if jump and jump.lower() != "none":
-        return tuple(hop for hop in config.expand(jump, "ProxyJump").split(",") if hop), None
+        return jump_hops(config.expand(jump, "ProxyJump")), None
     if command and command.lower() != "none":
-        return (), config.expand(command, "ProxyCommand")
+        return (), config.command(command, "ProxyCommand")
     return (), None
 
 

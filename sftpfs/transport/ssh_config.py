@@ -7,19 +7,20 @@ come before ~/.ssh/config, that before /etc/ssh/ssh_config.
 
 from __future__ import annotations
 
-import fnmatch
 import getpass
 import glob
 import hashlib
 import os
 import re
-import shlex
 import socket
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
+from sftpfs.names import host_fault, shell_user_fault
+from sftpfs.transport.config_words import match_patterns, split_keyword, split_words
+from sftpfs.transport.jumps import jump_hops
 from sftpfs.transport.keywords import ACCUMULATING, HANDLED, IGNORED, RIVALS, canonical
 
 USER_FILE = "~/.ssh/config"
@@ -135,6 +136,8 @@ class HostConfig:
         words = [value] if name == "proxycommand" else split_words(value, where)
         if not words or words == [""]:
             raise MountError(Failure.CONFIGURATION, f"{where}: missing value")
+        if name == "proxyjump":
+            jump_hops(words[0])  # as it is read, so that Match exec of a file is not run before
         if name in ACCUMULATING:
             self._values.setdefault(name, []).extend(words)
         elif not self._outdone(name):
@@ -175,7 +178,7 @@ class HostConfig:
             self._wants_final = self._wants_final or criterion == "final"
             return self._final
         if criterion == "exec":
-            return run_condition(self.expand(argument, where))
+            return run_condition(self.command(argument, where))
         subjects = {
             "host": self.host,
             "originalhost": self.original_host,
@@ -258,6 +261,21 @@ class HostConfig:
 
     # --- tokens
 
+    def command(self, text: str, where: str) -> str:
+        """``text`` for a shell, its % tokens replaced. Raises MountError(CONFIGURATION) where a name would
+        be more to the shell than a word.
+        """
+        used = set(re.findall(r"%(.?)", text))
+        names = {"h": self.host, "n": self.original_host, "k": self.text("hostkeyalias") or ""}
+        faults = [host_fault(name) for token, name in names.items() if token in used]
+        if "r" in used:
+            faults.append(shell_user_fault(self.user))
+        if "j" in used:
+            faults += [shell_user_fault(hop.user or "") for hop in jump_hops(self.text("proxyjump") or "")]
+        for fault in filter(None, faults):
+            raise MountError(Failure.CONFIGURATION, f"{where}: {fault}")
+        return self.expand(text, where)
+
     def expand(self, text: str, where: str) -> str:
         """``text`` with its % tokens replaced (ssh_config(5) TOKENS). Raises MountError(CONFIGURATION)."""
         if "%" not in text:
@@ -309,47 +327,6 @@ def local_user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
-
-
-def split_keyword(text: str) -> tuple[str, str]:
-    """``Keyword value`` or ``Keyword=value`` taken apart."""
-    match = re.match(r"""["]?([A-Za-z0-9]+)["]?(?:\s*=\s*|\s+|$)(.*)""", text, re.DOTALL)
-    if not match:
-        return text, ""
-    return match[1], match[2].strip()
-
-
-def split_words(value: str, where: str) -> list[str]:
-    """The words of a line, quotes taken off, a trailing comment dropped. Raises MountError(CONFIGURATION)."""
-    lexer = shlex.shlex(value, posix=True, punctuation_chars=False)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    lexer.escape = ""  # a Windows login is DOMAIN\user
-    try:
-        words = list(lexer)
-    except ValueError:
-        raise MountError(Failure.CONFIGURATION, f"{where}: a quote is not closed") from None
-    for index, word in enumerate(words):
-        if word.startswith("#") and index:
-            return words[:index]
-    return words
-
-
-def match_patterns(patterns: Sequence[str], subject: str) -> bool:
-    """True where one pattern (``*`` and ``?``) matches and none negated by ``!`` does."""
-    found = False
-    for pattern in patterns:
-        if match_pattern(pattern.removeprefix("!"), subject):
-            if pattern.startswith("!"):
-                return False
-            found = True
-    return found
-
-
-def match_pattern(pattern: str, subject: str) -> bool:
-    """ssh's wildcards: ``*`` and ``?`` only; case does not count."""
-    literal = pattern.lower().replace("[", "[[]")
-    return fnmatch.fnmatchcase(subject.lower(), literal)
 
 
 def run_condition(command: str) -> bool:

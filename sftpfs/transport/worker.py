@@ -264,8 +264,7 @@ class Worker:
         if depth > HOP_LIMIT:
             raise MountError(Failure.CONFIGURATION, "ProxyJump: too many jump hosts behind each other")
         hops = []
-        for index, text in enumerate(settings.proxy_jump):
-            user, host, port = split_jump(text)
+        for index, (user, host, port) in enumerate(settings.proxy_jump):
             hop = self._resolve(message, host, user, port, False)
             hops += self._hops(message, hop, depth + 1) if index == 0 else [hop]
         return [*hops, settings]
@@ -335,20 +334,6 @@ def spare_ignored_packets(connection: asyncssh.SSHClientConnection) -> None:
             send_packet(pkttype, *args, handler=handler)
 
     connection.send_packet = send  # type: ignore[method-assign]
-
-
-def split_jump(text: str) -> tuple[str | None, str, int | None]:
-    """``[ssh://][user@]host[:port]`` taken apart. Raises MountError(CONFIGURATION)."""
-    user, _, rest = text.removeprefix("ssh://").rstrip("/").rpartition("@")
-    host, port = rest, ""
-    if rest.startswith("["):
-        host, _, tail = rest[1:].partition("]")
-        port = tail.removeprefix(":")
-    elif rest.count(":") == 1:
-        host, _, port = rest.partition(":")
-    if not host or (port and not port.isdigit()):
-        raise MountError(Failure.CONFIGURATION, f"ProxyJump '{text}': use [user@]host[:port]")
-    return user or None, host, int(port) if port else None
 
 
 def run(sock: socket.socket) -> None:

@@ -207,7 +207,7 @@ def test_idmap_file() -> None:
         ("allow_other,allow_root", ["allow_other and allow_root"]),
         ("contain_symlinks,no_contain_symlinks", ["contain_symlinks and no_contain_symlinks"]),
         ("password_stdin,passive", ["password_stdin and passive"]),
-        ("User=-x", ["User", "not a user name"]),
+        ("User=-x", ["User", "remote username contains invalid characters"]),
         ("Compression=fast", ["Compression", "yes or no"]),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ SECURITY = (ROOT / "sftpfs" / "SECURITY.md").read_text()
 NAMED = sorted(set(re.findall(r"`(test_\w+…?|tests/[\w/]+\.py)`", SECURITY)))
 
 
+@cache
 def functions() -> set[str]:
     """Every test there is."""
     found = set()

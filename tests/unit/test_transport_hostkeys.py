@@ -6,6 +6,7 @@ import base64
 import struct
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,17 @@ def test_the_line_of_a_changed_key_is_told() -> None:
     hosts = known("# comment", "", line("a", RSA), line("a", OTHER_ED))
     entry = hosts.check("a", None, ED).entry
     assert entry is not None and (entry.file, entry.line) == ("file", 4)
+
+
+@pytest.mark.parametrize("name", ["*", "a,b", "!a", "a?", "[*]:2222", "a b", "#a", "@revoked", "|1|x|y"])
+def test_a_name_that_reads_as_a_pattern_vouches_for_no_other_host(tmp_path: Path, name: str) -> None:
+    """A host name, HostName or HostKeyAlias: the key that is kept for it is kept for it alone."""
+    path = tmp_path / "known"
+    hostkeys.store(str(path), name, ED, hashed=False)
+    hosts = KnownHosts.read([str(path)])
+    assert verdict(hosts, name, ED) is Verdict.KNOWN
+    for other in ("a", "b", "ab", "other", "[a]:2222"):
+        assert verdict(hosts, other, ED) is Verdict.UNKNOWN
 
 
 def test_one_right_key_among_several_is_enough() -> None:

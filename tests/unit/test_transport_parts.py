@@ -16,9 +16,9 @@ from sftpfs.transport import control
 from sftpfs.transport.api import PromptKind
 from sftpfs.transport.command import own_level, ssh_arguments
 from sftpfs.transport.failures import connect_failure, name_failure
+from sftpfs.transport.jumps import jump_hops
 from sftpfs.transport.memory import AnswerMemory
 from sftpfs.transport.ssh_words import SshWords
-from sftpfs.transport.worker import split_jump
 
 
 def test_messages_travel_whole_with_a_descriptor_and_end_with_the_peer() -> None:
@@ -90,13 +90,14 @@ def test_argv_of_the_command() -> None:
     ],
 )
 def test_jump_hosts(text: str, expected: tuple[str | None, str, int | None]) -> None:
-    assert split_jump(text) == expected
+    assert jump_hops(text) == (expected,)
+    assert [hop.host for hop in jump_hops(f"a,{text}")] == ["a", expected[1]]
 
 
-@pytest.mark.parametrize("text", ["", "ann@", "host:port"])
+@pytest.mark.parametrize("text", ["ann@", "host:port", "host,ann@"])
 def test_jump_hosts_that_make_no_sense(text: str) -> None:
     with pytest.raises(MountError):
-        split_jump(text)
+        jump_hops(text)
 
 
 @pytest.mark.parametrize(

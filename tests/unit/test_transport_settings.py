@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from sftpfs.errors import Failure, MountError
+from sftpfs.transport.config_words import match_patterns, split_keyword, split_words
+from sftpfs.transport.jumps import Hop
 from sftpfs.transport.keywords import HANDLED, IGNORED
 from sftpfs.transport.settings import Defaults, Settings, StrictChecking, settings_for
-from sftpfs.transport.ssh_config import HostConfig, match_patterns, split_keyword, split_words
+from sftpfs.transport.ssh_config import HostConfig
 
 DEFAULTS = Defaults(connect_timeout=20.0, keepalive_interval=15.0, keepalive_count=3, compression=False)
 
@@ -157,7 +159,7 @@ def test_times_and_switches() -> None:
     assert decide(("StrictHostKeyChecking", "off")).strict is StrictChecking.NO
     assert decide(("PubkeyAuthentication", "unbound")).pubkey
     assert not decide(("ChallengeResponseAuthentication", "no")).keyboard_interactive
-    assert decide(("ProxyJump", "a,b@c:3")).proxy_jump == ("a", "b@c:3")
+    assert decide(("ProxyJump", "a,b@c:3")).proxy_jump == (Hop(None, "a", None), Hop("b", "c", 3))
     assert decide(("ProxyJump", "none"), ("ProxyCommand", "none")).proxy_command is None
 
 
