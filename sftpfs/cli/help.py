@@ -114,18 +114,16 @@ def readme_options() -> str:
         lines += [f"### {section.value}", "", "| option | meaning |", "|---|---|"]
         for label, description in rows(section):
             labels = ", ".join(f"`{word}`" for word in label.split(", "))
-            lines.append(f"| {labels} | {description} |".replace("yes|no", r"yes\|no"))
+            lines.append(f"| {_cell(labels)} | {_cell(description)} |")
         lines.append("")
         if section is Section.CONNECTION:
             lines += [SSH_NOTE, ""]
-    return _escape_choices("\n".join(lines))
+    return "\n".join(lines)
 
 
-def _escape_choices(text: str) -> str:
+def _cell(text: str) -> str:
     """A bar inside a cell would end it."""
-    for choice in ("none|user|file", "error|ignore"):
-        text = text.replace(choice, choice.replace("|", r"\|"))
-    return text
+    return text.replace("|", r"\|")
 
 
 def readme_commands() -> str:
