@@ -6,7 +6,7 @@ connection that cannot be made without them. So the directory that is mounted ov
 what lies in it is reached by that descriptor, as fresh as without the mount.
 
 Owned by the composition root, which calls ``hold`` before the mount; the fork server inherits the
-descriptor (``inherit``). Whoever opens a file of this machine after the mount asks ``reach`` for the way.
+descriptor and calls it, too. Whoever opens a file of this machine after the mount asks ``reach`` for the way.
 
 INVARIANT: set once in a process, before its first ``reach`` and before the mount; never changed.
 """
@@ -30,21 +30,13 @@ class Held(NamedTuple):
 _held: Held | None = None
 
 
-def hold(path: str) -> None:
-    """Open the directory ``path`` (absolute, no links in it), to be mounted over; quiet where that fails."""
-    try:
-        inherit(Held(path, os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)))
-    except OSError:
-        pass  # then nothing can be mounted there either, and the mount tells why
-
-
 def held() -> Held | None:
     """What was held, for a process to be started."""
     return _held
 
 
-def inherit(given: Held) -> None:
-    """The descriptor of the process that held it."""
+def hold(given: Held) -> None:
+    """From now on ``given`` is mounted over, or about to be."""
     global _held
     _held = given
 

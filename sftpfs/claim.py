@@ -8,11 +8,14 @@ server. The kernel keeps the list (/proc/locks, proc_locks(5)); no file is left 
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import select
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sftpfs import clock
 from sftpfs.mountpoint import filesystem_of
 
 LOCKS = "/proc/locks"
@@ -20,10 +23,13 @@ LOCKS = "/proc/locks"
 PATIENCE = 5.0
 """Seconds somebody waits for a process without being told for which."""
 
+STEP = 0.02
+"""Seconds between two attempts to be alone: a mount takes less."""
+
 
 @contextmanager
 def claimed(path: str) -> Iterator[None]:
-    """Hold the directory ``path`` while the block runs.
+    """Hold the directory ``path``, which may be a link of /proc/self/fd, while the block runs.
 
     Where it cannot be held (not readable, no locks there) nobody will wait for us, and all else works.
     """
@@ -38,6 +44,32 @@ def claimed(path: str) -> Iterator[None]:
     finally:
         if fd >= 0:
             os.close(fd)
+
+
+@contextmanager
+def alone(directory: str) -> Iterator[None]:
+    """Be the only process of the user that mounts while the block runs, by ``directory``, which only he may
+    enter: nobody else can hold it.
+
+    Two commands for one mountpoint see one another so. One that is stopped in there holds up no other
+    for more than ``PATIENCE``. Raises OSError.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        end = clock.awake() + PATIENCE
+        while not _locked(fd) and clock.awake() < end:
+            time.sleep(STEP)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def holders(text: str, device: str, inode: int) -> list[int]:
@@ -55,9 +87,10 @@ def holders(text: str, device: str, inode: int) -> list[int]:
     return found
 
 
-def wait_for_end(path: str, owner: int, only: int | None, tell: Callable[[int], None]) -> None:
+def wait_for_end(path: str, owner: int, only: int | None, end: float, tell: Callable[[int], None]) -> None:
     """Wait until no process of the user ``owner`` holds ``path``, where nothing is mounted any more; where it
-    is known who served the mount, until ``only`` that process does not. ``tell`` hears whom it takes long.
+    is known who served the mount, until ``only`` that process does not; until ``end`` (monotonic) at most.
+    ``tell`` hears whom it takes long.
 
     Anybody may lock a directory they can read; others than the mount's owner are not waited for, nor, if it
     can be told, who served an earlier mount there and goes on for others.
@@ -65,9 +98,9 @@ def wait_for_end(path: str, owner: int, only: int | None, tell: Callable[[int], 
     device, inode = filesystem_of(path), os.stat(path).st_ino
     while True:
         pids = [pid for pid in _read_holders(device, inode) if _owner(pid) == owner and only in (None, pid)]
-        if not pids:
+        if not pids or clock.awake() >= end:
             return
-        _wait_for_process(pids[0], tell)
+        _wait_for_process(pids[0], end, tell)
 
 
 def _read_holders(device: str, inode: int) -> list[int]:
@@ -82,14 +115,15 @@ def _owner(pid: int) -> int | None:
         return None
 
 
-def _wait_for_process(pid: int, tell: Callable[[int], None]) -> None:
+def _wait_for_process(pid: int, end: float, tell: Callable[[int], None]) -> None:
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        if not select.select([fd], [], [], PATIENCE)[0]:
+        if not select.select([fd], [], [], max(0.0, min(PATIENCE, end - clock.awake())))[0]:
             tell(pid)
-            select.select([fd], [], [])
+            left = end - clock.awake()
+            select.select([fd], [], [], None if left == math.inf else max(0.0, left))
     finally:
         os.close(fd)

@@ -125,6 +125,11 @@ def error(number: int, detail: str = "") -> OSError:
     return OSError(number, detail or os.strerror(number))
 
 
+def said(error: BaseException) -> str:
+    """``error`` in words for people: the system's, without its number."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
 class Failure(Enum):
     """Why a mount could not be made, or a command not be done; each has its own exit status and words."""
 

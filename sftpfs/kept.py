@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from sftpfs.mountpoint import MountedAt, all_mounts, parse_mountinfo
+from sftpfs.mountpoint import MountedAt, all_mounts, mount_of, parse_mountinfo
 
 INTERVAL = 0.25
 """Seconds between two looks whether the mount that is off here is kept elsewhere."""
@@ -105,20 +105,10 @@ def _links(pid: str, identifier: int) -> Iterator[str]:
     for path in paths:
         try:
             link = os.readlink(path)
-            if "/fd/" not in path or _mount_of(path) == identifier:
+            if "/fd/" not in path or mount_of(path.replace("/fd/", "/fdinfo/")) == identifier:
                 yield link
         except OSError:
             continue
-
-
-def _mount_of(path: str) -> int | None:
-    """The number of the mount an open file is on (proc_pid_fdinfo(5))."""
-    with open(path.replace("/fd/", "/fdinfo/"), encoding="ascii") as file:
-        for line in file:
-            name, _, value = line.partition(":")
-            if name == "mnt_id":
-                return int(value)
-    return None
 
 
 def _inside(path: str, mountpoint: str) -> bool:

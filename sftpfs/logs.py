@@ -11,8 +11,10 @@ import logging
 import os
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sftpfs.errors import Failure, MountError
 
@@ -21,6 +23,12 @@ FACILITY_DAEMON = 3 << 3
 """syslog(3)'s LOG_DAEMON."""
 MAX_DATAGRAM = 8192
 """syslog daemons cut longer lines; rsyslog's default limit."""
+
+ROOMS_OF_STEPS = ("sftpfs.transport", "sftpfs.remote")
+"""They log below a warning how a connection is made."""
+
+MOST_RECENT = 50
+"""Lines kept for who asks later: where no syslog runs what was logged is nowhere else."""
 
 SEVERITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
@@ -119,6 +127,22 @@ class LatestProblem(logging.Handler):
 latest_problem = LatestProblem()
 
 
+class Recent(logging.Handler):
+    """Keeps the last lines, for whoever asks for the log later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: deque[tuple[float, str, str]] = deque(maxlen=MOST_RECENT)
+        """(seconds since 1970, level, text), the oldest first."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.lines.append((record.created, record.levelname, printable(record.getMessage())))
+
+
+recent = Recent()
+
+
 class _Watcher(logging.Handler):
     """Hands every line on."""
 
@@ -133,7 +157,10 @@ class _Watcher(logging.Handler):
 
 @contextmanager
 def watching(watcher: Callable[[float, str, str], None]) -> Iterator[None]:
-    """``watcher`` is called with (seconds since 1970, level, text) of what is logged meanwhile."""
+    """``watcher`` is called with (seconds since 1970, level, text) of the last lines, and of what is logged
+    meanwhile."""
+    for line in list(recent.lines):
+        watcher(*line)
     handler = _Watcher(watcher)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -153,15 +180,25 @@ def start(log_file: str | None, verbose: bool, debug: bool) -> None:
     else:
         handler = _file_handler(log_file, debug)
     root = logging.getLogger()
-    root.handlers[:] = [handler, latest_problem]
+    root.handlers[:] = [handler, latest_problem, recent]
     root.setLevel(logging.INFO if debug else logging.WARNING)
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     logging.getLogger("sftpfs").setLevel(level)
 
 
+class _LogFile(logging.FileHandler):
+    """A file that is made for its owner alone: it names files of a mount nobody else may enter."""
+
+    def _open(self) -> Any:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)
+
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=opener)
+
+
 def _file_handler(path: str, debug: bool) -> logging.Handler:
     try:
-        handler = logging.FileHandler(path, errors="backslashreplace")
+        handler = _LogFile(path, errors="backslashreplace")
     except OSError as error:
         raise MountError(
             Failure.CONFIGURATION, f"cannot open the log file {path}: {error.strerror}"
@@ -172,9 +209,16 @@ def _file_handler(path: str, debug: bool) -> logging.Handler:
 
 
 def mounted() -> None:
-    """Tell more from now on: before, all a person waits for is the one line of a failure."""
+    """Tell more from now on: before, all a person waits for is the one line of a failure.
+
+    Not the steps of every connection, one a second for as long as a server is away: those are for ``-v``.
+    """
     logger = logging.getLogger("sftpfs")
-    logger.setLevel(min(logger.level, logging.INFO))
+    if logger.level <= logging.INFO:
+        return
+    logger.setLevel(logging.INFO)
+    for room in ROOMS_OF_STEPS:
+        logging.getLogger(room).setLevel(logging.WARNING)
 
 
 def leave_terminal(debug: bool) -> None:
@@ -184,4 +228,4 @@ def leave_terminal(debug: bool) -> None:
         return
     syslog = SyslogHandler()
     syslog.setFormatter(LineFormatter("%(message)s", debug))
-    root.handlers[:] = [syslog, latest_problem]
+    root.handlers[:] = [syslog, latest_problem, recent]

@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import trio
@@ -28,9 +29,10 @@ from sftpfs.control.location import make_directory
 from sftpfs.control.mounted import Mounted
 from sftpfs.control.requests import Requests
 from sftpfs.control.server import ControlServer
-from sftpfs.errors import Failure, MountError, error
+from sftpfs.errors import Failure, MountError, error, said
 from sftpfs.fuse.mount import FuseMount
-from sftpfs.process import DATA_LOST_STATUS, guarded, run_as_daemon, to_stderr
+from sftpfs.place import Place
+from sftpfs.process import DATA_LOST_STATUS, guarded, leave_no_core, run_as_daemon, to_stderr
 from sftpfs.progress import report
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
@@ -79,7 +81,9 @@ def run(config: MountConfig, notes: list[str], prompter: MountPrompter | None = 
     logs.start(config.log_file, config.verbose, config.debug)
     for note in notes:
         log.info("%s", note)
-    check(config)
+    if not config.debug:
+        leave_no_core()
+    place = check(config)
 
     def serve_in_loop(ready: Callable[[], None]) -> int:
         asking = prompter or make_prompter(os.environ)
@@ -88,27 +92,35 @@ def run(config: MountConfig, notes: list[str], prompter: MountPrompter | None = 
             asking.detach()  # a person is asked before the mount is there, never out of the blue
             ready()
 
-        return trio.run(serve, config, asking, announce)
+        return trio.run(serve, config, place, asking, announce)
 
     if config.foreground:
         return guarded(lambda: serve_in_loop(lambda: None), to_stderr, config.debug)
     return run_as_daemon(
         serve_in_loop,
-        clean_up=lambda: mountpoint.detach_dead(config.mountpoint),
+        clean_up=place.take_off_dead,
         keep_stdio=config.transport.kind is TransportKind.PASSIVE,
         debug=config.debug,
     )
 
 
-def check(config: MountConfig) -> None:
-    """What can be known to fail before the server is asked. Raises MountError."""
+def check(config: MountConfig) -> Place:
+    """What can be known to fail before the server is asked; the directory to mount on. Raises MountError."""
     covering.check(config)
     mountpoint.check_fuse()
     for option, given in (("allow_other", config.fuse.allow_other), ("allow_root", config.fuse.allow_root)):
         if given:
             mountpoint.check_allowed(option)
     mountpoint.recover(config.mountpoint, config.fuse.subtype)
-    mountpoint.check_mountpoint(config.mountpoint, source_name(config), config.fuse.subtype)
+    return Place(config.mountpoint, source_name(config), config.fuse.subtype)
+
+
+def _alone() -> AbstractContextManager[None]:
+    """No other process of the user mounts meanwhile; where no directory is ours to tell by, one may."""
+    try:
+        return claim.alone(make_directory())
+    except OSError:
+        return nullcontext()
 
 
 def source_name(config: MountConfig) -> str:
@@ -117,7 +129,9 @@ def source_name(config: MountConfig) -> str:
     return (str(config.endpoint) if name is None else name).encode("ascii", "backslashreplace").decode()
 
 
-async def serve(config: MountConfig, prompter: Prompter, report_ready: Callable[[], None]) -> int:
+async def serve(
+    config: MountConfig, place: Place, prompter: Prompter, report_ready: Callable[[], None]
+) -> int:
     """Connect, mount, call ``report_ready``, and serve until unmounted.
 
     Returns 0, or DATA_LOST_STATUS where data could not be written. Raises MountError,
@@ -127,13 +141,13 @@ async def serve(config: MountConfig, prompter: Prompter, report_ready: Callable[
     # for which the default of looking at the young ones every 700 allocations costs a lot.
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
-    service = _Service(config, prompter, report_ready)
+    service = _Service(config, place, prompter, report_ready)
     with trio.open_signal_receiver(*STOP_SIGNALS, signal.SIGUSR1) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.watch_signals, signals, nursery)
             nursery.start_soon(service.inform_manager)
-            beneath.hold(config.mountpoint)
-            with claim.claimed(config.mountpoint):
+            beneath.hold(beneath.Held(place.path, place.fd))
+            with claim.claimed(place.way):
                 status = await service.run(nursery)
             nursery.cancel_scope.cancel()
     return status
@@ -153,6 +167,7 @@ class _Service:
         "_farewells",
         "_fuse_mount",
         "_manager",
+        "_place",
         "_pool",
         "_prompter",
         "_ready",
@@ -161,8 +176,11 @@ class _Service:
         "_stops",
     )
 
-    def __init__(self, config: MountConfig, prompter: Prompter, report_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: MountConfig, place: Place, prompter: Prompter, report_ready: Callable[[], None]
+    ) -> None:
         self._config = config
+        self._place = place
         self._prompter = prompter
         self._ready = report_ready
         self._control: ControlServer | None = None
@@ -210,11 +228,13 @@ class _Service:
         root = await find_root(remote, config)
         log.info("the directory on the server is %s", os.fsdecode(root.path))
         self._salvage.root = root.path
-        fuse_mount = FuseMount(config, remote, root.path, root.attributes, self._salvage)
-        fuse_mount.mount()
+        fuse_mount = FuseMount(config, self._place, remote, root.path, root.attributes, self._salvage)
         try:
+            with _alone():
+                fuse_mount.mount()
             if not config.delay_connect:
                 await fuse_mount.prime()
+            await self._check_place()
             self._open_control(pool, remote, fuse_mount, nursery)
             # No await between these and run: a signal finds either no mount or one that serves.
             self._fuse_mount = fuse_mount
@@ -227,11 +247,16 @@ class _Service:
             raise
         return fuse_mount
 
+    async def _check_place(self) -> None:
+        """Raises MountError(MOUNTPOINT) where the mountpoint's name leads elsewhere by now."""
+        shown: list[bool] = []
+        with trio.move_on_after(mountpoint.PROBE_LIMIT):
+            shown.append(await trio.to_thread.run_sync(self._place.is_shown, abandon_on_cancel=True))
+        if shown != [True]:
+            raise self._place.moved()
+
     def _open_control(self, pool: Pool, remote: Server, fuse_mount: FuseMount, nursery: trio.Nursery) -> None:
         """Let people look in. Where that cannot be, the mount does without."""
-        mounted = mountpoint.mounted_at(self._config.mountpoint)
-        if mounted is None:
-            return
         view = Mounted(
             self._config,
             remote,
@@ -245,15 +270,14 @@ class _Service:
         )
         control = ControlServer(Requests(view).handlers())
         try:
-            control.listen(make_directory(), mounted.device)
+            control.listen(make_directory(), fuse_mount.device)
         except OSError as error:
-            log.warning("no control socket, sftpfs status and the like cannot be used: %s", error)
+            log.warning("no control socket, sftpfs status and the like cannot be used: %s", said(error))
             return
         self._control = control
         nursery.start_soon(control.run)
 
     async def _serve_kernel(self, fuse_mount: FuseMount) -> int:
-        mounted = mountpoint.mounted_at(self._config.mountpoint)
         served = False
         try:
             await fuse_mount.run()
@@ -264,8 +288,6 @@ class _Service:
                 self._drain_scope.deadline = trio.current_time() + self._config.pool.timeout
             failures = await self._drain(fuse_mount)
             fuse_mount.close()
-            if mounted is not None:
-                mountpoint.detach(self._config.mountpoint, mounted.device)
             await self._say_farewell(failures)
         log.info("unmounted %s", self._config.mountpoint)
         return DATA_LOST_STATUS if failures else 0
@@ -323,7 +345,7 @@ class _Service:
             quiet += kept.INTERVAL
             if quiet < kept.PATIENCE:
                 continue
-            who = await trio.to_thread.run_sync(kept.keepers, fuse_mount.device or "")
+            who = await trio.to_thread.run_sync(kept.keepers, fuse_mount.device)
             if who or quiet > kept.LIMIT:
                 return who or "a process that cannot be seen from here"
 
@@ -376,10 +398,10 @@ class _Service:
 
     async def _leave(self, fuse_mount: FuseMount) -> None:
         """Unmount; where somebody stays inside, end a moment later without them, and say who that is."""
-        path = self._config.mountpoint
         if not await fuse_mount.detach(lazy=False):
-            mount = mountpoint.mounted_at(path)
+            mount = self._place.now()
             users = await trio.to_thread.run_sync(kept.holders, mount) if mount is not None else []
+            path = self._config.mountpoint
             log.warning("%s is in use by %s: cut off in a second", path, kept.some(users) or "somebody")
             await fuse_mount.detach(lazy=True)
         await trio.sleep(LEAVE_LIMIT)

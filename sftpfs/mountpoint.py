@@ -31,7 +31,6 @@ MOST_DEAD = 16
 """Dead mounts on one another; more were not made by a person."""
 
 MNT_DETACH = 2
-UMOUNT_NOFOLLOW = 8
 """umount2(2)."""
 
 log = logging.getLogger(__name__)
@@ -50,6 +49,8 @@ class MountedAt(NamedTuple):
     """What of the file system is mounted there; another than ``/`` for a bind mount of a part."""
     user_id: int = 0
     """Who mounted it, of FUSE mounts."""
+    parent: int = 0
+    """The number of the mount that it is mounted on."""
 
 
 def absolute_path(path: str) -> str:
@@ -84,6 +85,7 @@ def parse_mountinfo(text: str) -> list[MountedAt]:
                     int(head[0]),
                     unescape(head[3]),
                     _user_id(tail[-1]),
+                    int(head[1]),
                 )
             )
     return mounts
@@ -110,6 +112,19 @@ def mounted_at(path: str) -> MountedAt | None:
     return mounts[-1] if mounts else None
 
 
+def mount_of(fdinfo: str) -> int | None:
+    """The number of the mount that an open file is on, told by its ``fdinfo`` (proc_pid_fdinfo(5)).
+
+    Raises OSError.
+    """
+    with open(fdinfo, encoding="ascii") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name == "mnt_id":
+                return int(value)
+    return None
+
+
 def recover(path: str, subtype: str) -> None:
     """Detach the mounts of ours on ``path`` whose process is gone. One that lives is never touched.
 
@@ -117,15 +132,15 @@ def recover(path: str, subtype: str) -> None:
     """
     for _ in range(MOST_DEAD):
         mount = mounted_at(path)
-        if mount is None or mount.type != f"fuse.{subtype}" or not _is_dead(path):
+        if mount is None or mount.type != f"fuse.{subtype}" or not is_dead(path):
             return
-        detach(path, mount.device)
+        detach(mount)
         if mounted_at(path) == mount:
             return  # not ours to detach: the check of the mountpoint says so
         log.warning("the mount of %s on %s had lost its process; it was detached", mount.source, path)
 
 
-def _is_dead(path: str) -> bool:
+def is_dead(path: str) -> bool:
     """Whether the kernel has nobody to ask about the FUSE mount on ``path``.
 
     Opening a directory always asks the process, which answers from memory, whereas stat
@@ -162,24 +177,49 @@ def filesystem_of(path: str) -> str:
     return max(reversed(around), key=lambda mount: len(mount.path)).device
 
 
-def check_mountpoint(path: str, source: str, subtype: str) -> None:
-    """Raises MountError(MOUNTPOINT) unless ``source`` can be mounted on ``path``."""
+def check_mountpoint(path: str, source: str, subtype: str) -> int:
+    """The directory ``path`` (absolute, no links in it), opened with O_PATH.
+
+    Raises MountError(MOUNTPOINT) unless ``source`` can be mounted there.
+    """
     try:
-        kind = os.stat(path).st_mode
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise MountError(Failure.MOUNTPOINT, _unfit(path, error)) from None
-    if not stat.S_ISDIR(kind):
+    try:
+        _check_opened(fd, path, source, subtype)
+    except OSError as error:
+        os.close(fd)
+        raise MountError(Failure.MOUNTPOINT, _unfit(path, error)) from None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _check_opened(fd: int, path: str, source: str, subtype: str) -> None:
+    way = f"/proc/self/fd/{fd}"
+    name = os.readlink(way)
+    if name != path:  # a directory above it was replaced since its links were followed
+        raise MountError(Failure.MOUNTPOINT, f"mountpoint {path} is {name}, as it seems; give that name")
+    if not stat.S_ISDIR(os.fstat(fd).st_mode):
         raise MountError(Failure.MOUNTPOINT, f"mountpoint {path} is not a directory")
     mount = mounted_at(path)
     if mount and mount.source == source and mount.type in (f"fuse.{subtype}", "fuse"):
         raise MountError(
             Failure.MOUNTPOINT,
-            f"{source} is already mounted on {path}; unmount it with: fusermount3 -u {path}",
+            f"{source} is already mounted on {path}; unmount it with: sftpfs umount {path}",
         )
-    if os.geteuid() and not os.access(path, os.W_OK):
-        raise MountError(
-            Failure.MOUNTPOINT, f"no permission to mount on {path}: fusermount3 wants it writable by you"
-        )
+    if mount and mount.type == f"fuse.{subtype}":
+        log.warning("%s is mounted on %s, and covered from now on by %s", mount.source, path, source)
+    if os.geteuid() and not os.access(way, os.W_OK):
+        where = f"{path}: fusermount3 wants it writable by you"
+        if mount:
+            where = (
+                f"{path}, on which {mount.source} is mounted already and not writable by you: "
+                f"unmount that first, with: fusermount3 -u {path}"
+            )
+        raise MountError(Failure.MOUNTPOINT, f"no permission to mount on {where}")
 
 
 def _unfit(path: str, error: OSError) -> str:
@@ -229,29 +269,36 @@ def check_allowed(option: str) -> None:
         )
 
 
-def detach(path: str, device: str) -> None:
-    """Take the mount with this device number (``major:minor``) off ``path``, busy or not.
+def detach(mount: MountedAt) -> None:
+    """Take ``mount`` out of the tree, busy or not. Quiet where it is not at its path any more, or covered.
 
-    Files still open there fail from then on. Quiet where it is not there any more.
+    Files still open there fail from then on.
     """
-    mount = mounted_at(path)
-    if mount is not None and mount.device == device:
-        unmount(path, lazy=True)
+    try:
+        fd = os.open(mount.path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if mount_of(f"/proc/self/fdinfo/{fd}") == mount.identifier:
+            unmount(f"/proc/self/fd/{fd}", mount.path, lazy=True)
+    finally:
+        os.close(fd)
 
 
-def unmount(path: str, lazy: bool) -> None:
-    """Unmount ``path``; ``lazy``: busy or not. Quiet where that is refused.
+def unmount(way: str, name: str, lazy: bool) -> None:
+    """Take off the uppermost mount on the directory that ``way`` leads to, a link of /proc/self/fd, and whose
+    name is ``name``; ``lazy``: busy or not. Quiet where that is refused.
 
     Asks the file system nothing that it would have to ask a server. The kernel may hand over
     what it still holds, so whoever serves it calls this in a thread.
     """
     if os.geteuid() == 0:
-        # Not by umount(8), which looks at the mountpoint first and may call a helper.
-        ctypes.CDLL(None).umount2(os.fsencode(path), UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0))
+        # Not by umount(8), which goes by names, looks at the mountpoint first and may call a helper.
+        ctypes.CDLL(None).umount2(os.fsencode(way), MNT_DETACH if lazy else 0)
         return
     try:
         subprocess.run(
-            ["fusermount3", "-u", *(["-z"] if lazy else []), "-q", "--", path],
+            ["fusermount3", "-u", *(["-z"] if lazy else []), "-q", "--", name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -260,15 +307,3 @@ def unmount(path: str, lazy: bool) -> None:
         )
     except (OSError, subprocess.TimeoutExpired):
         pass  # nothing more can be done from here
-
-
-def detach_dead(path: str) -> None:
-    """Detach whatever FUSE mount on ``path`` has lost its process."""
-    mount = mounted_at(path)
-    if mount is None or not mount.type.startswith("fuse"):
-        return
-    try:
-        os.stat(path)
-    except OSError as error:
-        if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
-            detach(path, mount.device)

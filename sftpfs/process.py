@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -32,12 +34,44 @@ INTERNAL_STATUS = 70
 INTERRUPTED_STATUS = 130
 """What a shell makes of SIGINT."""
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the command before the mount is there."""
+
 STOP_LIMIT = 5.0
 """Seconds the child has to clean up after Ctrl-C before it is killed."""
 STEP = 0.02
 """Seconds between two looks whether the child has ended."""
 
 log = logging.getLogger("sftpfs")
+
+
+SHORTEST_CORE = 1
+"""Bytes: fewer than any core dump has, so that none is written; and the one limit at which the kernel starts
+no program of core_pattern either (fs/coredump.c): with any other such a program is given the memory."""
+
+
+def leave_no_core() -> None:
+    """No memory of this process, or of those it starts, is kept when one crashes: there are secrets in it.
+
+    By the limit, not by PR_SET_DUMPABLE: that would make its entries in /proc root's, and a user could not be
+    told any more in which mount namespace his own mount is.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    limit = SHORTEST_CORE if hard == resource.RLIM_INFINITY or hard > SHORTEST_CORE else hard
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+
+
+def inherited() -> list[int]:
+    """The descriptors of the caller that a program is started with, beside the three usual ones.
+
+    Python and libfuse make none that are inheritable, but for auto_unmount's: to be asked before the mount.
+    """
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the one that listed them is closed
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+    return found
 
 
 def exit_status(failure: Failure) -> int:
@@ -87,13 +121,14 @@ class Daemon:
     INVARIANT: exactly one of READY and FAILED is written, once.
     """
 
-    __slots__ = ("_debug", "_keep_stdio", "_null", "_pipe", "detached")
+    __slots__ = ("_debug", "_inherited", "_keep_stdio", "_null", "_pipe", "detached")
 
     def __init__(self, pipe: int, keep_stdio: bool, debug: bool) -> None:
         self._pipe = pipe
         self._keep_stdio = keep_stdio
         self._debug = debug
         self._null = os.open(os.devnull, os.O_RDWR)  # while no mount can be in the way
+        self._inherited = inherited()
         self.detached = False
 
     def ready(self) -> None:
@@ -104,7 +139,8 @@ class Daemon:
         logs.leave_terminal(self._debug)
         for fd in (2,) if self._keep_stdio else (0, 1, 2):
             os.dup2(self._null, fd)
-        os.close(self._null)
+        for fd in (self._null, *self._inherited):  # who waits for the caller's is not to wait for the mount
+            os.close(fd)
         self.detached = True
         self._report(READY)
 
@@ -141,10 +177,12 @@ def run_as_daemon(
     sys.stdout.flush()
     sys.stderr.flush()
     read_fd, write_fd = os.pipe()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # one that comes now is for the parent to pass on
     pid = os.fork()
     if pid:
         os.close(write_fd)
-        return _Parent(pid, read_fd, clean_up).wait()
+        return _Parent(pid, read_fd, clean_up).wait(mask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(read_fd)
     daemon = Daemon(write_fd, keep_stdio, debug)
     status = guarded(lambda: serve(daemon.ready), daemon.tell, debug)
@@ -167,21 +205,21 @@ class _Parent:
         self._pipe = pipe
         self._clean_up = clean_up
 
-    def wait(self) -> int:
-        """Wait for the child's report; the exit status."""
+    def wait(self, mask: set[int]) -> int:
+        """Wait for the child's report, with the signals of ``mask`` blocked as before; the exit status."""
         number = 0
 
         def stop(signal_number: int, _frame: FrameType | None) -> NoReturn:
             nonlocal number
             number = signal_number
-            for each in signals:
+            for each in STOPS:
                 signal.signal(each, signal.SIG_IGN)
             raise _Stopped
 
-        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        for each in signals:
+        for each in STOPS:
             signal.signal(each, stop)
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             report = os.read(self._pipe, 2)
         except _Stopped:
             return self._stop(number)

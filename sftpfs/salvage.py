@@ -19,6 +19,7 @@ from typing import NamedTuple
 from sftpfs import clock, store
 from sftpfs.beneath import reach
 from sftpfs.data.lost import LostBytes, merged
+from sftpfs.errors import said
 from sftpfs.store import Saved
 
 STORE_BYTES = 1 << 30
@@ -285,7 +286,7 @@ class Salvage:
                 why,
             )
         elif problem is not None:
-            log.error("what %s is could not be noted beside it: %s", saved and saved.base, problem)
+            log.error("what %s is could not be noted beside it: %s", saved and saved.base, said(problem))
 
 
 def _write_at(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:

@@ -3,16 +3,20 @@
     python peer_server.py HOST_KEY MODE [PORT [SECRET]]     prints its port, serves until killed
 
 Modes: ``password`` (secret: "secret" unless given), ``questions`` (two rounds: name and code), ``single``
-(one keyboard-interactive "Password:" prompt), ``banner-then-close``.
+(one keyboard-interactive "Password:" prompt), ``worded`` (one round; secret: JSON of name, instructions,
+prompts and banner; no answer lets in), ``sha1`` (lets everybody in, and signs with ssh-rsa
+whatever was agreed on; its key has to be RSA).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Sequence
 
 import asyncssh
+from asyncssh.public_key import SSHKeyPair
 
 
 class Server(asyncssh.SSHServer):
@@ -23,8 +27,13 @@ class Server(asyncssh.SSHServer):
         self.secret = secret
         self.round = 0
 
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.connection = conn
+
     def begin_auth(self, username: str) -> bool:
-        return True
+        if self.mode == "worded":
+            self.connection.send_auth_banner(json.loads(self.secret)["banner"])
+        return self.mode != "sha1"
 
     def password_auth_supported(self) -> bool:
         return self.mode == "password"
@@ -33,12 +42,15 @@ class Server(asyncssh.SSHServer):
         return password == self.secret
 
     def kbdint_auth_supported(self) -> bool:
-        return self.mode in ("questions", "single")
+        return self.mode in ("questions", "single", "worded")
 
     def get_kbdint_challenge(
         self, username: str, lang: str, submethods: str
     ) -> tuple[str, str, str, Sequence[tuple[str, bool]]]:
         self.round = 1
+        if self.mode == "worded":
+            told = json.loads(self.secret)
+            return told["name"], told["instructions"], "", [(text, False) for text in told["prompts"]]
         if self.mode == "single":
             return "", "", "", [("Password: ", False)]
         return "Door", "Two questions", "", [("Favourite colour? ", True), ("PIN: ", False)]
@@ -48,6 +60,8 @@ class Server(asyncssh.SSHServer):
     ) -> bool | tuple[str, str, str, Sequence[tuple[str, bool]]]:
         if self.mode == "single":
             return list(responses) == ["secret"]
+        if self.mode == "worded":
+            return False
         if self.round == 1 and list(responses) == ["blue", "42"]:
             self.round = 2
             return "", "", "", [("Verification code: ", False)]
@@ -56,6 +70,8 @@ class Server(asyncssh.SSHServer):
 
 async def main(host_key: str, mode: str, port: str = "0", secret: str = "secret") -> None:
     """Serve."""
+    if mode == "sha1":
+        SSHKeyPair.set_sig_algorithm = lambda self, algorithm: None
     acceptor = await asyncssh.create_server(
         lambda: Server(mode, secret),
         "127.0.0.1",

@@ -221,6 +221,10 @@ class Sshd:
         assert children, "sshd is gone"
         return children[0]
 
+    def pids(self) -> list[int]:
+        """Every process of ours."""
+        return [self._process.pid, *descendants(self._process.pid)] if self._process is not None else []
+
     def session_pids(self) -> list[int]:
         """Every process serving a connection (sshd's and sftp-server)."""
         return descendants(self._listener())

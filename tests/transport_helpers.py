@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import trio
 
 from sftpfs.aio import ByteStream
 from sftpfs.config import Endpoint, TransportConfig
+from sftpfs.errors import Failure, MountError
 from sftpfs.transport.api import Connector, Prompter, PromptKind, Transport
 from sftpfs.transport.connector import make_connector
 from tests.harness.waiting import eventually
-from tests.sshd import Sshd, descendants
+from tests.sshd import Sshd, descendants, generate_key
 
 LIMIT = 15.0
 INIT = struct.pack(">IBI", 5, 1, 3)
@@ -52,8 +55,8 @@ class Nobody(Script):
         self.available = False
 
 
-def run(function: Callable[[], Awaitable[None]]) -> None:
-    """Run under trio, within a limit; no child process may be left."""
+def run(function: Callable[[], Awaitable[None]], *servers: Sshd) -> None:
+    """Run under trio, within a limit; no child process may be left but those of ``servers``."""
 
     async def limited() -> None:
         with trio.fail_after(LIMIT):
@@ -63,7 +66,8 @@ def run(function: Callable[[], Awaitable[None]]) -> None:
     trio.run(limited)
 
     def left() -> list[bytes]:
-        started = [pid for pid in descendants(os.getpid()) if pid not in before and alive(pid)]
+        ours = before.union(*(server.pids() for server in servers))
+        started = [pid for pid in descendants(os.getpid()) if pid not in ours and alive(pid)]
         return [command_line(pid) for pid in started]
 
     # A process told to end may need a moment more than the connector that told it.
@@ -177,3 +181,90 @@ async def handshake_of(transport: Transport) -> None:
     stream = await transport.open_channel()
     await handshake(stream)
     stream.close()
+
+
+def failure_of(config: TransportConfig, endpoint: Endpoint, script: Script | None = None) -> MountError:
+    """The error connecting ends with."""
+    found: list[MountError] = []
+
+    async def check() -> None:
+        async with connector(config, endpoint, script) as made:
+            try:
+                await made.connect(interactive=script is not None)
+            except MountError as error:
+                found.append(error)
+
+    run(check)
+    assert found, "it connected"
+    assert says_once(found[0].message), found[0].message
+    return found[0]
+
+
+def success_of(config: TransportConfig, endpoint: Endpoint, script: Script | None = None) -> None:
+    """Connecting works, as far as SFTP."""
+
+    async def check() -> None:
+        async with connector(config, endpoint, script) as made:
+            await handshake_of(await made.connect(interactive=script is not None))
+
+    run(check)
+
+
+def ssh_lets_in(server: Sshd, config: TransportConfig) -> bool:
+    """Whether OpenSSH's client logs in with the same options, asked nothing; to stand beside ours."""
+    command = ["ssh", "-F", "none", "-p", str(server.port), "-oBatchMode=yes"]
+    command += [f"-o{name}={value}" for name, value in config.ssh_options]
+    done = subprocess.run(
+        [*command, server.host, "true"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert done.returncode in (0, 255), done.stderr
+    return done.returncode == 0
+
+
+def both_let_in(server: Sshd, config: TransportConfig) -> None:
+    """Ours gets in, and so does ssh."""
+    assert ssh_lets_in(server, config), "ssh is refused"
+    success_of(config, endpoint_of(server))
+
+
+def both_refuse(server: Sshd, config: TransportConfig, failure: Failure) -> str:
+    """Ours refuses, as does ssh; the words."""
+    assert not ssh_lets_in(server, config), "ssh gets in"
+    error = failure_of(config, endpoint_of(server))
+    assert error.failure is failure, error.message
+    return error.message
+
+
+@contextmanager
+def peer(directory: Path, mode: str, *arguments: str, host_key: str = "ed25519") -> Iterator[TransportConfig]:
+    """An asyncssh server; the configuration to reach it, its port among the options."""
+    key = generate_key(directory / f"peer_{mode}", host_key)
+    script = Path(__file__).parent / "peer_server.py"
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(key), mode, *(["0", *arguments] if arguments else [])],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        assert port, "the peer did not start"
+        hosts = directory / f"hosts_{mode}"
+        hosts.write_text(f"[127.0.0.1]:{port} {key.with_suffix('.pub').read_text()}")
+        yield TransportConfig(
+            ssh_config_file="none",
+            ssh_options=(
+                ("Port", port),
+                ("UserKnownHostsFile", str(hosts)),
+                ("IdentityFile", "none"),
+                ("IdentityAgent", "none"),
+            ),
+        )
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()

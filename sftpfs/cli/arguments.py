@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field
 
+from sftpfs.cli import habits
 from sftpfs.cli.option import Option, Section
 from sftpfs.cli.options import BY_FLAG, BY_NAME
 from sftpfs.cli.ssh_keywords import SSH_KEYWORDS
@@ -167,6 +168,9 @@ def _check_form(option: Option, name: str, given: str | None) -> None:
 
 
 def _unknown(name: str, known: list[str]) -> MountError:
+    instead = habits.flag(name.partition(" ")[0]) if name.startswith("-") else None
+    if instead is not None:
+        return usage_error(f"unknown option {name}: {instead}; sftpfs --help lists the options")
     by_folded = {word.lower(): word for word in known}
     near = difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=0.6)
     hint = f" (did you mean {by_folded[near[0]]}?)" if near else ""

@@ -18,6 +18,7 @@ from sftpfs.cli.option import Option
 from sftpfs.cli.ssh_keywords import absolute_paths
 from sftpfs.config import Endpoint, IdMapping, MountConfig, SymlinkPolicy, TransportKind
 from sftpfs.mountpoint import absolute_path
+from sftpfs.names import user_fault
 
 SELINUX = "/sys/fs/selinux"
 """There exactly where the kernel takes context= options; elsewhere they fail the mount."""
@@ -56,7 +57,10 @@ def _positionals(words: list[str]) -> tuple[Endpoint, str]:
     if not words:
         raise usage_error(f"nothing to mount; {USAGE_HINT}")
     if len(words) == 1:
-        raise usage_error(f"no mountpoint given for {words[0]}; {USAGE_HINT}")
+        parse_endpoint(words[0])
+        raise usage_error(
+            f"{words[0]} is to be mounted on a directory: sftpfs {words[0]} DIRECTORY; {USAGE_HINT}"
+        )
     if len(words) > 2:
         raise usage_error(f"one argument too many: {words[2]!r}; {USAGE_HINT}")
     if not words[1]:
@@ -161,6 +165,6 @@ def _check_together(config: MountConfig) -> None:
         raise usage_error(f"option {name} needs idmap=file")
     if config.transport.password_stdin and config.transport.kind is TransportKind.PASSIVE:
         raise usage_error("options password_stdin and passive exclude each other: both use standard input")
-    user = endpoint.user or ""
-    if user.startswith("-") or any(c.isspace() or not c.isprintable() for c in user):
-        raise usage_error(f"option User: {user!r} is not a user name")
+    fault = user_fault(endpoint.user or "")
+    if fault:
+        raise usage_error(f"option User: {endpoint.user!r}: {fault}")

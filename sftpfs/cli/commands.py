@@ -81,7 +81,8 @@ COMMANDS: tuple[Command, ...] = (
         "stats",
         "every counter, for programs; without MNT, of all mounts of yours",
         "Prints what the mount has counted since it was made. With --json (the default) an object "
-        "with a list of mounts; the counts of a latency histogram belong to the upper ends in "
+        "with a list of mounts, each beginning with a summary for people; the counts of a latency "
+        "histogram belong to the upper ends in "
         "latency_bounds, seconds, and the last to what took longer. With --prometheus the text "
         "that a node exporter's textfile collector takes.",
         (Argument("MNT", _MOUNT.help, Word.MOUNTPOINT, Count.OPTIONAL),),
@@ -110,8 +111,9 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "log",
-        "what a mount logs, as it does; with --trace every operation",
-        "Follows the mount's log from now on, until Ctrl-C. With --trace each request of the kernel "
+        "what a mount logged last, and what it logs; with --trace every operation",
+        "Shows the last lines of the mount's log and follows it, until Ctrl-C. "
+        "With --trace each request of the kernel "
         "is a line: when it came, what it was, the path in the mount, what it was answered, how long "
         "that took. Watching costs a little; nobody watching costs nothing.",
         (_MOUNT,),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import NoReturn
 
+from sftpfs.cli import habits
 from sftpfs.cli.arguments import usage_error
 from sftpfs.cli.command import Command, Count
 from sftpfs.cli.commands import COMMANDS
@@ -28,6 +29,9 @@ def find_command(argv: list[str]) -> Command | None:
     word = argv[0]
     command = BY_NAME.get(word)
     if command is None and word[:1] != "-" and not set(word) & set(":/@"):
+        hint = habits.first_word(word, argv[1:])
+        if hint is not None:
+            raise usage_error(f"there is no command {word}: {hint}")
         near = difflib.get_close_matches(word, BY_NAME, n=1, cutoff=0.6)
         if near:
             raise usage_error(
@@ -44,6 +48,9 @@ def run_command(command: Command, words: list[str]) -> int:
             return 0
         given = argparse.Namespace(words=words)
     else:
+        hint = habits.command_flag(command.name, words)
+        if hint is not None:
+            raise usage_error(f"{command.name} has no such option: {hint}")
         given = _parser(command).parse_intermixed_args(words)
         if given.help:
             sys.stdout.write(command_help(command))

@@ -1,6 +1,6 @@
 """What to mount, as text: ``[user@]host:[dir]``, ``sftp://`` URLs, old fstab prefixes.
 
-Pure. Refuses what a program given these words as arguments could take for options.
+Pure. Refuses names of hosts and users that ssh refuses (``sftpfs.names``).
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from sftpfs.cli.values import port
 from sftpfs.config import Endpoint
 from sftpfs.errors import Failure, MountError
+from sftpfs.names import host_fault, user_fault
 
 PREFIXES = ("sftpfs#", "sshfs#", "fuse#")
 """``program#spec`` is how fstab named a FUSE filesystem before ``fuse.program`` types."""
+
+LAST_PORT = 65535
+"""Of TCP."""
 
 FORM = "expected [user@]host:[directory] or sftp://[user@]host[:port]/directory"
 
@@ -27,6 +31,7 @@ def parse_endpoint(text: str) -> Endpoint:
     spec = text
     for prefix in PREFIXES:
         spec = spec.removeprefix(prefix)
+    _check_scheme(spec)
     endpoint = _parse_url(spec) if spec.startswith("sftp://") else _parse_spec(spec)
     _check(text, endpoint)
     return endpoint
@@ -46,7 +51,28 @@ def _parse_spec(spec: str) -> Endpoint:
         raise _refuse(spec, "the user before @ is empty")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
+    number, colon, rest = directory.partition(":")
+    if colon and number.isdecimal() and int(number) <= LAST_PORT and rest[:1] in ("", "/"):
+        meant = f"-p {number} {head}:{rest}"
+        raise _refuse(spec, f"a port is given as {meant} (a directory of that name: {head}:./{directory})")
     return Endpoint(host=host, directory=os.fsencode(directory), user=user or None)
+
+
+def _check_scheme(spec: str) -> None:
+    """``ssh://host/dir`` names no host ``ssh``."""
+    scheme, mark, rest = spec.partition("://")
+    if mark and scheme.isalpha() and scheme != "sftp":
+        raise _refuse(spec, f"write sftp://{rest}")
+
+
+def _without_colon(spec: str) -> str:
+    """What is wrong with a server that has no colon, or none before a slash."""
+    head, slash, rest = spec.partition("/")
+    if not slash:
+        return f"a server is written with a colon, {spec}:"
+    if "@" in head and ":" not in head:
+        return f"a server is written with a colon, {head}:/{rest}"
+    return f"no host and colon in it, {FORM}"
 
 
 def _split(spec: str) -> tuple[str, str]:
@@ -60,7 +86,7 @@ def _split(spec: str) -> tuple[str, str]:
             raise _refuse(spec, "no ']:' after '[': write [::1]:directory")
         return spec[: closing + 1], spec[closing + 2 :]
     if colon < 0 or 0 <= slash < colon:
-        raise _refuse(spec, f"no host and colon in it, {FORM}")
+        raise _refuse(spec, _without_colon(spec))
     if spec[colon:].startswith("::") or (spec[:colon].count("@") == 0 and _looks_like_ipv6(spec)):
         raise _refuse(spec, "write an IPv6 address in brackets, [::1]:directory")
     return spec[:colon], spec[colon + 1 :]
@@ -112,11 +138,9 @@ def _url_host(netloc: str) -> str:
 
 
 def _check(text: str, endpoint: Endpoint) -> None:
-    for word, name in ((endpoint.host, "host"), (endpoint.user or "", "user")):
-        if word.startswith("-"):
-            raise _refuse(text, f"the {name} starts with '-'")
-        if any(c.isspace() or not c.isprintable() for c in word):
-            raise _refuse(text, f"the {name} holds a blank or control character")
+    fault = host_fault(endpoint.host) or user_fault(endpoint.user or "")
+    if fault:
+        raise _refuse(text, fault)
     if any(c in "/@[]" for c in endpoint.host):
         raise _refuse(text, FORM)
     if b"\0" in endpoint.directory:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
-from sftpfs.control.client import connect, connect_to
+from sftpfs.control.client import Client, connect, connect_to
 from sftpfs.control.location import our_mounts
 from sftpfs.control.protocol import Values
 from sftpfs.errors import Failure, MountError
@@ -15,7 +16,7 @@ AT_ONCE = 16
 """Mounts asked at the same time: more than anybody has, and one that is stuck delays no other."""
 
 PATIENCE = 10.0
-"""Seconds for one of many to answer what takes it a moment: it is stuck otherwise."""
+"""Seconds for a mount to answer what takes it a moment: it is stuck otherwise."""
 
 
 def ask(name: str, path: str | None) -> tuple[list[Values], int]:
@@ -25,9 +26,9 @@ def ask(name: str, path: str | None) -> tuple[list[Values], int]:
     gives no answer stderr tells why, unless it ended meanwhile.
     """
     if path:
-        client, _ = connect_to(path)
+        client, _ = connect_to(path, PATIENCE)
         with client:
-            return [client.ask(name)], 0
+            return [_asked(client, name)], 0
     mounts, answers = _ask_all(name)
     if any(isinstance(answer, MountError) for answer in answers):
         there = {mount.device for mount in our_mounts()}
@@ -60,6 +61,12 @@ def _ask_all(name: str) -> tuple[list[MountedAt], list[Values | MountError]]:
 def _ask(mount: MountedAt, name: str) -> Values | MountError:
     try:
         with connect(mount, PATIENCE) as client:
-            return client.ask(name)
+            return _asked(client, name)
     except MountError as error:
         return error
+
+
+def _asked(client: Client, name: str) -> Values:
+    """The answer; where another user's mount is the kernel tells, so that it cannot pass for one of ours."""
+    values, mount = client.ask(name), client.mount
+    return values if mount.user_id == os.geteuid() else {**values, "mountpoint": mount.path}

@@ -11,7 +11,7 @@ from itertools import chain
 
 from sftpfs.cli.run.flush import tell_failures, tell_kept, what_waits
 from sftpfs.cli.show import ProgressLine
-from sftpfs.control.client import Client, connect
+from sftpfs.control.client import Client, OverdueError, connect_for_end
 from sftpfs.control.protocol import Values
 from sftpfs.errors import MountError
 from sftpfs.mountpoint import MountedAt
@@ -19,7 +19,7 @@ from sftpfs.process import DATA_LOST_STATUS, to_stderr
 
 
 class Farewell:
-    """What one mount says when it ends. A mount that cannot be asked (another user's) says nothing.
+    """What one mount says when it ends. A mount that cannot be asked (by another user) says nothing.
 
     INVARIANT: ``_client`` is open as long as an answer may come.
     """
@@ -29,16 +29,21 @@ class Farewell:
         self._client: Client | None = None
         self.pid: int | None = None
         """The mount's process, where it could be asked."""
-        self.kept = False
-        """It goes on, as others have a copy of the mount."""
+        self.goes_on = False
+        """Not to be waited for: others have a copy of the mount, or it is another user's and takes long."""
         self._answers: Iterator[Values] = iter(())
         try:
-            self._client = connect(mount)
+            self._client = connect_for_end(mount)
             self.pid = self._client.pid or None  # 0: of a PID namespace we do not see
             self._answers = self._client.stream("farewell")
             self._answers = chain([next(self._answers)], self._answers)
         except MountError:
             self.close()
+
+    @property
+    def is_coming(self) -> bool:
+        """The mount has heard that somebody waits."""
+        return self._client is not None
 
     def wait(self) -> int:
         """Wait for the end, which on a terminal is seen to come near; 0, or DATA_LOST_STATUS and a line
@@ -53,10 +58,14 @@ class Farewell:
                 if "failures" in values:
                     line.clear()
                     tell_kept(client, values)
-                    self.kept = bool(values.get("kept"))
+                    self.goes_on = bool(values.get("kept"))
                     return tell_failures(values)
                 if values.get("files"):
                     line.show(what_waits(values))
+        except OverdueError as error:
+            self.goes_on = True
+            to_stderr(f"{error.message}: nobody knows whether everything is on the server")
+            return DATA_LOST_STATUS
         except MountError:
             pass  # said below
         finally:

@@ -158,7 +158,13 @@ OWNERSHIP = [
         aliases=("nodefault_permissions",),
     ),
     Option("allow_other", "let every user in", Section.OWNERSHIP, ("fuse.allow_other",), excludes="allow"),
-    Option("allow_root", "let root in", Section.OWNERSHIP, ("fuse.allow_root",), excludes="allow"),
+    Option(
+        "allow_root",
+        "let root in; others may stat what was just looked up, as the kernel answers that, and no more",
+        Section.OWNERSHIP,
+        ("fuse.allow_root",),
+        excludes="allow",
+    ),
 ]
 
 

@@ -19,7 +19,11 @@ usage: sftpfs [user@]host:[directory] mountpoint [options]
        sftpfs sftp://[user@]host[:port]/directory mountpoint [options]
        sftpfs COMMAND …
 
-Mounts a directory of an SFTP server. Unmount with fusermount3 -u or umount.
+Mounts a directory of an SFTP server; sftpfs umount unmounts it.
+
+    sftpfs joe@host:work ~/remote      asks what ssh asks, reads ~/.ssh/config
+    sftpfs umount ~/remote             returns when every byte is on the server
+    sftpfs doctor joe@host:            says what is wrong, and what mends it
 """
 
 SSH_NOTE = (
@@ -38,8 +42,8 @@ EXIT_STATUSES: dict[int, str] = {
     Failure.HOST_KEY_CHANGED.value: "the host key is not the one known",
     Failure.AUTHENTICATION.value: "the server did not let us in",
     Failure.NO_SFTP.value: "the server offers no SFTP",
-    Failure.REMOTE_DIRECTORY.value: "the remote directory is missing, no directory, or not readable",
-    Failure.MOUNTPOINT.value: "the mountpoint is missing, no directory, dead, in use, or no mount",
+    Failure.REMOTE_DIRECTORY.value: "the remote directory is missing, no directory, or closed to us",
+    Failure.MOUNTPOINT.value: "the mountpoint is missing, no directory, dead, in use, replaced, or no mount",
     Failure.FUSE.value: "FUSE is missing or does not allow the mount",
     Failure.PROTOCOL.value: "the server does not keep to the protocol",
     Failure.CONFIGURATION.value: "a configuration or key file cannot be used",
@@ -110,18 +114,16 @@ def readme_options() -> str:
         lines += [f"### {section.value}", "", "| option | meaning |", "|---|---|"]
         for label, description in rows(section):
             labels = ", ".join(f"`{word}`" for word in label.split(", "))
-            lines.append(f"| {labels} | {description} |".replace("yes|no", r"yes\|no"))
+            lines.append(f"| {_cell(labels)} | {_cell(description)} |")
         lines.append("")
         if section is Section.CONNECTION:
             lines += [SSH_NOTE, ""]
-    return _escape_choices("\n".join(lines))
+    return "\n".join(lines)
 
 
-def _escape_choices(text: str) -> str:
+def _cell(text: str) -> str:
     """A bar inside a cell would end it."""
-    for choice in ("none|user|file", "error|ignore"):
-        text = text.replace(choice, choice.replace("|", r"\|"))
-    return text
+    return text.replace("|", r"\|")
 
 
 def readme_commands() -> str:

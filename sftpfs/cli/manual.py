@@ -22,8 +22,8 @@ what failed, and leaves nothing mounted. Whatever ssh uses is used: ~/.ssh/confi
 certificates, passwords, jump hosts. Host keys are checked. Questions are asked on the terminal, or where \
 there is none but a display, by the program SSH_ASKPASS names.
 
-sftpfs umount, umount(8), fusermount3 -u and SIGTERM unmount. The process ends when everything is on the \
-server. A signal gives programs that are inside one second, and the log names them; a second signal does \
+sftpfs umount unmounts; so do umount(8), fusermount3 -u and SIGTERM. The process ends when everything is on \
+the server. A signal gives programs that are inside one second, and the log names them; a second signal does \
 not wait that second, a third saves what was not written yet on this machine and ends at once. SIGUSR1 \
 logs statistics. Log lines go to syslog, or where log_file= says.
 """
@@ -44,7 +44,7 @@ FILES = (
 )
 
 EXAMPLES = (
-    ("Mount a directory, and unmount it:", ("sftpfs joe@host:work ~/work", "fusermount3 -u ~/work")),
+    ("Mount a directory, and unmount it:", ("sftpfs joe@host:work ~/work", "sftpfs umount ~/work")),
     ("Through a jump host, with a key:", ("sftpfs host: ~/x -o ProxyJump=gate,IdentityFile=~/.ssh/id",)),
     ("As any other file system, as root, once helpers are installed:", ("mount -t sftpfs host:/srv /mnt",)),
 )
@@ -60,6 +60,9 @@ and no PATH is needed.
 umount.sftpfs ends when everything is on the server and the mount's process is gone, except with -l, and \
 where another mount namespace keeps a copy of the mount: it says which. Where something could not be written \
 it says what, and where it was saved, and ends with status 74.
+
+umount.fuse, which umount(8) calls for every FUSE file system that root unmounts, is a small script: it \
+asks sftpfs about mounts of sftpfs alone and leaves all others to umount(8).
 
 remount is refused: unmount, and mount again with the other options.
 """

@@ -93,7 +93,7 @@ class ServerSide:
                 if self._stopped.is_set():
                     told(0, on_server=True)
                     raise StoppedError
-                size = int(values["size"] if "size" in values else values["bytes"])
+                size = int(values["size"] if "size" in values else values.get("bytes") or 0)
                 if size:
                     told(size, on_server=True)
             return size

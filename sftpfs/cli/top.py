@@ -68,7 +68,7 @@ class View:
         self._sent: deque[float] = deque(maxlen=HISTORY)
 
     def update(self, values: Values) -> None:
-        """Take a message of the request ``top``. Raises ValueError, KeyError for what is none."""
+        """Take a message of the request ``top``."""
         before, self._latest = self._latest, values
         look = Look(values, before)
         self._looks.append(look)

@@ -7,12 +7,14 @@ own: it is set-user-ID and knows who may unmount what.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 
-from sftpfs import claim, mountpoint
+from sftpfs import claim, clock, mountpoint
 from sftpfs.cli.arguments import usage_error
 from sftpfs.cli.farewell import Farewell
+from sftpfs.control.client import OTHERS_FIRST_WORD, OTHERS_LIMIT
 from sftpfs.errors import Failure, MountError
 from sftpfs.kept import is_elsewhere
 from sftpfs.process import guarded, to_stderr
@@ -45,13 +47,24 @@ def _run(words: list[str]) -> int:
         if farewell.pid is not None and is_elsewhere(farewell.pid):
             to_stderr(f"{path} is off here; its process {farewell.pid} is in another mount namespace")
             return 0
+        end = _end_of_patience(mounted, farewell)
         status = farewell.wait()
     finally:
         if farewell is not None:
             farewell.close()
-    if not farewell.kept:
-        claim.wait_for_end(path, mounted.user_id, farewell.pid, _tell_waiting)
+    if not farewell.goes_on:
+        claim.wait_for_end(path, mounted.user_id, farewell.pid, end, _tell_waiting)
     return status
+
+
+def _end_of_patience(mounted: mountpoint.MountedAt, farewell: Farewell) -> float:
+    """How long its process is waited for (monotonic). For another user's there is an end: it may say that it
+    writes for ever, and anything of that user's may hold the lock. One root asks in vain is hardly there.
+    """
+    if mounted.user_id == os.geteuid():
+        return math.inf
+    in_vain = os.geteuid() == 0 and not farewell.is_coming
+    return clock.awake() + (OTHERS_FIRST_WORD if in_vain else OTHERS_LIMIT)
 
 
 def _tell_waiting(pid: int) -> None:

@@ -1,18 +1,21 @@
 """The commands' side of a control socket. Blocking, for processes that do nothing else.
 
-What a mount sends is data of its owner's: texts are shown through ``logs.printable``.
+What a mount sends is data of its owner's: each answer is held against ``control.shapes``, texts are shown
+through ``logs.printable``.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import struct
 from collections.abc import Iterator
 from types import TracebackType
 
-from sftpfs.control import protocol
-from sftpfs.control.location import Found, find, socket_paths
+from sftpfs import clock
+from sftpfs.control import protocol, shapes
+from sftpfs.control.location import Found, directories, find, is_sftpfs, socket_paths
 from sftpfs.control.protocol import ControlError, Values
 from sftpfs.errors import Failure, MountError
 from sftpfs.mountpoint import MountedAt
@@ -22,6 +25,18 @@ CONNECT_LIMIT = 5.0
 
 SILENCE_LIMIT = 60.0
 """Seconds between two lines of an answer: whatever takes longer tells its progress every second."""
+
+
+OTHERS_FIRST_WORD = 5.0
+"""Seconds between two lines of another user's mount, where its end is waited for; on a busy machine, too."""
+
+OTHERS_LIMIT = 30.0
+"""Seconds another user's mount is waited for to end, whatever it says of its progress: it may say it for
+ever, and a machine that shuts down waits for root's umount."""
+
+
+class OverdueError(MountError):
+    """Another user's mount was waited for as long as it is worth."""
 
 
 class RequestFailedError(MountError):
@@ -35,12 +50,19 @@ class RequestFailedError(MountError):
 class Client:
     """One connection to one mount, good for one request. Use with ``with``."""
 
-    def __init__(self, connection: socket.socket, mount: MountedAt, silence: float = SILENCE_LIMIT) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        mount: MountedAt,
+        silence: float = SILENCE_LIMIT,
+        end: float = math.inf,
+    ) -> None:
         self.mount = mount
         self.pid, _ = _peer(connection)
         """The mount's process."""
         self._connection = connection
         self._silence = silence
+        self._end = end
 
     def __enter__(self) -> Client:
         return self
@@ -63,7 +85,7 @@ class Client:
         """Every progress of ``name``, at last its result. Raises MountError."""
         try:
             self._connection.sendall(protocol.request_line(name, arguments))
-            yield from self._replies()
+            yield from self._replies(name)
         except ControlError as error:
             raise MountError(Failure.COMMAND, f"the mount on {self.mount.path} sent {error}") from None
         except TimeoutError:
@@ -76,22 +98,49 @@ class Client:
                 Failure.COMMAND, f"the mount on {self.mount.path} ended meanwhile ({error.strerror})"
             ) from None
 
-    def _replies(self) -> Iterator[Values]:
+    def _replies(self, name: str) -> Iterator[Values]:
         lines = protocol.Lines(protocol.MAX_REPLY)
-        self._connection.settimeout(self._silence)
-        while data := self._connection.recv(1 << 16):
+        while data := self._receive():
             for line in lines.feed(data):
                 kind, values = protocol.parse_reply(line)
                 if kind == "failed":
                     raise RequestFailedError(values["text"], values["errno"])
+                shapes.check(name, values)
                 yield values
                 if kind == "done":
                     return
         raise ConnectionResetError(0, "without an answer")
 
+    def _receive(self) -> bytes:
+        left = self._end - clock.awake()
+        if left <= 0:
+            raise self._overdue()
+        self._connection.settimeout(min(self._silence, left))
+        try:
+            return self._connection.recv(1 << 16)
+        except TimeoutError:
+            if left < self._silence:
+                raise self._overdue() from None
+            raise
 
-def connect(mount: MountedAt, silence: float = SILENCE_LIMIT) -> Client:
-    """A connection to ``mount``, which may say nothing for ``silence`` seconds at most.
+    def _overdue(self) -> OverdueError:
+        who = f"process {self.pid} of user {self.mount.user_id}"
+        return OverdueError(Failure.COMMAND, f"{who} has not ended; it is waited for no longer")
+
+
+def connect_for_end(mount: MountedAt) -> Client:
+    """A connection by which the end of ``mount`` is waited for: of one's own for as long as it takes.
+
+    Another user's has an end. Raises MountError where nobody answers for it.
+    """
+    if mount.user_id == os.geteuid():
+        return connect(mount)
+    return connect(mount, OTHERS_FIRST_WORD, clock.awake() + OTHERS_LIMIT)
+
+
+def connect(mount: MountedAt, silence: float = SILENCE_LIMIT, end: float = math.inf) -> Client:
+    """A connection to ``mount``, which may say nothing for ``silence`` seconds at most, and nothing after
+    ``end`` (monotonic).
 
     Raises MountError where nobody answers for it.
     """
@@ -106,15 +155,15 @@ def connect(mount: MountedAt, silence: float = SILENCE_LIMIT) -> Client:
             refused = refused or not isinstance(error, FileNotFoundError)
             continue
         if _peer(connection)[1] == mount.user_id:
-            return Client(connection, mount, silence)
+            return Client(connection, mount, silence, end)
         connection.close()
     raise MountError(Failure.MOUNTPOINT, _why_not(mount, refused))
 
 
-def connect_to(path: str) -> tuple[Client, Found]:
-    """A connection to the mount that ``path`` is in. Raises MountError."""
+def connect_to(path: str, silence: float = SILENCE_LIMIT) -> tuple[Client, Found]:
+    """A connection to the mount that ``path`` is in; as ``connect``."""
     found = find(path)
-    return connect(found.mount), found
+    return connect(found.mount, silence), found
 
 
 def _peer(connection: socket.socket) -> tuple[int, int]:
@@ -129,6 +178,12 @@ def _why_not(mount: MountedAt, refused: bool) -> str:
         return f"the mount on {mount.path} belongs to user {mount.user_id}: only its owner may look into it"
     if refused:
         return f"the mount on {mount.path} does not answer; where it is gone: fusermount3 -u {mount.path}"
+    if is_sftpfs(mount):
+        places = " or ".join(directories(mount.user_id))
+        return (
+            f"the mount on {mount.path} has no control socket: no directory for it ({places}) is one that "
+            f"user {mount.user_id} alone may enter, or the mount is just being made; see its log"
+        )
     return (
         f"no sftpfs is mounted at {mount.path}: that is {mount.source} of type {mount.type}, "
         "and no control socket is there for it"

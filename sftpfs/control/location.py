@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
-from sftpfs.mountpoint import MountedAt, absolute_path, all_mounts
+from sftpfs.mountpoint import MountedAt, absolute_path, all_mounts, mount_of
 
 SOCKETS = "/proc/net/unix"
 
@@ -109,12 +109,17 @@ def elsewhere(name: str) -> list[str]:
     return found
 
 
+def is_sftpfs(mount: MountedAt) -> bool:
+    """Is it one of ours by its type, unless ``subtype=`` gave it another?"""
+    return mount.type == "fuse.sftpfs"
+
+
 def our_mounts() -> list[MountedAt]:
-    """Every mount that has a socket we may look for: our own, for root everybody's. By mountpoint."""
+    """Every mount of ours, for root everybody's: by type, or by the socket it has. By mountpoint."""
     found: dict[str, MountedAt] = {}
     for mount in all_mounts():
         ours = mount.type.startswith("fuse") and os.geteuid() in (0, mount.user_id)
-        if ours and any(os.path.exists(path) for path in socket_paths(mount)):
+        if ours and (is_sftpfs(mount) or any(os.path.exists(path) for path in socket_paths(mount))):
             found.setdefault(mount.device, mount)
     return sorted(found.values(), key=lambda mount: mount.path)
 
@@ -157,11 +162,7 @@ def find(path: str) -> Found:
 
 def _located(opened: int, mounts: list[MountedAt], path: str) -> tuple[MountedAt, str]:
     """The mount of an open file and the path in it."""
-    identifier = -1
-    with open(f"/proc/self/fdinfo/{opened}", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("mnt_id:"):
-                identifier = int(line.split()[1])
+    identifier = mount_of(f"/proc/self/fdinfo/{opened}")
     for mount in mounts:
         if mount.identifier == identifier:
             break

@@ -18,6 +18,9 @@ MAX_REQUEST = 64 << 10
 MAX_REPLY = 4 << 20
 """Bytes of a reply's line a client accepts: far more than the statistics of a mount."""
 
+LONGEST_TEXT = 64 << 10
+"""Characters of a text to be shown: a line about some paths of PATH_MAX."""
+
 Values = dict[str, Any]
 
 
@@ -113,6 +116,6 @@ def parse_reply(line: bytes) -> Reply:
         if isinstance(values.get(kind), dict):
             return Reply(kind, values[kind])
     text, number = values.get("failed"), values.get("errno", 0)
-    if isinstance(text, str) and isinstance(number, int):
+    if isinstance(text, str) and len(text) <= LONGEST_TEXT and isinstance(number, int):
         return Reply("failed", {"text": text, "errno": number})
     raise ControlError("a reply that is not of the form progress, done or failed")

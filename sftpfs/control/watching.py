@@ -59,7 +59,7 @@ class LineQueue:
 
 
 async def follow_log(mounted: Mounted, arguments: Values, tell: Tell) -> Values:
-    """The log from now on, and with ``trace`` every operation: lines of [at, kind, …]."""
+    """The last lines of the log, those from now on, with ``trace`` every operation: [at, kind, …] each."""
     queue = LineQueue()
 
     def logged(at: float, level: str, text: str) -> None:

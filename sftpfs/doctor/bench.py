@@ -42,6 +42,7 @@ class MountFailedError(Exception):
 def mounted(mounts: Mounts) -> Iterator[Path]:
     """A mount, taken off at the end, also where it was still being made. Raises MountFailedError."""
     path = tempfile.mkdtemp(prefix="sftpfs-bench-")
+    beneath = os.open(path, os.O_PATH | os.O_DIRECTORY)
     try:
         status = mounts.mount(path)
         if status:
@@ -50,7 +51,8 @@ def mounted(mounts: Mounts) -> Iterator[Path]:
     finally:
         for lazy in (False, True):
             if mountpoint.mounted_at(path) is not None:
-                mountpoint.unmount(path, lazy=lazy)
+                mountpoint.unmount(f"/proc/self/fd/{beneath}", path, lazy)
+        os.close(beneath)
         os.rmdir(path)
 
 

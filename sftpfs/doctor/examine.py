@@ -14,7 +14,7 @@ from sftpfs.doctor.server import connected, examine_server
 from sftpfs.errors import Failure, MountError
 from sftpfs.interrupts import Interrupts, heeded
 from sftpfs.logs import printable
-from sftpfs.process import exit_status, leaves
+from sftpfs.process import exit_status, leave_no_core, leaves
 from sftpfs.transport.prompter import make_prompter
 
 
@@ -27,6 +27,8 @@ def examine(config: MountConfig | None) -> int:
             status = exit_status(Failure.FUSE)
     if config is None:
         return status
+    if not config.debug:
+        leave_no_core()
     try:
         with Interrupts() as interrupts:
             return trio.run(_examine_server, config, interrupts) or status

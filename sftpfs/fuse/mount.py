@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -20,7 +21,7 @@ from sftpfs.fuse.forgetting import Forgetting
 from sftpfs.fuse.operations import Operations, outdate_all
 from sftpfs.fuse.reply import Replies
 from sftpfs.fuse.trace import Tracer
-from sftpfs.mountpoint import mounted_at, unmount
+from sftpfs.place import Place
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes, Unwritten
 from sftpfs.vfs.filesystem import Filesystem, LossRecord
@@ -41,7 +42,7 @@ hardly ever needed: behind each is a program in the midst of a change."""
 
 
 class FuseMount:
-    """Mounts a ``Filesystem`` at ``config.mountpoint``.
+    """Mounts a ``Filesystem`` on a ``Place``.
 
     Life: ``mount`` → ``prime`` → ``run`` (until unmounted or ``terminate``) → ``drain`` → ``close``.
     """
@@ -49,41 +50,60 @@ class FuseMount:
     def __init__(
         self,
         config: MountConfig,
+        place: Place,
         remote: Remote,
         root: bytes,
         attributes: Attributes,
         losses: LossRecord,
     ) -> None:
         self._config = config
+        self._place = place
+        self._remote = remote
+        self._root = root
         self.filesystem = Filesystem(config, remote, root, attributes, losses)
         self._mounted = False
         self._telling = trio.CapacityLimiter(TELLING_TOGETHER)
         self._scope: trio.CancelScope | None = None
-        self.device: str | None = None
 
     def mount(self) -> None:
-        """Attach to the kernel. Raises MountError with what the system said."""
+        """Attach to the kernel. Raises MountError with what the system said; ``close`` then, too."""
         self._operations = Operations(self.filesystem, Replies(self.filesystem, self._config.cache))
+        options = mount_options(self._config)
+
+        def init(name: str) -> None:
+            pyfuse3.init(self._operations, name, options)
+            self._mounted = True
+
         try:
-            pyfuse3.init(self._operations, self._config.mountpoint, mount_options(self._config))
+            self._place.attach(init, by_name=bool(os.geteuid()) or "auto_unmount" in options)
         except RuntimeError as problem:
-            raise MountError(
-                Failure.FUSE,
-                f"the kernel refused to mount {self._config.mountpoint} ({problem}): "
-                "check the options given with -o and that /dev/fuse may be used",
-            ) from None
+            raise self._refusal(problem) from None
         self.tracer = Tracer(self._operations, self.filesystem)
-        self._mounted = True
-        found = mounted_at(self._config.mountpoint)
-        self.device = found.device if found is not None else None
         self.filesystem.outdate = self._operations.outdate
         self.filesystem.forget = Forgetting().forget
         self.filesystem.forget_names = self.forget
 
+    @property
+    def device(self) -> str:
+        """The mount's device number, ``major:minor``; nothing where there is no mount."""
+        return self._place.mounted.device if self._place.mounted is not None else ""
+
+    def _refusal(self, problem: RuntimeError) -> MountError:
+        path, under = self._config.mountpoint, self._place.under
+        if under is not None and os.geteuid():
+            message = (
+                f"cannot mount over {under.source}, which is mounted on {path} already: unmount that first"
+            )
+            return MountError(Failure.MOUNTPOINT, f"{message}, with: fusermount3 -u {path}")
+        message = f"the kernel refused to mount {path} ({problem})"
+        return MountError(
+            Failure.FUSE, f"{message}: check the options given with -o and that /dev/fuse may be used"
+        )
+
     async def prime(self) -> None:
         """Read the root once, so that the mount is known to work before it is announced.
 
-        Raises MountError where the root cannot be listed for another reason than permission.
+        Raises MountError where the root can be neither listed nor entered.
         """
         await self.filesystem.learn_owner()
         fuse = self._config.fuse
@@ -93,12 +113,22 @@ class FuseMount:
         try:
             await self.filesystem.listings.listing(self.filesystem.tree.root)
         except OSError as problem:
-            if problem.errno == errno.EACCES:
+            if problem.errno == errno.EACCES and await self._may_be_entered():
                 return  # a directory that may be entered but not listed is still worth mounting
             raise MountError(
                 Failure.REMOTE_DIRECTORY,
                 f"{self._config.endpoint} cannot be read: {problem.strerror or problem}",
             ) from None
+
+    async def _may_be_entered(self) -> bool:
+        """Whether names in the root could lead anywhere; that is asked only where it cannot be listed."""
+        if not self._config.check_root:
+            return True
+        try:
+            await self._remote.stat(os.path.join(self._root, b"."))
+        except OSError as problem:
+            return problem.errno != errno.EACCES
+        return True
 
     async def run(self) -> None:
         """Serve the kernel until unmounted or terminated."""
@@ -114,8 +144,7 @@ class FuseMount:
     async def _widen_read_ahead(self) -> None:
         """Once the kernel has settled its own figure with us, raise it."""
         await self._operations.initialised.wait()
-        if self.device is not None:
-            widen_read_ahead(self.device)
+        widen_read_ahead(self.device)
 
     async def detach(self, lazy: bool) -> bool:
         """Unmount as umount(8) would, so that the kernel hands over what it still holds; ``lazy`` also where
@@ -123,13 +152,12 @@ class FuseMount:
         if not self.is_there():
             return True
         with trio.move_on_after(UNMOUNT_PATIENCE):
-            await trio.to_thread.run_sync(unmount, self._config.mountpoint, lazy, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(self._place.unmount, lazy, abandon_on_cancel=True)
         return not self.is_there()
 
     def is_there(self) -> bool:
-        """Whether it is this mount that the mountpoint shows."""
-        found = mounted_at(self._config.mountpoint)
-        return found is not None and found.device == self.device
+        """Whether it is in the tree, wherever."""
+        return self._place.now() is not None
 
     async def forget(self, entries: Iterable[tuple[int, bytes]], inodes: Iterable[int]) -> None:
         """Make the kernel look up these names (directory's inode number, name) anew and drop the
@@ -172,10 +200,11 @@ class FuseMount:
         return len(self.filesystem.contents.dirty())
 
     def close(self) -> None:
-        """Detach from the kernel; idempotent."""
+        """Detach from the kernel; idempotent. The session goes first: an unmount may wait for its answers."""
         if self._mounted:
             self._mounted = False
-            pyfuse3.close(unmount=self.is_there())
+            pyfuse3.close(unmount=False)
+            self._place.take_off()
 
     def statistics(self) -> dict[str, int]:
         """Counters since the mount."""

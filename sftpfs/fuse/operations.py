@@ -289,6 +289,8 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         found = self._tree.get(inode)
         file, keep_cache, outdated = await self._filesystem.files.open(found, flags)
+        if flags & os.O_TRUNC and await self._filesystem.attributes.emptied(found, file.handle, ctx.uid):
+            outdated = True
         if outdated:
             if became_shorter(found):
                 await self._reads.answered(inode)

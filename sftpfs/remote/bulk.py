@@ -19,7 +19,7 @@ import trio
 
 from sftpfs import clock
 from sftpfs.config import PoolConfig
-from sftpfs.errors import Failure, MountError
+from sftpfs.errors import Failure, MountError, said
 from sftpfs.remote.connection import Connection, Role
 from sftpfs.remote.growth import Growth
 from sftpfs.sftp.link import Link
@@ -186,7 +186,7 @@ class Bulk:
         try:
             connection = await self._pool.open_on(transport, Role.BULK)
         except (MountError, OSError) as failure:
-            logger.info("no further channel: %s", failure)
+            logger.info("no further channel: %s", said(failure))
             return
         connection.further = True
         self._admit(connection)
@@ -198,9 +198,9 @@ class Bulk:
             except MountError as failure:
                 if failure.failure is Failure.AUTHENTICATION:
                     self._channels_only = True
-                logger.info("a further connection failed: %s", failure)
+                logger.info("a further connection failed: %s", said(failure))
             except OSError as failure:
-                logger.info("a further connection failed: %s", failure)
+                logger.info("a further connection failed: %s", said(failure))
         first = self._pool.metadata_nowait()
         if first is None:
             return None
@@ -209,5 +209,5 @@ class Bulk:
         except (MountError, OSError) as failure:
             if self._channels_only and first.live:
                 self.refused = True
-                logger.info("one connection has to do: %s", failure)
+                logger.info("one connection has to do: %s", said(failure))
             return None

@@ -233,4 +233,4 @@ async def _with_reason(failure: MountError, transport: Transport) -> MountError:
         return failure
     with trio.move_on_after(REASON_PATIENCE):
         await transport.closed.wait()
-    return MountError(failure.failure, transport.reason) if transport.reason else failure
+    return MountError(transport.failure or failure.failure, transport.reason) if transport.reason else failure

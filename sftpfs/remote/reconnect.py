@@ -18,7 +18,7 @@ import trio
 
 from sftpfs.aio import Slot
 from sftpfs.config import PoolConfig
-from sftpfs.errors import Failure, MountError, SessionLostError
+from sftpfs.errors import Failure, MountError, SessionLostError, said
 from sftpfs.remote.api import AWAY_AFTER
 from sftpfs.remote.connection import Connection
 
@@ -166,7 +166,7 @@ class Reconnection:
 
     def _unreachable(self) -> SessionLostError:
         failure = self._failure
-        reason = "the connection is being made again" if failure is None else str(failure)
+        reason = "the connection is being made again" if failure is None else said(failure)
         number = errno.EACCES if self._login_refused() else errno.ETIMEDOUT
         return SessionLostError(f"the server cannot be reached: {reason}", number)
 
@@ -226,7 +226,7 @@ class Reconnection:
             logger.log(
                 logging.ERROR if refused else logging.WARNING,
                 "the server cannot be reached, requests fail until it is back: %s",
-                self._failure,
+                said(self._failure) if self._failure is not None else "",
             )
 
     async def _race(self, reuse: bool) -> Connection | None:

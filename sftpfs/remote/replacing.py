@@ -11,7 +11,7 @@ import secrets
 
 import trio
 
-from sftpfs.errors import StatusError, error
+from sftpfs.errors import StatusError, error, said
 from sftpfs.remote import diagnose, explain
 from sftpfs.remote.diagnose import RenameSeen
 from sftpfs.remote.paths import name_of, parent_of
@@ -78,11 +78,11 @@ async def _move_back(session: Session, aside: bytes, new: bytes) -> None:
     try:
         await session.start_rename(aside, new).wait()
     except StatusError as failure:
-        logger.warning("%r was moved aside to %r and could not be moved back: %s", new, aside, failure)
+        logger.warning("%r was moved aside to %r and could not be moved back: %s", new, aside, said(failure))
 
 
 async def _remove_aside(session: Session, aside: bytes, directory: bool) -> None:
     try:
         await (session.start_rmdir(aside) if directory else session.start_remove(aside)).wait()
     except StatusError as failure:
-        logger.warning("%r is left over from a rename and could not be removed: %s", aside, failure)
+        logger.warning("%r is left over from a rename and could not be removed: %s", aside, said(failure))

@@ -12,6 +12,7 @@ from typing import Protocol
 import trio
 
 from sftpfs.aio import ByteStream
+from sftpfs.errors import Failure
 from sftpfs.transport.control import HostKey
 
 
@@ -40,10 +41,10 @@ class Prompter(Protocol):
 class Transport(Protocol):
     """One connection to the server.
 
-    ``closed`` is set when it is gone, whoever ended it; ``reason`` then says why in
-    one line. ``may_be_asking``: the program underneath may still be asking a person to
-    log in when the stream is handed out, so that SFTP begins whenever they have answered.
-    ``silence``: seconds without an answer after which the connection counts as dead; infinite
+    ``closed`` is set when it is gone, whoever ended it; ``reason`` then says why in one line, and
+    ``failure`` what kind of failure it was, where that is known. ``may_be_asking``: the program underneath
+    may still be asking a person to log in when the stream is handed out, so that SFTP begins whenever they
+    have answered. ``silence``: seconds without an answer after which the connection counts as dead; infinite
     where what is underneath asks the other side itself whether it is alive.
     ``about`` says for a person who we are there and what the server is, as far as is known.
     ``host_key``: how its key was judged; None where that is not our business (ssh, a socket).
@@ -51,6 +52,7 @@ class Transport(Protocol):
 
     closed: trio.Event
     reason: str
+    failure: Failure | None
     about: str
     host_key: HostKey | None
     may_be_asking: bool

@@ -8,144 +8,28 @@ once the server has said that it would take the key.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import AsyncGenerator, Callable, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import asyncssh
 
 from sftpfs.beneath import reach
+from sftpfs.transport.algorithms import certified
 from sftpfs.transport.control import HostKey, one_line, shown
+from sftpfs.transport.failures import words
+from sftpfs.transport.hostkeys import rsa_bits
+from sftpfs.transport.pins import Pin
 from sftpfs.transport.settings import Settings
+from sftpfs.transport.shown_key import ShownKey, taken_apart
+from sftpfs.transport.user_keys import Ask, EncryptedKeyPair, KeyFile, Log, ssh_public_key
 
-PASSPHRASE_TRIES = 3
 KBDINT_ROUND_LIMIT = 32
 """Rounds of questions answered in one attempt; a server asking without end is refused."""
-_OPENSSH_MAGIC = b"openssh-key-v1\0"
-
-
-class Ask(Protocol):
-    """Asks the person, or memory, by way of the front."""
-
-    async def __call__(self, kind: str, text: str, echo: bool, key: str, attempt: int) -> str | None:
-        """The answer, or None. ``kind`` is the name of a ``PromptKind``, ``key`` names the secret,
-        ``attempt`` counts its tries from 0.
-        """
-
-
-Log = Callable[[str], None]
 
 
 async def _silent(kind: str, text: str, echo: bool, key: str, attempt: int) -> str | None:
     """``BatchMode``: nobody is asked, and nothing remembered is used."""
     return None
-
-
-def public_blob(path: str, data: bytes) -> bytes | None:
-    """The public half of a private key file, without its passphrase; None where it cannot be told."""
-    try:
-        return bytes(asyncssh.read_public_key(reach(path + ".pub")).public_data)
-    except (OSError, asyncssh.KeyImportError):
-        pass
-    body = b"".join(line for line in data.splitlines() if not line.startswith(b"-----"))
-    try:
-        decoded = base64.b64decode(body)
-    except (ValueError, binascii.Error):
-        return None
-    if not decoded.startswith(_OPENSSH_MAGIC):
-        return None
-    position = len(_OPENSSH_MAGIC)
-    for _ in range(3):  # cipher name, KDF name, KDF options (OpenSSH's PROTOCOL.key)
-        position += 4 + int.from_bytes(decoded[position : position + 4], "big")
-    position += 4  # number of keys
-    length = int.from_bytes(decoded[position : position + 4], "big")
-    blob = decoded[position + 4 : position + 4 + length]
-    return blob if length and len(blob) == length else None
-
-
-def ssh_public_key(blob: bytes) -> asyncssh.SSHKey:
-    """The key of the bytes on the wire. Raises asyncssh.KeyImportError."""
-    length = int.from_bytes(blob[:4], "big")
-    return asyncssh.import_public_key(blob[4 : 4 + length] + b" " + base64.b64encode(blob))
-
-
-class EncryptedKeyPair(asyncssh.SSHKeyPair):
-    """A key file with a passphrase, asked for when the server wants a signature."""
-
-    _key_type = "local"
-
-    def __init__(
-        self,
-        public: asyncssh.SSHKey,
-        certificate: asyncssh.SSHCertificate | None,
-        unlock: Callable[[], Any],
-    ) -> None:
-        super().__init__(
-            public.algorithm,
-            public.algorithm,
-            public.sig_algorithms,
-            public.sig_algorithms,
-            public.public_data,
-            None,
-            certificate,
-        )
-        self._unlock = unlock
-
-    async def sign_async(self, data: bytes) -> bytes:
-        """Sign; raises ValueError, upon which the next key is tried, where nobody can unlock the key."""
-        key = await self._unlock()
-        return bytes(key.sign(data, self.sig_algorithm))
-
-
-class KeyFile:
-    """One IdentityFile: what is known of it without its passphrase."""
-
-    def __init__(self, path: str, ask: Ask) -> None:
-        self.path = path
-        self._ask = ask
-        self._data = Path(reach(path)).read_bytes()
-        self._key: asyncssh.SSHKey | None = None
-        self.encrypted = False
-        try:
-            self._key = asyncssh.import_private_key(self._data)
-        except asyncssh.KeyEncryptionError:
-            self.encrypted = True
-        except asyncssh.KeyImportError as error:
-            self.encrypted = "passphrase" in str(error).lower()
-        self.blob = self._public()
-
-    @property
-    def private(self) -> bool:
-        """True where the file holds a private key; else it names a key of the agent."""
-        return self._key is not None or self.encrypted
-
-    def _public(self) -> bytes | None:
-        if self._key is not None:
-            return bytes(self._key.public_data)
-        if self.encrypted:
-            return public_blob(self.path, self._data)
-        try:
-            return bytes(asyncssh.import_public_key(self._data).public_data)
-        except asyncssh.KeyImportError:
-            return None
-
-    async def unlock(self) -> asyncssh.SSHKey:
-        """The private key, its passphrase asked for. Raises ValueError where that fails."""
-        if self._key is not None:
-            return self._key
-        text = f"Enter passphrase for key '{self.path}': "
-        for attempt in range(PASSPHRASE_TRIES):
-            answer = await self._ask("PASSPHRASE", text, False, f"passphrase {self.path}", attempt)
-            if answer is None:
-                break
-            try:
-                self._key = asyncssh.import_private_key(self._data, answer)
-                return self._key
-            except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError):
-                continue
-        raise ValueError(f"no passphrase for {self.path}")
 
 
 class Authenticator:
@@ -154,15 +38,18 @@ class Authenticator:
     INVARIANT: ``tried`` names each method once, in the order first used.
     """
 
-    def __init__(self, settings: Settings, ask: Ask, log: Log) -> None:
+    def __init__(self, settings: Settings, accepted: Sequence[str], ask: Ask, log: Log) -> None:
         self.settings = settings
+        self.accepted = frozenset(accepted)
+        """The algorithms our keys may sign with (``PubkeyAcceptedAlgorithms``)."""
+        self.passwords_given = 0
         self.tried: list[str] = []
         self.offered: list[str] = []
         """The methods the server would take that are not switched off here, in the order we try them."""
         self.locked_files: list[str] = []
         """Key files the server would have taken, whose passphrase nobody gave."""
         self.unusable_files: list[str] = []
-        """Key files somebody named that hold no key for us, and why."""
+        """Key files somebody named, or found where ssh looks, that hold no key for us, and why."""
         self._ask = _silent if settings.batch else ask
         self._log = log
         self._agent: asyncssh.SSHAgentClient | None = None
@@ -196,7 +83,7 @@ class Authenticator:
         named = [file.blob for file in files if file.blob is not None]
         certificates = self._certificates()
         seen: set[bytes] = set()
-        agent_keys = await self._agent_keys()
+        agent_keys = [pair for pair in await self._agent_keys() if self._may_sign(pair, "of the agent")]
         agent_keys.sort(key=lambda pair: pair.public_data not in named)
         for pair in agent_keys:
             if self.settings.identities_only and pair.public_data not in named:
@@ -210,6 +97,22 @@ class Authenticator:
             for pair in await self._pairs_of(file, certificates):
                 self._log(f"offering {pair.get_algorithm()} key {file.path}")
                 yield pair
+
+    def _may_sign(self, pair: asyncssh.SSHKeyPair, where: str) -> bool:
+        """False for keys too short, or whose signatures are not among those accepted; says so."""
+        bits = rsa_bits(bytes(pair.key_public_data))
+        if bits is not None and bits < self.settings.least_rsa_bits:
+            why = f"RSA of {bits} bits, where RequiredRSASize asks for {self.settings.least_rsa_bits}"
+        else:
+            names = [algorithm.decode() for algorithm in pair.sig_algorithms]
+            if self.accepted.intersection(map(certified, names) if pair.has_cert else names):
+                return True
+            why = "its signatures are not among PubkeyAcceptedAlgorithms"
+        self._log(f"passing over the {pair.get_algorithm()} key {where}: {why}")
+        unusable = f"{where} cannot be used: {why}"
+        if unusable not in self.unusable_files:
+            self.unusable_files.append(unusable)
+        return False
 
     def _key_files(self) -> list[KeyFile]:
         files = []
@@ -245,7 +148,7 @@ class Authenticator:
             self._agent = await asyncssh.connect_agent(reach(self.settings.agent))
             return list(await self._agent.get_keys())
         except (OSError, ValueError) as error:
-            self._log(f"agent {self.settings.agent}: {error}")
+            self._log(f"agent {self.settings.agent}: {words(error)}")
             return []
 
     async def _pairs_of(
@@ -257,18 +160,18 @@ class Authenticator:
                 public = ssh_public_key(file.blob)
             except asyncssh.KeyImportError:
                 return []
-            pairs = [EncryptedKeyPair(public, None, lambda: self._unlock(file))]
-            if certificate is not None:
-                pairs.insert(0, EncryptedKeyPair(public, certificate, lambda: self._unlock(file)))
-            return list(pairs)
+            locked = [certificate, None] if certificate is not None else [None]
+            pairs = [EncryptedKeyPair(public, one, lambda: self._unlock(file)) for one in locked]
+            return [pair for pair in pairs if self._may_sign(pair, file.path)]
         try:
             key = await self._unlock(file)
         except ValueError:
             return []
-        plain = asyncssh.load_keypairs([key])
+        plain = [pair for pair in asyncssh.load_keypairs([key]) if self._may_sign(pair, file.path)]
         if certificate is None:
-            return list(plain)
-        return [*asyncssh.load_keypairs([(key, certificate)]), *plain]
+            return plain
+        vouched = asyncssh.load_keypairs([(key, certificate)])
+        return [*(pair for pair in vouched if self._may_sign(pair, file.path)), *plain]
 
     async def _unlock(self, file: KeyFile) -> asyncssh.SSHKey:
         try:
@@ -288,7 +191,16 @@ class Authenticator:
         text = f"{self.settings.user}@{self.settings.original_host}'s password: "
         answer = await self._ask("PASSWORD", text, False, self._secret, self._password_attempts)
         self._password_attempts += 1
+        self.passwords_given += answer is not None
         return answer
+
+    def attributed(self, text: str) -> str:
+        """What the server says, fit for a terminal, each line with who says it, as ssh does with prompts.
+
+        None can be taken for a question of ours: those begin with no bracket.
+        """
+        label = f"({self.settings.user}@{self.settings.original_host}) "
+        return "\n".join(label + line for line in shown(text).split("\n"))
 
     def begin_interactive(self) -> str | None:
         """Submethods for another attempt at keyboard-interactive, None to give it up."""
@@ -306,15 +218,15 @@ class Authenticator:
         self._rounds += 1
         if self._rounds > KBDINT_ROUND_LIMIT:
             return None
-        lead = "".join(f"{shown(text).strip()}\n" for text in (name, instructions) if text.strip())
+        lead = "".join(self.attributed(text.strip()) + "\n" for text in (name, instructions) if text.strip())
         single = len(prompts) == 1 and not prompts[0][1] and prompts[0][0].strip().lower() == "password:"
         answers = []
         for index, (prompt, echo) in enumerate(prompts):
-            text = (lead if index == 0 else "") + shown(prompt)
+            text = (lead if index == 0 else "") + self.attributed(prompt)
             if single:
                 attempt = self._interactive_attempts - 1
-                text = f"({self.settings.user}@{self.settings.original_host}) {text}"
                 answer = await self._ask("PASSWORD", text, False, self._secret, attempt)
+                self.passwords_given += answer is not None
             else:
                 answer = await self._ask("ONE_TIME", text, bool(echo), "", 0)
             if answer is None:
@@ -325,18 +237,26 @@ class Authenticator:
 
 
 class HostKeyCheck(Protocol):
-    """Decides on the key a server shows; called while keys are exchanged, so it cannot wait.
+    """Decides on the key a server shows; called while keys are exchanged, so it cannot wait."""
 
-    ``judged``: how it came to its last decision.
-    """
+    @property
+    def name(self) -> str:
+        """What the host is called in known_hosts."""
 
-    judged: HostKey
+    @property
+    def pin(self) -> Pin | None:
+        """The key that was taken last; None where none had to be shown (Kerberos)."""
 
-    def accepts(self, key: bytes) -> bool:
-        """True where ``key`` is the server's."""
+    @property
+    def judged(self) -> HostKey:
+        """How it came to its last decision."""
 
-    def accepts_authority(self, key: bytes) -> bool:
-        """True where ``key`` may certify the server's."""
+    @property
+    def signatures(self) -> set[bytes]:
+        """What the key may prove itself with."""
+
+    def accepts(self, shown: ShownKey) -> bool:
+        """True where what is shown is the server's."""
 
 
 class Client(asyncssh.SSHClient):
@@ -344,6 +264,8 @@ class Client(asyncssh.SSHClient):
 
     def __init__(self, authenticator: Authenticator, host_keys: HostKeyCheck, log: Log) -> None:
         self.lost: Callable[[Exception | None], None] | None = None
+        self.known = False
+        """The server has shown a host key that was taken."""
         self._connection: asyncssh.SSHClientConnection | None = None
         self._authenticator = authenticator
         self._host_keys = host_keys
@@ -364,26 +286,44 @@ class Client(asyncssh.SSHClient):
         """How the key of this connection was judged."""
         return self._host_keys.judged
 
+    @property
+    def host_keys(self) -> HostKeyCheck:
+        """What judged it."""
+        return self._host_keys
+
+    @property
+    def begun(self) -> bool:
+        """True once the server said that it speaks SSH."""
+        return self._connection is not None and bool(self._connection.get_extra_info("server_version"))
+
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """The connection, before anything is said on it."""
         self._connection = conn
+        # asyncssh's own judgement knows no fallback from a certificate to its key, looks at no length and
+        # lets the server sign with what was not offered
+        conn.validate_server_host_key = self._validated  # type: ignore[method-assign]
+
+    def _validated(self, key_data: bytes) -> asyncssh.SSHKey:
+        """The key the server has to sign with, at each key exchange. Raises HostKeyNotVerifiable."""
+        try:
+            key, shown_key = taken_apart(key_data)
+        except ValueError as error:
+            raise asyncssh.HostKeyNotVerifiable(f"what it shows as its key cannot be read: {error}") from None
+        if not self._host_keys.accepts(shown_key):
+            raise asyncssh.HostKeyNotVerifiable("the host key is not accepted")
+        key.all_sig_algorithms = key.all_sig_algorithms & self._host_keys.signatures
+        self.known = True
+        return key
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         if self.lost is not None:
             self.lost(exc)
 
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        """A plain host key."""
-        return self._host_keys.accepts(bytes(key.public_data))
-
-    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        """The key that signed a host certificate."""
-        return self._host_keys.accepts_authority(bytes(key.public_data))
-
     def auth_banner_received(self, msg: str, lang: str) -> None:
         """A text shown before login."""
-        self._log(shown(msg).rstrip())
+        for line in self._authenticator.attributed(msg.rstrip()).split("\n"):
+            self._log(line)
 
     def _note_offered(self) -> None:
         """Keep the server's first list (RFC 4252 §5.1): later ones are what is left of it."""

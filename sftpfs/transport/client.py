@@ -19,8 +19,9 @@ from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
 from sftpfs.transport.api import Prompter, PromptKind
 from sftpfs.transport.control import HostKey
-from sftpfs.transport.forking import ForkServer, close_socket, python_path, read_messages
+from sftpfs.transport.forking import ForkServer, close_socket, read_messages, search_path
 from sftpfs.transport.memory import LASTING, AnswerMemory
+from sftpfs.transport.pins import Pins
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class WorkerTransport:
     def __init__(self, owner: AsyncsshConnector, worker: tuple[int, socket.socket, Slot[int]]) -> None:
         self.closed = trio.Event()
         self.reason = ""
+        self.failure: Failure | None = None
         self.may_be_asking = False
         self.silence = math.inf  # asyncssh sends keepalives
         self.about = ""
@@ -153,9 +155,7 @@ class WorkerTransport:
             if message["offered"]:
                 self.about += f"; the server offers {', '.join(map(str, message['offered']))}"
             self._owner.say(f"logged in as {self.about}")
-            self._owner.memory.keep(self._answers)
-            if not self._connected.done:
-                self._connected.set(None)
+            self._logged_in(message["pins"])
         elif kind == "opened":
             self._settle(message["id"], None)
         elif kind == "failed":
@@ -166,6 +166,17 @@ class WorkerTransport:
             self.reason = message["reason"]
         elif kind == "closed":
             self._finish(message["reason"])
+
+    def _logged_in(self, pins: control.Message) -> None:
+        """Keep what let us in, for further connections."""
+        other = self._owner.pins.keep(pins)
+        if other is not None:
+            text = f"host key of {other} has changed between two connections made at the same time"
+            self._settle(None, MountError(Failure.HOST_KEY_CHANGED, text))
+            self._finish(text)
+        else:
+            self._owner.memory.keep(self._answers)
+            self._settle(None, None)
 
     def _settle(self, number: int | None, error: MountError | None) -> None:
         slot = self._connected if number is None else self._channels.get(number)
@@ -210,6 +221,7 @@ class AsyncsshConnector:
         self.config = config
         self.nursery = nursery
         self.memory = AnswerMemory()
+        self.pins = Pins()
         self._endpoint = endpoint
         self._prompter = prompter
         self._asking = trio.Lock()
@@ -217,7 +229,7 @@ class AsyncsshConnector:
         self._server: ForkServer | None = None
         self._password: str | None = None
         self._password_read = False
-        python_path()  # while no mount can be in the way
+        search_path()  # while no mount can be in the way
 
     @property
     def single(self) -> bool:
@@ -230,7 +242,7 @@ class AsyncsshConnector:
             if self._server is None or not self._server.alive:
                 if self._server is not None:
                     await self._server.aclose()
-                self._server = await ForkServer.start(self.nursery, self.config.debug)
+                self._server = await ForkServer.start(self.nursery)
             server = self._server
         transport = WorkerTransport(self, await server.fork())
         await transport.connect(self._request(interactive))
@@ -261,6 +273,8 @@ class AsyncsshConnector:
             "keepalive_interval": config.keepalive_interval,
             "keepalive_count": config.keepalive_count,
             "interactive": interactive and self._prompter.available,
+            "password_stdin": config.password_stdin,
+            "pins": self.pins.message(),
             "debug": config.debug,
         }
 

@@ -1,15 +1,16 @@
 """``ssh_command``: OpenSSH's client, or any program, as the transport.
 
 The program gets a socket as stdin and stdout. It stays in our session so that it can
-ask on the terminal; its stderr is passed on until the mount is up, and its last line
-is kept for the words of a failure. Signals that are sent to our whole group are ours to answer: where
-it has nobody to ask it is started with them blocked, and ends with its stream, or is killed.
+ask on the terminal; its stderr is passed on until the mount is up, and ``transport.ssh_words``
+reads from it what kind of failure ended it. Signals that are sent to our whole group are ours to answer:
+where it has nobody to ask it is started with them blocked, and ends with its stream, or is killed.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from sftpfs.transport.api import Prompter
 from sftpfs.transport.client import SOCKET_BUFFER
 from sftpfs.transport.control import one_line
 from sftpfs.transport.sockets import SocketTransport
+from sftpfs.transport.ssh_words import SshWords
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ STOP_LIMIT = 2.0
 """Seconds the program has to end by itself once its stream is closed."""
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 """What a terminal, a service manager or a shutdown sends to all of us."""
+LEVEL_FLAG = re.compile("-[46AaCfGgKkMNnsTtXxYy]*[qv]")
+"""-q or -v among ssh's flags, which win over an option."""
 SSH_DEFAULTS = ("-x", "-a", "-oClearAllForwardings=yes")
 """Nothing is to be forwarded through a file system's connection; as sshfs does."""
 
@@ -48,6 +52,8 @@ def ssh_arguments(config: TransportConfig, endpoint: Endpoint, batch: bool) -> l
     if batch and "batchmode" not in given:
         argv.append("-oBatchMode=yes")
     argv += [f"-o{keyword}={value}" for keyword, value in config.ssh_options]
+    if not own_level(config):
+        argv.append("-oLogLevel=DEBUG1")
     if "serveraliveinterval" not in given:
         argv.append(f"-oServerAliveInterval={config.keepalive_interval:.0f}")
     if "serveralivecountmax" not in given:
@@ -62,13 +68,19 @@ def ssh_arguments(config: TransportConfig, endpoint: Endpoint, batch: bool) -> l
     return argv
 
 
+def own_level(config: TransportConfig) -> bool:
+    """True where somebody chose what the program logs: it is shown as it comes, and told no kinds by."""
+    given = {keyword.lower() for keyword, _ in config.ssh_options}
+    return "loglevel" in given or any(LEVEL_FLAG.match(word) for word in config.ssh_command[1:])
+
+
 class CommandTransport(SocketTransport):
     """A running program and its one stream."""
 
     def __init__(self, stream: ByteStream, process: subprocess.Popen[bytes]) -> None:
         super().__init__(stream)
         self.process = process
-        self.last_words = ""
+        self.words = SshWords()
 
     def close(self) -> None:
         """End the program's stream, and so the program; its watcher sees to that, and reaps it."""
@@ -137,6 +149,8 @@ class CommandConnector:
             reap(transport.process)
             if not transport.closed.is_set():
                 transport.reason = self._words_for(transport)
+                if not own_level(self._config):
+                    transport.failure = transport.words.failure(transport.process.returncode)
                 transport.close()
 
     async def _kill_late(self, transport: CommandTransport) -> None:
@@ -156,17 +170,21 @@ class CommandConnector:
 
             nursery.start_soon(until_exit)
             async for chunk in words:
-                self._show(chunk)
-                for line in chunk.decode(errors="replace").splitlines():
-                    transport.last_words = one_line(line) or transport.last_words
+                self._show(transport.words.take(chunk), chunk)
             nursery.cancel_scope.cancel()
+        self._show(transport.words.finish(), b"")
 
-    def _show(self, chunk: bytes | bytearray) -> None:
+    def _show(self, lines: list[str], chunk: bytes | bytearray) -> None:
+        text = "".join(f"{line}\n" for line in lines)
+        if own_level(self._config):
+            text = chunk.decode(errors="replace")
+        if not text:
+            return
         if self._prompter.available:
-            sys.stderr.write(chunk.decode(errors="replace"))
+            sys.stderr.write(text)
             sys.stderr.flush()
         else:
-            log.info("%s: %s", self._config.ssh_command[0], one_line(chunk.decode(errors="replace")))
+            log.info("%s: %s", self._config.ssh_command[0], one_line(text))
 
     def _words_for(self, transport: CommandTransport) -> str:
         status = transport.process.returncode
@@ -174,7 +192,7 @@ class CommandConnector:
         how = f"ended with status {status}"
         if status is not None and status < 0:
             how = f"was killed by {signal.Signals(-status).name}"
-        said = transport.last_words or "it said nothing"
+        said = transport.words.last or "it said nothing"
         return f"'{name}' to {self._endpoint.host} {how}: {said}"
 
     async def aclose(self) -> None:

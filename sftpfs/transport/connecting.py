@@ -1,4 +1,4 @@
-"""From settings to an authenticated SSH connection: sockets, proxies, words for failure.
+"""From settings to an authenticated SSH connection: sockets, proxies, questions about host keys.
 
 Runs in a transport worker. Every failure leaves as a ``MountError`` of one line.
 """
@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncssh
-from asyncssh.encryption import get_encryption_algs
-from asyncssh.kex import get_kex_algs
-from asyncssh.mac import get_mac_algs
-from asyncssh.public_key import get_certificate_algs, get_public_key_algs
+from asyncssh.public_key import get_public_key_algs
 
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import hostkeys
-from sftpfs.transport.authentication import Ask, Authenticator, Client, Log
+from sftpfs.transport.algorithms import Algorithms, agreed, plain
+from sftpfs.transport.authentication import Authenticator, Client
 from sftpfs.transport.control import one_line
+from sftpfs.transport.explaining import explain
 from sftpfs.transport.failures import connect_failure, name_failure
 from sftpfs.transport.host_key_judge import HostKeyJudge
+from sftpfs.transport.pins import Pin
 from sftpfs.transport.settings import Settings, StrictChecking
-from sftpfs.transport.ssh_config import match_patterns
+from sftpfs.transport.user_keys import Ask, Log
 
 CONFIRM_TRIES = 3
 """Times an answer that is neither yes nor no is asked again."""
@@ -64,9 +64,19 @@ class Attempt:
     ask: Ask
     log: Log
     interactive: bool
+    password_stdin: bool = False
     stage: str = "connecting"
+    began: float = 0.0
+    """When the connection being made was begun, by the loop's clock."""
+    asked: bool = False
+    """Somebody was asked on it."""
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
     """Proxy commands; ended with the worker."""
+
+    async def question(self, kind: str, text: str, echo: bool, key: str, attempt: int) -> str | None:
+        """As ``Ask``: during a login, so that the server may lose patience."""
+        self.asked = True
+        return await self.ask(kind, text, echo, key, attempt)
 
     def end_processes(self) -> None:
         """Kill what proxy commands are left. They were started with SIGTERM ignored, as this process is."""
@@ -106,18 +116,23 @@ async def connect_hop(
     tunnel: asyncssh.SSHClientConnection | None,
     attempt: Attempt,
     lost: Callable[[Exception | None], None],
+    pin: Pin | None = None,
 ) -> asyncssh.SSHClientConnection:
     """One authenticated connection, over TCP, a proxy command, or ``tunnel``. Raises MountError.
+
+    ``pin`` is what an earlier connection of this mount logged in to there.
 
     An unknown host key is asked about between two connections, as it cannot be while
     keys are exchanged; the server's login timer does not run meanwhile.
     """
-    judge = HostKeyJudge(settings, attempt.log)
+    algorithms = agreed(settings.algorithms, settings.gssapi_key_exchange)
+    judge = HostKeyJudge(settings, algorithms, attempt.log, pin)
     while True:
-        authenticator = Authenticator(settings, attempt.ask, attempt.log)
+        authenticator = Authenticator(settings, algorithms.user_keys, attempt.question, attempt.log)
         client = Client(authenticator, judge, attempt.log)
         try:
-            connection = await _connect_once(settings, tunnel, attempt, client, judge)
+            options = _options(settings, algorithms, judge)
+            connection = await _connect_once(settings, tunnel, attempt, client, options)
             client.lost = lost
             return connection
         except asyncssh.HostKeyNotVerifiable as error:
@@ -129,7 +144,9 @@ async def connect_hop(
         except (asyncssh.Error, OSError, ValueError) as error:
             if isinstance(error, TimeoutError):
                 raise
-            raise explain(error, settings, tunnel, attempt, authenticator) from None
+            raise explain(
+                error, settings, attempt, client, authenticator, through=tunnel is not None
+            ) from None
         finally:
             await authenticator.close()
         await judge_unknown(judge, attempt)
@@ -140,11 +157,11 @@ async def _connect_once(
     tunnel: asyncssh.SSHClientConnection | None,
     attempt: Attempt,
     client: Client,
-    judge: HostKeyJudge,
+    options: dict[str, Any],
 ) -> asyncssh.SSHClientConnection:
-    check_algorithms(settings)
     sock: socket.socket | None = None
     attempt.stage = "connecting"
+    attempt.began, attempt.asked = asyncio.get_running_loop().time(), False
     way = (
         " through its jump host"
         if tunnel is not None
@@ -159,31 +176,22 @@ async def _connect_once(
         else:
             sock = await open_tcp(settings)
         attempt.stage = "login"
-    config = os.memfd_create("ssh_config", os.MFD_CLOEXEC)
+    way_in: dict[str, Any] = {"sock": sock} if sock is not None else {"tunnel": tunnel}
     try:
-        lines = [f"{name} {value}\n" for name, value in settings.algorithms.items()]
-        os.write(config, "".join(lines).encode(errors="surrogateescape"))
-        options: dict[str, Any] = {"sock": sock} if sock is not None else {"tunnel": tunnel}
-        connection = await asyncssh.connect(
-            settings.host,
-            settings.port,
-            config=[f"/proc/self/fd/{config}"],
-            client_factory=lambda: client,
-            **options,
-            **_options(settings, judge),
+        return await asyncssh.connect(
+            settings.host, settings.port, client_factory=lambda: client, **way_in, **options
         )
     except BaseException:
         if sock is not None:
             sock.close()
         raise
-    finally:
-        os.close(config)
-    return connection
 
 
-def _options(settings: Settings, judge: HostKeyJudge) -> dict[str, Any]:
+def _options(settings: Settings, algorithms: Algorithms, judge: HostKeyJudge) -> dict[str, Any]:
     """asyncssh's connection options; what it would look up by itself is all given."""
+    signatures = [name.decode() for name in get_public_key_algs()]
     options: dict[str, Any] = {
+        "config": [],
         "proxy_command": None,
         "username": settings.user,
         "client_version": VERSION,
@@ -209,28 +217,27 @@ def _options(settings: Settings, judge: HostKeyJudge) -> dict[str, Any]:
         "x11_forwarding": False,
         "request_pty": False,
         "compression_algs": "zlib@openssh.com,none" if settings.compression else "none,zlib@openssh.com",
+        "kex_algs": list(algorithms.kex),
+        "encryption_algs": list(algorithms.ciphers),
+        "mac_algs": list(algorithms.macs),
+        "server_host_key_algs": list(judge.offered),
+        # asyncssh's word for what a key of ours may sign with
+        "signature_algs": [name for name in signatures if name in set(map(plain, algorithms.user_keys))],
     }
-    if "HostKeyAlgorithms" not in settings.algorithms:
-        options["server_host_key_algs"] = judge.algorithms()
+    if settings.rekey_limit:
+        options |= rekey_limit(settings.rekey_limit)
     if settings.preferred:
         options["preferred_auth"] = list(settings.preferred)
     return options
 
 
-def check_algorithms(settings: Settings) -> None:
-    """Refuse a list of which nothing is supported here. Raises MountError(CONFIGURATION)."""
-    supported = {
-        "Ciphers": get_encryption_algs(),
-        "MACs": get_mac_algs(),
-        "KexAlgorithms": get_kex_algs(),
-        "HostKeyAlgorithms": get_public_key_algs() + get_certificate_algs(),
-    }
-    for keyword, algorithms in supported.items():
-        wanted = settings.algorithms.get(keyword, "+")
-        names = [algorithm.decode() for algorithm in algorithms]
-        if wanted[0] not in "+-^" and not any(match_patterns(wanted.split(","), name) for name in names):
-            message = f"{keyword} '{wanted}': none of these is supported here"
-            raise MountError(Failure.CONFIGURATION, message)
+def rekey_limit(words: str) -> dict[str, str]:
+    """asyncssh's options for ``RekeyLimit BYTES [TIME]``."""
+    size, _, time = words.lower().partition(" ")
+    options = {} if size in ("default", "none") else {"rekey_bytes": size}
+    if time:
+        options["rekey_seconds"] = "0" if time == "none" else time
+    return options
 
 
 async def open_tcp(settings: Settings) -> socket.socket:
@@ -247,6 +254,8 @@ async def open_tcp(settings: Settings) -> socket.socket:
     for family, kind, protocol, _, address in addresses:
         sock = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
         try:
+            if settings.bind_interface:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, settings.bind_interface.encode())
             if settings.bind_address:
                 sock.bind((settings.bind_address, 0))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -290,55 +299,3 @@ async def proxy_words(attempt: Attempt) -> str:
     except TimeoutError:
         return ""
     return one_line(text.decode(errors="replace").strip().rpartition("\n")[2])
-
-
-def explain(
-    error: Exception,
-    settings: Settings,
-    tunnel: asyncssh.SSHClientConnection | None,
-    attempt: Attempt,
-    authenticator: Authenticator,
-) -> MountError:
-    """The words for what asyncssh or the system raised."""
-    text = one_line(str(error)) or type(error).__name__
-    if isinstance(error, asyncssh.ChannelOpenError):
-        message = f"the jump host cannot reach {settings}: {text}"
-        return MountError(Failure.UNREACHABLE, message)
-    if isinstance(error, asyncssh.PermissionDenied) or "authentication failures" in text:
-        return authentication_failure(settings, attempt, authenticator, text)
-    if isinstance(error, asyncssh.KeyExchangeFailed):
-        return MountError(Failure.PROTOCOL, f"{settings} and we share no algorithms: {text}")
-    if isinstance(error, asyncssh.ProtocolNotSupported | asyncssh.ProtocolError):
-        return MountError(Failure.PROTOCOL, f"what answers at {settings} does not speak SSH 2: {text}")
-    if isinstance(error, asyncssh.ServiceNotAvailable):
-        return MountError(Failure.PROTOCOL, f"{settings} refuses SSH service: {text}")
-    if isinstance(error, asyncssh.Error | ConnectionError):
-        where = f"{settings} through its jump host" if tunnel is not None else str(settings)
-        return MountError(Failure.TRANSPORT, f"{where} closed the connection during login: {text}")
-    if isinstance(error, ValueError):
-        return MountError(Failure.CONFIGURATION, f"ssh options for {settings}: {text}")
-    return MountError(Failure.TRANSPORT, f"cannot connect to {settings}: {text}")
-
-
-def authentication_failure(
-    settings: Settings, attempt: Attempt, authenticator: Authenticator, text: str
-) -> MountError:
-    """The words for a login refused: the methods tried, and what to do."""
-    tried = ", ".join(authenticator.tried) or "none the server offers"
-    untried = [method for method in authenticator.offered if method not in authenticator.tried]
-    if untried:
-        tried += f"; offered too: {', '.join(untried)}"
-    if "Too many" in text:
-        cure = "too many keys were offered; name the one to use: -o IdentityFile=FILE -o IdentitiesOnly=yes"
-    elif authenticator.locked_files:
-        cure = f"the key {authenticator.locked_files[0]} needs its passphrase; load it into ssh-agent"
-    elif authenticator.unusable_files:
-        cure = f"the key file {authenticator.unusable_files[0]}"
-    elif settings.batch:
-        cure = "BatchMode=yes asks for no password; load a key into ssh-agent or name one with IdentityFile"
-    elif not attempt.interactive:
-        cure = "nobody can be asked for a password; load a key into ssh-agent or name one with IdentityFile"
-    else:
-        cure = "check the user name, and that the server knows your key or password"
-    message = f"{settings.user}@{settings} refuses to let us in (methods tried: {tried}): {cure}"
-    return MountError(Failure.AUTHENTICATION, message)

@@ -7,10 +7,11 @@ however it died. Only the processes of one mount ever hold an end.
 Front to fork server: ``fork`` (with the worker's control socket). Back: ``forked``
 (pid), ``exited`` (pid, status), ``fork-failed`` (message).
 
-Front to worker: ``connect`` (first, once), ``open`` (id, with one end of the data
-socketpair), ``answer`` (id, text or null), ``close``. Back: ``prompt`` (id, kind, text,
-echo, key, attempt), ``connected``, ``opened`` (id), ``ended`` (id, reason), ``failed``
-(id or absent, failure, message), ``closed`` (reason), ``log`` (level, text).
+Front to worker: ``connect`` (first, once; with it the ``pins``, the keys earlier connections logged in
+to), ``open`` (id, with one end of the data
+socketpair), ``answer`` (id, text or null), ``close``. Back: ``prompt`` (id, kind,
+text, echo, key, attempt), ``connected`` (with the ``pins`` now), ``opened`` (id), ``ended`` (id, reason),
+``failed`` (id or absent, failure, message), ``closed`` (reason), ``log`` (level, text).
 """
 
 from __future__ import annotations

@@ -7,10 +7,15 @@ import os
 import socket
 from collections.abc import Sequence
 
-from sftpfs.errors import Failure, MountError
+from sftpfs.errors import Failure, MountError, said
 from sftpfs.transport.control import one_line
 
 UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+
+
+def words(error: BaseException) -> str:
+    """What happened, in one line fit for a terminal; a server may have worded it."""
+    return one_line(said(error)) or type(error).__name__
 
 
 def name_failure(host: str, error: Exception) -> MountError:

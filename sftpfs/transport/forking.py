@@ -6,8 +6,8 @@ other side is ``transport.forkserver``. Used by ``transport.client``.
 
 from __future__ import annotations
 
+import json
 import os
-import site
 import socket
 import subprocess
 import sys
@@ -28,37 +28,42 @@ START_LIMIT = 30.0
 STOP_LIMIT = 2.0
 
 
-@cache
-def python_path() -> str | None:
-    """PYTHONPATH for the fork server, where the package is not among the installed ones.
+PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
+    "from sftpfs.transport.forkserver import main; main()"
+)
 
-    Looked up once, before the mount: whoever serves the kernel looks nothing up by name.
+
+@cache
+def search_path() -> str:
+    """Where the fork server finds what it imports, for PROGRAM: where this process does.
+
+    It is started with -I: what PYTHONPATH, PYTHONHOME or the current directory would add was added here if
+    this process heeds it, and else is not to be. Looked up once, before the mount: whoever serves the
+    kernel looks nothing up by name.
     """
     root = str(Path(sftpfs.__file__).resolve().parent.parent)
-    if root in [str(Path(path).resolve()) for path in (*site.getsitepackages(), site.getusersitepackages())]:
-        return os.environ.get("PYTHONPATH")
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    found = [path for path in sys.path if os.path.isabs(path)]
+    return json.dumps(found if root in found else [root, *found])
 
 
-def start_process(fd: int, debug: bool) -> subprocess.Popen[bytes]:
-    """Start a fork server with ``fd`` as its control socket. Raises OSError."""
-    environment = dict(os.environ)
-    path = python_path()
-    if path is not None:
-        environment["PYTHONPATH"] = path
+def start_process(fd: int) -> subprocess.Popen[bytes]:
+    """Start a fork server with ``fd`` as its control socket. Raises OSError.
+
+    It has no stderr: whose that is may wait for its end, which comes with the mount's.
+    """
     covered = beneath.held()
     words, descriptors = [str(fd)], [fd]
     if covered is not None:
         words += [str(covered.fd), covered.path]
         descriptors.append(covered.fd)
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "sftpfs.transport.forkserver", *words],
+        [sys.executable, "-I", "-c", PROGRAM, search_path(), *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=None if debug else subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         pass_fds=descriptors,
         start_new_session=True,
-        env=environment,
         cwd="/",
     )
 
@@ -108,12 +113,12 @@ class ForkServer:
         nursery.start_soon(self._serve)
 
     @classmethod
-    async def start(cls, nursery: trio.Nursery, debug: bool) -> ForkServer:
+    async def start(cls, nursery: trio.Nursery) -> ForkServer:
         """Start one. In a thread: starting a program waits for the disk it is on. Raises OSError."""
         ours, theirs = control.socketpair()
         try:
             with theirs:
-                process = await trio.to_thread.run_sync(start_process, theirs.fileno(), debug)
+                process = await trio.to_thread.run_sync(start_process, theirs.fileno())
         except BaseException:
             ours.close()
             raise

@@ -1,6 +1,6 @@
 """The fork server: imports the SSH library once, then a process for each connection is a fork away.
 
-Started by the front as ``python -m sftpfs.transport.forkserver FD [COVERED_FD COVERED]``. It has no event
+Started by the front (``transport.forking``) with the words ``FD [COVERED_FD COVERED]``. It has no event
 loop and no thread, so that forking is safe, and shares the library's memory with every
 worker. At the end of its control socket (the front is gone, however it went) it kills
 the workers and exits. No other signal ends it, nor them: those that come to a whole process
@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 
-from sftpfs.beneath import Held, inherit
+from sftpfs.beneath import Held, hold
 from sftpfs.transport import control
 
 
@@ -99,7 +99,7 @@ def main() -> None:
     if len(sys.argv) > 3:
         covered = int(sys.argv[2])
         os.set_inheritable(covered, False)
-        inherit(Held(sys.argv[3], covered))
+        hold(Held(sys.argv[3], covered))
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGTSTP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     try:
@@ -119,7 +119,3 @@ def main() -> None:
         status = 0
     finally:
         os._exit(status)  # nothing of the fork server's may run in a child
-
-
-if __name__ == "__main__":
-    main()

@@ -1,95 +1,174 @@
-"""Which keys of one server are taken, by known_hosts and the settings.
+"""Which keys of one server are taken: by known_hosts, the settings, and what the mount logged in to before.
 
 Owns what is decided without a person, and what is written down; ``transport.connecting`` asks
 a person about the rest, one object an attempt. ``transport.hostkeys`` knows the files.
+
+What revokes or contradicts comes first, then what known_hosts says, then what the mount holds to, and
+last what may be taken unseen. A certificate that vouches for nothing leaves the key in it to be
+judged as if it had come without, as in ssh.
 """
 
 from __future__ import annotations
 
-from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
-
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import hostkeys
-from sftpfs.transport.authentication import Log
+from sftpfs.transport.algorithms import CERTIFICATE, Algorithms, key_type_of, plain
 from sftpfs.transport.control import HostKey
 from sftpfs.transport.hostkeys import KnownHosts, Verdict
+from sftpfs.transport.pins import Pin
 from sftpfs.transport.settings import Settings, StrictChecking
+from sftpfs.transport.shown_key import Certificate, ShownKey
+from sftpfs.transport.user_keys import Log
 
 
 class HostKeyJudge:
     """Judges the keys one server shows (``HostKeyCheck``).
 
     After a refusal ``error`` says why, or ``unknown`` is the key to ask a person about.
+    ``pin`` is what every further key of this attempt, and of the mount, has to be.
     """
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(self, settings: Settings, algorithms: Algorithms, log: Log, pin: Pin | None = None) -> None:
         self.settings = settings
         self.known = KnownHosts.read((*settings.user_known_hosts, *settings.global_known_hosts))
         self.error: MountError | None = None
         self.unknown: bytes | None = None
-        self.judged = HostKey.TAKEN
-        self._approved: bytes | None = None
+        self.pin = pin
+        self.offered = self._in_order(algorithms)
+        """Host key algorithms, the preferred first."""
+        self._authorities = algorithms.authorities
         self._log = log
+
+    @property
+    def name(self) -> str:
+        """As ``Settings.known_hosts_name``."""
+        return self.settings.known_hosts_name
+
+    @property
+    def judged(self) -> HostKey:
+        """How the key was judged that was taken last."""
+        return self.pin.judged if self.pin is not None else HostKey.TAKEN
 
     @property
     def display(self) -> str:
         """The host as a person knows it."""
-        name = self.settings.known_hosts_name
-        return name if name != self.settings.host.lower() else self.settings.host
+        return self.name if self.name != self.settings.host.lower() else self.settings.host
 
-    def accepts(self, key: bytes) -> bool:
-        """True where ``key`` is known, or may be taken without asking."""
-        settings = self.settings
-        answer = self.known.check(settings.known_hosts_name, settings.bare_name, key)
-        shown = f"{hostkeys.type_label(key)} {hostkeys.fingerprint(key)}"
-        if key == self._approved:  # by a person: known_hosts was read before
-            self.judged = HostKey.CONFIRMED
-            self._log(f"the host key is the one accepted: {shown}")
+    @property
+    def signatures(self) -> set[bytes]:
+        """What the server's key may prove itself with: SHA-1 only where somebody asked for ssh-rsa."""
+        return {plain(algorithm).encode() for algorithm in self.offered}
+
+    def accepts(self, shown: ShownKey) -> bool:
+        """True where the key is known, or may be taken without asking."""
+        self.error = self._unfit(shown) or self._revoked(shown)
+        if self.error is not None:
+            return False
+        if shown.certificate is not None:
+            fault = self._fault(shown.certificate)
+            if not fault:
+                self.pin = Pin(shown.certificate.authority, True, HostKey.CERTIFIED)
+                return True
+            self._log(f"the host certificate of {self.display} does not count: {fault}")
+        return self._accepts_plain(shown.key)
+
+    def _accepts_plain(self, key: bytes) -> bool:
+        answer = self.known.check(self.name, self.settings.bare_name, key)
+        if answer.verdict is Verdict.CHANGED and answer.entry is not None:
+            self.error = hostkeys.changed_error(self.display, self.name, key, answer.entry)
+            return False
+        pin = self.pin
+        label = f"{hostkeys.type_label(key)} {hostkeys.fingerprint(key)}"
+        if pin is not None and pin.key == key and not pin.certified:
+            self._log(f"the host key is the one this mount holds to: {label}")
             return True
         if answer.verdict is Verdict.KNOWN:
-            self.judged = HostKey.KNOWN
-            self._log(f"the host key is the one known: {shown}")
+            self._log(f"the host key is the one known: {label}")
+            self.pin = Pin(key, False, HostKey.KNOWN)
             return True
-        if answer.entry is not None:
-            self.error = hostkeys.changed_error(self.display, settings.known_hosts_name, key, answer.entry)
+        if pin is not None:
+            self.error = hostkeys.another_error(self.display, key, pin.key, pin.certified)
             return False
-        if settings.strict in (StrictChecking.NO, StrictChecking.ACCEPT_NEW):
-            self.approve(key)
-            self.judged = HostKey.TAKEN
+        if self.settings.strict in (StrictChecking.NO, StrictChecking.ACCEPT_NEW):
+            self._take(key, HostKey.TAKEN)
             return True
         self.unknown = key
         return False
 
-    def accepts_authority(self, key: bytes) -> bool:
-        """True where ``key`` may certify the server's."""
-        settings = self.settings
-        if self.known.trusts_authority(settings.known_hosts_name, settings.bare_name, key):
-            self.judged = HostKey.CERTIFIED
-            return True
-        text = f"{hostkeys.type_label(key)} {hostkeys.fingerprint(key)}"
-        message = f"host certificate of {self.display} is signed by an authority nobody trusts here: {text}"
-        self.error = MountError(Failure.HOST_KEY_UNKNOWN, message)
-        return False
-
     def approve(self, key: bytes) -> None:
-        """Take ``key`` from now on, and write it down."""
-        self._approved = key
+        """A person takes ``key``."""
+        self._take(key, HostKey.CONFIRMED)
+
+    def _take(self, key: bytes, judged: HostKey) -> None:
+        """Hold to ``key`` from now on, and write it down."""
+        self.pin = Pin(key, False, judged)
         settings = self.settings
         if not settings.user_known_hosts:
             return
         path = settings.user_known_hosts[0]
         try:
-            hostkeys.store(path, settings.known_hosts_name, key, settings.hash_known_hosts)
+            hostkeys.store(path, self.name, key, settings.hash_known_hosts)
         except OSError as error:
             self._log(f"could not add the host key to {path}: {error.strerror}")
             return
         self._log(f"added {hostkeys.type_label(key)} key of {self.display} to {path}")
 
-    def algorithms(self) -> list[str]:
-        """Host key algorithms to offer: those of known keys first, as ssh does."""
-        name, bare = self.settings.known_hosts_name, self.settings.bare_name
-        usual = [algorithm.decode() for algorithm in get_default_public_key_algs()]
-        known = [algorithm for algorithm in self.known.known_types(name, bare) if algorithm in usual]
-        certified = [algorithm.decode() for algorithm in get_default_certificate_algs()]
-        first = certified if self.known.has_authority(name, bare) else []
-        return first + known + [algorithm for algorithm in usual if algorithm not in known]
+    def _unfit(self, shown: ShownKey) -> MountError | None:
+        """What no known_hosts makes good."""
+        if shown.kind not in map(key_type_of, self.offered):
+            message = f"{self.settings} shows a host key of a type it was not asked for: {shown.kind}"
+            return MountError(Failure.PROTOCOL, message)
+        bits = hostkeys.rsa_bits(shown.key)
+        if bits is not None and bits < self.settings.least_rsa_bits:
+            message = (
+                f"host key of {self.display} is too short: RSA of {bits} bits, where RequiredRSASize "
+                f"asks for {self.settings.least_rsa_bits}"
+            )
+            return MountError(Failure.PROTOCOL, message)
+        return None
+
+    def _revoked(self, shown: ShownKey) -> MountError | None:
+        certificate = shown.certificate
+        keys = [("host key", shown.key)]
+        if certificate is not None:
+            keys.append(("the authority of the host key", certificate.authority))
+        for what, key in keys:
+            entry = self.known.revoked(self.name, self.settings.bare_name, key)
+            if entry is not None:
+                return hostkeys.revoked_error(self.display, what, key, entry)
+        return None
+
+    def _fault(self, certificate: Certificate) -> str:
+        """Why ``certificate`` does not vouch for this server; "" where it does."""
+        settings = self.settings
+        authority = certificate.authority
+        held = self.pin is not None and self.pin.certified and self.pin.key == authority
+        if not held and not self.known.trusts_authority(self.name, settings.bare_name, authority):
+            label = f"{hostkeys.type_label(authority)} {hostkeys.fingerprint(authority)}"
+            return f"it is signed by an authority nobody trusts here, {label}"
+        if certificate.fault:
+            return certificate.fault
+        if certificate.algorithm not in self._authorities:
+            return f"it is signed with {certificate.algorithm} (CASignatureAlgorithms)"
+        name = (settings.host_key_alias or settings.host).lower()
+        if certificate.principals and name not in certificate.principals:
+            return f"it is for {', '.join(certificate.principals)}"
+        return ""
+
+    def _in_order(self, algorithms: Algorithms) -> tuple[str, ...]:
+        """Algorithms of known keys first, as ssh has them; certificates only where an authority is known."""
+        if algorithms.host_keys_ordered:
+            return algorithms.host_keys
+        bare = self.settings.bare_name
+        certified = self.known.has_authority(self.name, bare) or (self.pin is not None and self.pin.certified)
+        types = self.known.known_types(self.name, bare)
+        if self.pin is not None and not self.pin.certified:
+            types.insert(0, hostkeys.key_type(self.pin.key))
+        usual = [one for one in algorithms.host_keys if certified or not one.endswith(CERTIFICATE)]
+
+        def rank(algorithm: str) -> int:
+            kind = key_type_of(algorithm)
+            return types.index(kind) if kind in types else len(types)
+
+        certificates = [one for one in usual if one.endswith(CERTIFICATE)]
+        return (*certificates, *sorted((one for one in usual if one not in certificates), key=rank))

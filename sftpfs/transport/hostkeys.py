@@ -11,16 +11,22 @@ import binascii
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
-from sftpfs.transport.ssh_config import match_patterns
+from sftpfs.transport.config_words import match_patterns
 
-RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
-"""What a key of type ssh-rsa may sign with (RFC 8332)."""
+LEAST_RSA_BITS = 1024
+"""OpenSSH's SSH_RSA_MINIMUM_MODULUS_SIZE: shorter keys are taken by no option."""
+
+
+NOT_PLAIN = re.compile(r"^[|@#]|[*?!,\s]")
+"""A name known_hosts would take for patterns, several names, a marker, a comment or a hash. ssh takes ``*``
+in a host name, and anything in HostName and HostKeyAlias of a file."""
 
 
 class Verdict(Enum):
@@ -29,7 +35,6 @@ class Verdict(Enum):
     KNOWN = auto()
     UNKNOWN = auto()
     CHANGED = auto()
-    REVOKED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +119,7 @@ class KnownHosts:
         ``bare_name`` is the name without its port: a key known for that counts, as in
         ssh, but another one there does not make it a changed key.
         """
-        relevant = [entry for entry in self._entries if entry.matches(name)]
-        for entry in relevant:
-            if entry.marker == "revoked" and entry.key == key:
-                return Answer(Verdict.REVOKED, entry)
-        plain = [entry for entry in relevant if not entry.marker]
+        plain = [entry for entry in self._entries if not entry.marker and entry.matches(name)]
         for entry in plain:
             if entry.key == key:
                 return Answer(Verdict.KNOWN, entry)
@@ -131,41 +132,55 @@ class KnownHosts:
                 return answer
         return Answer(Verdict.UNKNOWN)
 
+    def revoked(self, name: str, bare_name: str | None, key: bytes) -> Entry | None:
+        """The line that revokes ``key`` for the host, whatever it is to be: the host's own, one in a
+        certificate, or an authority's. One for the bare name counts for every port.
+        """
+        for entry in self._about("revoked", name, bare_name):
+            if entry.key == key:
+                return entry
+        return None
+
     def trusts_authority(self, name: str, bare_name: str | None, key: bytes) -> bool:
-        """True where ``key`` may certify the host, and is not revoked."""
-        found = False
-        for entry in self._entries:
-            if entry.key != key or not (entry.matches(name) or (bare_name and entry.matches(bare_name))):
-                continue
-            if entry.marker == "revoked":
-                return False
-            found = found or entry.marker == "cert-authority"
-        return found
+        """True where ``key`` may certify the host; whether it is revoked is another question."""
+        return any(entry.key == key for entry in self._about("cert-authority", name, bare_name))
 
     def has_authority(self, name: str, bare_name: str | None) -> bool:
         """True where some authority may certify the host."""
-        return any(
-            entry.marker == "cert-authority"
-            and (entry.matches(name) or (bare_name is not None and entry.matches(bare_name)))
-            for entry in self._entries
-        )
+        return any(self._about("cert-authority", name, bare_name))
+
+    def _about(self, marker: str, name: str, bare_name: str | None) -> Iterator[Entry]:
+        for entry in self._entries:
+            if entry.marker == marker and (entry.matches(name) or (bare_name and entry.matches(bare_name))):
+                yield entry
 
     def known_types(self, name: str, bare_name: str | None) -> list[str]:
-        """Signature algorithms of the keys known for the host, in the order of the files."""
-        found: list[str] = []
-        for wanted in (name, bare_name):
-            for entry in self._entries:
-                if wanted is None or entry.marker or not entry.matches(wanted):
-                    continue
-                names = RSA_SIGNATURES if entry.key_type == "ssh-rsa" else (entry.key_type,)
-                found += [algorithm for algorithm in names if algorithm not in found]
-        return found
+        """The types of the keys known for the host, in the order of the files."""
+        found = [
+            entry.key_type
+            for wanted in (name, bare_name)
+            for entry in self._entries
+            if wanted is not None and not entry.marker and entry.matches(wanted)
+        ]
+        return list(dict.fromkeys(found))
 
 
 def key_type(key: bytes) -> str:
     """The type name a public key starts with (RFC 4253 §6.6)."""
     length = int.from_bytes(key[:4], "big")
     return key[4 : 4 + min(length, 64)].decode("ascii", "replace")
+
+
+def rsa_bits(key: bytes) -> int | None:
+    """The length of an RSA key, in a certificate or not; None of any other."""
+    kind = key_type(key)
+    if kind not in ("ssh-rsa", "ssh-rsa-cert-v01@openssh.com"):
+        return None
+    position = 0
+    for _ in range(2 if kind == "ssh-rsa" else 3):  # type, nonce of a certificate, public exponent
+        position += 4 + int.from_bytes(key[position : position + 4], "big")
+    length = int.from_bytes(key[position : position + 4], "big")
+    return int.from_bytes(key[position + 4 : position + 4 + length], "big").bit_length()
 
 
 def type_label(key: bytes) -> str:
@@ -180,8 +195,8 @@ def fingerprint(key: bytes) -> str:
 
 
 def entry_text(name: str, key: bytes, hashed: bool) -> str:
-    """The known_hosts line for ``key``, without newline."""
-    if hashed:
+    """The known_hosts line for ``key``, without newline; for a name that would read as a pattern, hashed."""
+    if hashed or NOT_PLAIN.search(name):
         salt = os.urandom(20)
         digest = hmac.new(salt, name.encode(errors="surrogateescape"), hashlib.sha1).digest()
         name = f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
@@ -225,19 +240,36 @@ def agrees(answer: str | None, key: bytes) -> bool | None:
 
 def changed_error(display: str, name: str, key: bytes, entry: Entry) -> MountError:
     """The error for a key that is not the one known."""
-    known = f"{entry.file} line {entry.line}"
-    if entry.marker == "revoked":
-        message = f"host key of {display} ({fingerprint(key)}) is revoked by {known}: refusing to connect"
-        return MountError(Failure.HOST_KEY_CHANGED, message)
     message = (
-        f"host key of {display} has changed: it now shows {type_label(key)} {fingerprint(key)}, "
-        f"which is not the key in {known}; if you know why, remove the old one: "
+        f"host key of {display} has changed: it now shows {_shown(key)}, "
+        f"which is not the key in {entry.file} line {entry.line}; if you know why, remove the old one: "
         f"ssh-keygen -f '{entry.file}' -R '{name}'"
+    )
+    return MountError(Failure.HOST_KEY_CHANGED, message)
+
+
+def revoked_error(display: str, what: str, key: bytes, entry: Entry) -> MountError:
+    """The error for a key that was revoked; ``what`` is the host's or its authority's."""
+    line = f"{entry.file} line {entry.line}"
+    message = f"{what} of {display} ({fingerprint(key)}) is revoked by {line}: refusing to connect"
+    return MountError(Failure.HOST_KEY_CHANGED, message)
+
+
+def another_error(display: str, key: bytes, pinned: bytes, certified: bool) -> MountError:
+    """The error for a key that is not the one this mount logged in to first."""
+    before = "it was certified by" if certified else "it showed"
+    message = (
+        f"host key of {display} has changed since the mount was made: it now shows {_shown(key)}, then "
+        f"{before} {_shown(pinned)}; if you know why, unmount and mount again"
     )
     return MountError(Failure.HOST_KEY_CHANGED, message)
 
 
 def unknown_error(display: str, key: bytes, cure: str) -> MountError:
     """The error for a key nobody knows."""
-    shown = f"{type_label(key)} {fingerprint(key)}"
-    return MountError(Failure.HOST_KEY_UNKNOWN, f"host key of {display} is unknown ({shown}): {cure}")
+    message = f"host key of {display} is unknown ({_shown(key)}): {cure}"
+    return MountError(Failure.HOST_KEY_UNKNOWN, message)
+
+
+def _shown(key: bytes) -> str:
+    return f"{type_label(key)} {fingerprint(key)}"

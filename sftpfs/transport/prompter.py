@@ -16,6 +16,7 @@ from contextlib import suppress
 
 import trio
 
+from sftpfs.errors import said
 from sftpfs.transport.api import PromptKind
 
 TERMINAL = "/dev/tty"
@@ -130,7 +131,7 @@ class AskpassPrompter:
                 [self._program, text], stdin=subprocess.DEVNULL, capture_stdout=True, check=False
             )
         except (OSError, ValueError) as problem:
-            log.info("the askpass program %s cannot be run: %s", self._program, problem)
+            log.info("the askpass program %s cannot be run: %s", self._program, said(problem))
             return None
         if done.returncode:
             return None
@@ -177,6 +178,7 @@ def read_line(fd: int, stop: int) -> str | None:
     while not line.endswith(b"\n") and len(line) < ANSWER_LIMIT:
         ready, _, _ = select.select([fd, stop], [], [])
         if stop in ready:
+            os.write(fd, b"\n")  # what is said of it has a line of its own
             return None
         chunk = os.read(fd, ANSWER_LIMIT)
         if not chunk:

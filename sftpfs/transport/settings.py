@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sftpfs.errors import Failure, MountError
-from sftpfs.transport.ssh_config import HostConfig, match_pattern
+from sftpfs.transport.config_words import match_pattern
+from sftpfs.transport.hostkeys import LEAST_RSA_BITS
+from sftpfs.transport.jumps import Hop, jump_hops
+from sftpfs.transport.ssh_config import HostConfig
 
 DEFAULT_IDENTITIES = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
 """Tried in this order where no IdentityFile is given, as ssh does."""
@@ -27,8 +30,21 @@ ALGORITHM_KEYWORDS = {
     "kexalgorithms": "KexAlgorithms",
     "hostkeyalgorithms": "HostKeyAlgorithms",
     "casignaturealgorithms": "CASignatureAlgorithms",
-    "rekeylimit": "RekeyLimit",
+    "pubkeyacceptedalgorithms": "PubkeyAcceptedAlgorithms",
 }
+"""What ``transport.algorithms`` makes lists of."""
+
+SWITCHED_OFF = ("no", "false", "none", "off")
+UNSUPPORTED = {
+    "revokedhostkeys": ("RevokedHostKeys", "put @revoked lines into known_hosts"),
+    "knownhostscommand": ("KnownHostsCommand", "put its keys into a file of GlobalKnownHostsFile"),
+    "checkhostip": ("CheckHostIP", "switch it off (-o CheckHostIP=no), as ssh has it since 8.5"),
+    "canonicalizehostname": ("CanonicalizeHostname", "give the whole name, and -o CanonicalizeHostname=no"),
+    "gssapiserveridentity": ("GSSAPIServerIdentity", "leave it out"),
+    "proxyusefdpass": ("ProxyUseFdpass", "give a ProxyCommand that passes the bytes on"),
+}
+"""Keywords that check or choose the server, and cannot be heeded here: passed over, they would weaken a check
+somebody asked for (CanonicalizeHostname: the blocks of the whole name). With what to do instead."""
 
 
 class StrictChecking(Enum):
@@ -60,13 +76,17 @@ class Settings:
     user: str
     family: int
     bind_address: str | None
+    bind_interface: str | None
     connect_timeout: float
     keepalive_interval: float
     keepalive_count: int
     tcp_keepalive: bool
     compression: bool
     algorithms: dict[str, str]
-    proxy_jump: tuple[str, ...]
+    """Keyword → the list as it was given, for those that were."""
+    rekey_limit: str | None
+    least_rsa_bits: int
+    proxy_jump: tuple[Hop, ...]
     proxy_command: str | None
     strict: StrictChecking
     host_key_alias: str | None
@@ -138,6 +158,7 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
         user=config.user,
         family=_family(config),
         bind_address=config.text("bindaddress"),
+        bind_interface=config.text("bindinterface"),
         connect_timeout=config.seconds("connecttimeout", defaults.connect_timeout)
         or defaults.connect_timeout,
         keepalive_interval=interval,
@@ -145,6 +166,8 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
         tcp_keepalive=config.flag("tcpkeepalive", True),
         compression=config.flag("compression", defaults.compression),
         algorithms=_algorithms(config),
+        rekey_limit=" ".join(config.words("rekeylimit")) or None,
+        least_rsa_bits=max(LEAST_RSA_BITS, config.number("requiredrsasize", LEAST_RSA_BITS)),
         proxy_jump=jump,
         proxy_command=command,
         strict=_strict(config),
@@ -161,9 +184,7 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
         prompts=config.number("numberofpasswordprompts", 3),
         pubkey=_pubkey(config),
         password=config.flag("passwordauthentication", True),
-        keyboard_interactive=config.flag(
-            "kbdinteractiveauthentication", config.flag("challengeresponseauthentication", True)
-        ),
+        keyboard_interactive=config.flag("kbdinteractiveauthentication", True),
         gssapi=config.flag("gssapiauthentication", True),
         gssapi_key_exchange=config.flag("gssapikeyexchange", False),
         gssapi_delegate=config.flag("gssapidelegatecredentials", False),
@@ -173,10 +194,15 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
 
 
 def _refuse_unsupported(config: HostConfig) -> None:
-    """What would weaken the checks if it were passed over."""
-    if (config.text("revokedhostkeys") or "none").lower() != "none":
-        cure = "put @revoked lines into known_hosts, or use ssh_command=ssh"
-        raise MountError(Failure.CONFIGURATION, f"RevokedHostKeys is not supported: {cure}")
+    """What would weaken the checks if it were passed over, and what says no by itself."""
+    refusal = " ".join(config.words("refuseconnection"))
+    if refusal:
+        message = f"RefuseConnection forbids connections to {config.host}: {refusal}"
+        raise MountError(Failure.CONFIGURATION, message)
+    for keyword, (name, cure) in UNSUPPORTED.items():
+        if (config.text(keyword) or "none").lower() not in SWITCHED_OFF:
+            message = f"{name} is not supported: {cure}, or use ssh_command=ssh"
+            raise MountError(Failure.CONFIGURATION, message)
 
 
 def _paths(config: HostConfig, keyword: str, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -184,13 +210,13 @@ def _paths(config: HostConfig, keyword: str, default: tuple[str, ...]) -> tuple[
     return tuple(config.path(word, keyword) for word in words if word.lower() != "none")
 
 
-def _proxy(config: HostConfig) -> tuple[tuple[str, ...], str | None]:
+def _proxy(config: HostConfig) -> tuple[tuple[Hop, ...], str | None]:
     jump = config.text("proxyjump")
     command = config.text("proxycommand")
     if jump and jump.lower() != "none":
-        return tuple(hop for hop in config.expand(jump, "ProxyJump").split(",") if hop), None
+        return jump_hops(config.expand(jump, "ProxyJump")), None
     if command and command.lower() != "none":
-        return (), config.expand(command, "ProxyCommand")
+        return (), config.command(command, "ProxyCommand")
     return (), None
 
 
@@ -229,14 +255,7 @@ def _pubkey(config: HostConfig) -> bool:
 
 
 def _algorithms(config: HostConfig) -> dict[str, str]:
-    chosen = {
-        name: " ".join(config.words(key)) for key, name in ALGORITHM_KEYWORDS.items() if config.has(key)
-    }
-    accepted = config.text("pubkeyacceptedalgorithms") or config.text("pubkeyacceptedkeytypes")
-    if accepted:
-        chosen["CASignatureAlgorithms"] = accepted  # asyncssh's one list for all signatures
-    chosen.setdefault("Ciphers", (FAST_CIPHERS if cpu_has_aes() else SLOW_CIPHERS) + OTHER_CIPHERS)
-    return chosen
+    return {name: " ".join(config.words(key)) for key, name in ALGORITHM_KEYWORDS.items() if config.has(key)}
 
 
 def _environment(config: HostConfig) -> tuple[tuple[str, str], ...]:

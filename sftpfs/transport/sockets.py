@@ -31,6 +31,7 @@ class SocketTransport:
     def __init__(self, stream: ByteStream, silence: float = math.inf) -> None:
         self.closed = trio.Event()
         self.reason = ""
+        self.failure: Failure | None = None
         self.may_be_asking = False
         self.silence = silence
         self.about = ""

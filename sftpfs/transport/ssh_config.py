@@ -7,19 +7,21 @@ come before ~/.ssh/config, that before /etc/ssh/ssh_config.
 
 from __future__ import annotations
 
-import fnmatch
 import getpass
 import glob
 import hashlib
 import os
 import re
-import shlex
 import socket
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
+from sftpfs.names import host_fault, shell_user_fault
+from sftpfs.transport.config_words import match_patterns, split_keyword, split_words
+from sftpfs.transport.jumps import jump_hops
+from sftpfs.transport.keywords import ACCUMULATING, HANDLED, IGNORED, RIVALS, canonical
 
 USER_FILE = "~/.ssh/config"
 SYSTEM_FILE = "/etc/ssh/ssh_config"
@@ -27,41 +29,6 @@ INCLUDE_DEPTH = 16
 """As OpenSSH's SSHCONF_MAX_DEPTH."""
 EXEC_LIMIT = 10.0
 """Seconds a ``Match exec`` command may take."""
-
-_HANDLED = """addressfamily batchmode bindaddress casignaturealgorithms certificatefile
-    challengeresponseauthentication ciphers compression connecttimeout
-    globalknownhostsfile gssapiauthentication gssapidelegatecredentials gssapikeyexchange
-    hashknownhosts hostkeyalgorithms hostkeyalias hostname identitiesonly identityagent
-    identityfile kbdinteractiveauthentication kexalgorithms macs
-    numberofpasswordprompts passwordauthentication port preferredauthentications proxycommand
-    proxyjump pubkeyacceptedalgorithms pubkeyacceptedkeytypes pubkeyauthentication rekeylimit
-    revokedhostkeys serveralivecountmax serveraliveinterval setenv sendenv stricthostkeychecking tag
-    tcpkeepalive user userknownhostsfile"""
-HANDLED = frozenset(_HANDLED.split())
-"""Keywords with a meaning here."""
-
-_IGNORED = """addkeystoagent bindinterface connectionattempts loglevel
-    afstokenpassing canonicaldomains canonicalizefallbacklocal
-    canonicalizehostname canonicalizemaxdots canonicalizepermittedcnames channeltimeout
-    checkhostip cipher clearallforwardings compressionlevel controlmaster controlpath
-    controlpersist dsaauthentication dynamicforward enableescapecommandline enablesshkeysign
-    escapechar exitonforwardfailure fallbacktorsh fingerprinthash forkafterauthentication
-    forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports globalknownhostsfile2
-    gssapiclientidentity gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns
-    hostbasedacceptedalgorithms hostbasedauthentication hostbasedkeytypes ignoreunknown include
-    ipqos kbdinteractivedevices keychainintegration knownhostscommand localcommand localforward
-    logverbose nohostauthenticationforlocalhost obscurekeystroketiming permitlocalcommand
-    permitremoteopen pkcs11provider protocol proxyusefdpass refuseconnection remotecommand
-    remoteforward requesttty requiredrsasize rhostsrsaauthentication
-    rsaauthentication securitykeyprovider sessiontype skeyauthentication smartcarddevice
-    stdinnull streamlocalbindmask streamlocalbindunlink syslogfacility tisauthentication tunnel
-    tunneldevice updatehostkeys useblacklistedkeys usekeychain useprivilegedport user2
-    userknownhostsfile2 usersh verifyhostkeydns versionaddendum visualhostkey warnweakcrypto
-    xauthlocation"""
-IGNORED = frozenset(_IGNORED.split())
-"""Keywords OpenSSH knows that have nothing to act on here."""
-
-ACCUMULATING = frozenset({"identityfile", "certificatefile", "sendenv"})
 
 
 def home_directory() -> str:
@@ -91,7 +58,7 @@ class HostConfig:
     def add_options(self, options: Iterable[tuple[str, str]]) -> None:
         """Take ``-o`` options. Raises MountError(USAGE) for an unknown keyword."""
         for keyword, value in options:
-            name = keyword.lower()
+            name = canonical(keyword)
             if name in IGNORED:
                 self.unused.append(keyword)
             elif name not in HANDLED:
@@ -140,7 +107,7 @@ class HostConfig:
 
     def _take_line(self, text: str, where: str, active: bool, path: str, depth: int) -> bool:
         keyword, value = split_keyword(text)
-        name = keyword.lower()
+        name = canonical(keyword)
         if name == "host":
             return match_patterns(split_words(value, where), self.original_host)
         if name == "match":
@@ -169,10 +136,17 @@ class HostConfig:
         words = [value] if name == "proxycommand" else split_words(value, where)
         if not words or words == [""]:
             raise MountError(Failure.CONFIGURATION, f"{where}: missing value")
+        if name == "proxyjump":
+            jump_hops(words[0])  # as it is read, so that Match exec of a file is not run before
         if name in ACCUMULATING:
             self._values.setdefault(name, []).extend(words)
-        else:
+        elif not self._outdone(name):
             self._values.setdefault(name, words)
+
+    def _outdone(self, name: str) -> bool:
+        """True where its rival was obtained first (``RIVALS``)."""
+        rival = self.text(RIVALS.get(name, ""))
+        return rival is not None and not (name == "proxycommand" and rival.lower() == "none")
 
     # --- Match
 
@@ -204,7 +178,7 @@ class HostConfig:
             self._wants_final = self._wants_final or criterion == "final"
             return self._final
         if criterion == "exec":
-            return run_condition(self.expand(argument, where))
+            return run_condition(self.command(argument, where))
         subjects = {
             "host": self.host,
             "originalhost": self.original_host,
@@ -287,6 +261,21 @@ class HostConfig:
 
     # --- tokens
 
+    def command(self, text: str, where: str) -> str:
+        """``text`` for a shell, its % tokens replaced. Raises MountError(CONFIGURATION) where a name would
+        be more to the shell than a word.
+        """
+        used = set(re.findall(r"%(.?)", text))
+        names = {"h": self.host, "n": self.original_host, "k": self.text("hostkeyalias") or ""}
+        faults = [host_fault(name) for token, name in names.items() if token in used]
+        if "r" in used:
+            faults.append(shell_user_fault(self.user))
+        if "j" in used:
+            faults += [shell_user_fault(hop.user or "") for hop in jump_hops(self.text("proxyjump") or "")]
+        for fault in filter(None, faults):
+            raise MountError(Failure.CONFIGURATION, f"{where}: {fault}")
+        return self.expand(text, where)
+
     def expand(self, text: str, where: str) -> str:
         """``text`` with its % tokens replaced (ssh_config(5) TOKENS). Raises MountError(CONFIGURATION)."""
         if "%" not in text:
@@ -338,47 +327,6 @@ def local_user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
-
-
-def split_keyword(text: str) -> tuple[str, str]:
-    """``Keyword value`` or ``Keyword=value`` taken apart."""
-    match = re.match(r"""["]?([A-Za-z0-9]+)["]?(?:\s*=\s*|\s+|$)(.*)""", text, re.DOTALL)
-    if not match:
-        return text, ""
-    return match[1], match[2].strip()
-
-
-def split_words(value: str, where: str) -> list[str]:
-    """The words of a line, quotes taken off, a trailing comment dropped. Raises MountError(CONFIGURATION)."""
-    lexer = shlex.shlex(value, posix=True, punctuation_chars=False)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    lexer.escape = ""  # a Windows login is DOMAIN\user
-    try:
-        words = list(lexer)
-    except ValueError:
-        raise MountError(Failure.CONFIGURATION, f"{where}: a quote is not closed") from None
-    for index, word in enumerate(words):
-        if word.startswith("#") and index:
-            return words[:index]
-    return words
-
-
-def match_patterns(patterns: Sequence[str], subject: str) -> bool:
-    """True where one pattern (``*`` and ``?``) matches and none negated by ``!`` does."""
-    found = False
-    for pattern in patterns:
-        if match_pattern(pattern.removeprefix("!"), subject):
-            if pattern.startswith("!"):
-                return False
-            found = True
-    return found
-
-
-def match_pattern(pattern: str, subject: str) -> bool:
-    """ssh's wildcards: ``*`` and ``?`` only; case does not count."""
-    literal = pattern.lower().replace("[", "[[]")
-    return fnmatch.fnmatchcase(subject.lower(), literal)
 
 
 def run_condition(command: str) -> bool:

@@ -24,7 +24,8 @@ from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
 from sftpfs.transport.connecting import Attempt, Clock, connect_hop, proxy_words
 from sftpfs.transport.control import HostKey, Message, one_line
-from sftpfs.transport.failures import timeout_failure
+from sftpfs.transport.failures import timeout_failure, words
+from sftpfs.transport.pins import Pin
 from sftpfs.transport.pump import Congestion, Pump
 from sftpfs.transport.settings import Defaults, Settings, settings_for
 from sftpfs.transport.ssh_config import HostConfig
@@ -65,6 +66,7 @@ class Worker:
         self._clock: Clock | None = None
         self._settings: Settings | None = None
         self._subsystem = "sftp"
+        self._pins: dict[str, Message] = {}
 
     async def run(self) -> None:
         """Serve the control socket until the connection or the front is gone."""
@@ -148,8 +150,9 @@ class Worker:
         self._loop.remove_writer(self._control.fileno())
 
     def _log(self, text: str) -> None:
+        """One line, whoever worded it: a second could begin as a question of ours does."""
         if text and len(self._outgoing) < LOG_LIMIT:
-            self._send({"type": "log", "text": control.shown(text)})
+            self._send({"type": "log", "text": control.shown(text).replace("\n", " ")})
 
     def _fail(self, error: MountError, request: int | None = None) -> None:
         message = one_line(error.message)
@@ -188,7 +191,8 @@ class Worker:
 
     async def _connect_all(self, message: Message, settings: Settings) -> None:
         self._subsystem = message["sftp_server"]
-        self._attempt = Attempt(self._ask, self._log, message["interactive"])
+        self._pins = message["pins"]
+        self._attempt = Attempt(self._ask, self._log, message["interactive"], message["password_stdin"])
         async with asyncio.timeout(settings.connect_timeout) as timeout:
             self._clock = Clock(timeout)
             hops = self._hops(message, settings, 0)
@@ -212,6 +216,7 @@ class Worker:
                 "method": getattr(connection.get_owner(), "method", ""),
                 "offered": getattr(connection.get_owner(), "offered", []),
                 "host_key": getattr(connection.get_owner(), "host_key", HostKey.TAKEN).value,
+                "pins": self._pins,
             }
         )
 
@@ -219,7 +224,9 @@ class Worker:
         assert self._attempt is not None
         tunnel = self._connections[-1] if self._connections else None
         try:
-            connection = await connect_hop(hop, tunnel, self._attempt, self._lost)
+            held = self._pins.get(hop.known_hosts_name)
+            pin = Pin.of(held) if held is not None else None
+            connection = await connect_hop(hop, tunnel, self._attempt, self._lost, pin)
         except MountError as error:
             if hop.proxy_command and error.failure is Failure.TRANSPORT:
                 said = await proxy_words(self._attempt)
@@ -228,6 +235,9 @@ class Worker:
             if not last:
                 raise MountError(error.failure, f"jump host: {error.message}") from None
             raise
+        shown = getattr(connection.get_owner(), "host_keys", None)
+        if shown is not None and shown.pin is not None:
+            self._pins[shown.name] = shown.pin.message()
         spare_ignored_packets(connection)
         self._connections.append(connection)
 
@@ -254,15 +264,13 @@ class Worker:
         if depth > HOP_LIMIT:
             raise MountError(Failure.CONFIGURATION, "ProxyJump: too many jump hosts behind each other")
         hops = []
-        for index, text in enumerate(settings.proxy_jump):
-            user, host, port = split_jump(text)
+        for index, (user, host, port) in enumerate(settings.proxy_jump):
             hop = self._resolve(message, host, user, port, False)
             hops += self._hops(message, hop, depth + 1) if index == 0 else [hop]
         return [*hops, settings]
 
     def _lost(self, error: Exception | None) -> None:
-        text = one_line(str(error)) if error is not None else "the server closed the connection"
-        self._finish(text or "connection lost")
+        self._finish(words(error) if error is not None else "the server closed the connection")
 
     # --- channels
 
@@ -280,7 +288,7 @@ class Worker:
             self._fail(self._channel_failure(error), request)
         except (asyncssh.Error, OSError) as error:
             front.close()
-            self._fail(MountError(Failure.TRANSPORT, f"cannot open a channel: {error}"), request)
+            self._fail(MountError(Failure.TRANSPORT, f"cannot open a channel: {words(error)}"), request)
         else:
             self._send({"type": "opened", "id": request})
 
@@ -326,20 +334,6 @@ def spare_ignored_packets(connection: asyncssh.SSHClientConnection) -> None:
             send_packet(pkttype, *args, handler=handler)
 
     connection.send_packet = send  # type: ignore[method-assign]
-
-
-def split_jump(text: str) -> tuple[str | None, str, int | None]:
-    """``[ssh://][user@]host[:port]`` taken apart. Raises MountError(CONFIGURATION)."""
-    user, _, rest = text.removeprefix("ssh://").rstrip("/").rpartition("@")
-    host, port = rest, ""
-    if rest.startswith("["):
-        host, _, tail = rest[1:].partition("]")
-        port = tail.removeprefix(":")
-    elif rest.count(":") == 1:
-        host, _, port = rest.partition(":")
-    if not host or (port and not port.isdigit()):
-        raise MountError(Failure.CONFIGURATION, f"ProxyJump '{text}': use [user@]host[:port]")
-    return user or None, host, int(port) if port else None
 
 
 def run(sock: socket.socket) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Awaitable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from sftpfs import clock
@@ -86,6 +86,19 @@ class AttributeWriter:
         await self._apply(inode, change, handle)
         if change.mtime is not None and inode.content is not None:
             inode.content.redated()
+
+    async def emptied(self, inode: Inode, handle: FileHandle, uid: int) -> bool:
+        """The user ``uid`` emptied the file as it was opened: that takes what lets others run it as its owner
+        or group, for whoever is not root, as a write does; the kernel asks for it only with a write. True
+        where there was such. One round trip more then.
+        """
+        mode = inode.attributes.mode
+        taken = stat.S_ISUID | stat.S_ISGID  # a member of a group that may not execute would keep the latter
+        if not uid or not mode & taken:
+            return False
+        with suppress(OSError):  # the file is open, and empty: there is nothing that could be run
+            await self.change(inode, RequestedChange(mode=mode & ~taken), handle)
+        return True
 
     def _defer(self, inode: Inode, requested: RequestedChange) -> bool:
         """Let ``requested`` travel with the content's next flush; False where it must be asked for now.

@@ -34,6 +34,7 @@ class ServerTransport:
     def __init__(self, connector: ServerConnector) -> None:
         self.closed = trio.Event()
         self.reason = ""
+        self.failure: Failure | None = None
         self.may_be_asking = False
         self.silence = connector.silence
         self.about = ""

@@ -16,8 +16,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sftpfs import clock
 from sftpfs.control import location, protocol, server
-from sftpfs.control.client import Client, RequestFailedError
+from sftpfs.control.client import Client, OverdueError, RequestFailedError
 from sftpfs.control.protocol import ControlError, Values
 from sftpfs.control.server import ControlServer, Handler, Tell
 from sftpfs.errors import MountError
@@ -172,6 +173,41 @@ def test_hostile_clients_disturb_nobody(tmp_path: Path) -> None:
             assert isinstance(endless, bytes) and b"a line of more than" in endless
             assert await in_thread(partial(answer_to, path, b'{"do": "echo"')) == b""
             assert await in_thread(partial(asked, path, "echo")) == [{"text": ""}]
+
+    trio.run(main)
+
+
+def test_progress_does_not_prolong_for_ever(tmp_path: Path) -> None:
+    """Another user's mount that always has something to tell is waited for until an end all the same."""
+
+    async def chatter(arguments: Values, tell: Tell) -> Values:
+        while True:
+            await tell({"files": 1})
+            await trio.sleep(0.01)
+
+    def listen(path: str) -> int:
+        lines = 0
+        overdue = pytest.raises(OverdueError, match=f"process {os.getpid()} of user .* waited for no longer")
+        with Client(connected(path), MOUNT, end=clock.awake() + 0.5) as client, overdue:
+            for _ in client.stream("chatter"):
+                lines += 1
+        return lines
+
+    async def main() -> None:
+        async with serving(tmp_path, chatter=chatter) as path:
+            assert await in_thread(partial(listen, path))
+
+    trio.run(main)
+
+
+def test_an_answer_of_another_version_is_told_from_one(tmp_path: Path) -> None:
+    async def old(arguments: Values, tell: Tell) -> Values:
+        return {"version": "0.0.1", "pid": 1}
+
+    async def main() -> None:
+        async with serving(tmp_path, status=old) as path:
+            with pytest.raises(MountError, match=r"sent an answer to status that cannot be read.*made anew"):
+                await in_thread(partial(asked, path, "status"))
 
     trio.run(main)
 

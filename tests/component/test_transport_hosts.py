@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,10 @@ from tests.transport_helpers import (
     configure,
     connector,
     endpoint_of,
-    handshake_of,
+    failure_of,
     run,
     says_once,
+    success_of,
 )
 
 
@@ -31,33 +34,6 @@ from tests.transport_helpers import (
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     with Sshd(tmp_path_factory.mktemp("sshd"), host_key_kinds=("ed25519", "ecdsa")) as running:
         yield running
-
-
-def failure_of(config: TransportConfig, endpoint: Endpoint, script: Script | None = None) -> MountError:
-    """The error connecting ends with."""
-    found: list[MountError] = []
-
-    async def check() -> None:
-        async with connector(config, endpoint, script) as made:
-            try:
-                await made.connect(interactive=script is not None)
-            except MountError as error:
-                found.append(error)
-
-    run(check)
-    assert found, "it connected"
-    assert says_once(found[0].message), found[0].message
-    return found[0]
-
-
-def success_of(config: TransportConfig, endpoint: Endpoint, script: Script | None = None) -> None:
-    """Connecting works, as far as SFTP."""
-
-    async def check() -> None:
-        async with connector(config, endpoint, script) as made:
-            await handshake_of(await made.connect(interactive=script is not None))
-
-    run(check)
 
 
 # --- host keys
@@ -194,19 +170,52 @@ def test_a_server_that_never_answers_times_out(server: Sshd) -> None:
     assert error.failure is Failure.TIMED_OUT and "1 s" in error.message
 
 
-def test_what_is_not_ssh_is_told(server: Sshd) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as web:
+@contextmanager
+def saying(words: bytes) -> Iterator[Endpoint]:
+    """A server that says ``words`` to whoever connects, and hears them out."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         child = os.fork()
         if child == 0:
-            connection, _ = web.accept()
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 2000)
-            connection.close()
-            os._exit(0)
+            try:
+                while True:
+                    connection, _ = listener.accept()
+                    connection.sendall(words)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):
+                        pass
+                    connection.close()
+            finally:
+                os._exit(0)
         try:
-            error = failure_of(configure(server), Endpoint("127.0.0.1", port=web.getsockname()[1]))
+            yield Endpoint("127.0.0.1", port=listener.getsockname()[1])
         finally:
+            os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-    assert error.failure in (Failure.PROTOCOL, Failure.TRANSPORT)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n" * 2000,
+        b"SSH-2.0-\xff\xfe\xc3\xa9\r\n",
+        b"SSH-1.5-old\r\n",
+    ],
+)
+def test_what_does_not_speak_ssh_is_told_as_such(server: Sshd, words: bytes) -> None:
+    with saying(words) as endpoint:
+        error = failure_of(configure(server), endpoint)
+    assert error.failure is Failure.PROTOCOL and "does not speak SSH 2" in error.message
+    assert "codec" not in error.message and "Errno" not in error.message
+
+
+def test_what_breaks_off_is_told_without_numbers(server: Sshd) -> None:
+    with saying(b"") as endpoint:
+        error = failure_of(configure(server), endpoint)
+    assert error.failure is Failure.TRANSPORT and "closed the connection during login" in error.message
+    with saying(b"SSH-2.0-OpenSSH_9.9\r\n") as endpoint:
+        error = failure_of(configure(server), endpoint)
+    assert error.failure is Failure.PROTOCOL and "broke off as keys were to be exchanged" in error.message
+    assert "Errno" not in error.message
 
 
 def test_no_sftp_subsystem_names_the_line_the_server_needs(tmp_path: Path) -> None:
@@ -308,3 +317,28 @@ def test_a_proxy_command(server: Sshd) -> None:
 
 def test_compression(server: Sshd) -> None:
     success_of(configure(server, compression=True), endpoint_of(server))
+
+
+def test_of_two_ways_to_the_host_the_one_given_first_is_taken(server: Sshd, tmp_path: Path) -> None:
+    """The command line's, whatever the file has; ssh beside."""
+    file = tmp_path / "config"
+    nowhere, way = f"127.0.0.1:{free_port()}", "socat - TCP:%h:%p"
+    for in_file, given, gets_in in (
+        (f"ProxyJump {nowhere}", ("ProxyCommand", way), True),
+        (f"ProxyJump {nowhere}", ("ProxyCommand", "none"), True),
+        (f"ProxyCommand {way}", ("ProxyJump", nowhere), False),
+        ("ProxyCommand false", ("ProxyJump", "none"), False),
+        (f"ProxyJump {nowhere}\nProxyCommand {way}", None, False),
+        (f"ProxyCommand {way}\nProxyJump {nowhere}", None, True),
+    ):
+        file.write_text(f"{in_file}\n")
+        extra = [given] if given is not None else []
+        config = configure(server, *extra, ssh_config_file=str(file))
+        words = ["ssh", "-F", str(file), "-p", str(server.port), "-oBatchMode=yes"]
+        words += [f"-o{name}={value}" for name, value in config.ssh_options]
+        done = subprocess.run([*words, server.host, "true"], capture_output=True, timeout=20, check=False)
+        assert (done.returncode == 0) is gets_in, (in_file, given, done.stderr)
+        if gets_in:
+            success_of(config, endpoint_of(server))
+        else:
+            failure_of(config, endpoint_of(server))

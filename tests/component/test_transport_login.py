@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from tests.transport_helpers import (
     endpoint_of,
     handshake,
     handshake_of,
+    peer,
     run,
     says_once,
 )
@@ -32,35 +31,6 @@ from tests.transport_helpers import (
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     with Sshd(tmp_path_factory.mktemp("sshd")) as running:
         yield running
-
-
-@contextmanager
-def peer(directory: Path, mode: str) -> Iterator[TransportConfig]:
-    """An asyncssh server; the configuration to reach it, its port among the options."""
-    key = generate_key(directory / f"peer_{mode}")
-    script = Path(__file__).parent.parent / "peer_server.py"
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(key), mode], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        port = process.stdout.readline().strip()
-        assert port, "the peer did not start"
-        hosts = directory / f"hosts_{mode}"
-        hosts.write_text(f"[127.0.0.1]:{port} {key.with_suffix('.pub').read_text()}")
-        yield TransportConfig(
-            ssh_config_file="none",
-            ssh_options=(
-                ("Port", port),
-                ("UserKnownHostsFile", str(hosts)),
-                ("IdentityFile", "none"),
-                ("IdentityAgent", "none"),
-            ),
-        )
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def test_a_key_file_lets_us_in_and_channels_share_the_connection(server: Sshd) -> None:

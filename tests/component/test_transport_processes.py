@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -297,3 +298,34 @@ def test_a_server_that_does_not_read_stops_the_front(tmp_path: Path) -> None:
                 stream.close()
 
         run(check)
+
+
+def test_the_fork_server_heeds_no_more_of_pythons_environment_than_we_do(
+    server: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program started with -I has a fork server that finds the same modules, and no others."""
+    (tmp_path / "logging.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w'); raise ImportError('mine')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path))
+
+    async def check() -> None:
+        async with connector(configure(server), endpoint_of(server)) as made:
+            transport = await made.connect(interactive=False)
+            await handshake_of(transport)
+            transport.close()
+
+    run(check)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_process_of_the_transport_holds_our_stderr(server: Sshd) -> None:
+    """Who waits for what a command says, x=$(sftpfs -o sshfs_debug …), is not to wait for the mount."""
+
+    async def check() -> None:
+        async with connector(replace(configure(server), debug=True), endpoint_of(server)) as made:
+            transport = await made.connect(interactive=False)
+            for pid in fork_servers():
+                assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {os.devnull}
+            transport.close()
+
+    run(check)

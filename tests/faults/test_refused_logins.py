@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import MakeMount
 from tests.harness import processes
 from tests.harness.command import Foreground
-from tests.harness.mounts import in_time
+from tests.harness.mounts import Mount, in_time
 from tests.harness.outage import OUTAGE, answers
 from tests.harness.waiting import eventually
 from tests.sshd import Sshd, free_port, generate_key
@@ -72,6 +72,56 @@ def test_the_host_key_changed(tmp_path: Path, make_mount: MakeMount, backing: Pa
         server.start()
         eventually(lambda: answers(mount, SLACK), NOTICED, "the right key noticed")
         mount.unmount()
+
+
+def test_the_key_of_the_first_login_is_held_to_without_known_hosts_and_another_is_refused(
+    tmp_path: Path, make_mount: MakeMount, backing: Path
+) -> None:
+    """The mount alone knows by then what it logged in to."""
+    (backing / "file").write_bytes(b"content")
+    with Sshd(tmp_path / "own-sshd") as server:
+        mount = make_mount(*AT_ONCE, server=server, backing=backing)
+        mount.expect(REFUSED)
+        server.known_hosts.unlink()
+        server.drop_connections()
+        eventually(lambda: answers(mount, SLACK), NOTICED, "the same key taken")
+        server.stop()
+        pair = [server.host_keys[0], Path(f"{server.host_keys[0]}.pub")]
+        for path in pair:
+            path.rename(f"{path}.right")
+        generate_key(server.host_keys[0])
+        server.start()
+        outcome, _ = in_time(lambda: os.stat(mount.path / "file"), SLACK)
+        assert isinstance(outcome, OSError) and outcome.errno == errno.EACCES
+        told = [line for line in mount.log().splitlines() if "has changed since the mount was made" in line]
+        assert len(told) == 1, mount.log()
+        server.stop()
+        for path in pair:
+            Path(f"{path}.right").rename(path)
+        server.start()
+        eventually(lambda: answers(mount, SLACK), NOTICED, "the right key noticed")
+        mount.unmount()
+
+
+@pytest.mark.parametrize("strict", ["accept-new", "no"])
+def test_a_mount_that_writes_no_key_down_takes_no_other(tmp_path: Path, backing: Path, strict: str) -> None:
+    (backing / "file").write_bytes(b"content")
+    with Sshd(tmp_path / "own-sshd") as server:
+        changed = {"UserKnownHostsFile": "none", "StrictHostKeyChecking": strict}
+        options = [f"{name}={value}" for name, value in {**dict(server.ssh_options()), **changed}.items()]
+        options += [f"port={server.port}", *AT_ONCE]
+        with Mount(f"{server.host}:{backing}", tmp_path / "mnt", backing, options) as mount:
+            mount.expect(REFUSED)
+            server.drop_connections()
+            eventually(lambda: answers(mount, SLACK), NOTICED, "the same key taken")
+            server.stop()
+            for path in (server.host_keys[0], Path(f"{server.host_keys[0]}.pub")):
+                path.unlink()
+            generate_key(server.host_keys[0])
+            server.start()
+            outcome, _ = in_time(lambda: os.stat(mount.path / "file"), SLACK)
+            assert isinstance(outcome, OSError) and outcome.errno == errno.EACCES
+            assert mount.log().count("has changed since the mount was made") == 1
 
 
 @contextmanager

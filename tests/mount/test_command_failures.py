@@ -56,6 +56,18 @@ def test_refused(sshd: Sshd, mountpoint: Path) -> None:
     check(result, Failure.REFUSED, "127.0.0.1", "refused")
 
 
+def test_statuses_are_the_same_with_opensshs_client(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
+    stranger = generate_key(tmp_path / "stranger")
+    for host, text, failure in (
+        ("root@no-such-host.invalid:", options(sshd), Failure.NAME_NOT_FOUND),
+        ("root@127.0.0.1:", options(sshd, port=free_port()), Failure.REFUSED),
+        ("root@127.0.0.1:", options(sshd, UserKnownHostsFile=tmp_path / "no"), Failure.HOST_KEY_UNKNOWN),
+        ("root@127.0.0.1:", options(sshd, IdentityFile=stranger), Failure.AUTHENTICATION),
+    ):
+        result = run(host, mountpoint, "-F", "none", "-o", f"ssh_command=ssh,{text}")
+        check(result, failure, "'ssh' to", "ended with status 255")
+
+
 def test_timed_out(sshd: Sshd, mountpoint: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -88,7 +100,7 @@ def test_a_key_file_that_is_none_is_named(sshd: Sshd, mountpoint: Path, tmp_path
     for name, why in (("garbage", "it holds no key that can be read"), ("none", "No such file or directory")):
         path = tmp_path / name
         result = run("root@127.0.0.1:", mountpoint, "-F", "none", "-o", options(sshd, IdentityFile=path))
-        check(result, Failure.AUTHENTICATION, f"the key file {path} cannot be used: {why}")
+        check(result, Failure.AUTHENTICATION, f"the key {path} cannot be used: {why}")
 
 
 def test_no_sftp_subsystem(mountpoint: Path, tmp_path: Path) -> None:
@@ -122,11 +134,26 @@ def test_already_mounted(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
     assert run(*words) == (0, "")
     family = family_of(mountpoint)
     try:
-        check(run(*words), Failure.MOUNTPOINT, "already mounted", f"fusermount3 -u {mountpoint}")
+        check(run(*words), Failure.MOUNTPOINT, "already mounted", f"sftpfs umount {mountpoint}")
         assert str(mountpoint) in mountpoints()
     finally:
         subprocess.run(["umount", str(mountpoint)], check=True, timeout=30)
     assert not wait_gone(family, 20)
+
+
+def test_another_directory_over_a_mount_is_told(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
+    """Allowed, as with sshfs; but hardly what was meant."""
+    (tmp_path / "other").mkdir()
+    more = (mountpoint, "-F", "none", "-o", options(sshd))
+    assert run(f"root@127.0.0.1:{tmp_path}", *more) == (0, "")
+    try:
+        status, told = run(f"root@127.0.0.1:{tmp_path}/other", *more)
+        assert status == 0
+        assert f"root@127.0.0.1:{tmp_path} is mounted on {mountpoint}, and covered from now on" in told
+        assert run("umount", mountpoint) == (0, "")  # waits for its process
+    finally:
+        assert run("umount", mountpoint) == (0, "")
+    assert str(mountpoint) not in mountpoints()
 
 
 def test_no_fuse_device(mountpoint: Path, tmp_path: Path) -> None:
@@ -243,3 +270,16 @@ def test_ctrl_c_while_connecting(sshd: Sshd, mountpoint: Path) -> None:
                 terminal.type("\x03")
                 assert terminal.finish() == 130
             assert "interrupted" in terminal.output
+
+
+def test_the_server_loses_patience_at_a_prompt(mountpoint: Path, tmp_path: Path) -> None:
+    """What is said of it does not stand behind the question."""
+    key = generate_key(tmp_path / "locked", passphrase="secret")
+    with Sshd(tmp_path / "hurried", config_extra="LoginGraceTime 2") as hurried:
+        hurried.authorize(Path(f"{key}.pub"))
+        text = options(hurried, IdentityFile=key)
+        with Terminal("root@127.0.0.1:", mountpoint, "-F", "none", "-o", text) as terminal:
+            terminal.wait_for("Enter passphrase")
+            assert terminal.finish() == Failure.TRANSPORT.value
+            told = [line for line in terminal.output.splitlines() if "LoginGraceTime" in line]
+            assert len(told) == 1 and told[0].startswith("sftpfs: "), terminal.output

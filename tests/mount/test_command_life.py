@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from sftpfs.process import SHORTEST_CORE
 from tests.conftest import server_options
 from tests.harness import mounts
 from tests.harness.command import (
@@ -176,6 +178,28 @@ def test_log_file_and_statistics(site: Site, tmp_path: Path) -> None:
     assert "option nonempty has no effect" in text
     assert f"mounted root@127.0.0.1:{site.backing} on {site.path}" in text
     assert f"unmounted {site.path}" in text
+
+
+CALLER = 'umask 022; ulimit -c unlimited; exec 9>"$0"; flock 9; exec "$@"'
+
+
+@pytest.mark.parametrize("options", ["reconnect", "sshfs_debug"])
+def test_a_daemon_leaves_nothing_of_its_callers_and_no_memory(
+    site: Site, tmp_path: Path, options: str
+) -> None:
+    """Neither a lock nor a pipe (``run`` reads its end); a log for its owner, and no core with a password."""
+    lock, log = tmp_path / "lock", tmp_path / "log"
+    words = [*site.words, "-o", f"log_file={log},{options}"]
+    assert run(*words, prefix=["sh", "-c", CALLER, str(lock)]) == (0, "")
+    subprocess.run(["flock", "--nonblock", lock, "true"], check=True)
+    assert log.stat().st_mode & 0o777 == 0o600
+    family = family_of(site.path)
+    assert len(family) > 2
+    whole = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    expected = whole if options == "sshfs_debug" else (SHORTEST_CORE, SHORTEST_CORE)
+    assert {resource.prlimit(pid, resource.RLIMIT_CORE) for pid in family} == {expected}
+    subprocess.run(["umount", str(site.path)], check=True, timeout=30)
+    assert_gone(site.path, family)
 
 
 def test_a_full_disk_under_the_log_does_not_end_the_mount(site: Site) -> None:

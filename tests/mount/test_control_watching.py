@@ -128,6 +128,18 @@ def test_the_log_is_followed(make_mount: MakeMount, counting_proxy: CountingProx
         assert not any(line.startswith("statfs") for line in follower.lines())
 
 
+def test_the_log_has_a_past(make_mount: MakeMount, counting_proxy: CountingProxy) -> None:
+    mount = make_mount(port=counting_proxy.port)
+    mount.expect("the connection to the server is lost|the connection is back")
+    counting_proxy.cut()
+    eventually(lambda: "made again" in say("status", mount.path).stdout, what="the connection made again")
+    with following(mount) as follower:
+        follower.wait_for("^WARNING: the connection to the server is lost")
+        follower.wait_for("^WARNING: the connection is back")
+        # One line of the loss, one of the return: the steps of a login are for -v.
+        assert not [line for line in follower.lines() if "connecting to" in line or "logged in" in line]
+
+
 def test_watching_ends_with_the_mount(make_mount: MakeMount) -> None:
     mount = make_mount()
     with following(mount, "--trace") as follower:

@@ -99,7 +99,7 @@ def covered(tmp_path: Path) -> Iterator[Path]:
     (path / "in").mkdir(parents=True)
     (path / "in/file").write_text("beneath")
     before = beneath.held()
-    beneath.hold(str(path))
+    beneath.hold(Held(str(path), os.open(path, os.O_PATH)))
     held = beneath.held()
     assert held is not None
     yield path
@@ -133,7 +133,7 @@ def test_no_socket_below_the_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(location, "directories", lambda uid: [str(directory)])
     assert location.make_directory() == str(directory)
     before = beneath.held()
-    beneath.hold(str(tmp_path / "run"))
+    beneath.hold(Held(str(tmp_path / "run"), os.open(tmp_path / "run", os.O_PATH)))
     held = beneath.held()
     assert held is not None
     try:

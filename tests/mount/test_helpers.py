@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -222,6 +223,25 @@ def test_another_user_unmounts_with_users_and_not_with_user(machine: Machine, ex
             assert status == 32 and path in machine.mounts()
             assert machine.run("umount", path, user=NOBODY) == (0, "", "")
     assert machine.mounts() == {}
+
+
+def test_root_waits_for_another_users_mount_and_not_for_ever(machine: Machine, exported: Exported) -> None:
+    """Its process says nothing, and holds the lock on the directory: root's umount goes on without."""
+    path = machine.directory("/mnt/a", owner=USER_ID)
+    exported.fstab((exported.spec("a"), path, "fuse.sftpfs", f"noauto,user,{exported.user_options}"))
+    assert machine.run("mount", path, user=NOBODY) == (0, "", "")
+    family = daemons()
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        status, _, errors = machine.run("umount", path)
+    finally:
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
+    assert status == 0
+    assert "waiting for process" in errors
+    assert machine.mounts() == {}
+    eventually(lambda: not daemons(), what="its processes gone")
 
 
 MAPPED_WRITE = """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,3 +72,25 @@ def test_each_may_do_what_he_may_locally(
     found += [f"on the mount {words}" for words in unlike(states[1], states[0])]
     found += [f"on the server {words}" for words in unlike(states[2], states[0])]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("mode", [0o4777, 0o6777, 0o6767, 0o1777])
+@pytest.mark.parametrize("uid", [0, OWNER.uid, PEOPLE[2].uid])
+def test_emptying_a_file_takes_what_makes_it_run_as_another(
+    make_mount: MakeMount, tmp_path: Path, backing: Path, mode: int, uid: int
+) -> None:
+    """By an open alone, without a write behind it."""
+    local = tmp_path / "local"
+    for base in (local, backing):
+        base.mkdir(exist_ok=True)
+        base.chmod(0o777)
+        (base / "program").write_text("run me")
+        os.chown(base / "program", OWNER.uid, OWNER.gid)
+        (base / "program").chmod(mode)
+    mount = make_mount("allow_other", "default_permissions", "idmap=none", backing=backing)
+    for base in (local, mount.path):
+        with within(base):  # what lies above need not let that user pass
+            user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+            subprocess.run([*user, "sh", "-c", ": >program"], check=True, timeout=30)
+    found = [(base / "program").stat() for base in (mount.path, backing, local)]
+    assert len({(oct(each.st_mode), each.st_size) for each in found}) == 1, found

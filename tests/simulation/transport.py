@@ -31,6 +31,7 @@ class MemoryTransport:
     """Implements ``transport.api.Transport``: one connection, a process at the server for each channel."""
 
     may_be_asking = False
+    failure = None
     about = ""
 
     def __init__(self, network: Network, number: int) -> None:

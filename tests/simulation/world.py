@@ -9,15 +9,15 @@ import random
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pyfuse3
 import trio
 
 from sftpfs.config import CacheConfig, Endpoint, MountConfig, PoolConfig
-from sftpfs.fuse import mount as fuse_mount_module
 from sftpfs.fuse.mount import FuseMount
 from sftpfs.fuse.operations import outdate_all
+from sftpfs.place import Place
 from sftpfs.remote import growth
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
@@ -55,7 +55,22 @@ SETTLING = 50.0
 transport.install()
 pyfuse3.readdir_reply = kernel_names.readdir_reply
 growth.idle_seconds = lambda: 0.0
-fuse_mount_module.mounted_at = lambda path: None
+
+
+class Nowhere:
+    """Stands in for ``Place``: there is no directory and nothing in the machine's table of mounts."""
+
+    mounted = None
+
+    def attach(self, mount: Callable[[str], None], by_name: bool) -> None:
+        """As ``Place.attach``."""
+        mount("/simulated")
+
+    def now(self) -> None:
+        """As ``Place.now``."""
+
+    def take_off(self) -> None:
+        """As ``Place.take_off``."""
 
 
 class Result:
@@ -200,7 +215,7 @@ class Simulation:
             await pool.start(interactive=False)
             remote = Server(pool)
             found = await find_root(remote, config)
-            mount = FuseMount(config, remote, found.path, found.attributes, Losses())
+            mount = FuseMount(config, cast(Place, Nowhere()), remote, found.path, found.attributes, Losses())
             self._attach(mount)
             await mount.prime()
             nursery.start_soon(mount.run)

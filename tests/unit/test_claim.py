@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -34,9 +35,11 @@ def test_a_claim_is_seen_while_it_is_held(tmp_path: Path) -> None:
 
     with claim.claimed(path):
         assert seen() == [os.getpid()]
-        claim.wait_for_end(path, os.getuid() + 1, None, [].append)  # another user's lock is not waited for
+        claim.wait_for_end(
+            path, os.getuid() + 1, None, math.inf, [].append
+        )  # another user's lock is not waited for
     assert seen() == []
-    claim.wait_for_end(path, os.getuid(), None, [].append)
+    claim.wait_for_end(path, os.getuid(), None, math.inf, [].append)
 
 
 def test_what_cannot_be_claimed_is_let_be(tmp_path: Path) -> None:

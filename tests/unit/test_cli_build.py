@@ -207,7 +207,7 @@ def test_idmap_file() -> None:
         ("allow_other,allow_root", ["allow_other and allow_root"]),
         ("contain_symlinks,no_contain_symlinks", ["contain_symlinks and no_contain_symlinks"]),
         ("password_stdin,passive", ["password_stdin and passive"]),
-        ("User=-x", ["User", "not a user name"]),
+        ("User=-x", ["User", "remote username contains invalid characters"]),
         ("Compression=fast", ["Compression", "yes or no"]),
     ],
 )
@@ -224,7 +224,7 @@ def test_malformed_and_conflicting_values(text: str, parts: list[str]) -> None:
     ("argv", "part"),
     [
         ([], "nothing to mount"),
-        (["host:"], "no mountpoint given for host:"),
+        (["host:"], "host: is to be mounted on a directory: sftpfs host: DIRECTORY"),
         (["host:", "/a", "/b"], "one argument too many: '/b'"),
         (["host:", ""], "mountpoint is empty"),
         ([":", "/a"], "no host named"),

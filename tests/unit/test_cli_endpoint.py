@@ -20,6 +20,7 @@ from sftpfs.errors import Failure, MountError
         ("host:~/x", Endpoint("host", b"~/x")),
         ("host:a:b@c", Endpoint("host", b"a:b@c")),
         ("user@host:/a", Endpoint("host", b"/a", "user")),
+        ("CORP\\joe doe$@host:", Endpoint("host", b"", "CORP\\joe doe$")),
         ("user@corp.example@host:", Endpoint("host", b"", "user@corp.example")),
         ("[::1]:dir", Endpoint("::1", b"dir")),
         ("user@[fe80::1%eth0]:/d", Endpoint("fe80::1%eth0", b"/d", "user")),
@@ -45,7 +46,11 @@ def test_forms(text: str, expected: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("host", "no host and colon"),
+        ("host", "written with a colon, host:"),
+        ("joe@host/dir", "written with a colon, joe@host:/dir"),
+        ("root@host:2340:/dir", "-p 2340 root@host:/dir"),
+        ("host:22:", "-p 22 host:"),
+        ("ssh://host/dir", "write sftp://host/dir"),
         ("/a/b", "no host and colon"),
         ("./x:y", "no host and colon"),
         ("::1:/dir", "brackets"),
@@ -56,8 +61,16 @@ def test_forms(text: str, expected: Endpoint) -> None:
         ("-oProxyCommand=x:dir", "starts with '-'"),
         ("-u@host:dir", "starts with '-'"),
         ("u@-host:dir", "starts with '-'"),
-        ("a b:dir", "blank"),
-        ("host\n:dir", "blank"),
+        ("a b:dir", "hostname contains invalid characters: a blank"),
+        ("host\n:dir", "hostname contains invalid characters: a blank or control"),
+        ("a,b:dir", 'hostname contains invalid characters: ","'),
+        ("`id`:dir", 'hostname contains invalid characters: "`"'),
+        ("sftp://$(id)/dir", 'hostname contains invalid characters: "$"'),
+        ("sftp://%60id%60@host/dir", 'remote username contains invalid characters: "`"'),
+        ("sshfs#`id`@host:", 'remote username contains invalid characters: "`"'),
+        ("[joe;id@::1]:", 'remote username contains invalid characters: ";"'),
+        ("joe\\@host:", "remote username contains invalid characters"),
+        ("joe -oX@host:", "starts with '-'"),
         ("sftp://host:99999/", "the port is no number from 1 to 65535"),
         ("sftp://host:x/", "the port is no number from 1 to 65535"),
         ("sftp:///dir", "no host"),
@@ -91,6 +104,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     else:
         assert not endpoint.host.startswith("-")
         assert not (endpoint.user or "").startswith("-")
+        assert not set("'`\"&;|<>()") & set(endpoint.host + (endpoint.user or ""))
 
 
 @given(

@@ -31,7 +31,7 @@ def test_nothing_else_waits_for_the_kernel_to_be_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(pyfuse3, "invalidate_entry", invalidate)
     monkeypatch.setattr(fuse_mount, "Filesystem", lambda *_: SimpleNamespace())
     nothing = cast(Any, None)
-    mount = FuseMount(nothing, nothing, b"/", DIRECTORY, nothing)
+    mount = FuseMount(nothing, nothing, nothing, b"/", DIRECTORY, nothing)
     mount._mounted = True
     mount._operations = cast(Any, SimpleNamespace(outdating=lambda numbers: None))
 

@@ -10,7 +10,18 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "sftpfs"
 
-BASE = {"clock", "server_clock", "types", "errors", "aio", "config", "latency", "beneath", "__init__"}
+BASE = {
+    "clock",
+    "server_clock",
+    "types",
+    "errors",
+    "aio",
+    "config",
+    "latency",
+    "beneath",
+    "names",
+    "__init__",
+}
 API = {"remote.api"}
 
 ALLOWED: dict[str, set[str]] = {
@@ -22,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "latency": set(),
     "beneath": set(),
+    "names": set(),
     "covering": BASE,
     "__init__": set(),
     "sftp": BASE,
@@ -29,10 +41,11 @@ ALLOWED: dict[str, set[str]] = {
     "remote": BASE | {"sftp", "transport.api"},
     "data": BASE | API,
     "vfs": BASE | API | {"data"},
-    "fuse": BASE | API | {"vfs", "data", "mountpoint"},
+    "fuse": BASE | API | {"vfs", "data", "place"},
     "logs": BASE,
     "process": BASE | {"logs"},
     "mountpoint": BASE,
+    "place": BASE | {"mountpoint"},
     "interrupts": set(),
     "root": BASE | API,
     "salvage": BASE | {"data.lost", "store"},
@@ -52,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
         "root",
         "service_manager",
         "claim",
+        "place",
         "kept",
         "covering",
         "salvage",

@@ -21,9 +21,9 @@ short line
 
 def test_parse_mountinfo() -> None:
     assert parse_mountinfo(TEXT) == [
-        MountedAt("8:1", "/", "ext4", "/dev/sda1", 21),
-        MountedAt("0:39", r"/mnt/a b\c", "fuse.sftpfs", "joe@host:a b", 40, "/", 1000),
-        MountedAt("0:40", "/mnt/x", "fuse.sftpfs", "", 41, "/part"),
+        MountedAt("8:1", "/", "ext4", "/dev/sda1", 21, "/", 0, 1),
+        MountedAt("0:39", r"/mnt/a b\c", "fuse.sftpfs", "joe@host:a b", 40, "/", 1000, 21),
+        MountedAt("0:40", "/mnt/x", "fuse.sftpfs", "", 41, "/part", 0, 21),
     ]
 
 
@@ -54,7 +54,9 @@ def test_below_a_file(tmp_path: Path) -> None:
 
 def test_a_directory_will_do_even_with_files_in_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    check_mountpoint(str(tmp_path), "host:", "sftpfs")
+    opened = check_mountpoint(str(tmp_path), "host:", "sftpfs")
+    assert os.path.samestat(os.fstat(opened), tmp_path.stat())
+    os.close(opened)
 
 
 def test_a_root_that_is_no_mountpoint_has_a_file_system_all_the_same(

@@ -14,10 +14,11 @@ from sftpfs.config import Endpoint, TransportConfig, TransportKind
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
 from sftpfs.transport.api import PromptKind
-from sftpfs.transport.command import ssh_arguments
+from sftpfs.transport.command import own_level, ssh_arguments
 from sftpfs.transport.failures import connect_failure, name_failure
+from sftpfs.transport.jumps import jump_hops
 from sftpfs.transport.memory import AnswerMemory
-from sftpfs.transport.worker import split_jump
+from sftpfs.transport.ssh_words import SshWords
 
 
 def test_messages_travel_whole_with_a_descriptor_and_end_with_the_peer() -> None:
@@ -89,13 +90,14 @@ def test_argv_of_the_command() -> None:
     ],
 )
 def test_jump_hosts(text: str, expected: tuple[str | None, str, int | None]) -> None:
-    assert split_jump(text) == expected
+    assert jump_hops(text) == (expected,)
+    assert [hop.host for hop in jump_hops(f"a,{text}")] == ["a", expected[1]]
 
 
-@pytest.mark.parametrize("text", ["", "ann@", "host:port"])
+@pytest.mark.parametrize("text", ["ann@", "host:port", "host,ann@"])
 def test_jump_hosts_that_make_no_sense(text: str) -> None:
     with pytest.raises(MountError):
-        split_jump(text)
+        jump_hops(text)
 
 
 @pytest.mark.parametrize(
@@ -116,3 +118,51 @@ def test_words_for_addresses_that_fail(numbers: list[int], failure: Failure) -> 
 def test_words_for_names() -> None:
     assert "network" in name_failure("h", socket.gaierror(socket.EAI_AGAIN, "again")).message
     assert "'h' not found" in name_failure("h", socket.gaierror(socket.EAI_NONAME, "none")).message
+
+
+def test_what_ssh_says_is_shown_by_lines_without_what_was_only_asked_for_the_kind() -> None:
+    words = SshWords()
+    assert words.take(b"debug1: Connecting to h\r\nWarning: Perma") == []
+    assert words.take(b"nently added\r\ndebug") == ["Warning: Permanently added"]
+    assert words.take(b'1: x\r\nAuthenticated to h ([::1]:22) using "publickey".\r\nlast') == []
+    assert words.finish() == ["last"] and words.last == "last"
+    assert words.finish() == []
+
+
+def test_only_ssh_itself_tells_a_kind_of_failure() -> None:
+    def told(*lines: str, status: int | None = 255) -> Failure | None:
+        words = SshWords()
+        words.take("".join(f"{line}\r\n" for line in lines).encode())
+        return words.failure(status)
+
+    refused = "ann@host: Permission denied (publickey)."
+    assert told(refused) is Failure.AUTHENTICATION
+    assert told(refused, status=1) is None and told(refused, status=-9) is None
+    assert told("debug1: Entering interactive session.", refused) is None
+    assert told("debug1: x", "something else") is Failure.TRANSPORT and told("something else") is None
+    assert told() is None
+    offered = "Unable to negotiate with ::1 port 22: no matching key exchange method found. Their offer: "
+    assert told(f"{offered}x: Permission denied (publickey).") is Failure.PROTOCOL
+    many = "Received disconnect from ::1 port 22:2: Too many authentication failures"
+    assert told("debug1: x", many, "Disconnected from ::1 port 22") is Failure.AUTHENTICATION
+    assert told("debug1: x", many, "more", "Disconnected from ::1 port 22") is Failure.TRANSPORT
+    assert told(refused, "Killed by signal 1.") is Failure.AUTHENTICATION
+    ended = "Connection closed by UNKNOWN port 65535"
+    assert told(ended, "sh: line 1: nc: command not found") is Failure.UNREACHABLE
+    words = SshWords()
+    words.take(b"x" * 100_000 + refused.encode())
+    words.finish()
+    assert words.failure(255) is Failure.AUTHENTICATION and len(words.last) <= 4096
+
+
+def test_what_somebody_chose_to_be_logged_stays() -> None:
+    def level(*command: str, **options: str) -> bool:
+        config = TransportConfig(
+            kind=TransportKind.COMMAND, ssh_command=command, ssh_options=tuple(options.items())
+        )
+        argv = ssh_arguments(config, Endpoint("host"), batch=True)
+        assert own_level(config) is ("-oLogLevel=DEBUG1" not in argv)
+        return own_level(config)
+
+    assert not level("ssh", "-T", "-oRequestTTY=no") and not level("ssh", "-i", "/q")
+    assert level("ssh", "-v") and level("ssh", "-Tq") and level("ssh", LogLevel="INFO")

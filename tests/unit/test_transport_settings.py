@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from sftpfs.errors import Failure, MountError
+from sftpfs.transport.config_words import match_patterns, split_keyword, split_words
+from sftpfs.transport.jumps import Hop
+from sftpfs.transport.keywords import HANDLED, IGNORED
 from sftpfs.transport.settings import Defaults, Settings, StrictChecking, settings_for
-from sftpfs.transport.ssh_config import HostConfig, match_patterns, split_keyword, split_words
+from sftpfs.transport.ssh_config import HostConfig
 
 DEFAULTS = Defaults(connect_timeout=20.0, keepalive_interval=15.0, keepalive_count=3, compression=False)
 
@@ -143,7 +147,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.keepalive_interval, settings.keepalive_count) == (15.0, 3)
     assert settings.agent == "/agent" and decide(("IdentityAgent", "none")).agent is None
     assert decide(("IdentityAgent", "SSH_AUTH_SOCK")).agent == "/agent"
-    assert "aes128-gcm@openssh.com" in settings.algorithms["Ciphers"]
+    assert settings.algorithms == {} and settings.least_rsa_bits == 1024
     assert decide(("Ciphers", "aes256-ctr")).algorithms["Ciphers"] == "aes256-ctr"
     assert settings.known_hosts_name == "work"
 
@@ -155,7 +159,7 @@ def test_times_and_switches() -> None:
     assert decide(("StrictHostKeyChecking", "off")).strict is StrictChecking.NO
     assert decide(("PubkeyAuthentication", "unbound")).pubkey
     assert not decide(("ChallengeResponseAuthentication", "no")).keyboard_interactive
-    assert decide(("ProxyJump", "a,b@c:3")).proxy_jump == ("a", "b@c:3")
+    assert decide(("ProxyJump", "a,b@c:3")).proxy_jump == (Hop(None, "a", None), Hop("b", "c", 3))
     assert decide(("ProxyJump", "none"), ("ProxyCommand", "none")).proxy_command is None
 
 
@@ -189,3 +193,66 @@ def test_names_in_known_hosts() -> None:
     assert decide(("Port", "2"), host="Work").bare_name == "work"
     aliased = decide(("Port", "2"), ("HostKeyAlias", "Alias"))
     assert aliased.known_hosts_name == "alias" and aliased.bare_name is None
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("RevokedHostKeys", "/etc/ssh/revoked"),
+        ("KnownHostsCommand", "/bin/true"),
+        ("CheckHostIP", "yes"),
+        ("CanonicalizeHostname", "always"),
+        ("ProxyUseFdpass", "yes"),
+        ("GSSAPIServerIdentity", "other.example"),
+        ("RefuseConnection", "'not from here'"),
+    ],
+)
+def test_what_checks_or_chooses_the_server_and_cannot_be_done_is_refused_with_its_name(
+    keyword: str, value: str
+) -> None:
+    with pytest.raises(MountError) as caught:
+        decide((keyword, value))
+    assert caught.value.failure is Failure.CONFIGURATION and keyword in caught.value.message
+    if keyword != "RefuseConnection":
+        decide((keyword, "no" if value in ("yes", "always") else "none"))
+    else:
+        assert "not from here" in caught.value.message
+
+
+def test_every_keyword_of_the_installed_ssh_was_decided_on() -> None:
+    listing = subprocess.run(
+        ["ssh", "-G", "-F", "none", "host"], capture_output=True, text=True, check=True, timeout=20
+    ).stdout
+    printed = {line.partition(" ")[0].lower() for line in listing.splitlines()}
+    unknown = printed - HANDLED - IGNORED - {"host"}
+    assert unknown <= {"gssapikexalgorithms"}, "Debian's; refused as unknown"
+    assert not HANDLED & IGNORED
+
+
+def test_of_jump_and_proxy_command_the_first_obtained_counts(tmp_path: Path) -> None:
+    jump, command = ("ProxyJump", "gate"), ("ProxyCommand", "nc gate 22")
+    for first, second in ((jump, command), (command, jump)):
+        from_file = read(tmp_path / "c", f"{second[0]} {second[1]}\n", "work", first)
+        for config in (from_file, HostConfig("work")):
+            config.add_options([first, second])
+            settings = settings_for(config, DEFAULTS)
+            assert bool(settings.proxy_jump) is (first is jump)
+            assert bool(settings.proxy_command) is (first is command)
+    settings = decide(("ProxyCommand", "none"), jump, command)
+    assert not settings.proxy_jump and settings.proxy_command is None
+    settings = decide(("ProxyJump", "none"), jump, command)
+    assert not settings.proxy_jump and settings.proxy_command == "nc gate 22"
+
+
+def test_a_length_asked_for_cannot_be_below_what_is_ever_taken() -> None:
+    assert decide(("RequiredRSASize", "512")).least_rsa_bits == 1024
+    assert decide(("RequiredRSASize", "4096")).least_rsa_bits == 4096
+
+
+def test_of_two_names_for_one_keyword_the_first_obtained_counts(tmp_path: Path) -> None:
+    given = ("PubkeyAcceptedKeyTypes", "x")
+    config = read(tmp_path / "c", "PubkeyAcceptedAlgorithms +ssh-rsa\n", "work", given)
+    assert settings_for(config, DEFAULTS).algorithms == {"PubkeyAcceptedAlgorithms": "x"}
+    text = "ChallengeResponseAuthentication no\nKbdInteractiveAuthentication yes\nKeepAlive no\n"
+    settings = settings_for(read(tmp_path / "c", f"{text}DSAAuthentication no\n"), DEFAULTS)
+    assert not settings.keyboard_interactive and not settings.tcp_keepalive and not settings.pubkey

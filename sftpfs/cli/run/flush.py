@@ -33,7 +33,7 @@ def flush(client: Client) -> int:
 
 def what_waits(values: Values) -> str:
     """How much is not on the server yet."""
-    text = f"{size(values['bytes'])} in {several(values['files'], 'file')} to go"
+    text = f"{size(values.get('bytes', 0))} in {several(values['files'], 'file')} to go"
     if values.get("lost_for") is not None:
         text += f"; the server is out of reach for {duration(values['lost_for'])}"
     return text

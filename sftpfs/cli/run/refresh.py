@@ -25,7 +25,8 @@ def run(given: Namespace) -> int:
                 for result in client.stream("refresh", path=inside):
                     if result.get("of"):
                         line.show(
-                            f"{path}: {result['done']} of {several(result['of'], 'directory', 'directories')}"
+                            f"{path}: {result.get('done', 0)} of "
+                            f"{several(result['of'], 'directory', 'directories')}"
                         )
             finally:
                 line.clear()

@@ -8,6 +8,7 @@ from argparse import Namespace
 
 from sftpfs.cli.everywhere import ask
 from sftpfs.cli.prometheus import exposition
+from sftpfs.cli.run.status import summary
 from sftpfs.latency import BOUNDS
 
 
@@ -17,5 +18,6 @@ def run(given: Namespace) -> int:
     if given.prometheus:
         sys.stdout.write(exposition(found))
     else:
-        print(json.dumps({"latency_bounds": BOUNDS, "mounts": found}, indent=2))
+        mounts = [{"summary": summary(values), **values} for values in found]
+        print(json.dumps({"mounts": mounts, "latency_bounds": BOUNDS}, indent=2))
     return status

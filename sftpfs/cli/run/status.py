@@ -23,9 +23,7 @@ def run(given: Namespace) -> int:
 
 def describe(values: Values) -> str:
     """The lines of one mount."""
-    lost = values.get("lost", {})  # a mount made before an upgrade tells nothing of it
-    if not lost.get("pieces"):
-        lost = {}
+    lost = _anything_lost(values)
     rows = [
         ("mounted", f"{duration(time.time() - values['since'])} ago, {clock(values['since'])}"),
         ("process", f"{values['pid']}, sftpfs {values['version']}"),
@@ -41,6 +39,26 @@ def describe(values: Values) -> str:
     lines = [f"{values['server']} on {values['mountpoint']}"]
     lines += [f"  {label:<13} {text}" for label, text in rows]
     return "\n".join(printable(line) for line in lines)
+
+
+def summary(values: Values) -> list[str]:
+    """What a person wants to know of a mount's counters, from the counters alone."""
+    lost = _anything_lost(values)
+    rows = [
+        f"{values['server']} on {values['mountpoint']} for {duration(time.time() - values['since'])}",
+        _connections(values),
+        _traffic(values),
+        _content(values["mount"], values["limits"]),
+        _written(values["mount"], lost),
+        *([f"lost: {_lost(lost)}"] if lost else []),
+        f"last problem: {_problem(values)}",
+    ]
+    return [printable(row) for row in rows]
+
+
+def _anything_lost(values: Values) -> Values:
+    lost: Values = values.get("lost", {})  # a mount made before an upgrade tells nothing of it
+    return lost if lost.get("pieces") else {}
 
 
 def _server(values: Values) -> str:

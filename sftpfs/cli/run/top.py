@@ -19,7 +19,7 @@ from rich.live import Live
 from sftpfs.cli.top import View
 from sftpfs.control.client import Client, connect_to
 from sftpfs.control.protocol import Values
-from sftpfs.errors import Failure, MountError
+from sftpfs.errors import MountError
 
 PLAIN_SIZE = (100, 40)
 """Columns and lines where there is no terminal."""
@@ -41,22 +41,15 @@ def run(given: Namespace) -> int:
         with Live(console=console, screen=True, auto_refresh=False) as live, keys() as pressed:
             while not (pressed(messages.wake) & set(QUIT_KEYS)):
                 for values in messages.take():
-                    _update(view, values)
+                    view.update(values)
                 live.update(Group(*view.lines(*console.size)), refresh=True)
     return 0
-
-
-def _update(view: View, values: Values) -> None:
-    try:
-        view.update(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise MountError(Failure.COMMAND, f"the mount is of another version of sftpfs ({error})") from None
 
 
 def _show_once(client: Client, interval: float, view: View) -> int:
     """Two looks, so that there are rates."""
     for values, _ in zip(client.stream("top", interval=interval), range(2), strict=False):
-        _update(view, values)
+        view.update(values)
     print("\n".join(line.plain.rstrip() for line in view.lines(*PLAIN_SIZE)[:-1]).rstrip())
     return 0
 

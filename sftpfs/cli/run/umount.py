@@ -9,7 +9,7 @@ from argparse import Namespace
 from sftpfs import mountpoint
 from sftpfs.cli.run.flush import flush, tell_failures, tell_kept, what_waits
 from sftpfs.cli.show import ProgressLine, several, size
-from sftpfs.control.client import Client, RequestFailedError, connect
+from sftpfs.control.client import Client, RequestFailedError, connect_for_end
 from sftpfs.control.location import Found, find
 from sftpfs.control.protocol import Values
 from sftpfs.errors import Failure, MountError
@@ -24,11 +24,11 @@ def run(given: Namespace) -> int:
     found = find(given.mnt)
     os.chdir("/")  # called from within the mount, we would be who uses it
     try:
-        client = connect(found.mount)
+        client = connect_for_end(found.mount)
     except MountError:
         if not _is_dead(found):
             raise
-        mountpoint.detach(found.mount.path, found.mount.device)
+        mountpoint.detach(found.mount)
         to_stderr(f"the process of the mount on {found.mount.path} was gone; it is unmounted")
         return 0
     with client:
@@ -81,7 +81,7 @@ def _umount_copy(client: Client, force: bool) -> int:
     if status:
         _tell_stays(mount)
         return status
-    mountpoint.unmount(mount.path, lazy=force)
+    mountpoint.unmount(mount.path, mount.path, force)
     left = mountpoint.mounted_at(mount.path)
     if left is not None and left.identifier == mount.identifier:
         raise MountError(Failure.MOUNTPOINT, _busy(mount))
@@ -96,7 +96,7 @@ def _tell_stays(mount: MountedAt) -> None:
 def _tell_lost(values: Values) -> bool:
     for name, count in values["lost"]:
         to_stderr(f"lost: {printable(str(name))}, {size(count)} that the server does not have")
-    more = values["lost_files"] - len(values["lost"])
+    more = values.get("lost_files", 0) - len(values["lost"])
     if more > 0:
         to_stderr(f"and {several(more, 'further file')}")
     return bool(values["lost"])

@@ -1,0 +1,110 @@
+"""The words for a connection that could not be made, from what asyncssh and the system raise.
+
+Runs in a transport worker; ``transport.failures`` has those that need no SSH.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import asyncssh
+
+from sftpfs.errors import Failure, MountError
+from sftpfs.transport.authentication import Authenticator, Client
+from sftpfs.transport.failures import words
+from sftpfs.transport.settings import Settings
+
+PATIENCE = 1.0
+"""Seconds of a login after which, somebody having been asked, it was that which took them."""
+
+
+OLD_SERVER = "what an old server needs can be added, as with -o HostKeyAlgorithms=+ssh-rsa"
+
+
+class Circumstances(Protocol):
+    """What is known of the attempt that failed."""
+
+    interactive: bool
+    password_stdin: bool
+    began: float
+    asked: bool
+
+
+def explain(
+    error: Exception,
+    settings: Settings,
+    attempt: Circumstances,
+    client: Client,
+    authenticator: Authenticator,
+    *,
+    through: bool,
+) -> MountError:
+    """What a person reads of ``error``; ``through``: a jump host is on the way."""
+    text = words(error)
+    if isinstance(error, asyncssh.ChannelOpenError):
+        return MountError(Failure.UNREACHABLE, f"the jump host cannot reach {settings}: {text}")
+    if isinstance(error, asyncssh.PermissionDenied) or "authentication failures" in text:
+        return authentication_failure(settings, attempt, authenticator, text)
+    if isinstance(error, asyncssh.KeyExchangeFailed):
+        if client.known:
+            message = f"{settings} does not prove that the host key it shows is its own: {text}"
+        else:
+            message = f"{settings} and we share no algorithms: {text}; {OLD_SERVER}"
+        return MountError(Failure.PROTOCOL, message)
+    if isinstance(error, UnicodeDecodeError):
+        text = "it sends other bytes than ASCII where only that can be"
+    if isinstance(error, asyncssh.ProtocolNotSupported | asyncssh.ProtocolError | UnicodeDecodeError):
+        return MountError(Failure.PROTOCOL, f"what answers at {settings} does not speak SSH 2: {text}")
+    if isinstance(error, asyncssh.ServiceNotAvailable):
+        return MountError(Failure.PROTOCOL, f"{settings} refuses SSH service: {text}")
+    where = f"{settings} through its jump host" if through else str(settings)
+    if isinstance(error, asyncssh.Error | ConnectionError):
+        return _broken_off(where, text, attempt, client)
+    if isinstance(error, ValueError):
+        return MountError(Failure.CONFIGURATION, f"ssh options for {settings}: {text}")
+    return MountError(Failure.TRANSPORT, f"cannot connect to {where}: {text}")
+
+
+def _broken_off(where: str, text: str, attempt: Circumstances, client: Client) -> MountError:
+    if client.begun and not client.known:  # its end may overtake what it would have had us choose from
+        message = f"{where} broke off as keys were to be exchanged ({text}); {OLD_SERVER}"
+        return MountError(Failure.PROTOCOL, message)
+    took = asyncio.get_running_loop().time() - attempt.began
+    if attempt.asked and took >= PATIENCE:
+        message = (
+            f"{where} closed the connection {took:.0f} s into the login, while an answer was waited for: "
+            "it gives no more time than that (LoginGraceTime)"
+        )
+        return MountError(Failure.TRANSPORT, message)
+    return MountError(
+        Failure.TRANSPORT, f"{where} closed the connection during login ({text}); its log may say why"
+    )
+
+
+def authentication_failure(
+    settings: Settings, attempt: Circumstances, authenticator: Authenticator, text: str
+) -> MountError:
+    """The words for a login refused: the methods tried, and what to do."""
+    tried = ", ".join(authenticator.tried) or "none the server offers"
+    untried = [method for method in authenticator.offered if method not in authenticator.tried]
+    if untried:
+        tried += f"; offered too: {', '.join(untried)}"
+    if "Too many" in text:
+        cure = "too many keys were offered; name the one to use: -o IdentityFile=FILE -o IdentitiesOnly=yes"
+    elif attempt.password_stdin and authenticator.passwords_given:
+        cure = "the password from standard input was refused"
+    elif authenticator.locked_files:
+        cure = f"the key {authenticator.locked_files[0]} needs its passphrase; load it into ssh-agent"
+    elif authenticator.unusable_files:
+        cure = f"the key {authenticator.unusable_files[0]}"
+    elif settings.batch:
+        cure = "BatchMode=yes asks for no password; load a key into ssh-agent or name one with IdentityFile"
+    elif attempt.password_stdin:
+        cure = "there was no password on standard input, or none was asked for"
+    elif not attempt.interactive:
+        cure = "nobody can be asked for a password; load a key into ssh-agent or name one with IdentityFile"
+    else:
+        cure = "check the user name, and that the server knows your key or password"
+    message = f"{settings.user}@{settings} refuses to let us in (methods tried: {tried}): {cure}"
+    return MountError(Failure.AUTHENTICATION, message)

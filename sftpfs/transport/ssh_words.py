@@ -1,0 +1,104 @@
+"""What OpenSSH's client says of a connection it could not make, read no further than it can be believed.
+
+Its exit status is 255 for every failure of its own, and the server may choose the same; so the kind of
+failure is read from its last line. Once a session was entered anybody's words may be on standard error. Until
+then only two can be there besides ssh's: a banner, which ssh's own last line follows, and what a proxy says.
+When a session is entered is told at ``LogLevel=DEBUG1`` alone, which ``transport.command`` asks for; nobody
+is shown that.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sftpfs.errors import Failure
+from sftpfs.transport.control import one_line
+
+OWN_FAILURE = 255
+"""ssh's exit status where it failed itself (ssh(1), EXIT STATUS)."""
+
+DEBUG = "debug1: "
+CHATTER = (DEBUG, "Authenticated to ", "Transferred: sent ", "Bytes per second: sent ")
+"""What the level brings that nobody asked for."""
+ENTERED = ("debug1: Entering interactive session", "debug1: mux_client_request_session: master session id")
+"""A session with the server, of its own or of a ControlMaster's."""
+
+LINE_LIMIT = 4096
+"""Bytes kept of a line; its end is what tells."""
+
+CHANGED = re.compile("REMOTE HOST IDENTIFICATION HAS CHANGED|REVOKED HOST KEY")
+PROXY_ENDED = re.compile("^(Connection closed by|banner exchange: Connection to) UNKNOWN port 65535")
+"""What a proxy says of it may come after that, in a pipe shared with it."""
+PROXY_KILLED = re.compile(r"^Killed by signal \d+\.$")
+"""What an ssh as the proxy says as the one before it ends."""
+TOO_MANY = re.compile("^Received disconnect from .*: Too many authentication failures$")
+
+KINDS = (
+    (r"^ssh: Could not resolve hostname ", Failure.NAME_NOT_FOUND),
+    (r"^ssh: connect to host .* port \d+: Connection refused$", Failure.REFUSED),
+    (r"^ssh: connect to host .* port \d+: Connection timed out$", Failure.TIMED_OUT),
+    (r"^ssh: connect to host ", Failure.UNREACHABLE),
+    (r"^Connection to .* port \d+ timed out$", Failure.TIMED_OUT),
+    (r"^Unable to negotiate with |^banner exchange: |^Bad server host key: ", Failure.PROTOCOL),
+    (r"^ssh_dispatch_run_fatal: ", Failure.PROTOCOL),
+    (r"^Host key verification failed\.$", Failure.HOST_KEY_UNKNOWN),
+    (r"^\S+:? line \d+: |: terminating, \d+ bad conf", Failure.CONFIGURATION),
+    (r"^Bad owner or permissions on |^Can't open user config file ", Failure.CONFIGURATION),
+    # a banner without an end of line may stand before it
+    (r": Permission denied \([a-z0-9@.,-]*\)\.$", Failure.AUTHENTICATION),
+)
+"""ssh's last line and what it means, in the order they are tried: what holds words of a server, the list of
+its algorithms, is known by its beginning."""
+
+
+class SshWords:
+    """Standard error of one ssh, line by line."""
+
+    def __init__(self) -> None:
+        self.last = ""
+        """The last line for people, fit for a terminal."""
+        self._entered = False
+        self._debugging = False
+        self._changed = False
+        self._proxy_ended = False
+        self._too_many = False
+        self._rest = b""
+
+    def take(self, chunk: bytes | bytearray) -> list[str]:
+        """The lines that ended with ``chunk``; those for people are returned."""
+        *ended, rest = (self._rest + chunk).split(b"\n")
+        self._rest = bytes(rest[-LINE_LIMIT:])
+        return [line for text in ended if (line := self._line(text)) is not None]
+
+    def finish(self) -> list[str]:
+        """What was left without an end of line."""
+        return self.take(b"\n") if self._rest else []
+
+    def _line(self, text: bytes) -> str | None:
+        line = text.decode(errors="replace").rstrip("\r")
+        self._debugging = self._debugging or line.startswith(DEBUG)
+        self._entered = self._entered or line.startswith(ENTERED)
+        if line.startswith(CHATTER):
+            return None
+        self._changed = self._changed or bool(CHANGED.search(line))
+        self._proxy_ended = self._proxy_ended or bool(PROXY_ENDED.search(line))
+        self._too_many = bool(TOO_MANY.search(line)) or (
+            self._too_many and line.startswith("Disconnected from ")
+        )
+        if not PROXY_KILLED.search(line):
+            self.last = one_line(line) or self.last
+        return line
+
+    def failure(self, status: int | None) -> Failure | None:
+        """What kind of failure ended it with ``status``; None where that cannot be told for certain."""
+        if status != OWN_FAILURE or self._entered:
+            return None
+        if self._proxy_ended:
+            return Failure.UNREACHABLE
+        for pattern, failure in KINDS:
+            if re.search(pattern, self.last):
+                changed = failure is Failure.HOST_KEY_UNKNOWN and self._changed
+                return Failure.HOST_KEY_CHANGED if changed else failure
+        if self._too_many:
+            return Failure.AUTHENTICATION
+        return Failure.TRANSPORT if self._debugging else None
