@@ -104,6 +104,12 @@ class Track:
             for notes in self.opens:
                 notes.owed = loss.back.at <= notes.opened and notes.sure is not None
 
+    def brought_back(self) -> None:
+        """A name that we had removed is there again, as the server lost its power: what has the file open
+        cannot be opened again, for us it has no name."""
+        if self.opens:
+            self.lose()
+
     def writing(self, offset: int | None, data: bytes, now: float) -> None:
         """A program's write(2) is under way; ``offset`` None: at the end."""
         self.log = self.log and offset is None

@@ -79,6 +79,8 @@ class Oracle:
         self.twins = Twins()
         self.holes: list[tuple[float, float]] = []
         self.ready = False
+        self.begun = math.inf
+        """When programs began."""
         disk.noticed = self.noticed
 
     # -- calls -----------------------------------------------------------------
@@ -321,8 +323,12 @@ class Oracle:
     def outages(self) -> list[tuple[float, float]]:
         return self.history.troubles + self.holes
 
-    def power_lost(self, losses: list[Loss]) -> None:
-        """The server's machine lost its power, and with it what ``losses`` say."""
+    def power_lost(self, losses: list[Loss], nameless: set[Node]) -> None:
+        """The server's machine lost its power, and with it what ``losses`` say; ``nameless`` had no name
+        before."""
+        for node in nameless:
+            if node.nlink:
+                self.track(node).brought_back()
         for loss in losses:
             self.track(loss.node).power_lost(loss, self.disk.now(), self.cuts)
 
@@ -365,12 +371,26 @@ class Oracle:
 
     def names_changed_since(self, notes: FileNotes) -> bool:
         """Whether another client changed a name of the file since it was opened."""
+        return self._named_by_others(notes.nodes, notes.low)
+
+    def _named_by_others(self, nodes: set[Node], since: float) -> bool:
+        """Whether another client changed, since then, what a name leads to that ever led to one of
+        ``nodes``."""
         return any(
-            change.by == OTHER and change.at >= notes.low
+            change.by == OTHER and change.at >= since
             for directory in everything(self.disk.root)
             for log in directory.logs.values()
-            if any(change.node in notes.nodes for change in log)
+            if any(change.node in nodes for change in log)
             for change in log
+        )
+
+    def linked_here(self, node: Node) -> bool:
+        """Whether the mount knows all names of ``node`` for those of one file: nobody else changed it or one
+        of them, and every change had its answer."""
+        return (
+            self.track(node).exact
+            and not (self.cuts or self.outages() or self.refused)
+            and not self._named_by_others({node}, self.begun)
         )
 
     def cut_within(self, call: Call) -> bool:

@@ -55,7 +55,8 @@ NAMES = ("a", "b", "c", "d/a", "d/b")
 
 
 def links(make: Maker, count: int) -> World:
-    """Names of one file, linked here; replaced and changed by another client and here."""
+    """Names of one file, linked here; replaced and changed by another client and here, or here alone."""
+    alone = make.pick(True, False, False)
     make.before("mkdir", "d")
     for name in NAMES[:2]:
         make.before("put", name, f"s{name}", make.size())
@@ -66,6 +67,9 @@ def links(make: Maker, count: int) -> World:
         verb = make.rng.randrange(24)
         if verb < 3:
             make.step(who, "link", name, other)
+        elif verb < 7 and alone:
+            same = (who, "same", name, other)
+            make.step(*make.pick(same, same, (who, "list", "", 4096, 0.0), ("N", "sleep", 20.0)))
         elif verb < 6:
             make.step("X", "replace", name, make.tag(), make.size())
         elif verb == 6:

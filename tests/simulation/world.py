@@ -257,7 +257,7 @@ class Simulation:
 
     async def _serve(self, mount: FuseMount, root: Node) -> None:
         """All actors to their ends; then what remains is compared."""
-        self.oracle.ready = True
+        self.oracle.ready, self.oracle.begun = True, self.disk.now()
         actors: dict[str, list[Step]] = {}
         for step in self.scenario.steps:
             actors.setdefault(step.who, []).append(step)
@@ -343,7 +343,8 @@ class Simulation:
             self.network.hole_until = max(self.network.hole_until, now + down)
         else:
             self.network.refused_until = max(self.network.refused_until, now + down)
-        self.oracle.power_lost(lose_power(self.disk, seed))
+        nameless = {node for node in self.oracle.files if not node.nlink}
+        self.oracle.power_lost(lose_power(self.disk, seed), nameless)
 
     async def _hole(self, which: int | None, way: str, seconds: float, cut: bool) -> None:
         """Nothing passes for ``seconds``: on one connection, or on all that there are or will be (None).
