@@ -52,6 +52,8 @@ class Track:
         """The server refused something of it: reads are not foretold, but who wrote is to be told."""
         self.foreign_at = -1.0
         self.writes: list[Own] = []
+        self.accepted = -1.0
+        """When the last of them returned."""
         self.views: list[View] = []
         self.opens: list[FileNotes] = []
         self.appended = b""
@@ -105,8 +107,8 @@ class Track:
                 notes.owed = loss.back.at <= notes.opened and notes.sure is not None
 
     def brought_back(self) -> None:
-        """A name that we had removed is there again, as the server lost its power: what has the file open
-        cannot be opened again, for us it has no name."""
+        """Names are again as they were before a change of ours, as the server lost its power: what has the
+        file open cannot be opened again, for us it has another name or none."""
         if self.opens:
             self.lose()
 
@@ -127,6 +129,7 @@ class Track:
         if offset > len(view):
             view += bytes(offset - len(view))
         self.views.append(View(view[:offset] + data + view[offset + len(data) :], self.history.moment))
+        self.accepted = self.history.disk.now()
 
     def truncated(self, size: int) -> View:
         """The server cut the file for us; the view of it, for who acknowledges it."""

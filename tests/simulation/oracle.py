@@ -260,7 +260,7 @@ class Oracle:
                     and call.details.get("size") == details["size"]
                     and (node in call.nodes or node in self.targets(call))
                 ):
-                    if any(own.at >= call.start for own in track.writes):
+                    if track.accepted >= call.start or any(own.at >= call.start for own in track.writes):
                         track.exact = False  # which came first nobody can tell
                     call.views.append(track.truncated(details["size"]))
                     return
@@ -323,14 +323,22 @@ class Oracle:
     def outages(self) -> list[tuple[float, float]]:
         return self.history.troubles + self.holes
 
-    def power_lost(self, losses: list[Loss], nameless: set[Node]) -> None:
-        """The server's machine lost its power, and with it what ``losses`` say; ``nameless`` had no name
-        before."""
-        for node in nameless:
-            if node.nlink:
-                self.track(node).brought_back()
+    def power_lost(self, losses: list[Loss], before: dict[Node, set[tuple[Node, bytes]]]) -> None:
+        """The server's machine lost its power, and with it what ``losses`` say; ``before``: the ``names``."""
+        after = self.names()
+        for node, track in self.files.items():
+            if before.get(node) != after.get(node):
+                track.brought_back()
         for loss in losses:
             self.track(loss.node).power_lost(loss, self.disk.now(), self.cuts)
+
+    def names(self) -> dict[Node, set[tuple[Node, bytes]]]:
+        """Where each file is."""
+        found: dict[Node, set[tuple[Node, bytes]]] = {}
+        for directory in everything(self.disk.root):
+            for name, node in directory.names.items():
+                found.setdefault(node, set()).add((directory, name))
+        return found
 
     def refusal(self, kind: str, number: int, node: Node | None) -> None:
         """The server refused what it was told to."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.scenario import Maker, World
-from tests.simulation.themes_data import bulk, direct, logs
+from tests.simulation.themes_data import SHORT, bulk, direct, linked, logs
 from tests.simulation.themes_outages import holes, power, signals, sleep
 
 
@@ -46,17 +46,17 @@ def listings(make: Maker, count: int) -> World:
             make.step(who, "read", name)
         else:
             make.step(who, "rmdir", f"{d}/sub{make.rng.randrange(3)}")
-    return World(
-        one_way=make.pick(0.0, 0.0005, 0.02), bound=bound, forget=make.pick(0.0, 0.02, 0.2), chunk_rooms=rooms
-    )
+    one_way, forget = make.pick(0.0, 0.0005, 0.02), make.pick(0.0, 0.02, 0.2)
+    lease = make.pick(20.0, *SHORT)
+    listed = make.pick(100, 2)
+    return World(one_way=one_way, bound=bound, forget=forget, chunk_rooms=rooms, lease=lease, listed=listed)
 
 
 NAMES = ("a", "b", "c", "d/a", "d/b")
 
 
 def links(make: Maker, count: int) -> World:
-    """Names of one file, linked here; replaced and changed by another client and here, or here alone."""
-    alone = make.pick(True, False, False)
+    """Names of one file, linked here; replaced and changed by another client and here."""
     make.before("mkdir", "d")
     for name in NAMES[:2]:
         make.before("put", name, f"s{name}", make.size())
@@ -67,9 +67,6 @@ def links(make: Maker, count: int) -> World:
         verb = make.rng.randrange(24)
         if verb < 3:
             make.step(who, "link", name, other)
-        elif verb < 7 and alone:
-            same = (who, "same", name, other)
-            make.step(*make.pick(same, same, (who, "list", "", 4096, 0.0), ("N", "sleep", 20.0)))
         elif verb < 6:
             make.step("X", "replace", name, make.tag(), make.size())
         elif verb == 6:
@@ -103,7 +100,8 @@ def links(make: Maker, count: int) -> World:
             make.step(who, "trickle", slot, make.pick(0, 3000), make.tag(), 16, times, pause)
         else:
             make.step(who, "truncate", name, make.pick(0, 5, 2000))
-    return World(one_way=make.pick(0.0, 0.0005, 0.02), forget=make.pick(0.0, 0.1))
+    one_way, forget = make.pick(0.0, 0.0005, 0.02), make.pick(0.0, 0.1)
+    return World(one_way=one_way, forget=forget, lease=make.pick(20.0, *SHORT))
 
 
 def renames(make: Maker, count: int) -> World:
@@ -391,6 +389,7 @@ def symlinks(make: Maker, count: int) -> World:
 THEMES: dict[str, Callable[[Maker, int], World]] = {
     "listings": listings,
     "links": links,
+    "linked": linked,
     "renames": renames,
     "resets": resets,
     "errors": errors,
