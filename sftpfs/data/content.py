@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from weakref import WeakSet
 
 import trio
@@ -318,8 +318,12 @@ class FileContent:
         return True
 
     async def settle(self) -> Attributes | None:
-        """As ``ContentWriter.settle``: what was written before is acknowledged (no fsync)."""
-        return await self.writer.settle()
+        """As ``ContentWriter.settle``: what was written before is acknowledged (no fsync). Who is asked stays
+        open meanwhile: released, it would not be opened again where its connection is lost."""
+        with ExitStack() as held:
+            for handle in self.handles:
+                held.enter_context(self.using(handle.remote))
+            return await self.writer.settle()
 
     def forget(self) -> None:
         """The inode is gone."""

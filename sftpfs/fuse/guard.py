@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pyfuse3 import FUSEError
 
+from sftpfs import operation
 from sftpfs.fuse.turns import step
 
 P = ParamSpec("P")
@@ -25,10 +26,11 @@ log = logging.getLogger(__name__)
 def guarded(
     handler: Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
-    """Wrap a handler: OSError → its errno, an unforeseen error → EIO and a log entry."""
+    """Wrap a handler: an operation begins; OSError → its errno, an unforeseen error → EIO and a log entry."""
 
     @wraps(handler)
     async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        operation.begin()
         try:
             return await step(handler(self, *args, **kwargs))
         except FUSEError:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar
 
-from sftpfs import clock
+from sftpfs import operation
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError
 from sftpfs.remote.connection import Handle
@@ -36,7 +36,7 @@ class Call(OfFile, Generic[T]):
         to pass the answer on. It is not asked where the session is lost. ``ended`` is told of each time it
         is under way no more, and whether it was carried out."""
         self.slot: Slot[T] = Slot()
-        self.started = clock.awake()
+        self.started = operation.begun()
         self.deadline = math.inf
         self._file = file
         self._start = start
@@ -55,6 +55,8 @@ class Call(OfFile, Generic[T]):
 
     def send(self) -> None:
         """As ``Repeatable.send``."""
+        if self.slot.done:
+            return
         handle = None if self._file.closed else self._file.primary()
         if handle is None:
             self._file.wait(self)
@@ -62,21 +64,32 @@ class Call(OfFile, Generic[T]):
             self.send_on(handle)
 
     def send_on(self, handle: Handle) -> None:
-        """Send it by ``handle``."""
+        """Send it by ``handle``, unless its operation has ended."""
+        if self.slot.done:
+            return
         self._handle = handle
         when_done(self._start(handle), self._answered)
 
+    @property
+    def ended(self) -> bool:
+        """As ``Watched.ended``."""
+        return self.slot.done
+
     def give_up(self, failure: OSError) -> None:
-        """As ``Repeatable.give_up``."""
-        self.slot.fail(failure)
+        """As ``Repeatable.give_up``, and ``Watched``: it may be under way."""
+        if not self.slot.done:
+            self.slot.fail(failure)
 
     def _answered(self, answer: Slot[T]) -> None:
         failure, handle = answer.error, self._handle
         assert handle is not None
         if self._ended is not None:
             self._ended(failure is None)
+        if self.slot.done:
+            return  # given up with its operation
         if isinstance(failure, SessionLostError):
             if lost(self._file, self, handle, failure):
+                self._file.watch(self)
                 self.send()
         elif self._done is not None:
             self._done(answer, self.slot)
@@ -106,7 +119,8 @@ class Follower(Call[T]):
 
     def send(self) -> None:
         """As ``Repeatable.send``."""
-        self._file.outbox.put(self)
+        if not self.slot.done:
+            self._file.outbox.put(self)
 
     @property
     def sent(self) -> bool:
@@ -121,7 +135,7 @@ class Follower(Call[T]):
         return outbox.in_order(self._stretch, handle.connection)
 
     def _answered(self, answer: Slot[T]) -> None:
-        if answer.error is None and not self._file.outbox.covered(self._stretch):
+        if answer.error is None and not self.slot.done and not self._file.outbox.covered(self._stretch):
             if self._ended is not None:
                 self._ended(True)
             self._early = True

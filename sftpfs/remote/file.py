@@ -11,7 +11,7 @@ Where every connection the file was open on is lost, requests wait until it is o
 from __future__ import annotations
 
 import errno
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError, error
@@ -64,6 +64,7 @@ class File:
         "_open_files",
         "_reopening",
         "_requested",
+        "_silence",
         "_stripes",
         "appended_to",
         "closed",
@@ -115,6 +116,7 @@ class File:
         self._epoch = 0
         self._open_files = open_files
         self._reopening = Reopening(self, pool, open_files)
+        self._silence = pool.silence
         self._stripes = Stripes(self, pool, self._reopening)
 
     def known_as(self, attributes: Attributes, asked: Question | None, new: bool) -> None:
@@ -233,6 +235,7 @@ class File:
         call = Follower(self, start, done, ended)
         if self._inode is None or not self._inode.late:
             return self._call(call)
+        self.watch(call)
         self._inode.open_late(call.send)
         return call.slot
 
@@ -277,6 +280,8 @@ class File:
 
     def _call(self, call: Call[T]) -> Slot[T]:
         self.used = True
+        if self._silence.met(call.started):
+            self.watch(call)
         call.send()
         return call.slot
 
@@ -368,6 +373,10 @@ class File:
     def unreachable(self) -> OSError | None:
         """As ``Sender.unreachable``."""
         return self._reopening.refuses()
+
+    def watch(self, call: Call[Any]) -> None:
+        """As ``Handles.watch``."""
+        self._silence.watch(call, call.started)
 
     def install(self, handle: Handle) -> None:
         """The file is open again."""

@@ -15,17 +15,15 @@ behind it on the same session: that is meant to see the change.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any, Protocol
 
-from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StalledError
 from sftpfs.remote.bulk import Bulk
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.stalls import FLOOR, Stalls
 from sftpfs.remote.transfer import OfFile
-from sftpfs.remote.waiting import when_done
+from sftpfs.remote.waiting import abandon, when_done
 from sftpfs.sftp.request import Reach, Request, Unwanted
 
 logger = logging.getLogger(__name__)
@@ -55,15 +53,8 @@ class Hedging:
         self._connections = connections
         self._again: set[Request[Any]] = set()
 
-    def watcher(self, connection: Connection) -> Callable[[], None]:
+    def look(self, connection: Connection, now: float) -> None:
         """What the session of ``connection`` is to call as its ``watch``."""
-
-        def watch() -> None:
-            self._look(connection, clock.awake())
-
-        return watch
-
-    def _look(self, connection: Connection, now: float) -> None:
         if connection.session.link.slow(now):
             connection.stalled = False  # it waits for its turn; what is sent twice makes all wait longer
             return
@@ -126,16 +117,5 @@ class Hedging:
 
     def _move(self, connection: Connection, request: Request[Any]) -> None:
         """End the operation's waiting; ``remote.retry`` begins it again elsewhere."""
-        session = connection.session
-        late = session.let_go(request)
-        if late is None:
-            return
-        self.stalls.moved += 1
-        if request.kind.reach is Reach.OPENS:
-
-            def close(slot: Slot[Any]) -> None:
-                if slot.error is None:
-                    session.start_close(slot.result())
-
-            late.callback = close
-        request.fail(StalledError("the connection is silent; asked again on another"))
+        failure = StalledError("the connection is silent; asked again on another")
+        self.stalls.moved += abandon(connection.session, request, failure)

@@ -12,11 +12,12 @@ import errno
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import trio
 
-from sftpfs import clock
+from sftpfs import clock, operation
 from sftpfs.config import PoolConfig
 from sftpfs.errors import MountError, SessionLostError
 from sftpfs.latency import Histogram
@@ -25,6 +26,7 @@ from sftpfs.remote.bulk import Bulk
 from sftpfs.remote.connection import LIMITS, Connection, Role, look_at_clock, open_connection
 from sftpfs.remote.hedging import Hedging
 from sftpfs.remote.reconnect import Reconnection
+from sftpfs.remote.silence import OWING, Silence
 from sftpfs.remote.sizes import RequestSizes
 from sftpfs.remote.stalls import Stalls
 from sftpfs.server_clock import ServerClock
@@ -67,6 +69,7 @@ class Pool:
         self._scopes: set[trio.CancelScope] = set()
         self._reconnection = Reconnection(config, self._attempt, self.spawn, self._install_metadata)
         self._hedging = Hedging(self, Stalls(self._latencies))
+        self.silence = Silence(self, config.patience)
         self.bulk = Bulk(self, single=connector.single)
 
     async def start(self, interactive: bool) -> None:
@@ -104,6 +107,20 @@ class Pool:
             return False
         heard = max(one.session.last_reply for one in self._connections if one.live)
         return clock.awake() - heard >= AWAY_AFTER
+
+    @property
+    def silent_since(self) -> float | None:
+        """As ``Heard.silent_since``."""
+        connection = self._metadata
+        short = OWING * self.config.timeout
+        if connection is None or (connection.live and connection.session.silent_for() < short):
+            return None
+        return connection.session.silent_since
+
+    @property
+    def last_reply(self) -> float:
+        """As ``Heard.last_reply``."""
+        return 0.0 if self._metadata is None else self._metadata.session.last_reply
 
     @property
     def shared(self) -> Transport | None:
@@ -196,6 +213,7 @@ class Pool:
     # sessions
 
     async def _background(self, work: Callable[[], Awaitable[None]]) -> None:
+        operation.end()
         with trio.CancelScope() as scope:
             if self.closed:
                 scope.cancel()  # nobody waits for ever: what it would have ended ends as it is cancelled
@@ -228,11 +246,16 @@ class Pool:
         if self.closed:
             connection.session.close("the file system is being unmounted")
             raise SessionLostError("the file system is being unmounted")
-        connection.session.watch = self._hedging.watcher(connection)
+        connection.session.watch = partial(self._watch, connection)
         self._connections.append(connection)
         self._nursery.start_soon(self._run, connection)
         logger.info("connection %d is up, for %s", connection.session.generation, role.value)
         return connection
+
+    def _watch(self, connection: Connection) -> None:
+        self._hedging.look(connection, clock.awake())
+        if connection is self._metadata:
+            self.silence.owed(connection.session)
 
     async def _run(self, connection: Connection) -> None:
         try:
@@ -269,7 +292,9 @@ class Pool:
     # the metadata connection
 
     def _install_metadata(self, connection: Connection) -> None:
+        self.silence.look()
         old, self._metadata = self._metadata, connection
+        self.silence.look()
         if old is not None and not any(one.transport is old.transport for one in self._connections):
             old.transport.close()
         self.capabilities = connection.session.capabilities

@@ -4,7 +4,7 @@ The one place where an operation meets the loss of its session. What may be done
 ``repeat``ed as a whole; what may not is ``resolve``d: looked at on the new session, and
 sent again only where the look shows that it was not done (``remote.resolution``).
 
-An operation has one deadline, however many sessions it outlives.
+An operation has one deadline, however many requests it makes and sessions they outlive (``remote.silence``).
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import errno
 import math
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import partial
 from typing import TypeVar
 
 import trio
 
-from sftpfs import clock
+from sftpfs import clock, operation
 from sftpfs.errors import SessionLostError, StalledError, UnexplainedError, UnsentError
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.pool import Pool
+from sftpfs.remote.silence import too_long
 
 T = TypeVar("T")
 
@@ -47,33 +49,53 @@ async def repeat(
     """``work`` on the metadata connection (at ``first`` on that one), again where the session is lost.
 
     ``again`` is what is done then in its place, told of the loss. Raises what they raise,
-    SessionLostError past the deadline, UnsentError where there was no session before it.
+    SessionLostError past the deadline, UnsentError where that was before anything was sent.
     """
-    patience = _Patience(pool)
-    connection = first or pool.metadata_nowait()
-    if connection is None:
-        patience.begin(clock.awake())
-        connection = await _first(pool)
-    try:
-        return await work(connection)
-    except SessionLostError as failure:
-        lost = failure
+    begun, losses = operation.begun(), 0
+    connection = await _first(pool, first, begun)
+    doing = partial(work, connection)
     while True:
-        connection = await patience.next(lost, connection)
-        connection.refuge += 1
+        connection.refuge += losses > 0
         try:
-            return await (work(connection) if again is None else again(connection, lost))
+            # What the session itself gives up in time need not be watched.
+            return await (pool.silence.within(begun, doing()) if pool.silence.met(begun) else doing())
         except SessionLostError as failure:
             lost = failure
         finally:
-            connection.refuge -= 1
+            connection.refuge -= losses > 0
+        losses += 1
+        connection = await _next(pool, connection, lost, begun, losses)
+        doing = partial(work, connection) if again is None else partial(again, connection, lost)
 
 
-async def _first(pool: Pool) -> Connection:
+async def _first(pool: Pool, first: Connection | None, begun: float) -> Connection:
+    left = pool.silence.left(begun)
     try:
-        return await pool.metadata()
+        if left <= 0:
+            raise too_long()
+        return first or pool.metadata_nowait() or await pool.metadata(trio.current_time() + left)
     except SessionLostError as lost:
         raise UnsentError(lost.strerror or "", lost.errno or errno.EIO) from None
+
+
+async def _next(
+    pool: Pool, lost: Connection, failure: SessionLostError, begun: float, losses: int
+) -> Connection:
+    """The next connection. Raises ``failure``, or SessionLostError with the reason there is none.
+
+    Where ``lost`` is not the metadata connection, what that one owed counts too.
+    """
+    owed = lost.session.silent_since
+    alone = math.inf if owed is None else max(begun, owed) + pool.config.patience - clock.awake()
+    left = min(pool.silence.left(begun), alone)
+    most = MOST_BREACHES - 1 if failure.errno == errno.EPROTO else MOST_LOSSES
+    if left <= 0 or pool.closed or losses > most:
+        raise failure
+    stalled = isinstance(failure, StalledError)
+    if not (stalled or pool.config.reconnect):
+        raise failure
+    other = pool.beside(lost) if stalled else None
+    return other or await pool.metadata(trio.current_time() + left)
 
 
 async def resolve(
@@ -93,39 +115,3 @@ async def resolve(
         return await work(connection) if isinstance(found, Again) else found
 
     return await repeat(pool, work, again=again)
-
-
-class _Patience:
-    """How much longer an operation that has met a loss is tried."""
-
-    __slots__ = ("_begun", "_deadline", "_losses", "_pool")
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._begun = clock.awake()
-        self._deadline = math.inf
-        self._losses = 0
-
-    def begin(self, since: float) -> None:
-        """The deadline counts from ``since``: once, whatever comes later."""
-        if self._deadline == math.inf:
-            self._deadline = since + self._pool.config.patience
-
-    async def next(self, failure: SessionLostError, lost: Connection) -> Connection:
-        """The next connection. Raises ``failure``, or SessionLostError with the reason there is none.
-
-        The deadline counts from the last sign of life, as it does while a session lives; from the beginning
-        where there was none to begin with.
-        """
-        pool = self._pool
-        self.begin(max(self._begun, lost.session.last_reply))
-        self._losses += 1
-        most = MOST_BREACHES - 1 if failure.errno == errno.EPROTO else MOST_LOSSES
-        left = self._deadline - clock.awake()
-        if left <= 0 or pool.closed or self._losses > most:
-            raise failure
-        stalled = isinstance(failure, StalledError)
-        if not (stalled or pool.config.reconnect):
-            raise failure
-        other = pool.beside(lost) if stalled else None
-        return other or await pool.metadata(trio.current_time() + left)

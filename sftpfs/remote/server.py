@@ -13,7 +13,7 @@ import stat
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from sftpfs import clock
+from sftpfs import clock, operation
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, UnsentError, error
 from sftpfs.remote import explain, lost_reply
@@ -32,7 +32,7 @@ from sftpfs.remote.flags import ACCESS
 from sftpfs.remote.late import LateFiles
 from sftpfs.remote.listing import list_entries
 from sftpfs.remote.looks import look_at
-from sftpfs.remote.open_files import OpenFiles, noted
+from sftpfs.remote.open_files import OpenFiles, OpenInode, noted
 from sftpfs.remote.opening import PERMISSIONS, open_file
 from sftpfs.remote.owners import owner_names
 from sftpfs.remote.paths import check_link_target, check_path
@@ -173,12 +173,16 @@ class Server:
         return await repeat(self._pool, work, self._pool.looking())
 
     async def _before_changing(self, opening: Awaitable[None]) -> None:
-        """``opening``, of what is to be open before a change. Where the server was away for the whole
-        deadline the change is not made: it would wait for another."""
-        begun = clock.awake()
-        await opening
-        if clock.awake() - begun >= self._pool.config.patience:
-            raise UnsentError("the server was lost for longer than the deadline", errno.ETIMEDOUT)
+        """``opening``, of what is to be open before a change, for as long as the operation may wait."""
+        try:
+            await self._pool.silence.within(operation.begun(), opening)
+        except SessionLostError as lost:
+            raise UnsentError(lost.strerror or "", lost.errno or errno.EIO) from None
+
+    async def _ready(self, inode: OpenInode | None) -> None:
+        """As ``OpenFiles.ready``, no longer than the operation may wait."""
+        if inode is not None and inode.late:
+            await self._before_changing(self._open_files.ready(inode))
 
     async def setattr(
         self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET
@@ -186,7 +190,7 @@ class Server:
         """As ``Remote.setattr``."""
         check_path(path)
 
-        await self._before_changing(self._open_files.ready(self._open_files.found_at(path)))
+        await self._ready(self._open_files.found_at(path))
         matters = change.size is not None or change.mtime is not None
 
         async def work(connection: Connection) -> Attributes:
@@ -243,7 +247,7 @@ class Server:
         A second wait where LSTAT did not show what was opened.
         """
         if OpenFlags.EXCLUSIVE not in flags:
-            await self._before_changing(self._open_files.ready(self._open_files.find(current_path)))
+            await self._ready(self._open_files.find(current_path))
         return await self.open_one(path, flags, mode, current_path)
 
     async def open_one(
@@ -284,7 +288,7 @@ class Server:
     ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
         """As ``Remote.open_whole``."""
         check_path(path)
-        await self._before_changing(self._open_files.ready(self._open_files.find(current_path)))
+        await self._ready(self._open_files.find(current_path))
 
         async def work(connection: Connection) -> tuple[RemoteFile, Attributes, WholeFile | None]:
             return await open_file(
@@ -314,7 +318,7 @@ class Server:
         """As ``Remote.open_copy``; on a bulk connection where there is one."""
         check_path(source)
         check_path(destination)
-        await self._before_changing(self._open_files.ready(self._open_files.found_at(destination)))
+        await self._ready(self._open_files.found_at(destination))
 
         async def work(connection: Connection) -> ServerCopy:
             if not connection.session.capabilities.has(COPY_DATA):

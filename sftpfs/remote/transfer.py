@@ -20,6 +20,7 @@ from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.sizes import RequestSizes
 
 if TYPE_CHECKING:
+    from sftpfs.remote.call import Call
     from sftpfs.remote.outbox import Outbox
     from sftpfs.remote.version import Change
     from sftpfs.types import Buffer
@@ -56,6 +57,9 @@ class Handles(Protocol):
 
     def wait(self, request: Repeatable) -> None:
         """No handle is left: ``request`` is sent, or given up, once it is known whether there will be one."""
+
+    def watch(self, call: Call[Any]) -> None:
+        """``call``, sent again, ends with its operation (``remote.silence``)."""
 
     def write_sent(self, handle: Handle, offset: int, length: int) -> Change | None:
         """A piece of a write is on its way."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StatusError
+from sftpfs.sftp.request import Reach, Request
 from sftpfs.sftp.session import Session
 
 T = TypeVar("T")
@@ -42,6 +43,23 @@ async def opened(session: Session, slot: Slot[bytes]) -> bytes:
     except BaseException:
         when_done(slot, close)  # it may be here already, come just as the waiting was cancelled
         raise
+
+
+def abandon(session: Session, request: Request[T], failure: OSError) -> bool:
+    """``request`` fails though its session lives; a handle that comes late is closed. False where it is not
+    under way any more."""
+    late = session.let_go(request)
+    if late is None:
+        return False
+    if request.kind.reach is Reach.OPENS:
+
+        def close(slot: Slot[T]) -> None:
+            if slot.error is None:
+                session.start_close(cast(bytes, slot.result()))
+
+        late.callback = close
+    request.fail(failure)
+    return True
 
 
 def copied(failure: OSError) -> OSError:

@@ -76,6 +76,7 @@ class RequestTable:
         self._wake_writer = trio.Event()
         self._ended = trio.Event()
         self._last_reply = 0.0
+        self._ended_silent: float | None = None
         self._oldest: tuple[int, float] = (-1, 0.0)
         self._held = 0  # bytes there of a reply as the deadline's clock last began anew for it
 
@@ -91,9 +92,17 @@ class RequestTable:
 
     def silent_for(self) -> float:
         """Seconds the server has owed its next answer; 0 where it owes none."""
+        since = self.silent_since
+        return 0.0 if since is None else max(0.0, clock.awake() - since)
+
+    @property
+    def silent_since(self) -> float | None:
+        """Since when the server has owed its next answer; None where it owes none. Once the session is
+        closed, as it was then; where nothing was owed, when that was."""
         if not self._requests:
-            return 0.0
-        return max(0.0, self.timeout - self._seconds_left(clock.awake()))
+            return self._ended_silent
+        self._seconds_left(0.0)
+        return self._oldest[1]
 
     def unanswered(self) -> list[Request[Any]]:
         """Requests sent and not yet answered, in the order of sending."""
@@ -135,6 +144,8 @@ class RequestTable:
         """End the session: close the stream and fail every request with SessionLostError. Idempotent."""
         if self.closed_error is not None:
             return
+        since = self.silent_since
+        self._ended_silent = clock.awake() if since is None else since
         self.closed_error = SessionLostError(reason, number)
         self._stream.close()
         self._queue.clear()

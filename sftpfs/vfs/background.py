@@ -12,6 +12,8 @@ from typing import TypeVarTuple
 
 import trio
 
+from sftpfs import operation
+
 log = logging.getLogger(__name__)
 
 Arguments = TypeVarTuple("Arguments")
@@ -45,6 +47,7 @@ class Background:
         work: Callable[[*Arguments], Awaitable[None]],
         arguments: tuple[*Arguments],
     ) -> None:
+        operation.end()
         try:
             await work(*arguments)
         except OSError as problem:

@@ -67,12 +67,14 @@ class _Opened(NamedTuple):
     """It is the file that the name was known to lead to."""
     asked: Asked | None
     known: Attributes
+    found: Attributes
+    """What it had before it was emptied, where that was done apart; else ``attributes``."""
 
     def overtaken(self, inode: Inode) -> bool:
         """Whether others told of another version than that of what was opened meanwhile."""
         if self.asked is not None and inode.change_mark != self.asked.mark:
             return False  # we have changed it ourselves
-        return inode.attributes is not self.known and version_changed(inode.attributes, self.attributes)
+        return inode.attributes is not self.known and version_changed(inode.attributes, self.found)
 
 
 class Files:
@@ -221,13 +223,14 @@ class Files:
                 emptied = truncate and not apart and not told.size
                 look = None if emptied else lambda: self._remote.lstat(path)
                 same, now = await identified(inode, remote, _beneath(inode), told, look)
+                found = now
                 if apart and same:
                     remote.confirm()
                     now = await set_and_stat(remote, AttributeChange(size=0))
             except BaseException:
                 remote.close()
                 raise
-            return _Opened(remote, now, whole if now is told else None, same, asked, known)
+            return _Opened(remote, now, whole if now is told else None, same, asked, known, found)
 
         try:
             if truncate:

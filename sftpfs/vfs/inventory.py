@@ -299,7 +299,8 @@ class Inventory:
             return
         other = Inode(next(self._numbers), *names[0], inode.attributes)
         other.aliases = names[1:]
-        other.expires, other.lease = inode.expires, inode.lease
+        # Where it was changed, and not replaced, they have changed with it: who looks one up asks.
+        other.expires, other.lease = min(inode.expires, clock.now()), inode.lease
         other.epoch, other.ctime_ns = inode.epoch, inode.ctime_ns
         other.given_target = inode.given_target
         for directory, each in names:

@@ -79,10 +79,11 @@ def test_many_waiters_share_one_reconnect(tmp_path: Path) -> None:
             first = pool.metadata_nowait()
             connector.transports[0].close()
             await until(lambda: pool.metadata_nowait() is not first)
+            attempts = connector.attempts  # a busy machine may have needed several
             async with trio.open_nursery() as nursery:
                 for _ in range(20):
                     nursery.start_soon(server.lstat, encoded(tmp_path))
-            assert connector.attempts == 2
+            assert connector.attempts == attempts
 
     run(test)
 

@@ -267,7 +267,9 @@ def test_a_fault_of_the_server(
         assert set(outcome) <= {"e", "f"}, "names that are not there"
     else:
         assert isinstance(outcome, OSError), outcome
-        assert outcome.errno in (wanted or STALE), outcome
+        allowed = wanted or STALE
+        late = LATE if errno.EPROTO in allowed else ()  # two sessions and a login, on a busy machine
+        assert outcome.errno in (*allowed, *late), outcome
     eventually(lambda: in_order(mount), SLACK, "the mount in order")
     grown = peak(mount.pid) - before
     assert grown < MEMORY

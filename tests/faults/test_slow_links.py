@@ -22,9 +22,9 @@ from tests.harness.linked import Linked
 from tests.sshd import Sshd
 
 RATE = 10_000.0
-SIZE = 60_000
-"""Bytes read, and bytes written: six seconds of the link each way."""
-TIMEOUT = 8.0
+SIZE = 100_000
+"""Bytes read, and bytes written: ten seconds of the link each way."""
+TIMEOUT = 15.0
 LIMIT = 120.0
 
 PROGRAMS = {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sftpfs.process import DATA_LOST_STATUS
 from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
 from tests.harness.mounts import Mount, in_time
@@ -165,6 +166,7 @@ def test_writes_end_and_the_error_is_told(
     assert isinstance(wrote, OSError) or isinstance(synced, OSError)
     assert isinstance(synced, OSError) or isinstance(wrote, OSError), "data lost without a word"
     in_time(lambda: os.close(fd), TIMEOUT + SLACK)
+    mount.ends_with.add(DATA_LOST_STATUS)  # where part of it was told by close alone (P9)
     in_time(mount.unmount, 2 * (TIMEOUT + SLACK))
 
 

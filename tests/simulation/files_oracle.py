@@ -52,6 +52,10 @@ class Track:
         """The server refused something of it: reads are not foretold, but who wrote is to be told."""
         self.foreign_at = -1.0
         self.writes: list[Own] = []
+        self.under_way: list[Own] = []
+        """Those that did not return: one that goes through (D3, F8) may be seen before it does."""
+        self.accepted = -1.0
+        """When the last of them returned."""
         self.views: list[View] = []
         self.opens: list[FileNotes] = []
         self.appended = b""
@@ -104,10 +108,17 @@ class Track:
             for notes in self.opens:
                 notes.owed = loss.back.at <= notes.opened and notes.sure is not None
 
+    def brought_back(self) -> None:
+        """Names are again as they were before a change of ours, as the server lost its power: what has the
+        file open cannot be opened again, for us it has another name or none."""
+        if self.opens:
+            self.lose()
+
     def writing(self, offset: int | None, data: bytes, now: float) -> None:
         """A program's write(2) is under way; ``offset`` None: at the end."""
         self.log = self.log and offset is None
         self.writes.append(Own(offset, data, now))
+        self.under_way.append(self.writes[-1])
         if not self.views:
             self.views.append(View(self.node.content, 0))
         if offset is None:
@@ -116,11 +127,12 @@ class Track:
     def wrote(self, offset: int | None, data: bytes) -> None:
         """It was accepted."""
         view = self.view
-        if offset is None:
-            offset = len(view)
-        if offset > len(view):
-            view += bytes(offset - len(view))
-        self.views.append(View(view[:offset] + data + view[offset + len(data) :], self.history.moment))
+        ended = [own for own in self.under_way if (own.offset, own.data) == (offset, data)]
+        for own in ended[:1]:
+            self.under_way.remove(own)
+        at = len(view) if offset is None else offset
+        self.views.append(View(_over(view, at, data), self.history.moment))
+        self.accepted = self.history.disk.now()
 
     def truncated(self, size: int) -> View:
         """The server cut the file for us; the view of it, for who acknowledges it."""
@@ -196,11 +208,14 @@ class Track:
             return None
         if self.exact and self.views:
             allowed = self.allowed(moment)
+            allowed += [
+                _over(self.view, own.offset, own.data) for own in self.under_way if own.offset is not None
+            ]
             if any(data == view[offset : offset + size] for view in allowed):
                 return None
             if len(allowed) > 1 and _of_several(offset, size, data, allowed):
                 return None  # a read beside a write may have seen some of it
-            return _difference(data, allowed[-1][offset : offset + size], "what programs here wrote (C1)")
+            return _difference(data, self.view[offset : offset + size], "what programs here wrote (C1)")
         versions = self.history.versions(self.node, low)
         contents = [version.content for version in versions]
         if any(data == content[offset : offset + size] for content in contents):
@@ -297,6 +312,11 @@ class FileNotes:
     def sure(self) -> Node | None:
         """The node, where there is no doubt."""
         return next(iter(self.nodes)) if len(self.nodes) == 1 else None
+
+
+def _over(view: bytes, offset: int, data: bytes) -> bytes:
+    """``view`` with ``data`` written at ``offset``."""
+    return view[:offset].ljust(offset, b"\0") + data + view[offset + len(data) :]
 
 
 def _of_several(offset: int, size: int, data: bytes, views: list[bytes]) -> bool:

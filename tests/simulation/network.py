@@ -19,7 +19,7 @@ import trio
 
 from tests.simulation.disk import Disk, Node
 from tests.simulation.packets import MOST_READ
-from tests.simulation.server import CoreSession
+from tests.simulation.server import READDIR_NAMES, CoreSession
 from tests.simulation.virtual import EventClock
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Network:
         self.clock = clock
         self.rng = rng
         self.largest = MOST_READ
+        self.listed = READDIR_NAMES
         """Bytes of one request, as the server tells."""
         self.one_way = one_way
         self.jitter = jitter

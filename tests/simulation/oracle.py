@@ -79,6 +79,8 @@ class Oracle:
         self.twins = Twins()
         self.holes: list[tuple[float, float]] = []
         self.ready = False
+        self.begun = math.inf
+        """When programs began."""
         disk.noticed = self.noticed
 
     # -- calls -----------------------------------------------------------------
@@ -258,7 +260,7 @@ class Oracle:
                     and call.details.get("size") == details["size"]
                     and (node in call.nodes or node in self.targets(call))
                 ):
-                    if any(own.at >= call.start for own in track.writes):
+                    if track.accepted >= call.start or any(own.at >= call.start for own in track.writes):
                         track.exact = False  # which came first nobody can tell
                     call.views.append(track.truncated(details["size"]))
                     return
@@ -321,10 +323,22 @@ class Oracle:
     def outages(self) -> list[tuple[float, float]]:
         return self.history.troubles + self.holes
 
-    def power_lost(self, losses: list[Loss]) -> None:
-        """The server's machine lost its power, and with it what ``losses`` say."""
+    def power_lost(self, losses: list[Loss], before: dict[Node, set[tuple[Node, bytes]]]) -> None:
+        """The server's machine lost its power, and with it what ``losses`` say; ``before``: the ``names``."""
+        after = self.names()
+        for node, track in self.files.items():
+            if before.get(node) != after.get(node):
+                track.brought_back()
         for loss in losses:
             self.track(loss.node).power_lost(loss, self.disk.now(), self.cuts)
+
+    def names(self) -> dict[Node, set[tuple[Node, bytes]]]:
+        """Where each file is."""
+        found: dict[Node, set[tuple[Node, bytes]]] = {}
+        for directory in everything(self.disk.root):
+            for name, node in directory.names.items():
+                found.setdefault(node, set()).add((directory, name))
+        return found
 
     def refusal(self, kind: str, number: int, node: Node | None) -> None:
         """The server refused what it was told to."""
@@ -365,12 +379,26 @@ class Oracle:
 
     def names_changed_since(self, notes: FileNotes) -> bool:
         """Whether another client changed a name of the file since it was opened."""
+        return self._named_by_others(notes.nodes, notes.low)
+
+    def _named_by_others(self, nodes: set[Node], since: float) -> bool:
+        """Whether another client changed, since then, what a name leads to that ever led to one of
+        ``nodes``."""
         return any(
-            change.by == OTHER and change.at >= notes.low
+            change.by == OTHER and change.at >= since
             for directory in everything(self.disk.root)
             for log in directory.logs.values()
-            if any(change.node in notes.nodes for change in log)
+            if any(change.node in nodes for change in log)
             for change in log
+        )
+
+    def linked_here(self, node: Node) -> bool:
+        """Whether the mount knows all names of ``node`` for those of one file: nobody else changed it or one
+        of them, and every change had its answer."""
+        return (
+            self.track(node).exact
+            and not (self.cuts or self.outages() or self.refused)
+            and not self._named_by_others({node}, self.begun)
         )
 
     def cut_within(self, call: Call) -> bool:

@@ -12,7 +12,7 @@ import random
 from typing import NamedTuple
 
 from tests.simulation.disk import OTHER, Disk, Node, everything
-from tests.simulation.nodes import Version
+from tests.simulation.nodes import NameChange, Version
 
 JOURNAL = 5.0
 """Seconds after which the journal is written (ext4's commit=)."""
@@ -52,12 +52,22 @@ def _lose_names(disk: Disk, rng: random.Random) -> None:
     ]
     if not recent or rng.random() < 0.5:
         return
-    kept = rng.choice(recent)[2].seq - 1
+    kept = _before(rng.choice(recent)[2])
     places = {(directory, name): None for directory, name, change in recent if change.seq > kept}
     for directory, name in places:
         then = [change.node for change in directory.logs[name] if change.seq <= kept]
         disk.restore_name(directory, name, then[-1] if then else None)
     disk.count_links()
+
+
+def _before(change: NameChange) -> int:
+    """The number of the last change before ``change``; both of a rename's come and go together."""
+    if change.source is not None:
+        directory, name = change.source
+        taken = [one for one in directory.logs[name] if one.seq < change.seq]
+        if taken and taken[-1].node is None and (taken[-1].at, taken[-1].by) == (change.at, change.by):
+            return taken[-1].seq - 1
+    return change.seq - 1
 
 
 def _lose_content(disk: Disk, node: Node, rng: random.Random) -> Loss | None:

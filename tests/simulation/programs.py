@@ -16,8 +16,9 @@ from tests.simulation.kernel import KInode, Process
 from tests.simulation.kernel_files import Kernel, KFile
 from tests.simulation.oracle import Call, Lie, Oracle
 
-GOING = ("unlink", "rmdir")
-"""What is taken for done, its reply lost, where the name is gone: another client may have been first."""
+GOING = ("unlink", "rmdir", "symlink")
+"""What is taken for done, its reply lost, where the name is gone, or is such a link: another client may have
+been first."""
 
 UNSENT = 3.0
 """Seconds for which what was written may not be on the server yet (D6)."""
@@ -252,17 +253,31 @@ class Program:
             raise Lie(f"{call} returned 0 and nothing was done on the server (D1)")
 
     async def stat(self, path: str) -> None:
+        await self._stat(path)
+
+    async def same(self, path: str, other: str) -> None:
+        """Names of one file, made here alone, show one inode number (A14)."""
+        one, two = await self._stat(path), await self._stat(other)
+        if one is None or two is None or one[0] == two[0] or one[1] != two[1]:
+            return
+        if self.oracle.linked_here(one[1]):
+            raise Lie(f"{path} and {other} are names of one file, and inodes {one[0]} and {two[0]} (A14)")
+
+    async def _stat(self, path: str) -> tuple[int, Node] | None:
+        """The inode number shown, and of which file it surely is; None where that is not known."""
         call = self.begin("stat", path)
         shown, problem = await self.call(call, self.kernel.stat(self.base, split(path)))
         possible = self.oracle.reach(call)
         if problem is not None:
             if problem.errno not in possible:
                 self.oracle.explain(call, problem)
-            return
+            return None
         reasons = [self._unlike(node, shown, call) for node in possible if isinstance(node, Node)]
         if None not in reasons:
             what = "; ".join(str(reason) for reason in reasons) or f"possible were {_named(possible)}"
             raise Lie(f"{call} shows size {shown.size}, mode {shown.mode:o}: {what}")
+        sure = next(iter(possible)) if len(possible) == 1 else None
+        return (shown.ino, sure) if isinstance(sure, Node) and sure.is_file else None
 
     def _unlike(self, node: Node, shown: Any, call: Call) -> str | None:
         """Why ``shown`` cannot be ``node``; None where it can."""

@@ -43,6 +43,9 @@ class World:
     chunk_rooms: tuple[int, ...] = (4096, 32768)
     divide: int = 1
     """What a request carries, and bulk begins with, is divided by this (``sizes``)."""
+    listed: int = 100
+    """Names that the server tells in one READDIR: of fewer a small directory takes as many round trips as
+    else one of thousands."""
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,8 @@ class CoreSession:
         self._home = home
         self._limit = limit
         self._largest = largest
+        self.listed = READDIR_NAMES
+        """Names of one READDIR."""
         self._handles: list[Handle | None] = []
         self._unused: list[int] = []
 
@@ -276,7 +278,7 @@ class CoreSession:
         if handle is None or not handle.listing:
             return self._status(FAILURE)
         told = []
-        while len(told) < READDIR_NAMES and (name := self._next_name(handle)) is not None:
+        while len(told) < self.listed and (name := self._next_name(handle)) is not None:
             try:
                 node = self.disk.find(handle.path.rstrip(b"/") + b"/" + name, follow=False)
             except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.scenario import Maker, World
-from tests.simulation.themes_data import bulk, direct, logs
+from tests.simulation.themes_data import SHORT, bulk, direct, linked, logs
 from tests.simulation.themes_outages import holes, power, signals, sleep
 
 
@@ -46,9 +46,10 @@ def listings(make: Maker, count: int) -> World:
             make.step(who, "read", name)
         else:
             make.step(who, "rmdir", f"{d}/sub{make.rng.randrange(3)}")
-    return World(
-        one_way=make.pick(0.0, 0.0005, 0.02), bound=bound, forget=make.pick(0.0, 0.02, 0.2), chunk_rooms=rooms
-    )
+    one_way, forget = make.pick(0.0, 0.0005, 0.02), make.pick(0.0, 0.02, 0.2)
+    lease = make.pick(20.0, *SHORT)
+    listed = make.pick(100, 2)
+    return World(one_way=one_way, bound=bound, forget=forget, chunk_rooms=rooms, lease=lease, listed=listed)
 
 
 NAMES = ("a", "b", "c", "d/a", "d/b")
@@ -99,7 +100,8 @@ def links(make: Maker, count: int) -> World:
             make.step(who, "trickle", slot, make.pick(0, 3000), make.tag(), 16, times, pause)
         else:
             make.step(who, "truncate", name, make.pick(0, 5, 2000))
-    return World(one_way=make.pick(0.0, 0.0005, 0.02), forget=make.pick(0.0, 0.1))
+    one_way, forget = make.pick(0.0, 0.0005, 0.02), make.pick(0.0, 0.1)
+    return World(one_way=one_way, forget=forget, lease=make.pick(20.0, *SHORT))
 
 
 def renames(make: Maker, count: int) -> World:
@@ -387,6 +389,7 @@ def symlinks(make: Maker, count: int) -> World:
 THEMES: dict[str, Callable[[Maker, int], World]] = {
     "listings": listings,
     "links": links,
+    "linked": linked,
     "renames": renames,
     "resets": resets,
     "errors": errors,

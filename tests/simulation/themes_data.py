@@ -1,4 +1,5 @@
-"""Kinds of scenarios about content: logs of two clients, and megabytes on their way; see ``themes``."""
+"""Kinds of scenarios about content: logs of two clients, files of several names, and megabytes on their way;
+see ``themes``."""
 
 from __future__ import annotations
 
@@ -23,6 +24,41 @@ def logs(make: Maker, count: int) -> World:
         else:
             make.step(who, make.pick("close", "fsync"), "1")
     return World(one_way=make.pick(0.0, 0.0005, 0.05))
+
+
+SHORT = (1.0, 0.1)
+"""Leases (cache_timeout=) that end while others ask: a change of ours comes between a question and its answer
+far more often."""
+
+
+def linked(make: Maker, count: int) -> World:
+    """Names of one file are made, changed and looked at here alone, while listings take many round trips."""
+    names = ("a", "b", "c", "d")
+    for name in ("a", "d", *"efghijkl"):
+        make.before("put", name, f"s{name}", 100)
+    for _ in range(count):
+        who, pause = make.pick("A", "B"), make.pick(0.0, 0.0, 0.01, 0.05, 0.1)
+        name, other = make.pick(*names), make.pick(*names)
+        match make.rng.randrange(12):
+            case 0 | 1:
+                make.step(who, "link", name, other, pause=pause)
+            case 2 | 3 | 4:
+                make.step(who, "list", "", 4096, 0.0, pause=pause)
+            case 5:
+                make.step(who, "truncate", name, make.pick(7, 100, 200), pause=pause)
+            case 6:
+                make.step(who, "utime", name, 1_600_000_000 + make.rng.randrange(99), pause=pause)
+            case 7:
+                make.step(
+                    who, "write", name, make.pick("r+", "w"), make.tag(), make.pick(50, 300), pause=pause
+                )
+            case 8:
+                make.step(who, *make.pick(("unlink", name), ("rename", name, other)), pause=pause)
+            case 9:
+                make.step(who, "stat", name, pause=pause)
+            case _:
+                make.step(who, "same", name, other, pause=pause)
+    return World(one_way=make.pick(0.0005, 0.02), lease=make.pick(*SHORT), listed=make.pick(1, 2))
 
 
 def bulk(make: Maker, count: int) -> World:

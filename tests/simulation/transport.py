@@ -57,6 +57,7 @@ class MemoryTransport:
         if self.closed.is_set() or self.dead:
             raise MountError(Failure.TRANSPORT, "the connection is gone")
         session = ServerSession(self.network.disk, MOUNT, largest=self.network.largest)
+        session.listed = self.network.listed
         session.refuse = self.network.refusal
         channel = Channel(self.network, self, session)
         self.channels.append(channel)

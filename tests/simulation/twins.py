@@ -24,8 +24,10 @@ class Twins:
         if before is None or after is None or not (before.is_file and after.is_file):
             return
         kept = any(before in one.names.values() for one in everything(root))  # by another name
+        found = [one for one, between, _ in self._replaced if between is before]  # replaced twice
         if kept or before in opened:
-            self._replaced.append((before, after, log[-1].at))
+            found.append(before)
+        self._replaced += [(one, after, log[-1].at) for one in found]
 
     def of(self, node: Node) -> set[Node]:
         """``node``, and what cannot be told from it."""

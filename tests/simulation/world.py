@@ -34,7 +34,7 @@ from tests.simulation.oracle import Lie, Oracle
 from tests.simulation.others import OtherClient
 from tests.simulation.power import lose_power
 from tests.simulation.programs import Killed
-from tests.simulation.scenario import PROGRAMS, Scenario, Step
+from tests.simulation.scenario import PROGRAMS, Scenario, Step, World
 from tests.simulation.transport import MemoryConnector
 
 T = TypeVar("T")
@@ -196,6 +196,7 @@ class Simulation:
         await trio.sleep(100.0)  # what was there is old
         self.network = Network(self.disk, self.clocks.trio, self.rng, world.one_way, world.jitter)
         self.network.largest //= world.divide
+        self.network.listed = world.listed
         sizes.divide(world.divide)
         self.network.told_cut = lambda begin, end: self.oracle.cut(self._booted(begin), self._booted(end))
         self.network.told_refusal = self.oracle.refusal
@@ -207,7 +208,7 @@ class Simulation:
             Endpoint("host", ROOT),
             "/simulated",
             pool=PoolConfig(max_connections=world.connections, timeout=world.timeout),
-            cache=CacheConfig(enabled=world.lease > 0.0, max_entries=world.bound),
+            cache=_cache(world),
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.network.run)
@@ -272,7 +273,7 @@ class Simulation:
 
     async def _serve(self, mount: FuseMount, root: Node) -> None:
         """All actors to their ends; then what remains is compared."""
-        self.oracle.ready = True
+        self.oracle.ready, self.oracle.begun = True, self.disk.now()
         actors: dict[str, list[Step]] = {}
         for step in self.scenario.steps:
             actors.setdefault(step.who, []).append(step)
@@ -358,7 +359,8 @@ class Simulation:
             self.network.hole_until = max(self.network.hole_until, now + down)
         else:
             self.network.refused_until = max(self.network.refused_until, now + down)
-        self.oracle.power_lost(lose_power(self.disk, seed))
+        before = self.oracle.names()
+        self.oracle.power_lost(lose_power(self.disk, seed), before)
 
     async def _hole(self, which: int | None, way: str, seconds: float, cut: bool) -> None:
         """Nothing passes for ``seconds``: on one connection, or on all that there are or will be (None).
@@ -410,6 +412,13 @@ class Simulation:
     def _compare_disk(self) -> None:
         if self.unwritten and not self.oracle.refused and not self.oracle.outages():
             raise Lie(f"the mount ended with data unwritten: {self.unwritten}")
+
+
+def _cache(world: World) -> CacheConfig:
+    lease = world.lease
+    if not lease:
+        return CacheConfig(enabled=False, max_entries=world.bound)
+    return CacheConfig(True, lease, lease, lease, lease, max_entries=world.bound)
 
 
 def _endless(number: int, frame: Any) -> None:

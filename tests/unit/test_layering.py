@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "sftpfs"
 BASE = {
     "clock",
     "server_clock",
+    "operation",
     "types",
     "errors",
     "aio",
@@ -29,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
     "server_clock": {"clock"},
+    "operation": {"clock"},
     "aio": set(),
     "config": set(),
     "latency": set(),

@@ -122,6 +122,9 @@ class Scripted:
     def unreachable(self) -> OSError | None:
         return None
 
+    def watch(self, call: Any) -> None:
+        pass
+
     def write_sent(self, handle: Handle, offset: int, length: int) -> None:
         pass
 

@@ -97,6 +97,9 @@ class ScriptedFile:
     def unreachable(self) -> OSError | None:
         return None
 
+    def watch(self, call: Any) -> None:
+        pass
+
     def write_sent(self, handle: Handle, offset: int, length: int) -> None:
         pass
 
