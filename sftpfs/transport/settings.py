@@ -37,7 +37,10 @@ ALGORITHM_KEYWORDS = {
 SWITCHED_OFF = ("no", "false", "none", "off")
 UNSUPPORTED = {
     "revokedhostkeys": ("RevokedHostKeys", "put @revoked lines into known_hosts"),
-    "knownhostscommand": ("KnownHostsCommand", "put its keys into a file of GlobalKnownHostsFile"),
+    "knownhostscommand": (
+        "KnownHostsCommand",
+        "put its keys into known_hosts, and switch it off (-o KnownHostsCommand=none)",
+    ),
     "checkhostip": ("CheckHostIP", "switch it off (-o CheckHostIP=no), as ssh has it since 8.5"),
     "canonicalizehostname": ("CanonicalizeHostname", "give the whole name, and -o CanonicalizeHostname=no"),
     "gssapiserveridentity": ("GSSAPIServerIdentity", "leave it out"),
