@@ -10,6 +10,7 @@ import socket
 from dataclasses import dataclass
 from enum import Enum
 
+from sftpfs.account import home_directory
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport.config_words import match_pattern
 from sftpfs.transport.hostkeys import LEAST_RSA_BITS
@@ -149,7 +150,7 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
     _refuse_unsupported(config)
     jump, command = _proxy(config)
     identities = _paths(config, "identityfile", ())
-    ssh_directory = os.path.join(os.path.expanduser("~"), ".ssh")
+    ssh_directory = os.path.join(home_directory(), ".ssh")
     default_identities = tuple(os.path.join(ssh_directory, name) for name in DEFAULT_IDENTITIES)
     user_hosts = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
     global_hosts = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")

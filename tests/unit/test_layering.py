@@ -20,6 +20,7 @@ BASE = {
     "latency",
     "beneath",
     "names",
+    "account",
     "__init__",
 }
 API = {"remote.api"}
@@ -34,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "latency": set(),
     "beneath": set(),
     "names": set(),
+    "account": set(),
     "covering": BASE,
     "__init__": set(),
     "sftp": BASE,
