@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 
+from sftpfs.account import in_home
 from sftpfs.config import MountConfig, TransportKind
 from sftpfs.errors import Failure, MountError
 
@@ -65,9 +66,9 @@ def needs(config: MountConfig) -> list[tuple[str, str]]:
     if config.transport.kind is TransportKind.COMMAND:
         # The program reads them by their names, at each connection.
         found.append(("the program that connects", shutil.which(config.transport.ssh_command[0]) or ""))
-        found.append(("ssh's configuration and keys", os.path.expanduser("~/.ssh")))
+        found.append(("ssh's configuration and keys", in_home("~/.ssh")))
         found.append(("ssh's configuration", config.transport.ssh_config_file or ""))
         for keyword, value in config.transport.ssh_options:
             if keyword.lower() in ("identityfile", "userknownhostsfile", "certificatefile"):
-                found += [(f"the file of {keyword}", os.path.expanduser(word)) for word in value.split()]
+                found += [(f"the file of {keyword}", in_home(word)) for word in value.split()]
     return [(what, os.path.abspath(where)) for what, where in found if where not in ("", "none")]

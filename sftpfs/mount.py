@@ -185,7 +185,7 @@ class _Service:
         self._ready = report_ready
         self._control: ControlServer | None = None
         self._salvage = Salvage(
-            store_directory(os.environ, os.getuid()),
+            store_directory(),
             str(config.endpoint),
             config.mountpoint,
             2 * config.data.dirty_bytes,  # all there is, and as much again while that is being saved

@@ -134,16 +134,24 @@ class Place:
             return
         for mount in all_mounts():  # wherever fusermount3 was led to, or over another's
             new = (mount.identifier, mount.device) not in self._before and mount.user_id == os.geteuid()
-            if new and mount.type.startswith("fuse") and is_dead(mount.path):
+            if new and _lost_its_process(mount):
                 detach(mount)
 
     def take_off_dead(self) -> None:
         """Take off what is mounted there and has lost its process, which ended before its time."""
         found = self.stack()
-        if found and found[-1].type.startswith("fuse") and is_dead(found[-1].path):
+        if found and _lost_its_process(found[-1]):
             detach(found[-1])
 
 
 def _same(one: MountedAt, other: MountedAt) -> bool:
     """One mount, seen twice? Numbers of mounts are given again, and so are those of devices."""
     return (one.identifier, one.device) == (other.identifier, other.device)
+
+
+def _lost_its_process(mount: MountedAt) -> bool:
+    """One of FUSE whose process is gone; not one that gives no answer, as while it is being made."""
+    try:
+        return mount.type.startswith("fuse") and is_dead(mount.path)
+    except MountError:
+        return False

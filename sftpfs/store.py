@@ -11,10 +11,10 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from sftpfs.account import home_directory
 from sftpfs.beneath import reach
 
 SYSTEM_DIRECTORY = "/var/lib/sftpfs"
@@ -23,20 +23,33 @@ NAME = re.compile(r"\d{8}T\d{6}(?:\.\d{6})?Z-(\d+)-(\d+)-")
 """Moment, process, number of the loss; earlier ones had whole seconds and numbers as they came."""
 
 
-def state_directory(environment: Mapping[str, str], uid: int) -> str:
-    """Where a user's state belongs (XDG Base Directory Specification), root's and a homeless one's."""
-    chosen = environment.get("XDG_STATE_HOME", "")
-    if os.path.isabs(chosen):
+def state_directory(chosen: str, home: str, uid: int) -> str:
+    """Where a user's state belongs (XDG Base Directory Specification), root's and a homeless one's.
+
+    ``chosen`` is ``$XDG_STATE_HOME``. It counts where it is ours or root's; one that is not there, where
+    the directory is that it would be made in.
+    """
+    if os.path.isabs(chosen) and _owner(chosen) in (0, uid):
         return os.path.join(chosen, "sftpfs")
-    home = environment.get("HOME", "")
-    if uid == 0 or not os.path.isabs(home):
+    if uid == 0 or home == "/":
         return SYSTEM_DIRECTORY
     return os.path.join(home, ".local/state/sftpfs")
 
 
-def store_directory(environment: Mapping[str, str], uid: int) -> str:
-    """Where the store is."""
-    return os.path.realpath(os.path.join(state_directory(environment, uid), "lost"))
+def store_directory() -> str:
+    """Where our store is."""
+    chosen = os.environ.get("XDG_STATE_HOME", "")
+    return os.path.realpath(os.path.join(state_directory(chosen, home_directory(), os.getuid()), "lost"))
+
+
+def _owner(path: str) -> int | None:
+    """Whose ``path`` is, or what is above it where it is not there yet; None where that cannot be told."""
+    try:
+        return os.stat(path).st_uid
+    except (FileNotFoundError, NotADirectoryError):
+        return _owner(os.path.dirname(path)) if path != "/" else None
+    except OSError:
+        return None
 
 
 class Saved(NamedTuple):

@@ -14,6 +14,8 @@ import shlex
 from collections.abc import Callable
 from typing import TypeVar
 
+from sftpfs.account import in_home
+
 T = TypeVar("T")
 
 MAX_ID = 2**32 - 2
@@ -94,7 +96,7 @@ def text(value: str) -> str:
 
 def path(value: str) -> str:
     """A file's path, made absolute: the daemon leaves the directory it was started in."""
-    return os.path.abspath(os.path.expanduser(text(value)))
+    return os.path.abspath(in_home(text(value)))
 
 
 def path_or_none(value: str) -> str:

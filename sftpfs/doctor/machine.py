@@ -35,7 +35,7 @@ def examine_machine() -> Iterator[Finding]:
 
 def _losses() -> Iterator[Finding]:
     """What mounts of this user could not write, these and earlier ones."""
-    directory = store.store_directory(os.environ, os.getuid())
+    directory = store.store_directory()
     saved = store.all_saved(directory)
     if saved:
         files = len({(one.server, one.path) for one in saved})

@@ -117,14 +117,17 @@ class Authenticator:
     def _key_files(self) -> list[KeyFile]:
         files = []
         for path in self.settings.identity_files:
-            why: str | None = "it holds no key that can be read"
+            why, told = "", self.settings.identities_given
             try:
                 files.append(file := KeyFile(path, self._ask))
-                if file.private or file.blob is not None:
-                    continue
             except OSError as error:
-                why = error.strerror
-            if self.settings.identities_given:
+                why = str(error.strerror)
+            else:
+                why = file.unprotected
+                told = told or bool(why)
+                if not why and not file.private and file.blob is None:
+                    why = "it holds no key that can be read"
+            if why and told:
                 self._log(f"key file {path}: {why}")
                 self.unusable_files.append(f"{path} cannot be used: {why}")
         return files

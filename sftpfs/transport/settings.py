@@ -10,6 +10,7 @@ import socket
 from dataclasses import dataclass
 from enum import Enum
 
+from sftpfs.account import home_directory
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport.config_words import match_pattern
 from sftpfs.transport.hostkeys import LEAST_RSA_BITS
@@ -37,7 +38,10 @@ ALGORITHM_KEYWORDS = {
 SWITCHED_OFF = ("no", "false", "none", "off")
 UNSUPPORTED = {
     "revokedhostkeys": ("RevokedHostKeys", "put @revoked lines into known_hosts"),
-    "knownhostscommand": ("KnownHostsCommand", "put its keys into a file of GlobalKnownHostsFile"),
+    "knownhostscommand": (
+        "KnownHostsCommand",
+        "put its keys into known_hosts, and switch it off (-o KnownHostsCommand=none)",
+    ),
     "checkhostip": ("CheckHostIP", "switch it off (-o CheckHostIP=no), as ssh has it since 8.5"),
     "canonicalizehostname": ("CanonicalizeHostname", "give the whole name, and -o CanonicalizeHostname=no"),
     "gssapiserveridentity": ("GSSAPIServerIdentity", "leave it out"),
@@ -146,7 +150,7 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
     _refuse_unsupported(config)
     jump, command = _proxy(config)
     identities = _paths(config, "identityfile", ())
-    ssh_directory = os.path.join(os.path.expanduser("~"), ".ssh")
+    ssh_directory = os.path.join(home_directory(), ".ssh")
     default_identities = tuple(os.path.join(ssh_directory, name) for name in DEFAULT_IDENTITIES)
     user_hosts = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
     global_hosts = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")

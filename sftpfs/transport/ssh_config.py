@@ -7,7 +7,6 @@ come before ~/.ssh/config, that before /etc/ssh/ssh_config.
 
 from __future__ import annotations
 
-import getpass
 import glob
 import hashlib
 import os
@@ -16,9 +15,11 @@ import socket
 import subprocess
 from collections.abc import Iterable
 
+from sftpfs.account import home_directory, in_home, login_name
 from sftpfs.beneath import reach
 from sftpfs.errors import Failure, MountError
 from sftpfs.names import host_fault, shell_user_fault
+from sftpfs.transport.config_file import read_lines
 from sftpfs.transport.config_words import match_patterns, split_keyword, split_words
 from sftpfs.transport.jumps import jump_hops
 from sftpfs.transport.keywords import ACCUMULATING, HANDLED, IGNORED, RIVALS, canonical
@@ -29,11 +30,6 @@ INCLUDE_DEPTH = 16
 """As OpenSSH's SSHCONF_MAX_DEPTH."""
 EXEC_LIMIT = 10.0
 """Seconds a ``Match exec`` command may take."""
-
-
-def home_directory() -> str:
-    """Where ``~`` points to."""
-    return os.path.expanduser("~")
 
 
 class HostConfig:
@@ -80,19 +76,19 @@ class HostConfig:
 
     def _read_files(self, config_file: str | None) -> None:
         if config_file is not None:
-            self._read(os.path.expanduser(config_file), 0, required=True)
+            self._read(in_home(config_file), 0, required=True, ours_alone=False)
             return
-        self._read(os.path.expanduser(USER_FILE), 0, required=False)
-        self._read(SYSTEM_FILE, 0, required=False)
+        self._read(in_home(USER_FILE), 0, required=False, ours_alone=True)
+        self._read(SYSTEM_FILE, 0, required=False, ours_alone=False)
 
     # --- reading
 
-    def _read(self, path: str, depth: int, required: bool) -> None:
+    def _read(self, path: str, depth: int, required: bool, ours_alone: bool) -> None:
+        """``ours_alone``: as ssh has it, of the user's file and whatever any file includes."""
         if depth > INCLUDE_DEPTH:
             raise MountError(Failure.CONFIGURATION, f"{path}: too many nested Include lines")
         try:
-            with open(reach(path), encoding="utf-8", errors="surrogateescape") as file:
-                lines = file.read().splitlines()
+            lines = read_lines(path, ours_alone)
         except OSError as error:
             if not required and isinstance(error, FileNotFoundError | PermissionError | NotADirectoryError):
                 return
@@ -124,12 +120,12 @@ class HostConfig:
         return True
 
     def _include(self, pattern: str, path: str, depth: int) -> None:
-        pattern = os.path.expanduser(pattern)
+        pattern = in_home(pattern)
         if not os.path.isabs(pattern):
             base = "/etc/ssh" if path.startswith("/etc/ssh/") else os.path.join(home_directory(), ".ssh")
             pattern = os.path.join(base, pattern)
         for found in sorted(glob.glob(reach(pattern))):
-            self._read(found, depth + 1, required=False)
+            self._read(found, depth + 1, required=False, ours_alone=True)
 
     def _set(self, name: str, value: str, where: str) -> None:
         # these take the rest of the line as it stands: the shell or the login name may need the quotes
@@ -183,7 +179,7 @@ class HostConfig:
             "host": self.host,
             "originalhost": self.original_host,
             "user": self.user,
-            "localuser": local_user(),
+            "localuser": login_name(),
             "tagged": self.text("tag") or "",
         }
         if criterion not in subjects:
@@ -249,7 +245,7 @@ class HostConfig:
     @property
     def user(self) -> str:
         """The login name on the server."""
-        return self.text("user") or local_user()
+        return self.text("user") or login_name()
 
     @property
     def port(self) -> int:
@@ -290,7 +286,7 @@ class HostConfig:
             "n": self.original_host,
             "p": port,
             "r": user,
-            "u": local_user(),
+            "u": login_name(),
             "d": home_directory(),
             "i": str(os.getuid()),
             "l": local,
@@ -318,15 +314,7 @@ class HostConfig:
                 raise MountError(Failure.CONFIGURATION, message)
             return value
 
-        return os.path.expanduser(re.sub(r"\$\{(\w+)\}", variable, self.expand(text, where)))
-
-
-def local_user() -> str:
-    """The name of the user we run as; the number where the system knows no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
+        return in_home(re.sub(r"\$\{(\w+)\}", variable, self.expand(text, where)))
 
 
 def run_condition(command: str) -> bool:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
+import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import asyncssh
@@ -93,7 +94,10 @@ class KeyFile:
     def __init__(self, path: str, ask: Ask) -> None:
         self.path = path
         self._ask = ask
-        self._data = Path(reach(path)).read_bytes()
+        with open(reach(path), "rb") as file:
+            found = os.fstat(file.fileno())
+            self._data = file.read()
+        self._open_to = stat.S_IMODE(found.st_mode) if found.st_uid == os.getuid() else 0
         self._key: asyncssh.SSHKey | None = None
         self.encrypted = False
         try:
@@ -106,8 +110,15 @@ class KeyFile:
 
     @property
     def private(self) -> bool:
-        """True where the file holds a private key; else it names a key of the agent."""
-        return self._key is not None or self.encrypted
+        """True where the file holds a private key to be used; else it names a key of the agent."""
+        return (self._key is not None or self.encrypted) and not self.unprotected
+
+    @property
+    def unprotected(self) -> str:
+        """Why the private key is ignored, as ssh does: others may get at it; "" where they may not."""
+        if not self._open_to & 0o077 or (self._key is None and not self.encrypted):
+            return ""
+        return f"UNPROTECTED PRIVATE KEY FILE, permissions {self._open_to:04o} are too open"
 
     def _public(self) -> bytes | None:
         if self._key is not None:

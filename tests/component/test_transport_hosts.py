@@ -20,6 +20,8 @@ from sftpfs.transport.api import PromptKind
 from tests.sshd import Sshd, free_port, generate_key
 from tests.transport_helpers import (
     Script,
+    both_let_in,
+    both_refuse,
     configure,
     connector,
     endpoint_of,
@@ -342,3 +344,9 @@ def test_of_two_ways_to_the_host_the_one_given_first_is_taken(server: Sshd, tmp_
             success_of(config, endpoint_of(server))
         else:
             failure_of(config, endpoint_of(server))
+
+
+def test_the_interface_named_is_the_one_used(server: Sshd) -> None:
+    both_let_in(server, configure(server, ("BindInterface", "lo")))
+    told = both_refuse(server, configure(server, ("BindInterface", "none-such")), Failure.UNREACHABLE)
+    assert "No such device" in told

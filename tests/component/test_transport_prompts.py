@@ -15,6 +15,9 @@ from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import hostkeys
 from sftpfs.transport.api import PromptKind
+from sftpfs.transport.authentication import Authenticator
+from sftpfs.transport.settings import Defaults, settings_for
+from sftpfs.transport.ssh_config import HostConfig
 from tests.sshd import Sshd, generate_key
 from tests.transport_helpers import (
     Script,
@@ -122,6 +125,19 @@ def test_our_own_questions_begin_as_no_line_of_a_server_can(tmp_path: Path) -> N
         assert not text.startswith("("), text
         assert text.startswith(tuple(known.partition("'")[0] for known in GENUINE)), text
     assert hostkeys.question("h", b"").startswith(GENUINE[3].partition("'")[0])
+
+
+def test_a_jump_host_is_told_from_the_server_behind_it() -> None:
+    def said(host: str, user: str) -> str:
+        config = HostConfig(host, user)
+        settings = settings_for(config, Defaults(20.0, 15.0, 3, False))
+        return Authenticator(settings, (), no_answer, lambda line: None).attributed("PIN:\nonce more:")
+
+    async def no_answer(kind: str, text: str, echo: bool, key: str, attempt: int) -> None:
+        return None
+
+    assert said("gate", "eve") == "(eve@gate) PIN:\n(eve@gate) once more:"
+    assert said("vault", "ann") == "(ann@vault) PIN:\n(ann@vault) once more:"
 
 
 def test_a_server_that_ends_the_login_while_somebody_thinks_is_told_so(tmp_path: Path) -> None:

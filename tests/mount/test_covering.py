@@ -48,10 +48,14 @@ def test_the_program_itself_is_not_covered() -> None:
 
 def test_ssh_is_not_kept_from_its_files(tmp_path: Path) -> None:
     """A program of its own reads them by their names."""
-    (tmp_path / "home/.ssh").mkdir(parents=True)
-    env = {**os.environ, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2])}
-    words = ["root@127.0.0.1:/nowhere", tmp_path / "home", "-o", "ssh_command=ssh"]
-    status, told = run(*words, env=env, prefix=APART)
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (tmp_path / "passwd").write_text(f"root:x:0:0:root:{home}:/bin/sh\n")
+    script = f'mount --bind {tmp_path}/passwd /etc/passwd; exec "$@"'
+    prefix = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
+    words = ["root@127.0.0.1:/nowhere", home, "-o", "ssh_command=ssh"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    status, told = run(*words, env=env, prefix=prefix)
     assert status == REFUSED and "ssh's configuration and keys" in told
 
 

@@ -95,7 +95,9 @@ def home(sshd: Sshd, tmp_path: Path) -> Iterator[Home]:
 
 @pytest.mark.parametrize("line", LINES.strip().splitlines())
 def test_command_lines(home: Home, line: str) -> None:
-    words = line.replace("sshfs", shlex.join(COMMAND), 1)
+    # what stands in ~/.ssh/config for the person; ~ is whose home the user database says, not the test's
+    command = [*COMMAND, "-F", str(home.path / ".ssh" / "config")]
+    words = line.replace("sshfs", shlex.join(command), 1)
     done = subprocess.run(
         ["sh", "-c", words],
         env=home.environment,

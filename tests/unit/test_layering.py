@@ -21,6 +21,7 @@ BASE = {
     "latency",
     "beneath",
     "names",
+    "account",
     "__init__",
 }
 API = {"remote.api"}
@@ -36,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "latency": set(),
     "beneath": set(),
     "names": set(),
+    "account": set(),
     "covering": BASE,
     "__init__": set(),
     "sftp": BASE,

@@ -33,18 +33,27 @@ def lost(offset: int, data: bytes, incident: int = 1, appended: bool = False) ->
 
 
 @pytest.mark.parametrize(
-    ("environment", "uid", "expected"),
+    ("chosen", "home", "uid", "expected"),
     [
-        ({"HOME": "/home/u"}, 1000, "/home/u/.local/state/sftpfs"),
-        ({"HOME": "/home/u", "XDG_STATE_HOME": "/state"}, 1000, "/state/sftpfs"),
-        ({"HOME": "/home/u", "XDG_STATE_HOME": "relative"}, 1000, "/home/u/.local/state/sftpfs"),
-        ({"HOME": "/root"}, 0, "/var/lib/sftpfs"),
-        ({}, 1000, "/var/lib/sftpfs"),
-        ({"HOME": ""}, 1000, "/var/lib/sftpfs"),
+        ("", "/home/u", 1000, "/home/u/.local/state/sftpfs"),
+        ("/state", "/home/u", 1000, "/state/sftpfs"),
+        ("relative", "/home/u", 1000, "/home/u/.local/state/sftpfs"),
+        ("", "/root", 0, "/var/lib/sftpfs"),
+        ("/state", "/root", 0, "/state/sftpfs"),
+        ("", "/", 1000, "/var/lib/sftpfs"),
     ],
 )
-def test_where_state_belongs(environment: dict[str, str], uid: int, expected: str) -> None:
-    assert state_directory(environment, uid) == expected
+def test_where_state_belongs(chosen: str, home: str, uid: int, expected: str) -> None:
+    assert state_directory(chosen, home, uid) == expected
+
+
+def test_state_does_not_go_where_another_user_may_change_it(tmp_path: Path) -> None:
+    """``sudo -E`` brings his XDG_STATE_HOME; it may not be there yet."""
+    os.chown(tmp_path, 65534, 65534)
+    for chosen in (tmp_path, tmp_path / "not/yet"):
+        assert state_directory(str(chosen), "/root", 0) == "/var/lib/sftpfs"
+        assert state_directory(str(chosen), "/home/u", 1000) == "/home/u/.local/state/sftpfs"
+        assert state_directory(str(chosen), "/home/u", 65534) == f"{chosen}/sftpfs"
 
 
 def test_bytes_are_at_their_offsets_and_what_they_are_is_beside(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import socket
 import subprocess
 from pathlib import Path
@@ -120,7 +122,8 @@ def test_an_include_of_itself_ends(tmp_path: Path) -> None:
 
 def test_tokens_and_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEYS", "/keys")
-    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("HOME", "/home/another")
+    home = pwd.getpwuid(os.getuid()).pw_dir
     options = (
         ("HostName", "%h.example.org"),
         ("ProxyCommand", "nc '%h' %p %% %n %r"),
@@ -133,11 +136,21 @@ def test_tokens_and_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert settings.host == "work.example.org"
     assert settings.proxy_command == "nc 'work.example.org' 7 % work bob"
     assert settings.identity_files == ("/keys/work",) and settings.identities_given
-    assert settings.user_known_hosts == ("/home/ann/hosts", "/home/ann/more")
+    assert settings.user_known_hosts == (f"{home}/hosts", f"{home}/more")
     with pytest.raises(MountError):
         decide(("IdentityFile", "${NO_SUCH_VARIABLE_HERE}/x"))
     with pytest.raises(MountError):
         decide(("IdentityFile", "%z"))
+
+
+def test_the_login_name_is_that_of_the_uid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "another")
+    ours = pwd.getpwuid(os.getuid()).pw_name
+    assert decide().user == ours
+    text = f"Match localuser another\n Port 1\nMatch localuser {ours}\n Port 2\nProxyCommand nc %u %r\n"
+    settings = settings_for(read(tmp_path / "c", text), DEFAULTS)
+    assert (settings.port, settings.proxy_command) == (2, f"nc {ours} {ours}")
 
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ ALL = "all"
 
 def run(given: Namespace) -> int:
     """What was chosen is in its files again, or away, when it returns 0."""
-    directory = store.store_directory(os.environ, os.getuid())
+    directory = store.store_directory()
     saved = store.all_saved(directory)
     mounts = [values for values in whoever_answers("statistics") if "root" in values]
     chosen = _chosen(saved, given.what, mounts) if given.what else saved
