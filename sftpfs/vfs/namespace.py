@@ -231,7 +231,7 @@ class Namespace:
 
     def _known(self, parent: Inode, name: bytes) -> Known:
         """What the server last told of what ``name`` leads to now, to be asked for later: None then where it
-        did not, or where we have changed the file since, or are about to."""
+        did not, or where we have changed the file since, may have, or are about to."""
         child = parent.directory.children.get(name) if parent.directory is not None else None
         if child is None:
             return nothing_known
@@ -240,6 +240,7 @@ class Namespace:
         def known() -> Attributes | None:
             changed = child.change_mark != mark or in_place.changing(self._tree, child) is not None
             dirty = child.content is not None and child.content.dirty
-            return None if changed or dirty else child.attributes
+            doubted = child.expires == 0.0  # by a change of ours, say, that had no answer
+            return None if changed or dirty or doubted else child.attributes
 
         return known
