@@ -85,6 +85,8 @@ class TransportConfig:
     """(context id, port)."""
     compression: bool = False
     password_stdin: bool = False
+    keep_taken_keys: bool = True
+    """Write host keys into known_hosts that are taken although nobody confirmed them, as ssh does."""
     connect_timeout: float = 20.0
     keepalive_interval: float = 15.0
     keepalive_count: int = 3

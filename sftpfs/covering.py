@@ -16,8 +16,8 @@ from sftpfs.account import in_home
 from sftpfs.config import MountConfig, TransportKind
 from sftpfs.errors import Failure, MountError
 
-SYSTEM = ("/", "/dev", "/proc", "/sys")
-"""Nothing works without these, this program neither."""
+SYSTEM = ("/", "/dev", "/etc", "/proc", "/sys")
+"""Nothing works without these, this program neither: over /etc it asked itself for names and never ended."""
 
 LIBRARIES = ("trio", "pyfuse3", "asyncssh", "uvloop")
 """Loaded by a process of the mount, perhaps later than the mount."""

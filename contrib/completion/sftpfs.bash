@@ -20,7 +20,7 @@ _sftpfs() {
         current=${current#-o}
         [[ $current == *,* ]] && head+=${current%,*},
         current=${current##*,}
-        [[ $current == *=* ]] && return
+        [[ $current == *=* ]] && names="dir_cache=yes dir_cache=no cache=yes cache=no idmap=none idmap=user idmap=file idmap=name nomap=error nomap=ignore"
         compopt -o nospace
         # what stands before the last of bash's word breaks is a word of its own, and left as it is
         for ((at = ${#head}; at > 0; at--)); do
@@ -29,6 +29,7 @@ _sftpfs() {
         [[ ${head:at-1:1} == @ ]] && ((at -= at > 0))
         head=${head:at}
         COMPREPLY=($(compgen -P "$head" -W "$names" -- "$current"))
+        [[ $current == *=* && $COMP_WORDBREAKS == *=* ]] && COMPREPLY=("${COMPREPLY[@]##*=}")
         return
     fi
     case $previous in

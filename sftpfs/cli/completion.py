@@ -23,6 +23,17 @@ def names() -> list[str]:
     return [*known, *(f"{keyword}=" for keyword in SSH_KEYWORDS.values())]
 
 
+def values() -> list[str]:
+    """``name=value`` of the options of use that take one of a few words."""
+    return [
+        f"{name}={value}"
+        for option in OPTIONS
+        if option.takes_value and "|" in option.metavar
+        for name in (option.name, *option.aliases)
+        for value in option.metavar.split("|")
+    ]
+
+
 def letters() -> list[Option]:
     """Options with a letter or a long form."""
     return [option for option in OPTIONS if option.flags]
@@ -66,7 +77,7 @@ _sftpfs() {{
         current=${{current#-o}}
         [[ $current == *,* ]] && head+=${{current%,*}},
         current=${{current##*,}}
-        [[ $current == *=* ]] && return
+        [[ $current == *=* ]] && names="{" ".join(values())}"
         compopt -o nospace
         # what stands before the last of bash's word breaks is a word of its own, and left as it is
         for ((at = ${{#head}}; at > 0; at--)); do
@@ -75,6 +86,7 @@ _sftpfs() {{
         [[ ${{head:at-1:1}} == @ ]] && ((at -= at > 0))
         head=${{head:at}}
         COMPREPLY=($(compgen -P "$head" -W "$names" -- "$current"))
+        [[ $current == *=* && $COMP_WORDBREAKS == *=* ]] && COMPREPLY=("${{COMPREPLY[@]##*=}}")
         return
     fi
     case $previous in
@@ -120,7 +132,7 @@ def zsh() -> str:
 {NOTE}
 _sftpfs_names() {{
     local -a names
-    names=({" ".join(f"'{name}'" for name in names())})
+    names=({" ".join(f"'{name}'" for name in [*names(), *values()])})
     compset -P '*,'
     compadd -S '' -- $names
 }}
@@ -158,7 +170,7 @@ def fish() -> str:
         NOTE,
         "function __sftpfs_names",
         "    set -l given (commandline -ct | string replace -r '[^,]*$' '')",
-        f"    for name in {' '.join(names())}",
+        f"    for name in {' '.join([*names(), *values()])}",
         "        echo $given$name",
         "    end",
         "end",

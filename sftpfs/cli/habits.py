@@ -12,6 +12,8 @@ from sftpfs.cli.options import BY_NAME
 FIRST_WORDS = {
     "mount": "leave the word out: sftpfs {rest}",
     "unmount": "sftpfs umount DIRECTORY unmounts",
+    "fusermount": "sftpfs umount DIRECTORY unmounts",
+    "fusermount3": "sftpfs umount DIRECTORY unmounts",
     "stop": "sftpfs umount DIRECTORY unmounts",
     "list": "sftpfs status shows the mounts",
     "ls": "sftpfs status shows the mounts",
@@ -63,6 +65,7 @@ COMMAND_FLAGS = {
         "-z": "umount -l DIRECTORY leaves it to who is inside; sftpfs umount --force does not wait for them",
         "-f": "write --force",
         "-u": "leave it out",
+        "-a": "umount -a -t fuse.sftpfs unmounts all of them",
     },
 }
 """Flags that other programs give for what a command of ours does."""
@@ -89,4 +92,5 @@ def flag(word: str) -> str | None:
 def command_flag(command: str, words: list[str]) -> str | None:
     """A hint for one of ``words`` that ``command`` does not know."""
     hints = COMMAND_FLAGS.get(command, {})
-    return next((hints[word] for word in words if word in hints), None)
+    # of letters written together the first counts
+    return next((hints[word[:2]] for word in words if word[:2] in hints and not word.startswith("--")), None)

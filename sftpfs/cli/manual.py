@@ -17,10 +17,10 @@ Makes a directory of an SSH server a local directory. Nothing has to be installe
 what SSH brings.
 
 An empty directory is the home directory there, a relative one starts in it. An IPv6 address stands in \
-brackets. The command returns once the mount is there and its root was read; otherwise it says in one line \
-what failed, and leaves nothing mounted. Whatever ssh uses is used: ~/.ssh/config, the agent, keys, \
-certificates, passwords, jump hosts. Host keys are checked. Questions are asked on the terminal, or where \
-there is none but a display, by the program SSH_ASKPASS names.
+brackets. The command returns once the mount is there and its root was read, where that may be listed; \
+otherwise it says in one line what failed, and leaves nothing mounted. Whatever ssh uses is used: \
+~/.ssh/config, the agent, keys, certificates, passwords, jump hosts. Host keys are checked. Questions are \
+asked on the terminal, or where there is none but a display, by the program SSH_ASKPASS names.
 
 sftpfs umount unmounts; so do umount(8), fusermount3 -u and SIGTERM. The process ends when everything is on \
 the server. A signal gives programs that are inside one second, and the log names them; a second signal does \
@@ -53,9 +53,9 @@ HELPER_DESCRIPTION = """\
 mount(8) and umount(8) call these for the types sftpfs and fuse.sftpfs; sftpfs install-helpers puts them \
 where they are looked for. Options are those of sftpfs(1).
 
-mount.sftpfs ends with status 0 once the mount is there and its root was read. Where there is no terminal \
-nobody is asked for anything: name a key without a passphrase, and have the host key in known_hosts. No HOME \
-and no PATH is needed.
+mount.sftpfs ends with status 0 once the mount is there and its root was read, where that may be listed. \
+Where there is no terminal nobody is asked for anything: name a key without a passphrase, and have the host \
+key in known_hosts. No HOME and no PATH is needed.
 
 umount.sftpfs ends when everything is on the server and the mount's process is gone, except with -l, and \
 where another mount namespace keeps a copy of the mount: it says which. Where something could not be written \
@@ -65,6 +65,9 @@ umount.fuse, which umount(8) calls for every FUSE file system that root unmounts
 asks sftpfs about mounts of sftpfs alone and leaves all others to umount(8).
 
 remount is refused: unmount, and mount again with the other options.
+
+In fstab(5) a comma inside a value is written \\, and a blank \\040; \\054 is the comma between two options, \
+as mount(8) makes it one before mount.sftpfs is called.
 """
 
 HELPER_LETTERS = (

@@ -42,8 +42,9 @@ def _losses() -> Iterator[Finding]:
         pieces = (
             f"{len(saved)} piece{'s' if len(saved) > 1 else ''} of {files} file{'s' if files > 1 else ''}"
         )
+        verb = "are" if len(saved) > 1 else "is"
         yield note(
-            f"{pieces} could not be written to a server, and are saved in {directory}",
+            f"{pieces} could not be written to a server, and {verb} saved in {directory}",
             "sftpfs restore lists them; sftpfs restore all writes them back",
         )
 

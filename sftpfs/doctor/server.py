@@ -10,6 +10,7 @@ import secrets
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import trio
 
@@ -53,9 +54,14 @@ Report = AsyncIterator[Finding]
 
 @asynccontextmanager
 async def connected(config: MountConfig, prompter: Prompter) -> AsyncIterator[Connection]:
-    """A session to the server of ``config``. Raises MountError."""
+    """A session to the server of ``config``. Raises MountError.
+
+    A host key that nobody confirmed is not written into known_hosts: the next look, and the mount, would
+    call it known.
+    """
+    transport_config = replace(config.transport, keep_taken_keys=False)
     async with trio.open_nursery() as nursery:
-        connector = make_connector(config.transport, config.endpoint, prompter, nursery)
+        connector = make_connector(transport_config, config.endpoint, prompter, nursery)
         try:
             transport = await connector.connect(interactive=prompter.available)
             try:

@@ -274,6 +274,7 @@ class AsyncsshConnector:
             "keepalive_count": config.keepalive_count,
             "interactive": interactive and self._prompter.available,
             "password_stdin": config.password_stdin,
+            "keep_taken_keys": config.keep_taken_keys,
             "pins": self.pins.message(),
             "debug": config.debug,
         }

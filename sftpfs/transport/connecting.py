@@ -65,6 +65,8 @@ class Attempt:
     log: Log
     interactive: bool
     password_stdin: bool = False
+    keep_taken_keys: bool = True
+    """As ``TransportConfig.keep_taken_keys``."""
     stage: str = "connecting"
     began: float = 0.0
     """When the connection being made was begun, by the loop's clock."""
@@ -126,7 +128,7 @@ async def connect_hop(
     keys are exchanged; the server's login timer does not run meanwhile.
     """
     algorithms = agreed(settings.algorithms, settings.gssapi_key_exchange)
-    judge = HostKeyJudge(settings, algorithms, attempt.log, pin)
+    judge = HostKeyJudge(settings, algorithms, attempt.log, pin, attempt.keep_taken_keys)
     while True:
         authenticator = Authenticator(settings, algorithms.user_keys, attempt.question, attempt.log)
         client = Client(authenticator, judge, attempt.log)

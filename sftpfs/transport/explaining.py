@@ -90,7 +90,9 @@ def authentication_failure(
     untried = [method for method in authenticator.offered if method not in authenticator.tried]
     if untried:
         tried += f"; offered too: {', '.join(untried)}"
-    if "Too many" in text:
+    if "Too many" in text and "publickey" not in authenticator.tried:
+        cure = "it allows no further try (MaxAuthTries); check the user name and the password"
+    elif "Too many" in text:
         cure = "too many keys were offered; name the one to use: -o IdentityFile=FILE -o IdentitiesOnly=yes"
     elif attempt.password_stdin and authenticator.passwords_given:
         cure = "the password from standard input was refused"

@@ -28,7 +28,15 @@ class HostKeyJudge:
     ``pin`` is what every further key of this attempt, and of the mount, has to be.
     """
 
-    def __init__(self, settings: Settings, algorithms: Algorithms, log: Log, pin: Pin | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        algorithms: Algorithms,
+        log: Log,
+        pin: Pin | None = None,
+        keep_taken: bool = True,
+    ) -> None:
+        """``keep_taken``: write down, too, what is taken although nobody confirmed it."""
         self.settings = settings
         self.known = KnownHosts.read((*settings.user_known_hosts, *settings.global_known_hosts))
         self.error: MountError | None = None
@@ -38,6 +46,7 @@ class HostKeyJudge:
         """Host key algorithms, the preferred first."""
         self._authorities = algorithms.authorities
         self._log = log
+        self._keep_taken = keep_taken
 
     @property
     def name(self) -> str:
@@ -103,7 +112,7 @@ class HostKeyJudge:
         """Hold to ``key`` from now on, and write it down."""
         self.pin = Pin(key, False, judged)
         settings = self.settings
-        if not settings.user_known_hosts:
+        if not settings.user_known_hosts or (judged is HostKey.TAKEN and not self._keep_taken):
             return
         path = settings.user_known_hosts[0]
         try:

@@ -43,6 +43,8 @@ IGNORED = frozenset(" ".join((_NO_SESSION, _NO_LOGIN, _NO_TRUST, _NO_SHOW, _NO_M
 """Keywords OpenSSH knows that have nothing to act on here. None of them checks anything: see SECURITY.md."""
 
 ACCUMULATING = frozenset({"identityfile", "certificatefile", "sendenv"})
+ONE_NAME = frozenset({"identityfile", "certificatefile", "identityagent"})
+"""Of these one line names one file: ssh refuses what follows it, most often the rest of a name."""
 ALIASES = {
     "challengeresponseauthentication": "kbdinteractiveauthentication",
     "skeyauthentication": "kbdinteractiveauthentication",

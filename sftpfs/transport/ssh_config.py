@@ -22,7 +22,7 @@ from sftpfs.names import host_fault, shell_user_fault
 from sftpfs.transport.config_file import read_lines
 from sftpfs.transport.config_words import match_patterns, split_keyword, split_words
 from sftpfs.transport.jumps import jump_hops
-from sftpfs.transport.keywords import ACCUMULATING, HANDLED, IGNORED, RIVALS, canonical
+from sftpfs.transport.keywords import ACCUMULATING, HANDLED, IGNORED, ONE_NAME, RIVALS, canonical
 
 USER_FILE = "~/.ssh/config"
 SYSTEM_FILE = "/etc/ssh/ssh_config"
@@ -132,6 +132,9 @@ class HostConfig:
         words = [value] if name == "proxycommand" else split_words(value, where)
         if not words or words == [""]:
             raise MountError(Failure.CONFIGURATION, f"{where}: missing value")
+        if len(words) > 1 and name in ONE_NAME:
+            message = f'{where}: extra arguments after {words[0]}; a name with a blank is written "{value}"'
+            raise MountError(Failure.CONFIGURATION, message)
         if name == "proxyjump":
             jump_hops(words[0])  # as it is read, so that Match exec of a file is not run before
         if name in ACCUMULATING:

@@ -192,7 +192,13 @@ class Worker:
     async def _connect_all(self, message: Message, settings: Settings) -> None:
         self._subsystem = message["sftp_server"]
         self._pins = message["pins"]
-        self._attempt = Attempt(self._ask, self._log, message["interactive"], message["password_stdin"])
+        self._attempt = Attempt(
+            self._ask,
+            self._log,
+            message["interactive"],
+            message["password_stdin"],
+            message["keep_taken_keys"],
+        )
         async with asyncio.timeout(settings.connect_timeout) as timeout:
             self._clock = Clock(timeout)
             hops = self._hops(message, settings, 0)

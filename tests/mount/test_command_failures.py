@@ -149,7 +149,10 @@ def test_another_directory_over_a_mount_is_told(sshd: Sshd, mountpoint: Path, tm
     try:
         status, told = run(f"root@127.0.0.1:{tmp_path}/other", *more)
         assert status == 0
-        assert f"root@127.0.0.1:{tmp_path} is mounted on {mountpoint}, and covered from now on" in told
+        assert f"root@127.0.0.1:{tmp_path} is mounted on {mountpoint}, and covered while" in told
+        status, told = run(f"root@127.0.0.1:{tmp_path}/missing", *more)
+        assert status == 10  # and nothing is said to have happened that did not
+        assert "from now on" not in told
         assert run("umount", mountpoint) == (0, "")  # waits for its process
     finally:
         assert run("umount", mountpoint) == (0, "")

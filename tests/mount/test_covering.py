@@ -26,7 +26,9 @@ APART = ("unshare", "--mount", "--propagation", "private", "sh", "-c", WITHOUT_F
 """Should it be mounted there all the same, nobody else sees it."""
 
 
-@pytest.mark.parametrize("path", ["/", "//", "/dev/..", "/dev", "/proc", "/sys", "//proc/", "/proc/self"])
+@pytest.mark.parametrize(
+    "path", ["/", "//", "/dev/..", "/dev", "/etc", "/proc", "/sys", "//proc/", "/proc/self"]
+)
 def test_what_the_machine_needs_is_not_covered(path: str) -> None:
     status, told = run("root@127.0.0.1:/nowhere", path, "-F", "none", "-p", "1", prefix=APART)
     assert status == REFUSED

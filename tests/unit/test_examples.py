@@ -84,3 +84,28 @@ def test_systemd_accepts_the_units() -> None:
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     complaints = [line for line in done.stderr.splitlines() if "mnt-data" in line or "sftpfs@" in line]
     assert not [line for line in complaints if "Command sftpfs is not executable" not in line]
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (["tests/no_such.py"], "tests/no_such.py"),
+        (["contrib/test", "tests/no_such.py::test_it"], "tests/no_such.py"),
+        (["no_such"], "no_such"),
+        (["-x", "no_such"], "no_such"),
+        (["-k", "no_such"], ""),
+        (["--maxfail=1", "contrib/test::test_it"], ""),
+    ],
+)
+def test_contrib_test_names_what_is_not_there(tmp_path: Path, words: list[str], missing: str) -> None:
+    """Before it sets anything up, which ends with 3 here."""
+    place = tmp_path / "contrib"
+    place.mkdir()
+    shutil.copy(CONTRIB / "test", place)
+    (place / "setup").write_text("#!/bin/sh\nexit 3\n")
+    (place / "setup").chmod(0o755)
+    done = subprocess.run([place / "test", *words], capture_output=True, text=True, timeout=20, check=False)
+    if missing:
+        assert (done.returncode, done.stderr) == (4, f"test: there is no {missing} in this checkout\n")
+    else:
+        assert (done.returncode, done.stderr) == (3, "")

@@ -47,6 +47,10 @@ TYPED = [
     ("sftpfs -o port=22,User=joe,max_conn", ["-o", "port=22,User=joe,max_conns="]),
     ("sftpfs -oport=22,User=a@b,max_conn", ["-oport=22,User=a@b,max_conns="]),
     ("sftpfs -o ssh_command=a:b,max_conn", ["-o", "ssh_command=a:b,max_conns="]),
+    ("sftpfs -o cache=n", ["-o", "cache=no"]),
+    ("sftpfs -oro,idmap=u", ["-oro,idmap=user"]),
+    ("sftpfs h: /m -o port=22,nomap=i", ["h:", "/m", "-o", "port=22,nomap=ignore"]),
+    ("sftpfs -o log_file=n", ["-o", "log_file=n"]),
     ("sftpfs h: /m -o ro,port=22,no_contain", ["h:", "/m", "-o", "ro,port=22,no_contain_symlinks"]),
 ]
 """What is typed before Tab, and the words it leads to."""

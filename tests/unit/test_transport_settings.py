@@ -188,12 +188,21 @@ def test_times_and_switches() -> None:
         ("AddressFamily", "ipx"),
         ("User", ""),
         ("RevokedHostKeys", "/etc/ssh/revoked"),
+        ("IdentityFile", "/a b/id"),
+        ("CertificateFile", "/a b/id-cert.pub"),
     ],
 )
 def test_values_that_make_no_sense(option: tuple[str, str]) -> None:
     with pytest.raises(MountError) as caught:
         decide(option)
     assert caught.value.failure is Failure.CONFIGURATION and "\n" not in caught.value.message
+
+
+def test_a_file_name_with_a_blank() -> None:
+    """In quotes, as in ssh, which refuses what follows a name."""
+    assert decide(("IdentityFile", '"/a b/id"')).identity_files == ("/a b/id",)
+    with pytest.raises(MountError, match='written "/a b/id"'):
+        decide(("IdentityFile", "/a b/id"))
 
 
 def test_unknown_keywords_of_files_are_passed_over_and_kept_for_the_log(tmp_path: Path) -> None:

@@ -90,7 +90,10 @@ def _umount_copy(client: Client, force: bool) -> int:
 
 
 def _tell_stays(mount: MountedAt) -> None:
-    to_stderr(f"{mount.path} stays mounted; sftpfs umount --force gives up what is not written")
+    to_stderr(
+        f"{mount.path} stays mounted; sftpfs restore writes back what is saved, "
+        "sftpfs umount --force unmounts all the same"
+    )
 
 
 def _tell_lost(values: Values) -> bool:
