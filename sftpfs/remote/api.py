@@ -42,8 +42,19 @@ Known = Callable[[], Attributes | None]
 Asked as late as it is needed: another request of ours may change the file meanwhile."""
 
 
+class Changed(Enum):
+    """See ``Over``."""
+
+    BY_US = auto()
+
+
+Over = Callable[[], Attributes | Changed | None]
+"""As ``Known``, of the name a rename gives; BY_US where a change by that name that we asked for meanwhile may
+have been made to what was renamed there."""
+
+
 def nothing_known() -> None:
-    """A ``Known`` of a name of which the server told nothing."""
+    """A ``Known`` and an ``Over`` of a name of which the server told nothing."""
 
 
 class OpenFlags(Flag):
@@ -265,7 +276,7 @@ class Remote(Protocol):
         new: bytes,
         replace: bool,
         known: Known = nothing_known,
-        over: Known = nothing_known,
+        over: Over = nothing_known,
         *,
         look: bool = False,
     ) -> bool:

@@ -12,7 +12,7 @@ import errno
 from sftpfs.aio import Slot
 from sftpfs.errors import StatusError, error
 from sftpfs.remote import explain
-from sftpfs.remote.api import Known
+from sftpfs.remote.api import Known, Over
 from sftpfs.remote.diagnose import is_directory
 from sftpfs.remote.resolution import (
     ERRNO,
@@ -105,7 +105,7 @@ async def rmdir(session: Session, path: bytes) -> Again | None:
     return _gone(verdict(Operation.RMDIR, known_sight(seen, None)))
 
 
-async def rename(session: Session, old: bytes, new: bytes, known: Known, over: Known) -> Again | None:
+async def rename(session: Session, old: bytes, new: bytes, known: Known, over: Over) -> Again | None:
     """RENAME and posix-rename of what is ``known`` to have the old name, ``over`` what has the new one."""
     first, second = session.start_lstat(old), session.start_lstat(new)
     source, target = await _seen(first), await _seen(second)

@@ -13,6 +13,7 @@ import stat
 from enum import Enum, auto
 from typing import NamedTuple
 
+from sftpfs.remote.api import Changed
 from sftpfs.types import MTIME_GRAIN, Attributes
 
 
@@ -41,7 +42,7 @@ class Sight(Enum):
     OTHER = auto()
     """Something else."""
     UNKNOWN = auto()
-    """It is there, and nothing was known before to compare it with."""
+    """It is there, and nothing was known before to compare it with, or we have changed it ourselves since."""
     UNTOUCHED = auto()
     """For a rename's new name: what had it before, and not what was to be renamed."""
 
@@ -104,7 +105,8 @@ TABLE: dict[Operation, tuple[Row, ...]] = {
     ),
 }
 """The first row that fits is the one. A rename's sights are either both compared with what was renamed, or
-neither is; what has the new name is compared with what had it before, too."""
+neither is, or the old name's alone where we changed what has the new one; what has the new name is compared
+with what had it before, too."""
 
 
 def verdict(operation: Operation, subject: Sight, target: Sight | None = None) -> Verdict:
@@ -128,9 +130,14 @@ def known_sight(seen: Attributes | None, known: Attributes | None) -> Sight:
     return Sight.OURS if (seen.size, seen.mtime) == (known.size, known.mtime) else Sight.OTHER
 
 
-def target_sight(seen: Attributes | None, known: Attributes | None, over: Attributes | None) -> Sight:
+def target_sight(
+    seen: Attributes | None, known: Attributes | None, over: Attributes | Changed | None
+) -> Sight:
     """The new name of a rename of what was ``known``, which led to ``over`` before."""
     sight = known_sight(seen, known)
+    if over is Changed.BY_US:
+        alike = seen is not None and known is not None and seen.kind == known.kind
+        return Sight.UNKNOWN if alike and sight is Sight.OTHER else sight  # ours, changed by that name
     if sight not in (Sight.OTHER, Sight.UNKNOWN) or over is None or stat.S_ISDIR(over.mode):
         return sight
     return Sight.UNTOUCHED if known_sight(seen, over) is Sight.OURS else sight

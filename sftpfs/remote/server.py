@@ -22,6 +22,7 @@ from sftpfs.remote.api import (
     Known,
     LinkTarget,
     OpenFlags,
+    Over,
     RemoteFile,
     ServerCopy,
     nothing_known,
@@ -437,7 +438,7 @@ class Server:
         new: bytes,
         replace: bool,
         known: Known = nothing_known,
-        over: Known = nothing_known,
+        over: Over = nothing_known,
         *,
         look: bool = False,
     ) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sftpfs.errors import error
-from sftpfs.remote.api import Known, LinkTarget, OpenFlags, Remote, nothing_known
+from sftpfs.remote.api import Changed, Known, LinkTarget, OpenFlags, Over, Remote, nothing_known
 from sftpfs.types import UNKNOWN_ID, AttributeChange, Attributes
 from sftpfs.vfs import in_place
 from sftpfs.vfs.identity import NONE, Identity
@@ -162,7 +162,7 @@ class Namespace:
 
         async def move(old: bytes, new: bytes) -> None:
             try:
-                known, over = self._known(old_parent, old_name), self._known(new_parent, new_name)
+                known, over = self._known(old_parent, old_name), self._over(new_parent, new_name)
                 both = await self._remote.rename(old, new, replace, known, over, look=files)
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
@@ -244,3 +244,18 @@ class Namespace:
             return None if changed or dirty or doubted else child.attributes
 
         return known
+
+    def _over(self, parent: Inode, name: bytes) -> Over:
+        """The same of the new name of a rename, with what we asked for by it since: an open that empties the
+        file, sent again, may reach the one that has the name by then."""
+        child = parent.directory.children.get(name) if parent.directory is not None else None
+        if child is None:
+            return nothing_known
+        known, epoch, doubted = self._known(parent, name), child.epoch, child.expires == 0.0
+
+        def over() -> Attributes | Changed | None:
+            under_way = in_place.changing(self._tree, child) is not None
+            without_answer = child.expires == 0.0 and not doubted
+            return Changed.BY_US if under_way or without_answer or child.epoch != epoch else known()
+
+        return over

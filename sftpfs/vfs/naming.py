@@ -18,6 +18,7 @@ from sftpfs.remote.api import (
     Known,
     LinkTarget,
     OpenFlags,
+    Over,
     Remote,
     RemoteFile,
     ServerCopy,
@@ -207,7 +208,7 @@ class NamingRemote:
         new: bytes,
         replace: bool,
         known: Known = nothing_known,
-        over: Known = nothing_known,
+        over: Over = nothing_known,
         *,
         look: bool = False,
     ) -> bool:

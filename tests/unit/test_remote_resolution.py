@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 
+from sftpfs.remote.api import Changed
 from sftpfs.remote.resolution import (
     TABLE,
     Operation,
@@ -92,10 +93,14 @@ def test_sight_of_what_was_there(seen: Attributes | None, known: Attributes | No
         (OVER, FILE, None, Sight.OTHER),
         (None, FILE, OVER, Sight.ABSENT),
         (DIRECTORY, None, DIRECTORY, Sight.UNKNOWN),  # size and time tell nothing of it
+        (OVER, FILE, Changed.BY_US, Sight.UNKNOWN),
+        (FILE, FILE, Changed.BY_US, Sight.OURS),
+        (DIRECTORY, FILE, Changed.BY_US, Sight.OTHER),  # which no change of a file makes of it
+        (None, FILE, Changed.BY_US, Sight.ABSENT),
     ],
 )
 def test_sight_of_a_new_name(
-    seen: Attributes | None, known: Attributes | None, over: Attributes | None, sight: Sight
+    seen: Attributes | None, known: Attributes | None, over: Attributes | Changed | None, sight: Sight
 ) -> None:
     assert target_sight(seen, known, over) is sight
 
