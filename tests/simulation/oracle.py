@@ -40,6 +40,7 @@ class Call:
         self.moment = moment
         self.error: int | None = None
         self.ended = False
+        self.returned = math.inf
         self.details: dict[str, Any] = {}
         self.done: list[tuple[str, Node, bytes, int]] = []
         self.rivals: list[Call] = []
@@ -96,6 +97,7 @@ class Oracle:
         """The call returned; ``problem`` is its error. What it changed is known from now on."""
         self.calls.remove(call)
         call.ended = True
+        call.returned = self.disk.now()
         call.error = problem.errno if problem is not None else None
         self.history.moment += 1
         self._swap(call, problem)
@@ -412,12 +414,31 @@ class Oracle:
         return {number for at, number in self.refused if at >= since - 1.0}
 
     def _changed_twice(self, call: Call) -> bool:
-        """Whether the last name of ``call`` began to lead elsewhere twice while it was under way."""
+        """Whether the last name of ``call`` began to lead elsewhere twice while it was under way, or once and
+        may have just before."""
         name = call.paths[0][-1]
         return any(
-            sum(change.at >= call.start for change in directory.logs.get(name, ())) > 1
+            sum(change.at >= call.start for change in directory.logs.get(name, ()))
+            + self._doubted_before(call, directory, name)
+            > 1
             for directory in self.reach(call, parent=True)
             if isinstance(directory, Node)
+        )
+
+    def _doubted_before(self, call: Call, directory: Node, name: bytes) -> bool:
+        """Whether a change of ours of the name had no answer as the call began, or just before: what had the
+        name has none any more, and the kernel, told of it under the lock of the directory, which a lookup may
+        hold for a deadline, still opens that."""
+        return any(
+            other.verb in ("rename", "unlink", "link")
+            and other.error in (errno.ETIMEDOUT, errno.EIO)
+            and other.returned >= call.start - self.timeout
+            and any(
+                path[-1] == name and directory in self.reach(other, index, parent=True)
+                for index, path in enumerate(other.paths)
+                if path
+            )
+            for other in self.unknown
         )
 
     def explain(self, call: Call, problem: OSError) -> None:
