@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sftpfs import clock
+from sftpfs import clock, operation
 from sftpfs.aio import Slot
 from sftpfs.data.chunks import CHUNK_SHIFT
 from sftpfs.data.state import HandleState
@@ -20,7 +20,18 @@ class Fetch:
     ``stale``: a write or another version came in between; nobody may use the result.
     """
 
-    __slots__ = ("ahead", "generation", "handle", "index", "length", "reader", "sent", "slot", "stale")
+    __slots__ = (
+        "ahead",
+        "begun",
+        "generation",
+        "handle",
+        "index",
+        "length",
+        "reader",
+        "sent",
+        "slot",
+        "stale",
+    )
 
     def __init__(
         self,
@@ -39,6 +50,8 @@ class Fetch:
         self.ahead = ahead
         self.stale = False
         self.sent = clock.awake()
+        self.begun = operation.begun()
+        """When the operation it ends with began."""
         self.slot: Slot[Buffer] = handle.remote.start_read(index << CHUNK_SHIFT, length)
 
     def completed(self, _: Slot[Buffer]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from sftpfs import clock
+from sftpfs import clock, operation
 from sftpfs.aio import Slot
 from sftpfs.data.chunks import CHUNK_BYTES, CHUNK_MASK, CHUNK_SHIFT
 from sftpfs.data.extents import DirtyExtents, covers, overlay
@@ -144,8 +144,10 @@ class ContentReader:
             if isinstance(part, Fetch):
                 try:
                     await part.slot.wait()
-                except OSError:
-                    if part.handle is handle and not part.ahead:
+                except OSError as failure:
+                    # One that ended with an operation which began before ours had less time than we have.
+                    earlier = failure.errno == errno.ETIMEDOUT and part.begun < operation.begun()
+                    if part.handle is handle and not (part.ahead or earlier):
                         raise
                     usable = False  # asked for by others or ahead: ask for ourselves
                 usable = usable and not part.stale

@@ -11,7 +11,7 @@ Where every connection the file was open on is lost, requests wait until it is o
 from __future__ import annotations
 
 import errno
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError, error
@@ -24,7 +24,7 @@ from sftpfs.remote.pool import Pool
 from sftpfs.remote.reads import Read
 from sftpfs.remote.reopening import Reopening
 from sftpfs.remote.stripes import Stripes
-from sftpfs.remote.transfer import Repeatable
+from sftpfs.remote.transfer import OfOperation, Repeatable
 from sftpfs.remote.version import Change, KnownVersion, Question
 from sftpfs.remote.writes import Write, fail_explained
 from sftpfs.types import AttributeChange, Attributes, Buffer
@@ -172,7 +172,10 @@ class File:
     def start_read(self, offset: int, length: int) -> Slot[Buffer]:
         """As ``RemoteFile.start_read``."""
         self._account(length)
-        return Read(self, offset, length, self.read_sizes.limit).start()
+        read = Read(self, offset, length, self.read_sizes.limit)
+        if self._silence.met(read.started):
+            self.watch(read)
+        return read.start()
 
     def start_write(self, offset: int, data: Buffer) -> Slot[None]:
         """As ``RemoteFile.start_write``."""
@@ -374,9 +377,9 @@ class File:
         """As ``Sender.unreachable``."""
         return self._reopening.refuses()
 
-    def watch(self, call: Call[Any]) -> None:
+    def watch(self, request: OfOperation) -> None:
         """As ``Handles.watch``."""
-        self._silence.watch(call, call.started)
+        self._silence.watch(request, request.started)
 
     def install(self, handle: Handle) -> None:
         """The file is open again."""

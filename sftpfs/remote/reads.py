@@ -2,7 +2,8 @@
 
 Works in callbacks of the session's slots, without tasks. Used by ``remote.file``
 only. A piece whose session is lost is sent again (``remote.transfer``): reading twice
-does no harm.
+does no harm. It ends with the operation it was begun in (``remote.silence``); who waits for it in another
+one asks for himself (``data.reader``).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import errno
 import math
 
-from sftpfs import clock
+from sftpfs import operation
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, error
 from sftpfs.remote.connection import Handle
@@ -27,10 +28,11 @@ class Read:
     what they hold would otherwise be kept until the garbage collector finds the circle.
     """
 
-    __slots__ = ("_pieces", "_slot", "_waiting")
+    __slots__ = ("_pieces", "_slot", "_waiting", "started")
 
     def __init__(self, file: Handles, offset: int, length: int, limit: int) -> None:
         size = piece_size(length, limit)
+        self.started = operation.begun()
         self._slot: Slot[Buffer] = Slot()
         self._pieces = [
             ReadPiece(self, file, offset + start, min(size, length - start))
@@ -45,6 +47,15 @@ class Read:
         for piece in self._pieces:
             piece.send()
         return self._slot
+
+    @property
+    def ended(self) -> bool:
+        """As ``Watched.ended``."""
+        return self._slot.done
+
+    def give_up(self, failure: OSError) -> None:
+        """As ``Watched.give_up``: pieces may be under way, and bring nothing any more."""
+        self.piece_failed(failure)
 
     def piece_done(self) -> None:
         """A piece has all it will get."""
@@ -100,7 +111,7 @@ class ReadPiece(OfFile):
         self._whole = whole
         self._file = file
         self._next = offset
-        self.started = clock.awake()
+        self.started = whole.started
         self.deadline = math.inf
         self._asked = 0
         self._most = length
@@ -125,7 +136,9 @@ class ReadPiece(OfFile):
         return handle.session.start_read(handle.identifier, self._next, self._asked)
 
     def send(self) -> None:
-        """Ask for what is missing."""
+        """Ask for what is missing, unless the whole has failed."""
+        if self._whole.ended:
+            return
         file = self._file
         handle = None if file.closed else file.choose()
         if handle is None:
@@ -181,6 +194,7 @@ class ReadPiece(OfFile):
                 sizes.lost(handle.session.generation)
                 self._most = SAFE
             if lost(self._file, self, handle, failure):
+                self._file.watch(self._whole)
                 self.send()
         elif doubtful and may_be_too_large(failure):
             self._refused = True

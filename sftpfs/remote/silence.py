@@ -6,8 +6,8 @@ connection owes one, if that lasts for half of the deadline. A server that answe
 what is slow and moves goes on.
 
 A session gives up by itself what it does not answer for so long (``sftp.table``). So only what has met a
-silence is watched here, and in the usual case nothing is. Reads and writes are not: they belong to no one
-operation (``remote.transfer`` has their deadline).
+silence is watched here, and in the usual case nothing is. Writes are not: they belong to no one operation
+(``remote.transfer`` has their deadline).
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.sizes import RequestSizes
 
 if TYPE_CHECKING:
-    from sftpfs.remote.call import Call
     from sftpfs.remote.outbox import Outbox
     from sftpfs.remote.version import Change
     from sftpfs.types import Buffer
@@ -58,8 +57,8 @@ class Handles(Protocol):
     def wait(self, request: Repeatable) -> None:
         """No handle is left: ``request`` is sent, or given up, once it is known whether there will be one."""
 
-    def watch(self, call: Call[Any]) -> None:
-        """``call``, sent again, ends with its operation (``remote.silence``)."""
+    def watch(self, request: OfOperation) -> None:
+        """``request``, sent again, ends with its operation."""
 
     def write_sent(self, handle: Handle, offset: int, length: int) -> Change | None:
         """A piece of a write is on its way."""
@@ -70,6 +69,20 @@ class Handles(Protocol):
     def beside(self, connection: Connection, target: Connection) -> Handle | None:
         """A handle on another connection than ``connection``, alive and not stalled; where there is
         none one is opened on ``target``, for later."""
+
+
+class OfOperation(Protocol):
+    """What ends with its operation (``remote.silence``)."""
+
+    started: float
+    """When that began, by ``clock.awake``."""
+
+    @property
+    def ended(self) -> bool:
+        """As ``Watched.ended``."""
+
+    def give_up(self, failure: OSError) -> None:
+        """As ``Watched.give_up``."""
 
 
 class OfFile:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sftpfs import operation
+from sftpfs.data import FileHandle
 from sftpfs.data.chunks import CHUNK_BYTES
+from sftpfs.types import Buffer
 from tests.component.data_room import Room, content, in_room, perform_rest
 from tests.component.data_server import attach, settle_tasks
 
@@ -275,3 +278,24 @@ def test_a_file_cut_while_it_is_read_ends_there(tmp_path: Path, direct: bool) ->
         assert bytes(await room.perform(handle.read, 0, 1 << 20)) == content(100)
 
     in_room(tmp_path, test, content(30_000))
+
+
+def test_a_fetch_given_up_with_an_earlier_operation_is_asked_for_again_by_a_later_one(tmp_path: Path) -> None:
+    data = content(10_000)
+
+    async def read(handle: FileHandle, offset: int) -> Buffer:
+        operation.begin()
+        return await handle.read(offset, 100)
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["read"] = errno.ETIMEDOUT
+        first = await room.start(read, handle, 0)
+        second = await room.start(read, handle, 5000)
+        assert room.kinds().count("read") == 1
+        with pytest.raises(OSError) as raised:
+            await perform_rest(room, first)
+        assert raised.value.errno == errno.ETIMEDOUT
+        assert await perform_rest(room, second) == data[5000:5100]
+
+    in_room(tmp_path, test, data)

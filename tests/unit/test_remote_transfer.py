@@ -217,6 +217,19 @@ def test_a_read_without_any_session_left_waits_for_one() -> None:
     assert raised.value.errno == errno.ESTALE
 
 
+def test_of_a_read_that_was_given_up_nothing_is_sent_any_more() -> None:
+    file = ScriptedFile(2)
+    read = Read(file, 0, 2000, 1000)
+    slot = read.start()
+    whole, cut = file.sessions[1].sent
+    read.give_up(SessionLostError("silent", errno.ETIMEDOUT))
+    assert read.ended
+    cut.slot.set(b"abc")
+    whole.slot.fail(SessionLostError("gone"))
+    assert not file.sessions[0].sent and len(file.sessions[1].sent) == 2
+    assert isinstance(slot.error, SessionLostError)
+
+
 def test_a_short_reply_after_close_is_not_asked_on() -> None:
     file = ScriptedFile()
     Read(file, 0, 10, 1000).start()
