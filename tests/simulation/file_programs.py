@@ -116,6 +116,10 @@ class FileProgram(Program):
             self.oracle.track(node).readable(offset, size, data, start, notes.low, moment)
             for node in notes.nodes
         ]
+        reasons += [
+            self.oracle.track(node).readable(offset, size, beneath, start, notes.low, moment)
+            for node, beneath in notes.beneath_twins(offset, data)
+        ]
         if None not in reasons and not any(map(self.oracle.may_have_lost, notes.nodes)):
             names = ", ".join(self.oracle._names(node) for node in notes.nodes)
             raise Lie(f"a read of {names} at {offset}: {'; '.join(map(str, reasons))}")

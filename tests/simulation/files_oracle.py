@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tests.simulation.disk import Node
@@ -308,6 +309,18 @@ class FileNotes:
             track = self.oracle.track(node)
             track.wrote(None if self.flags & os.O_APPEND else position, data)
 
+    def beneath_twins(self, offset: int, data: bytes) -> Iterator[tuple[Node, bytes]]:
+        """Each node that is taken for another one, and what a read that brought ``data`` found of it beneath
+        what programs wrote to that other.
+
+        What is written to an open file is laid over what its name leads to until those two are told apart, by
+        size and mtime (F12). Nothing else of one file may be in a read of another."""
+        oracle = self.oracle
+        for node in self.nodes:
+            written = [own for twin in oracle.twins.of(node) - {node} for own in oracle.track(twin).writes]
+            if written:
+                yield node, _without(written, offset, data, node.content)
+
     @property
     def sure(self) -> Node | None:
         """The node, where there is no doubt."""
@@ -317,6 +330,25 @@ class FileNotes:
 def _over(view: bytes, offset: int, data: bytes) -> bytes:
     """``view`` with ``data`` written at ``offset``."""
     return view[:offset].ljust(offset, b"\0") + data + view[offset + len(data) :]
+
+
+def _without(written: list[Own], offset: int, data: bytes, content: bytes) -> bytes:
+    """``data``, read at ``offset``, with what ``content`` has in place of each byte that was ``written``; it
+    ends where ``content`` does if all that follows was written."""
+    found = bytearray(data)
+    foreign = False
+    for index, byte in enumerate(data):
+        position = offset + index
+        if not any(
+            own.offset is not None
+            and own.offset <= position < own.offset + len(own.data)
+            and own.data[position - own.offset] == byte
+            for own in written
+        ):
+            foreign = foreign or position >= len(content)
+        elif position < len(content):
+            found[index] = content[position]
+    return bytes(found if foreign else found[: max(0, len(content) - offset)])
 
 
 def _of_several(offset: int, size: int, data: bytes, views: list[bytes]) -> bool:
