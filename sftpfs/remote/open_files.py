@@ -70,6 +70,20 @@ class OpenInode:
                 return file
         return None
 
+    def lost(self) -> list[OpenFile]:
+        """Those without a handle on a connection that lives."""
+        return [file for file in self.files if file.primary() is None]
+
+    async def hold(self) -> None:
+        """Open those again, while what the server tells of the file is not of our making: behind a size or a
+        time that we set by name, another file of that name could not be told from it. It is not the caller's
+        affair whether that succeeds."""
+        for asked in [file.start_fstat() for file in self.lost()]:
+            try:
+                await asked.wait()
+            except OSError:
+                pass
+
     def open_late(self, then: Callable[[], None] | None) -> None:
         """The file is about to be changed: what is open of it in memory alone is opened on the server.
         ``then`` is called once that was tried."""
@@ -164,11 +178,7 @@ class OpenFiles:
         if inode is None:
             return
         await self.ready(inode)
-        for asked in [file.start_fstat() for file in inode.files if file.primary() is None]:
-            try:
-                await asked.wait()
-            except OSError:
-                pass
+        await inode.hold()
 
 
 def noted(version: KnownVersion, change: Change, slot: Slot[Any]) -> None:

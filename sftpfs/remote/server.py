@@ -185,6 +185,12 @@ class Server:
         if inode is not None and inode.late:
             await self._before_changing(self._open_files.ready(inode))
 
+    async def _hold(self, inode: OpenInode | None) -> None:
+        """As ``OpenInode.hold``, no longer than the operation may wait; before each attempt, for it is the
+        loss of a connection that makes it one, and the next. Raises SessionLostError."""
+        if inode is not None and inode.lost():
+            await self._pool.silence.within(operation.begun(), inode.hold())
+
     async def setattr(
         self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET
     ) -> Attributes:
@@ -199,6 +205,8 @@ class Server:
             if target is LinkTarget.LINK and not session.capabilities.has(LSETSTAT):
                 raise error(errno.EOPNOTSUPP)
             start = session.start_setstat if target is LinkTarget.TARGET else session.start_lsetstat
+            if matters:
+                await self._hold(self._open_files.found_at(path))
             inode = self._open_files.found_at(path) if matters else None
             version = question = None
             if inode is not None:
@@ -259,6 +267,8 @@ class Server:
         new = OpenFlags.EXCLUSIVE in flags
 
         async def work(connection: Connection) -> tuple[RemoteFile, Attributes]:
+            if OpenFlags.TRUNCATE in flags:
+                await self._hold(self._open_files.find(current_path))
             sent = clock.now()
             opened = await open_file(
                 self._pool, self._open_files, connection, path, flags, mode, current_path, new=new
@@ -324,6 +334,7 @@ class Server:
         async def work(connection: Connection) -> ServerCopy:
             if not connection.session.capabilities.has(COPY_DATA):
                 raise error(errno.EOPNOTSUPP)
+            await self._hold(self._open_files.found_at(destination))
             return await open_copy(connection, self._open_files, source, destination)
 
         return await repeat(self._pool, work, self._pool.bulk.least_busy())

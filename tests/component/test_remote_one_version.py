@@ -92,6 +92,54 @@ def test_a_write_goes_on_over_what_another_handle_made_of_the_file(
     assert where.file.read_bytes() == expected[how]
 
 
+@pytest.mark.parametrize("request_lost", [False, True], ids=["known", "found as it is made"])
+@pytest.mark.parametrize("how", ["emptied", "cut by path", "dated by path", "copied over"])
+def test_another_file_is_not_made_like_the_one_that_was_open(
+    proxy: CountingProxy, where: Where, how: str, request_lost: bool
+) -> None:
+    """Replaced by another client; what we make of the other one by its name comes before what was open is
+    opened again, and leaves the size and time that a change of ours can have left."""
+
+    async def work(server: Server) -> None:
+        server.named_by(lambda path: where if path == where() else None)
+        one = await handle(server, where)
+        if request_lost:
+            proxy.cut_at("SETSTAT" if how.endswith("by path") else "OPEN", carried_out=False)
+        else:
+            proxy.cut_at("LSTAT", carried_out=False)
+            await server.lstat(where())
+        beside = where.file.with_suffix(".beside")
+        beside.write_bytes(b"another's, and longer")
+        beside.rename(where.file)
+        match how:
+            case "emptied":
+                other, _ = await server.open(where(), BOTH | OpenFlags.TRUNCATE, 0, where)
+                other.close()
+            case "cut by path":
+                await server.setattr(where(), AttributeChange(size=3))
+            case "dated by path":
+                await server.setattr(where(), AttributeChange(size=7, atime=AGO, mtime=AGO))
+            case "copied over":
+                source = where.file.with_suffix(".source")
+                source.write_bytes(b"longer than another's, which it is over")
+                copy = await server.open_copy(encoded(source), where())
+                await copy.run(0, source.stat().st_size, lambda _: None)
+                copy.close()
+        with pytest.raises(OSError) as failed:
+            await one.start_write(1, b"ONE").wait()
+        assert failed.value.errno == errno.ESTALE
+        one.close()
+
+    operate(proxy, work)
+    expected = {
+        "emptied": b"",
+        "cut by path": b"ano",
+        "dated by path": b"another",
+        "copied over": b"longer than another's, which it is over",
+    }
+    assert where.file.read_bytes() == expected[how]
+
+
 def test_a_size_set_here_and_bytes_written_there_are_no_other_file(
     proxy: CountingProxy, where: Where
 ) -> None:
