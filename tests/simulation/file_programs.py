@@ -72,7 +72,7 @@ class FileProgram(Program):
             self.oracle.track(node).lose()
         if before:
             return  # who opens a file of which something was lost may hear of it (errseq)
-        if problem.errno == errno.ESTALE and self._may_be_stale(notes):
+        if problem.errno == errno.ESTALE and (self._may_be_stale(notes) or self._told_of_others(notes)):
             return
         if self.oracle.refused_with(notes.opened) or self.oracle.troubled_since(notes.opened):
             return
@@ -94,6 +94,16 @@ class FileProgram(Program):
             if any(version.by == "other" and version.at >= notes.low for version in node.versions):
                 return True
         return len(notes.nodes) != 1 or self.oracle.names_changed_since(notes)
+
+    def _told_of_others(self, notes: FileNotes) -> bool:
+        """Whether what another descriptor of the file wrote meanwhile may have failed, which a reset found to
+        be of another file: every one that is open for writing is told (P3)."""
+        return notes.flags & os.O_ACCMODE != os.O_RDONLY and any(
+            other is not notes and other.writes and self._may_be_stale(other)
+            for track in map(self.oracle.track, notes.nodes)
+            if track.written_since(notes.opened)
+            for other in track.opens
+        )
 
     async def _read_all(self, file: KFile, notes: FileNotes, chunk: int) -> bytes | None:
         pieces = []
