@@ -87,7 +87,7 @@ async def change(
                 return await send(*paths)
             except BaseException as problem:
                 if outcome_unknown(problem):
-                    tree.outcome_unknown(names, [one for one in targets if isinstance(one, Inode)])
+                    tree.outcome_unknown(names, [one for one in targets if isinstance(one, Inode)], moved)
                 raise
     finally:
         _release(tree, held)

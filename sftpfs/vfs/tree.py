@@ -43,19 +43,22 @@ class Tree(Answers):
                     del parent.directory.changing[name]
             changed.set(None)
 
-    def outcome_unknown(self, names: list[tuple[Inode, bytes]], inodes: list[Inode]) -> None:
+    def outcome_unknown(
+        self, names: list[tuple[Inode, bytes]], inodes: list[Inode], moved: Inode | None = None
+    ) -> None:
         """A change of ours of these (directory, name) and inodes had no answer that tells what became of it:
         whoever asks for them asks the server, the kernel too.
 
         What has such a name now is another inode for who finds it, as size and time may be those of what had
         it before. A directory, in which programs may work, and a file that is open or dirty and has no other
-        name keep the path, which may still be the right one; nothing known of them is believed.
+        name keep the path, which may still be the right one; nothing known of them is believed. But not a
+        file that ``moved``, perhaps renamed there, would be taken for where it is opened again.
         """
         for parent, name in names:
             directory = parent.directory
             assert directory is not None
             child = directory.children.get(name)
-            if child is None or not _keeps_path(child):
+            if child is None or not _keeps_path(child) or _passes_for(moved, child):
                 self.unknown(parent, name)
             else:
                 self.doubt(child)
@@ -202,6 +205,22 @@ def _keeps_path(inode: Inode) -> bool:
         return True
     used = inode.handles or (inode.content is not None and inode.content.dirty)
     return bool(used) and not inode.aliases
+
+
+def _passes_for(moved: Inode | None, child: Inode) -> bool:
+    """Whether the file ``moved`` is as ``child`` is known to be, or as our writes under way may make it."""
+    if moved is None or moved is child or moved.directory is not None or child.directory is not None:
+        return False
+    its, known = _told(moved), _told(child)
+    if child.content is not None and child.content.dirty:
+        return known.size <= its.size <= child.attributes.size and its.mtime >= known.mtime
+    return (its.size, its.mtime) == (known.size, known.mtime)
+
+
+def _told(inode: Inode) -> Attributes:
+    """What the server told last, which is not what is shown of a file being written."""
+    beneath = inode.content.beneath if inode.content is not None and inode.content.dirty else None
+    return beneath or inode.attributes
 
 
 def _count_subdirectory(parent: Inode, difference: int) -> None:
