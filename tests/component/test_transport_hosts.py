@@ -317,8 +317,13 @@ def test_a_proxy_command(server: Sshd) -> None:
     assert "proxy command" in error.message and "out of order" in error.message
 
 
-def test_compression(server: Sshd) -> None:
-    success_of(configure(server, compression=True), endpoint_of(server))
+@pytest.mark.parametrize(("wanted", "agreed"), [(True, "zlib@openssh.com"), (False, "none")])
+def test_compression(tmp_path: Path, wanted: bool, agreed: str) -> None:
+    """As the server tells what was agreed on, both ways."""
+    with Sshd(tmp_path / "sshd", config_extra="LogLevel DEBUG1") as server:
+        success_of(configure(server, compression=wanted), endpoint_of(server))
+        told = re.findall(r"kex: (client->server|server->client) .* compression: (\S+)", server.log())
+    assert dict(told) == {"client->server": agreed, "server->client": agreed}
 
 
 def test_of_two_ways_to_the_host_the_one_given_first_is_taken(server: Sshd, tmp_path: Path) -> None:

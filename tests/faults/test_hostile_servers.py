@@ -268,7 +268,8 @@ def test_a_fault_of_the_server(
     else:
         assert isinstance(outcome, OSError), outcome
         allowed = wanted or STALE
-        late = LATE if errno.EPROTO in allowed else ()  # two sessions and a login, on a busy machine
+        # Two sessions and a login between them within one deadline: not on every machine.
+        late = LATE if lasting and errno.EPROTO in allowed else ()
         assert outcome.errno in (*allowed, *late), outcome
     eventually(lambda: in_order(mount), SLACK, "the mount in order")
     grown = peak(mount.pid) - before

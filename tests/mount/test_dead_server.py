@@ -168,6 +168,7 @@ def test_writes_end_and_the_error_is_told(
     in_time(lambda: os.close(fd), TIMEOUT + SLACK)
     mount.ends_with.add(DATA_LOST_STATUS)  # where part of it was told by close alone (P9)
     in_time(mount.unmount, 2 * (TIMEOUT + SLACK))
+    assert mount.process.returncode == (DATA_LOST_STATUS if "data lost: " in mount.log() else 0)
 
 
 def test_a_small_write_into_a_hole_fails_at_fsync_or_close(
