@@ -22,7 +22,7 @@ from sftpfs.vfs import in_place
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.answers import Asked
 from sftpfs.vfs.attributes import SPECIAL_BITS
-from sftpfs.vfs.identity import NONE, Identity, identified
+from sftpfs.vfs.identity import LITTLE, Identity, identified
 from sftpfs.vfs.inodes import CurrentPath, Inode
 from sftpfs.vfs.leases import version_changed
 from sftpfs.vfs.namespace import Caller, Namespace
@@ -289,7 +289,7 @@ class Files:
                 if existing is not None:
                     if stat.S_ISLNK(existing.attributes.mode):
                         raise error(errno.ESTALE) from None  # the kernel walks there anew, and follows it
-                    file, keep_cache, _ = await self.open(existing, flags, patience=NONE)
+                    file, keep_cache, _ = await self.open(existing, flags, patience=LITTLE)
                     return existing, file, keep_cache
             else:
                 file, keep_cache = self._attach(inode, remote, flags, created=True)

@@ -27,11 +27,10 @@ LOOKS = 3
 where these are two files. For one that is written to they are the same soon, or lie between each other
 (``_may_be_one``), which three tell."""
 
-NONE = 0.0
-
 LITTLE = 1.0
 """Seconds in which the kernel knows of a name, unless somebody who has the directory is held up: by a slow
-server, or by the very request that waits. Then that fails, and the kernel looks up the name anew."""
+server, or by the very request that waits. Then that fails, and the kernel looks up the name anew. It does so
+once only: who did not wait would fail twice before the kernel knows."""
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
@@ -124,9 +123,8 @@ class Identity:
         In doubt is each name of several, which are looked at together, and whether a file that is open has
         its name still before a change of it (``changing``): the kernel may have come by the name, or by what
         is open. Nothing, and no wait, else. ``patience``: seconds the kernel is waited for until it knows
-        of names that lead elsewhere: NONE for a request with which it holds a directory, LITTLE for one with
-        which it holds the file. Who has the directory may wait for the file, and we would wait for the
-        directory.
+        of names that lead elsewhere: LITTLE for a request with which it holds a directory or the file. Who
+        has the directory may wait for the file, and we would wait for the directory.
         """
         apart = await self._names_apart(inode)
         if not apart and changing and inode.handles and not inode.aliases and inode.linked:

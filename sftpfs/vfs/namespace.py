@@ -16,7 +16,7 @@ from sftpfs.errors import error
 from sftpfs.remote.api import Changed, Known, LinkTarget, OpenFlags, Over, Remote, nothing_known
 from sftpfs.types import UNKNOWN_ID, AttributeChange, Attributes
 from sftpfs.vfs import in_place
-from sftpfs.vfs.identity import NONE, Identity
+from sftpfs.vfs.identity import LITTLE, Identity
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.naming import NamingRemote
 from sftpfs.vfs.ownership import OwnerMap
@@ -112,7 +112,7 @@ class Namespace:
         than ``inode`` where the name was found to lead to another file."""
         if not self._hard_links:
             raise error(errno.EPERM, "hard links are turned off")
-        await self._identity.verify(inode, patience=NONE)
+        await self._identity.verify(inode, patience=LITTLE)
 
         async def make(existing: bytes, path: bytes) -> Inode:
             assert inode.parent is not None
