@@ -29,12 +29,15 @@ class History:
 
     ``kernel_told``: whether the kernel has been told of every name that it was to be told of.
 
+    ``late``: seconds a lease began after its answer left the server.
+
     ``troubles`` are the times nothing got through: what was known before is shown for as long as they last.
     """
 
-    def __init__(self, disk: Disk, lease: float) -> None:
+    def __init__(self, disk: Disk, lease: float, late: float = 0.0) -> None:
         self.disk = disk
         self.lease = lease
+        self.late = late if lease else 0.0
         self.floors: dict[tuple[Node, bytes], list[tuple[int, int]]] = {}
         self._doubtful: list[tuple[float, Node, bytes, int]] = []
         self.kernel_told: Callable[[], bool] = lambda: True
@@ -50,7 +53,7 @@ class History:
 
     def low(self, start: float, lease: float | None = None) -> float:
         """The earliest moment from which an answer to a question asked at ``start`` may be."""
-        lease = self.lease if lease is None else lease
+        lease = self.lease + self.late if lease is None else lease
         low = start - lease
         for begin, end in sorted([*self.troubles, *self.sleeps], reverse=True):
             if end + lease >= low and begin <= self.disk.now():
@@ -99,6 +102,15 @@ class History:
                 found |= self._before(change, low) - {None}
         found.add(current)
         return found
+
+    def changed_by_others(self, directory: Node, name: bytes, low: float, before: float = inf) -> bool:
+        """Whether another client changed what ``name`` leads to from ``low`` on, or the name we gave it from,
+        by the change number ``before``."""
+        return any(
+            change.by == OTHER or (change.source and self.changed_by_others(*change.source, low, change.seq))
+            for change in directory.logs.get(name, ())
+            if low <= change.at and change.seq < before
+        )
 
     def _before(self, change: NameChange, low: float) -> set[Node | None]:
         """What the name that ``change`` was made from was taken to lead to until then, from ``low`` on."""

@@ -64,9 +64,9 @@ class Oracle:
     SILENT = 8.0
     """Seconds less than the deadline of which the network need be away for a request to miss it."""
 
-    def __init__(self, disk: Disk, lease: float, timeout: float) -> None:
+    def __init__(self, disk: Disk, lease: float, timeout: float, late: float = 0.0) -> None:
         self.disk = disk
-        self.history = History(disk, lease)
+        self.history = History(disk, lease, late)
         self.timeout = timeout
         self.calls: list[Call] = []
         self.unknown: list[Call] = []
@@ -152,13 +152,13 @@ class Oracle:
         return self.history.walk(call.bases, wanted, low, call.moment, None if parent else last, without)
 
     def moved_by_others(self, call: Call) -> bool:
-        """Whether another client changed a name on the call's paths within the lease."""
+        """Whether another client changed a name on the call's paths within the lease, or what we gave one
+        of them since."""
         low = self.history.low(call.start)
         for parts in call.paths:
             for depth in range(len(parts)):
                 for node in self.history.walk(call.bases, parts[:depth], low, call.moment):
-                    log = node.logs.get(parts[depth], []) if isinstance(node, Node) else []
-                    if any(change.by == OTHER and change.at >= low for change in log):
+                    if isinstance(node, Node) and self.history.changed_by_others(node, parts[depth], low):
                         return True
         return False
 

@@ -145,7 +145,9 @@ class Simulation:
         self.rng = self.clocks.trio.rng = random.Random(scenario.seed * 7919 + scenario.schedule)
         self.disk = Disk(self.clocks.booted, self.clocks.server)
         self.watch = LogWatch()
-        self.oracle = Oracle(self.disk, scenario.world.lease, scenario.world.timeout)
+        world = scenario.world
+        late = 2 * world.one_way * (1 + world.jitter)  # a round trip
+        self.oracle = Oracle(self.disk, world.lease, world.timeout, late)
         self.unwritten: list[Any] = []
 
     def run(self) -> Result:
