@@ -1,6 +1,6 @@
 """SFTP servers that are not OpenSSH's, or are told to do less: each on a port of 127.0.0.1, with own keys.
 
-Every one runs in a mount namespace rid of FUSE mounts, for the reason ``tests.sshd`` gives.
+Every one runs in a mount namespace rid of FUSE mounts, for the reason ``harness.namespaces`` gives.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tests.harness import processes
 from tests.harness.command import environment
+from tests.harness.namespaces import apart
 from tests.harness.waiting import eventually
-from tests.sshd import SFTP_SERVER, WITHOUT_FUSE, Sshd, free_port, generate_key
+from tests.sshd import SFTP_SERVER, Sshd, free_port, generate_key
 
 PLAIN = "posix-rename,statvfs,fstatvfs,hardlink,fsync,lsetstat,limits,expand-path,copy-data,home-directory"
 """OpenSSH without its extensions is a server of the protocol as it was drafted."""
@@ -59,9 +60,8 @@ class _Server:
     def running(self, script: str, *words: object) -> Iterator[Options]:
         """Run a shell script that ends in ``exec`` of the server."""
         with open(self.directory / "log", "wb") as log:
-            namespace = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", WITHOUT_FUSE, "sh"]
             process = subprocess.Popen(
-                [*namespace, "sh", "-ec", script, "sh", *map(str, words)],
+                [*apart(script), *map(str, words)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

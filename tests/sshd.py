@@ -21,13 +21,9 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-SFTP_SERVER = "/usr/lib/openssh/sftp-server"
+from tests.harness.namespaces import apart
 
-WITHOUT_FUSE = (
-    'for m in $(awk \'$3 ~ /^fuse($|\\.)/ {print $2}\' /proc/self/mounts); do umount -l "$m"; done; exec "$@"'
-)
-"""Runs a command in a mount namespace rid of its FUSE mounts: a server that enters the mount it serves
-waits for itself, and a copy of a mount keeps that mount alive after it was unmounted elsewhere."""
+SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 
 START_LIMIT = 20.0
 
@@ -175,8 +171,7 @@ class Sshd:
         assert self._process is None
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         self._config_path.write_text(self._config())
-        command = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
-        command += ["--mount-proc", "sh", "-c", WITHOUT_FUSE, "sh"]
+        command = apart(options=("--pid", "--fork", "--kill-child", "--mount-proc"))
         command += ["/usr/sbin/sshd", "-D", "-e", "-f", str(self._config_path)]
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(

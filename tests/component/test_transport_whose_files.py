@@ -6,7 +6,6 @@ ssh takes no name for its files, so those of a test are put in their place in a 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from sftpfs.account import home_directory
 from sftpfs.errors import Failure
+from tests.harness.namespaces import apart
 from tests.sshd import Sshd, generate_key
 from tests.transport_helpers import both_let_in, both_refuse, configure, endpoint_of, failure_of
 
@@ -25,9 +24,9 @@ LIMIT = 20.0
 NOBODY = 65534
 
 SCRIPT = """
-mount --bind "$1/ssh" "$2/.ssh"; mount --bind "$1/ssh_config" /etc/ssh/ssh_config
+mount --bind "$1/ssh_config" /etc/ssh/ssh_config
 mount --bind "$1/passwd" /etc/passwd; mount --bind "$1/group" /etc/group
-shift 2; exec "$@"
+shift; exec "$@"
 """
 
 OURS = """
@@ -78,15 +77,15 @@ class Place:
     def __init__(self, directory: Path, case: Case) -> None:
         self.directory = directory
         self.mark = directory / "mark"
-        (directory / "ssh").mkdir(mode=0o700)
+        (directory / ".ssh").mkdir(mode=0o700)
         system, given = directory / "ssh_config", directory / "given"
-        for file in (system, given, directory / "ssh/config"):
+        for file in (system, given, directory / ".ssh/config"):
             file.write_text("")
             file.chmod(0o600)
-        (directory / "passwd").write_text(f"root:x:0:0:root:{home_directory()}:/bin/sh\n{case.passwd}")
+        (directory / "passwd").write_text(f"root:x:0:0:root:{directory}:/bin/sh\n{case.passwd}")
         (directory / "group").write_text(f"root:x:0:\n{case.group}")
         self.words = ["-F", str(given)] if "given" in case.place else []
-        file = given if self.words else system if "system" in case.place else directory / "ssh/config"
+        file = given if self.words else system if "system" in case.place else directory / ".ssh/config"
         if "included" in case.place:
             file.write_text(f"Include {directory}/more\n")
             file = directory / "more"
@@ -97,9 +96,8 @@ class Place:
     def run(self, *words: str, **environment: str) -> tuple[int, str, bool]:
         """Run a command with these files: status, what it says, and whether the command in them was run."""
         self.mark.unlink(missing_ok=True)
-        apart = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", SCRIPT, "sh"]
         done = subprocess.run(
-            [*apart, str(self.directory), home_directory(), *words],
+            [*apart(SCRIPT), str(self.directory), *words],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -110,18 +108,6 @@ class Place:
         return done.returncode, done.stderr.strip(), self.mark.exists()
 
 
-@pytest.fixture
-def ssh_directory() -> Iterator[None]:
-    """Something to mount over."""
-    directory = Path(home_directory()) / ".ssh"
-    made = not directory.exists()
-    directory.mkdir(mode=0o700, exist_ok=True)
-    yield
-    if made:
-        shutil.rmtree(directory)
-
-
-@pytest.mark.usefixtures("ssh_directory")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.place} {case.mode:o} {case.uid} {case[3:]}")
 def test_a_file_others_may_write_is_refused_where_ssh_refuses_it(tmp_path: Path, case: Case) -> None:
     place = Place(tmp_path, case)
@@ -135,7 +121,6 @@ def test_a_file_others_may_write_is_refused_where_ssh_refuses_it(tmp_path: Path,
         assert told == f"CONFIGURATION {theirs}"
 
 
-@pytest.mark.usefixtures("ssh_directory")
 @pytest.mark.parametrize("words", [(), ("-o", "ssh_command=ssh")])
 def test_the_status_and_words_of_the_command(tmp_path: Path, words: tuple[str, ...]) -> None:
     place = Place(tmp_path, Case("user", 0o666))
@@ -143,7 +128,7 @@ def test_the_status_and_words_of_the_command(tmp_path: Path, words: tuple[str, .
     command = [sys.executable, "-m", "sftpfs", "host.invalid:/", str(tmp_path / "mnt"), *words]
     status, told, ran = place.run(*command)
     assert status == Failure.CONFIGURATION.value and not ran
-    assert f"Bad owner or permissions on {home_directory()}/.ssh/config" in told
+    assert f"Bad owner or permissions on {tmp_path}/.ssh/config" in told
 
 
 def test_nothing_of_another_user_whose_environment_we_have(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from tests.harness import processes, time_limit
 from tests.harness.mounts import REPOSITORY
-from tests.sshd import WITHOUT_FUSE
+from tests.harness.namespaces import apart
 
 REPLY_LIMIT = 30.0
 
@@ -24,10 +24,9 @@ class HelperProcess:
     """
 
     def __init__(self, module: str, *arguments: str, private_mounts: bool = False) -> None:
-        wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", WITHOUT_FUSE, "sh"]
         self.process = subprocess.Popen(
             [
-                *(wrapper if private_mounts else []),
+                *(apart() if private_mounts else []),
                 *("setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", module, *arguments),
             ],
             stdin=subprocess.PIPE,

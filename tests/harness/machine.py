@@ -20,7 +20,7 @@ from types import TracebackType
 from tests.harness import processes
 from tests.harness.command import environment
 from tests.harness.mounts import REPOSITORY
-from tests.sshd import WITHOUT_FUSE
+from tests.harness.namespaces import apart
 
 LIMIT = 60.0
 """Seconds for one command on a busy machine."""
@@ -59,10 +59,9 @@ class Machine:
     """See the module; a context manager. ``path`` names are the machine's own."""
 
     def __init__(self) -> None:
-        command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", WITHOUT_FUSE, "sh"]
         parts = [sys.base_prefix, sysconfig.get_path("purelib"), str(REPOSITORY)]
         self._holder = subprocess.Popen(
-            [*command, "sh", "-ec", PREPARE, "sh", *parts],
+            [*apart(PREPARE), *parts],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             start_new_session=True,

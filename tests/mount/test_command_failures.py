@@ -16,6 +16,7 @@ from sftpfs.process import INTERRUPTED_STATUS
 from tests.conftest import server_options
 from tests.harness.command import Terminal, environment, family_of, run
 from tests.harness.mounts import mountpoints
+from tests.harness.namespaces import apart
 from tests.harness.processes import wait_gone
 from tests.sshd import Sshd, free_port, generate_key
 
@@ -163,7 +164,7 @@ def test_no_fuse_device(mountpoint: Path, tmp_path: Path) -> None:
     """In a mount namespace where /dev is empty."""
     empty = tmp_path / "dev"
     empty.mkdir()
-    prefix = ["unshare", "--mount", "sh", "-c", f'mount --bind {empty} /dev && exec "$@"', "sh"]
+    prefix = apart(f'mount --bind {empty} /dev; exec "$@"')
     check(run("host:", mountpoint, prefix=prefix), Failure.FUSE, "/dev/fuse does not exist", "modprobe fuse")
 
 
@@ -187,8 +188,8 @@ def test_fusermount3_missing(mountpoint: Path, tmp_path: Path) -> None:
 def test_allow_other_as_a_plain_user(mountpoint: Path, tmp_path: Path, option: str) -> None:
     """With an /etc/fuse.conf that does not allow it."""
     (tmp_path / "fuse.conf").write_text("#user_allow_other\n")
-    script = f'mount --bind {tmp_path}/fuse.conf /etc/fuse.conf && exec "$@"'
-    prefix = ["unshare", "--mount", "sh", "-c", script, "sh", *PLAIN_USER]
+    script = f'mount --bind {tmp_path}/fuse.conf /etc/fuse.conf; exec "$@"'
+    prefix = [*apart(script), *PLAIN_USER]
     result = run("host:", mountpoint, "-o", option, prefix=prefix)
     check(result, Failure.FUSE, f"option {option} is not allowed", "user_allow_other", "/etc/fuse.conf")
 

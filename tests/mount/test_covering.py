@@ -17,12 +17,13 @@ from sftpfs.process import exit_status
 from tests.harness.command import Foreground, run, say
 from tests.harness.link import FaultyLink
 from tests.harness.mounts import in_time
+from tests.harness.namespaces import apart
 from tests.harness.outage import LOSS
-from tests.sshd import WITHOUT_FUSE, Sshd
+from tests.sshd import Sshd
 
 REFUSED = exit_status(Failure.MOUNTPOINT)
 
-APART = ("unshare", "--mount", "--propagation", "private", "sh", "-c", WITHOUT_FUSE, "sh")
+APART = apart()
 """Should it be mounted there all the same, nobody else sees it."""
 
 
@@ -54,10 +55,9 @@ def test_ssh_is_not_kept_from_its_files(tmp_path: Path) -> None:
     (home / ".ssh").mkdir(parents=True)
     (tmp_path / "passwd").write_text(f"root:x:0:0:root:{home}:/bin/sh\n")
     script = f'mount --bind {tmp_path}/passwd /etc/passwd; exec "$@"'
-    prefix = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
     words = ["root@127.0.0.1:/nowhere", home, "-o", "ssh_command=ssh"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    status, told = run(*words, env=env, prefix=prefix)
+    status, told = run(*words, env=env, prefix=apart(script))
     assert status == REFUSED and "ssh's configuration and keys" in told
 
 

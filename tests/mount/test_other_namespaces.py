@@ -8,27 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MakeMount
+from tests.conftest import MakeMount, server_options
 from tests.harness import processes
 from tests.harness.command import COMMAND, LIMIT, environment, say
 from tests.harness.machine import Machine, identity
-from tests.harness.mounts import mountpoints
+from tests.harness.mounts import Mount, mountpoints
+from tests.harness.namespaces import apart
 from tests.harness.waiting import eventually
 from tests.sshd import Sshd
-
-KEEPING = """
-keep=$1; shift
-for m in $(awk '$3 ~ /^fuse($|\\.)/ {print $2}' /proc/self/mounts); do
-    [ "$m" = "$keep" ] || umount -i -l "$m"
-done
-exec "$@"
-"""
-"""Runs a command with a copy of one mount, and none of those of tests that run beside this one."""
-
-
-def apart(path: str, *words: str) -> list[str]:
-    """``words`` in a mount namespace of their own, with ``path``."""
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", KEEPING, "sh", path, *words]
 
 
 def has(pid: int, path: str) -> bool:
@@ -43,7 +30,7 @@ def test_umount_ends_and_tells_who_keeps_a_copy(make_mount: MakeMount) -> None:
     path = str(mount.path)
     with open(mount.path / "file", "wb", buffering=0) as file:
         file.write(b"on the server")
-    with subprocess.Popen(apart(path, "sleep", "60")) as sleeper:
+    with subprocess.Popen([*apart(keep=path), "sleep", "60"]) as sleeper:
         try:
             eventually(lambda: has(sleeper.pid, path))
             told = say("umount", path)
@@ -74,7 +61,7 @@ def test_umount_of_a_copy_leaves_the_mount_alone(make_mount: MakeMount) -> None:
     mount = make_mount()
     path = str(mount.path)
     (mount.path / "file").write_bytes(b"here")
-    with subprocess.Popen(apart(path, "sleep", "60")) as sleeper:
+    with subprocess.Popen([*apart(keep=path), "sleep", "60"]) as sleeper:
         try:
             eventually(lambda: has(sleeper.pid, path))
             with open(f"/proc/{sleeper.pid}/root{path}/file", "rb"):
@@ -104,7 +91,7 @@ def test_umount_with_the_helpers_ends_too(machine: Machine, sshd: Sshd, tmp_path
     (tmp_path / "exported").mkdir()
     mount = ("mount", "-t", "sftpfs", "-o", options, f"root@127.0.0.1:{tmp_path / 'exported'}", path)
     assert machine.run(*mount) == (0, "", "")
-    with machine.start(*apart(path, "sleep", "60")) as sleeper:
+    with machine.start(*apart(keep=path), "sleep", "60") as sleeper:
         try:
             eventually(lambda: has(sleeper.pid, path))
             status, _, told = machine.run("umount", path)
@@ -120,6 +107,22 @@ def test_umount_with_the_helpers_ends_too(machine: Machine, sshd: Sshd, tmp_path
         finally:
             sleeper.kill()
     assert machine.run(*mount) == (0, "", "")
-    status, _, told = machine.run(*apart(path, "umount", path))
+    status, _, told = machine.run(*apart(keep=path), "umount", path)
     assert status == 0 and "is in another mount namespace" in told
     assert machine.run("umount", path) == (0, "", "")
+
+
+def test_a_namespace_of_the_tests_has_no_mounts_of_others(
+    make_mount: MakeMount, sshd: Sshd, tmp_path: Path
+) -> None:
+    """Whatever their names: tests run side by side."""
+    kept = make_mount().path
+    odd = Mount(
+        f"{sshd.user}@127.0.0.1:{tmp_path}", tmp_path / "a $(touch b) \\ c\n", tmp_path, server_options(sshd)
+    )
+    try:
+        command = [*apart(keep=str(kept)), "cat", "/proc/self/mounts"]
+        seen = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True).stdout
+    finally:
+        odd.close()
+    assert [line.split()[1] for line in seen.splitlines() if " fuse." in line] == [str(kept)]
