@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import traceback
 from enum import Enum, IntEnum
 
 
@@ -128,6 +129,21 @@ def error(number: int, detail: str = "") -> OSError:
 def said(error: BaseException) -> str:
     """``error`` in words for people: the system's, without its number."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+MOST_PLACES = 12
+"""Places named of where an unforeseen error came from: the innermost."""
+
+
+def traced(error: BaseException) -> str:
+    """An unforeseen error and where it came from, for who is to find the fault."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(traced(inner) for inner in error.exceptions)
+    places = [
+        f"{os.path.basename(place.filename)}:{place.lineno} {place.name}"
+        for place in traceback.extract_tb(error.__traceback__)[-MOST_PLACES:]
+    ]
+    return f"{type(error).__name__}: {error} (in {', '.join(reversed(places))})"
 
 
 class Failure(Enum):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sftpfs.errors import Failure, MountError
+from sftpfs.errors import Failure, MountError, traced
 
 SYSLOG = "/dev/log"
 FACILITY_DAEMON = 3 << 3
@@ -38,6 +38,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def line_of(record: logging.LogRecord) -> str:
+    """What ``record`` says, on one line; of an unforeseen error also where it came from, to be reported."""
+    text = record.getMessage()
+    if record.exc_info and record.exc_info[1] is not None:
+        text += f": {traced(record.exc_info[1])}"
+    return printable(text)
+
+
 class LineFormatter(logging.Formatter):
     """One record, one line; a traceback follows only where ``traceback`` is set (``-d``)."""
 
@@ -47,7 +55,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        record.message = printable(record.getMessage())
+        record.message = line_of(record)
         if self.usesTime():
             record.asctime = self.formatTime(record)
         line = self.formatMessage(record)
@@ -121,7 +129,7 @@ class LatestProblem(logging.Handler):
         """Keep it in place of the one before."""
         if getattr(record, "good", False):
             return
-        self.at, self.text = record.created, printable(record.getMessage())
+        self.at, self.text = record.created, line_of(record)
 
 
 latest_problem = LatestProblem()
@@ -137,7 +145,7 @@ class Recent(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it."""
-        self.lines.append((record.created, record.levelname, printable(record.getMessage())))
+        self.lines.append((record.created, record.levelname, line_of(record)))
 
 
 recent = Recent()
@@ -152,7 +160,7 @@ class _Watcher(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand it on."""
-        self._watcher(record.created, record.levelname, printable(record.getMessage()))
+        self._watcher(record.created, record.levelname, line_of(record))
 
 
 @contextmanager
@@ -171,16 +179,19 @@ def watching(watcher: Callable[[float, str, str], None]) -> Iterator[None]:
 
 
 def start(log_file: str | None, verbose: bool, debug: bool) -> None:
-    """Log to ``log_file`` or stderr. Raises MountError(CONFIGURATION) if the file cannot be opened."""
+    """Log to ``log_file`` or stderr. Raises MountError(CONFIGURATION) if the file cannot be opened.
+
+    Who mounts is told of warnings until the mount is there, wherever the log goes.
+    """
     logging.raiseExceptions = False
-    handler: logging.Handler
-    if log_file is None:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(LineFormatter("sftpfs: %(message)s", debug))
-    else:
-        handler = _file_handler(log_file, debug)
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(LineFormatter("sftpfs: %(message)s", debug))
+    handlers: list[logging.Handler] = [stderr]
+    if log_file is not None:
+        stderr.setLevel(logging.WARNING)
+        handlers.append(_file_handler(log_file, debug))
     root = logging.getLogger()
-    root.handlers[:] = [handler, latest_problem, recent]
+    root.handlers[:] = [*handlers, latest_problem, recent]
     root.setLevel(logging.INFO if debug else logging.WARNING)
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     logging.getLogger("sftpfs").setLevel(level)
@@ -209,10 +220,12 @@ def _file_handler(path: str, debug: bool) -> logging.Handler:
 
 
 def mounted() -> None:
-    """Tell more from now on: before, all a person waits for is the one line of a failure.
+    """Tell more from now on, and only the log: before, a person waits for the one line of a failure.
 
     Not the steps of every connection, one a second for as long as a server is away: those are for ``-v``.
     """
+    if _has_file():
+        _leave_stderr()
     logger = logging.getLogger("sftpfs")
     if logger.level <= logging.INFO:
         return
@@ -223,9 +236,18 @@ def mounted() -> None:
 
 def leave_terminal(debug: bool) -> None:
     """Move from stderr to syslog; a log file stays."""
-    root = logging.getLogger()
-    if any(isinstance(handler, logging.FileHandler) for handler in root.handlers):
+    _leave_stderr()
+    if _has_file():
         return
     syslog = SyslogHandler()
     syslog.setFormatter(LineFormatter("%(message)s", debug))
-    root.handlers[:] = [syslog, latest_problem, recent]
+    logging.getLogger().addHandler(syslog)
+
+
+def _has_file() -> bool:
+    return any(isinstance(handler, logging.FileHandler) for handler in logging.getLogger().handlers)
+
+
+def _leave_stderr() -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]

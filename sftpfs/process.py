@@ -22,7 +22,7 @@ from types import FrameType
 from typing import NoReturn
 
 from sftpfs import clock, logs
-from sftpfs.errors import Failure, MountError
+from sftpfs.errors import Failure, MountError, traced
 
 READY = b"R"
 FAILED = b"F"
@@ -101,9 +101,9 @@ def guarded(serve: Callable[[], int], tell: Callable[[str], None], debug: bool) 
         if any(isinstance(leaf, KeyboardInterrupt) for leaf in errors):
             tell("interrupted")
             return INTERRUPTED_STATUS
-        hint = "" if debug else "; with -d it shows where"
-        tell(f"internal error: {type(errors[0]).__name__}: {errors[0]}{hint}")
-        log.debug("internal error", exc_info=error)
+        tell(f"internal error, please report it: {traced(errors[0])}")
+        if debug:
+            log.debug("internal error", exc_info=error)
         return INTERNAL_STATUS
 
 

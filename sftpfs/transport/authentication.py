@@ -26,6 +26,9 @@ from sftpfs.transport.user_keys import Ask, EncryptedKeyPair, KeyFile, Log, ssh_
 KBDINT_ROUND_LIMIT = 32
 """Rounds of questions answered in one attempt; a server asking without end is refused."""
 
+SAID_LIMIT = 120
+"""Bytes kept of what one says who does not speak SSH."""
+
 
 async def _silent(kind: str, text: str, echo: bool, key: str, attempt: int) -> str | None:
     """``BatchMode``: nobody is asked, and nothing remembered is used."""
@@ -50,6 +53,8 @@ class Authenticator:
         """Key files the server would have taken, whose passphrase nobody gave."""
         self.unusable_files: list[str] = []
         """Key files somebody named, or found where ssh looks, that hold no key for us, and why."""
+        self.passed_over: list[str] = []
+        """Of them those others may read, tried before what let us in: ssh tells a person of them."""
         self._ask = _silent if settings.batch else ask
         self._log = log
         self._agent: asyncssh.SSHAgentClient | None = None
@@ -92,6 +97,8 @@ class Authenticator:
             self._log(f"offering {pair.get_algorithm()} key of the agent")
             yield pair
         for file in sorted(files, key=lambda file: file.encrypted):
+            if file.unprotected:
+                self.passed_over.append(f"{file.path} cannot be used: {file.unprotected}")
             if not file.private or (file.blob is not None and file.blob in seen):
                 continue
             for pair in await self._pairs_of(file, certificates):
@@ -267,6 +274,7 @@ class Client(asyncssh.SSHClient):
 
     def __init__(self, authenticator: Authenticator, host_keys: HostKeyCheck, log: Log) -> None:
         self.lost: Callable[[Exception | None], None] | None = None
+        self._first_line = b""
         self.known = False
         """The server has shown a host key that was taken."""
         self._connection: asyncssh.SSHClientConnection | None = None
@@ -278,6 +286,16 @@ class Client(asyncssh.SSHClient):
     def method(self) -> str:
         """The authentication method that was used last: the one that let us in."""
         return self._authenticator.tried[-1] if self._authenticator.tried else "none"
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the hop."""
+        return self._authenticator.settings
+
+    @property
+    def passed_over(self) -> list[str]:
+        """See ``Authenticator.passed_over``."""
+        return self._authenticator.passed_over
 
     @property
     def offered(self) -> list[str]:
@@ -295,6 +313,11 @@ class Client(asyncssh.SSHClient):
         return self._host_keys
 
     @property
+    def said(self) -> str:
+        """The first line of what answers, or as much of it as tells what that is."""
+        return one_line(self._first_line.partition(b"\n")[0].decode(errors="replace"))
+
+    @property
     def begun(self) -> bool:
         """True once the server said that it speaks SSH."""
         return self._connection is not None and bool(self._connection.get_extra_info("server_version"))
@@ -305,6 +328,14 @@ class Client(asyncssh.SSHClient):
         # asyncssh's own judgement knows no fallback from a certificate to its key, looks at no length and
         # lets the server sign with what was not offered
         conn.validate_server_host_key = self._validated  # type: ignore[method-assign]
+        read_version = conn._recv_version  # keeps nothing of who does not speak SSH
+
+        def note_and_read() -> bool:
+            if b"\n" not in self._first_line:
+                self._first_line = bytes(conn._inpbuf[:SAID_LIMIT])
+            return read_version()
+
+        conn._recv_handler = note_and_read
 
     def _validated(self, key_data: bytes) -> asyncssh.SSHKey:
         """The key the server has to sign with, at each key exchange. Raises HostKeyNotVerifiable."""

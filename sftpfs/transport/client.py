@@ -19,7 +19,7 @@ from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
 from sftpfs.transport.api import Prompter, PromptKind
 from sftpfs.transport.control import HostKey
-from sftpfs.transport.forking import ForkServer, close_socket, read_messages, search_path
+from sftpfs.transport.forking import FAULT, ForkServer, close_socket, read_messages, search_path
 from sftpfs.transport.memory import LASTING, AnswerMemory
 from sftpfs.transport.pins import Pins
 
@@ -143,6 +143,8 @@ class WorkerTransport:
         kind = message["type"]
         if kind == "log":
             self._owner.say(message["text"])
+        elif kind == "fault":
+            log.error(FAULT, message["text"])
         elif kind == "prompt":
             self._owner.nursery.start_soon(self._answer, message)
         elif kind == "connected":
@@ -155,6 +157,7 @@ class WorkerTransport:
             if message["offered"]:
                 self.about += f"; the server offers {', '.join(map(str, message['offered']))}"
             self._owner.say(f"logged in as {self.about}")
+            self._owner.warn(message["passed_over"])
             self._logged_in(message["pins"])
         elif kind == "opened":
             self._settle(message["id"], None)
@@ -229,6 +232,7 @@ class AsyncsshConnector:
         self._server: ForkServer | None = None
         self._password: str | None = None
         self._password_read = False
+        self._warned: set[str] = set()
         search_path()  # while no mount can be in the way
 
     @property
@@ -257,6 +261,13 @@ class AsyncsshConnector:
         """A line from a worker, for the log."""
         for line in text.splitlines():
             log.info("%s", line)
+
+    def warn(self, keys: list[str]) -> None:
+        """Key files that a connection passed over, of which a person is told once."""
+        for key in keys:
+            if key not in self._warned:
+                self._warned.add(key)
+                log.warning("the key %s", key)
 
     def _request(self, interactive: bool) -> control.Message:
         config = self.config

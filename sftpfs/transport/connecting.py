@@ -72,6 +72,8 @@ class Attempt:
     """When the connection being made was begun, by the loop's clock."""
     asked: bool = False
     """Somebody was asked on it."""
+    client: Client | None = None
+    """What the connection being made tells of the server."""
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
     """Proxy commands; ended with the worker."""
 
@@ -131,7 +133,7 @@ async def connect_hop(
     judge = HostKeyJudge(settings, algorithms, attempt.log, pin, attempt.keep_taken_keys)
     while True:
         authenticator = Authenticator(settings, algorithms.user_keys, attempt.question, attempt.log)
-        client = Client(authenticator, judge, attempt.log)
+        attempt.client = client = Client(authenticator, judge, attempt.log)
         try:
             options = _options(settings, algorithms, judge)
             connection = await _connect_once(settings, tunnel, attempt, client, options)

@@ -11,7 +11,8 @@ Front to worker: ``connect`` (first, once; with it the ``pins``, the keys earlie
 to), ``open`` (id, with one end of the data
 socketpair), ``answer`` (id, text or null), ``close``. Back: ``prompt`` (id, kind,
 text, echo, key, attempt), ``connected`` (with the ``pins`` now), ``opened`` (id), ``ended`` (id, reason),
-``failed`` (id or absent, failure, message), ``closed`` (reason), ``log`` (level, text).
+``failed`` (id or absent, failure, message), ``closed`` (reason), ``log`` (text), and of a fault of ours
+``fault`` (text), which the fork server sends as well.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from sftpfs.transport.settings import Settings
 PATIENCE = 1.0
 """Seconds of a login after which, somebody having been asked, it was that which took them."""
 
+SSHD_IS_BUSY = ("Exceeded MaxStartups", "Not allowed at this time")
+"""What OpenSSH's server says in place of its version to those it has no room for, or none any more."""
 
 OLD_SERVER = "what an old server needs can be added, as with -o HostKeyAlgorithms=+ssh-rsa"
 
@@ -54,6 +56,9 @@ def explain(
         return MountError(Failure.PROTOCOL, message)
     if isinstance(error, UnicodeDecodeError):
         text = "it sends other bytes than ASCII where only that can be"
+    otherwise = something_else(client)
+    if otherwise is not None:
+        return otherwise
     if isinstance(error, asyncssh.ProtocolNotSupported | asyncssh.ProtocolError | UnicodeDecodeError):
         return MountError(Failure.PROTOCOL, f"what answers at {settings} does not speak SSH 2: {text}")
     if isinstance(error, asyncssh.ServiceNotAvailable):
@@ -66,8 +71,26 @@ def explain(
     return MountError(Failure.TRANSPORT, f"cannot connect to {where}: {text}")
 
 
+def something_else(client: Client) -> MountError | None:
+    """The words where what answers said something, and not that it speaks SSH 2; None where it did not."""
+    settings, said = client.settings, client.said
+    if client.begun or not said or said.startswith(("SSH-2.0-", "SSH-1.99-")):
+        return None
+    if said.startswith(SSHD_IS_BUSY):
+        message = f"{settings} takes no further connection just now: it says '{said}'; try again later"
+        return MountError(Failure.TRANSPORT, message)
+    message = f"what answers at {settings} does not speak SSH 2: it says '{said}'; check host and port (-p)"
+    return MountError(Failure.PROTOCOL, message)
+
+
 def _broken_off(where: str, text: str, attempt: Circumstances, client: Client) -> MountError:
-    if client.begun and not client.known:  # its end may overtake what it would have had us choose from
+    if not client.begun:
+        return MountError(
+            Failure.TRANSPORT,
+            f"{where} closed the connection before it said a word ({text}); "
+            "does an SSH server listen there? its log may say why",
+        )
+    if not client.known:  # its end may overtake what it would have had us choose from
         message = f"{where} broke off as keys were to be exchanged ({text}); {OLD_SERVER}"
         return MountError(Failure.PROTOCOL, message)
     took = asyncio.get_running_loop().time() - attempt.began
@@ -104,6 +127,8 @@ def authentication_failure(
         cure = "BatchMode=yes asks for no password; load a key into ssh-agent or name one with IdentityFile"
     elif attempt.password_stdin:
         cure = "there was no password on standard input, or none was asked for"
+    elif authenticator.passwords_given:
+        cure = "check the user name and the password"
     elif not attempt.interactive:
         cure = "nobody can be asked for a password; load a key into ssh-agent or name one with IdentityFile"
     else:

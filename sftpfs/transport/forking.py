@@ -7,6 +7,7 @@ other side is ``transport.forkserver``. Used by ``transport.client``.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -27,6 +28,9 @@ START_LIMIT = 30.0
 """Seconds for the fork server to import its libraries, on a slow machine from a cold disk."""
 STOP_LIMIT = 2.0
 
+FAULT = "internal error in a process of the transport, please report it: %s"
+
+log = logging.getLogger(__name__)
 
 PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "
@@ -150,6 +154,8 @@ class ForkServer:
         elif kind == "fork-failed" and self._forked is not None:
             text = f"cannot start a transport process: {message['message']}"
             self._forked.fail(MountError(Failure.TRANSPORT, text))
+        elif kind == "fault":
+            log.error(FAULT, message["text"])
         elif kind == "exited":
             slot = self._exits.pop(message["pid"], None)
             if slot is not None:

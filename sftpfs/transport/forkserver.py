@@ -18,6 +18,7 @@ import socket
 import sys
 
 from sftpfs.beneath import Held, hold
+from sftpfs.errors import traced
 from sftpfs.transport import control
 
 
@@ -104,13 +105,17 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     try:
         from sftpfs.transport import worker
-    except ImportError as error:
-        control.send(sock, {"type": "unusable", "message": str(error)})
+    except Exception as error:  # whatever a library that does not fit may raise
+        control.send(sock, {"type": "unusable", "message": control.one_line(f"{error}")})
         return
     gc.collect()
     gc.freeze()  # the collector would write to every page shared with the workers
     control.send(sock, {"type": "ready"})
-    mine = ForkServer(sock).serve()
+    try:
+        mine = ForkServer(sock).serve()
+    except Exception as error:
+        control.send(sock, {"type": "fault", "text": control.one_line(traced(error))})
+        raise
     if mine is None:
         return
     status = 1

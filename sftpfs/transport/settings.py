@@ -189,7 +189,7 @@ def settings_for(config: HostConfig, defaults: Defaults) -> Settings:
         pubkey=_pubkey(config),
         password=config.flag("passwordauthentication", True),
         keyboard_interactive=config.flag("kbdinteractiveauthentication", True),
-        gssapi=config.flag("gssapiauthentication", True),
+        gssapi=config.flag("gssapiauthentication", False),
         gssapi_key_exchange=config.flag("gssapikeyexchange", False),
         gssapi_delegate=config.flag("gssapidelegatecredentials", False),
         preferred=tuple((config.text("preferredauthentications") or "").replace(",", " ").split()),

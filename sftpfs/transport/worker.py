@@ -20,10 +20,11 @@ import uvloop
 from asyncssh.constants import MSG_IGNORE
 from asyncssh.packet import SSHPacketLogger
 
-from sftpfs.errors import Failure, MountError
+from sftpfs.errors import Failure, MountError, traced
 from sftpfs.transport import control
 from sftpfs.transport.connecting import Attempt, Clock, connect_hop, proxy_words
 from sftpfs.transport.control import HostKey, Message, one_line
+from sftpfs.transport.explaining import something_else
 from sftpfs.transport.failures import timeout_failure, words
 from sftpfs.transport.pins import Pin
 from sftpfs.transport.pump import Congestion, Pump
@@ -42,6 +43,9 @@ LOG_LIMIT = 100
 """Log lines kept for a front that does not read."""
 OUT_OF_MEMORY_STATUS = 12
 """Exit status where memory ran out (ENOMEM): rather no stream than one with a gap."""
+INTERNAL = "an internal error of the transport process; the log says more"
+EXPECTED = (asyncssh.Error, OSError)
+"""What ends connections, and is told as their end: no fault of ours."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -67,6 +71,7 @@ class Worker:
         self._settings: Settings | None = None
         self._subsystem = "sftp"
         self._pins: dict[str, Message] = {}
+        self._passed_over: list[str] = []
 
     async def run(self) -> None:
         """Serve the control socket until the connection or the front is gone."""
@@ -118,7 +123,13 @@ class Worker:
     def _spawn(self, coroutine: Any) -> None:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fault(error)
+            self._finish(INTERNAL)
 
     def _finish(self, reason: str) -> None:
         if not self._done.done():
@@ -154,6 +165,18 @@ class Worker:
         if text and len(self._outgoing) < LOG_LIMIT:
             self._send({"type": "log", "text": control.shown(text).replace("\n", " ")})
 
+    def fault(self, error: BaseException) -> None:
+        """Have the mount log what is a fault of ours, or of a library's: nobody sees what is written here."""
+        self._send({"type": "fault", "text": one_line(traced(error))})
+
+    def complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What went wrong in a callback; after that bytes may be missing where memory was."""
+        error = context.get("exception")
+        if isinstance(error, MemoryError):
+            os._exit(OUT_OF_MEMORY_STATUS)
+        if error is not None and ("handle" in context or not isinstance(error, EXPECTED)):
+            self.fault(error)
+
     def _fail(self, error: MountError, request: int | None = None) -> None:
         message = one_line(error.message)
         self._send({"type": "failed", "id": request, "failure": error.failure.name, "message": message})
@@ -182,9 +205,12 @@ class Worker:
         except TimeoutError:
             stage = self._attempt.stage if self._attempt is not None else "connecting"
             failure = timeout_failure(where, settings.connect_timeout, stage)
+            if self._attempt is not None and self._attempt.client is not None:
+                failure = something_else(self._attempt.client) or failure
             self._fail(failure)
             self._finish(failure.message)
         except Exception as error:  # whatever else goes wrong must reach the person as one line
+            self.fault(error)
             text = one_line(f"cannot connect to {where}: {type(error).__name__}: {error}")
             self._fail(MountError(Failure.TRANSPORT, text))
             self._finish(text)
@@ -223,6 +249,7 @@ class Worker:
                 "offered": getattr(connection.get_owner(), "offered", []),
                 "host_key": getattr(connection.get_owner(), "host_key", HostKey.TAKEN).value,
                 "pins": self._pins,
+                "passed_over": self._passed_over,
             }
         )
 
@@ -241,6 +268,7 @@ class Worker:
             if not last:
                 raise MountError(error.failure, f"jump host: {error.message}") from None
             raise
+        self._passed_over += map(one_line, getattr(connection.get_owner(), "passed_over", []))
         shown = getattr(connection.get_owner(), "host_keys", None)
         if shown is not None and shown.pin is not None:
             self._pins[shown.name] = shown.pin.message()
@@ -276,6 +304,8 @@ class Worker:
         return [*hops, settings]
 
     def _lost(self, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, EXPECTED):
+            self.fault(error)
         self._finish(words(error) if error is not None else "the server closed the connection")
 
     # --- channels
@@ -350,12 +380,11 @@ def run(sock: socket.socket) -> None:
         runner.run(_main(sock))
 
 
-def _complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What goes wrong in a callback is nobody's to read; but bytes may be missing where memory was."""
-    if isinstance(context.get("exception"), MemoryError):
-        os._exit(OUT_OF_MEMORY_STATUS)
-
-
 async def _main(sock: socket.socket) -> None:
-    asyncio.get_running_loop().set_exception_handler(_complain)
-    await Worker(sock).run()
+    worker = Worker(sock)
+    asyncio.get_running_loop().set_exception_handler(worker.complain)
+    try:
+        await worker.run()
+    except Exception as error:
+        worker.fault(error)
+        raise

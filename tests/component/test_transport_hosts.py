@@ -173,8 +173,8 @@ def test_a_server_that_never_answers_times_out(server: Sshd) -> None:
 
 
 @contextmanager
-def saying(words: bytes) -> Iterator[Endpoint]:
-    """A server that says ``words`` to whoever connects, and hears them out."""
+def saying(words: bytes, hangs_up: bool = True) -> Iterator[Endpoint]:
+    """A server that says ``words`` to whoever connects, and hears them out; or waits for more."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         child = os.fork()
         if child == 0:
@@ -182,7 +182,8 @@ def saying(words: bytes) -> Iterator[Endpoint]:
                 while True:
                     connection, _ = listener.accept()
                     connection.sendall(words)
-                    connection.shutdown(socket.SHUT_WR)
+                    if hangs_up:
+                        connection.shutdown(socket.SHUT_WR)
                     while connection.recv(65536):
                         pass
                     connection.close()
@@ -210,10 +211,39 @@ def test_what_does_not_speak_ssh_is_told_as_such(server: Sshd, words: bytes) -> 
     assert "codec" not in error.message and "Errno" not in error.message
 
 
+@pytest.mark.parametrize("hangs_up", [True, False])
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+        (b"220 mail.example ESMTP\x1b[2J\r\n", "220 mail.example ESMTP[2J"),
+        (b"no newline", "no newline"),
+    ],
+)
+def test_another_service_on_the_port_is_quoted(server: Sshd, words: bytes, line: str, hangs_up: bool) -> None:
+    """Whether it hangs up on us or waits for what it understands."""
+    with saying(words, hangs_up) as endpoint:
+        error = failure_of(configure(server, ("ConnectTimeout", "2")), endpoint)
+    assert error.failure is Failure.PROTOCOL
+    assert error.message == (
+        f"what answers at 127.0.0.1 port {endpoint.port} does not speak SSH 2: it says '{line}'; "
+        "check host and port (-p)"
+    )
+
+
+@pytest.mark.parametrize("words", [b"Exceeded MaxStartups\r\n", b"Not allowed at this time\r\n"])
+def test_a_server_without_room_is_none_that_speaks_no_ssh(server: Sshd, words: bytes) -> None:
+    with saying(words) as endpoint:
+        error = failure_of(configure(server), endpoint)
+    assert error.failure is Failure.TRANSPORT
+    assert f"takes no further connection just now: it says '{words.decode().strip()}'" in error.message
+
+
 def test_what_breaks_off_is_told_without_numbers(server: Sshd) -> None:
     with saying(b"") as endpoint:
         error = failure_of(configure(server), endpoint)
-    assert error.failure is Failure.TRANSPORT and "closed the connection during login" in error.message
+    assert error.failure is Failure.TRANSPORT
+    assert "closed the connection before it said a word" in error.message
     with saying(b"SSH-2.0-OpenSSH_9.9\r\n") as endpoint:
         error = failure_of(configure(server), endpoint)
     assert error.failure is Failure.PROTOCOL and "broke off as keys were to be exchanged" in error.message

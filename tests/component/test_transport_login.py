@@ -200,11 +200,14 @@ def test_a_wrong_password_is_asked_for_three_times_and_never_remembered(tmp_path
         script = Script("a", "b", "c")
 
         async def check() -> None:
-            async with connector(config, Endpoint("127.0.0.1"), script) as made:
+            async with connector(config, Endpoint("127.0.0.1", user="ann"), script) as made:
                 with pytest.raises(MountError) as caught:
                     await made.connect(interactive=True)
                 assert caught.value.failure is Failure.AUTHENTICATION
-                assert "password" in caught.value.message
+                told = caught.value.message
+                assert told.startswith("ann@127.0.0.1 port ") and told.endswith(
+                    " refuses to let us in (methods tried: password): check the user name and the password"
+                )
                 with pytest.raises(MountError):
                     await made.connect(interactive=False)
             assert script.unused == 0 and len(script.asked) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -83,6 +84,27 @@ def test_a_killed_worker_closes_its_transport_with_a_reason_and_no_other(server:
             await handshake_of(two)
 
     run(check)
+
+
+@pytest.mark.parametrize(("kind", "place"), [("answer", "_dispatch"), ("connect", "_connect")])
+def test_a_fault_in_a_worker_is_logged_with_its_place(
+    server: Sshd, caplog: pytest.LogCaptureFixture, kind: str, place: str
+) -> None:
+    """Nobody reads what a worker writes. A message with all missing: it falls in a callback, or in a task."""
+
+    async def check() -> None:
+        async with connector(configure(server), endpoint_of(server)) as made:
+            transport = await made.connect(interactive=False)
+            transport._tell({"type": kind})  # type: ignore[attr-defined]
+            while not caplog.records:  # noqa: ASYNC110 - told by another process
+                await trio.sleep(0.01)
+
+    run(check)
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    told = record.getMessage()
+    assert told.startswith("internal error in a process of the transport, please report it: KeyError: ")
+    assert re.search(rf"\(in worker\.py:\d+ {place}\b", told) and "\n" not in told
 
 
 def test_a_killed_fork_server_is_replaced(server: Sshd) -> None:

@@ -17,7 +17,15 @@ import pytest
 from sftpfs.errors import Failure
 from tests.harness.namespaces import apart
 from tests.sshd import Sshd, generate_key
-from tests.transport_helpers import both_let_in, both_refuse, configure, endpoint_of, failure_of
+from tests.transport_helpers import (
+    both_let_in,
+    both_refuse,
+    configure,
+    connector,
+    endpoint_of,
+    failure_of,
+    run,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT = 20.0
@@ -186,6 +194,39 @@ def test_a_key_others_may_get_at_is_passed_over(
         assert error.failure is Failure.AUTHENTICATION and "UNPROTECTED" not in error.message
     others = (("IdentityFile", str(key)), ("IdentityFile", str(server.client_key)))
     both_let_in(server, configure(server, *others))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_who_mounts_is_told_of_a_key_that_was_passed_over(
+    server: Sshd, tmp_path: Path, caplog: pytest.LogCaptureFixture, first: bool
+) -> None:
+    """Once for all connections; and as with ssh, where it came before the one that let us in."""
+    key = generate_key(tmp_path / "key")
+    server.authorize(tmp_path / "key.pub")
+    key.chmod(0o644)
+    both = (("IdentityFile", str(key)), ("IdentityFile", str(server.client_key)))
+    config = configure(server, *(both if first else reversed(both)))
+
+    async def check() -> None:
+        async with connector(config, endpoint_of(server)) as made:
+            for _ in range(2):
+                await made.connect(interactive=False)
+
+    run(check)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    words = f"the key {key} cannot be used: UNPROTECTED PRIVATE KEY FILE, permissions 0644 are too open"
+    assert told == ([words] if first else [])
+    command = ["ssh", "-F", "none", "-p", str(server.port), "-oBatchMode=yes"]
+    command += [f"-o{name}={value}" for name, value in config.ssh_options]
+    ssh = subprocess.run(
+        [*command, server.host, "true"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=True,
+    )
+    assert ("UNPROTECTED PRIVATE KEY FILE" in ssh.stderr) is first
 
 
 def test_a_key_of_another_user_is_his_to_keep(server: Sshd, tmp_path: Path) -> None:

@@ -142,15 +142,21 @@ def test_already_mounted(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
     assert not wait_gone(family, 20)
 
 
-def test_another_directory_over_a_mount_is_told(sshd: Sshd, mountpoint: Path, tmp_path: Path) -> None:
-    """Allowed, as with sshfs; but hardly what was meant."""
+@pytest.mark.parametrize("log", [False, True])
+def test_another_directory_over_a_mount_is_told(
+    sshd: Sshd, mountpoint: Path, tmp_path: Path, log: bool
+) -> None:
+    """Allowed, as with sshfs; but hardly what was meant. Told to who mounts, wherever the log goes."""
     (tmp_path / "other").mkdir()
     more = (mountpoint, "-F", "none", "-o", options(sshd))
     assert run(f"root@127.0.0.1:{tmp_path}", *more) == (0, "")
     try:
-        status, told = run(f"root@127.0.0.1:{tmp_path}/other", *more)
+        file = ("-o", f"log_file={tmp_path}/log") if log else ()
+        status, told = run(f"root@127.0.0.1:{tmp_path}/other", *more, *file)
         assert status == 0
-        assert f"root@127.0.0.1:{tmp_path} is mounted on {mountpoint}, and covered while" in told
+        warning = f"root@127.0.0.1:{tmp_path} is mounted on {mountpoint}, and covered while"
+        assert told.count(warning) == 1
+        assert not log or warning in (tmp_path / "log").read_text()
         status, told = run(f"root@127.0.0.1:{tmp_path}/missing", *more)
         assert status == 10  # and nothing is said to have happened that did not
         assert "from now on" not in told

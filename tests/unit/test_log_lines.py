@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -73,13 +74,18 @@ def test_syslog_that_comes_back_is_found_again(handler: logs.SyslogHandler, tmp_
         (tmp_path / "log").unlink()
 
 
-def test_traceback_only_where_asked_for() -> None:
+def test_where_a_fault_came_from_is_on_its_line_and_the_traceback_where_asked_for() -> None:
     try:
         raise ValueError("boom")
     except ValueError:
         failed = record("it failed")
         failed.exc_info = sys.exc_info()
-    assert logs.LineFormatter("%(message)s", traceback=False).format(failed) == "it failed"
+    line = logs.LineFormatter("%(message)s", traceback=False).format(failed)
+    assert re.fullmatch(r"it failed: ValueError: boom \(in test_log_lines\.py:\d+ [a-z_]+\)", line)
+    recent, latest = logs.Recent(), logs.LatestProblem()
+    recent.handle(failed)
+    latest.handle(failed)
+    assert recent.lines[0][2] == latest.text == line, "who asks later can report it, too"
     assert "ValueError: boom" in logs.LineFormatter("%(message)s", traceback=True).format(failed)
 
 

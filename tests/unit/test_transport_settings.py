@@ -251,6 +251,40 @@ def test_every_keyword_of_the_installed_ssh_was_decided_on() -> None:
     assert not HANDLED & IGNORED
 
 
+SWITCHES = {
+    "batchmode": "batch",
+    "compression": "compression",
+    "gssapiauthentication": "gssapi",
+    "gssapidelegatecredentials": "gssapi_delegate",
+    "gssapikeyexchange": "gssapi_key_exchange",
+    "hashknownhosts": "hash_known_hosts",
+    "identitiesonly": "identities_only",
+    "kbdinteractiveauthentication": "keyboard_interactive",
+    "passwordauthentication": "password",
+    "pubkeyauthentication": "pubkey",
+    "tcpkeepalive": "tcp_keepalive",
+}
+
+
+@pytest.mark.parametrize("text", ["", "Host *\n  GSSAPIAuthentication yes\n  HashKnownHosts yes\n"])
+def test_what_nobody_set_is_as_the_installed_ssh_has_it(tmp_path: Path, text: str) -> None:
+    """The second as a distribution sets it in /etc/ssh/ssh_config."""
+    file = tmp_path / "config"
+    settings = settings_for(read(file, text), DEFAULTS)
+    listing = subprocess.run(
+        ["ssh", "-G", "-F", str(file), "work"], capture_output=True, text=True, check=True, timeout=20
+    ).stdout
+    theirs = dict(line.split(" ", 1) for line in listing.splitlines() if " " in line)
+    known = {keyword: field for keyword, field in SWITCHES.items() if keyword in theirs}
+    assert len(known) >= 8, "GSSAPI may be missing"
+    for keyword, field in known.items():
+        assert getattr(settings, field) is (theirs[keyword] in ("yes", "true")), keyword
+    assert settings.strict.value == theirs["stricthostkeychecking"]
+    assert settings.prompts == int(theirs["numberofpasswordprompts"])
+    assert " ".join(settings.global_known_hosts) == theirs["globalknownhostsfile"]
+    assert " ".join(settings.user_known_hosts) == theirs["userknownhostsfile"]
+
+
 def test_of_jump_and_proxy_command_the_first_obtained_counts(tmp_path: Path) -> None:
     jump, command = ("ProxyJump", "gate"), ("ProxyCommand", "nc gate 22")
     for first, second in ((jump, command), (command, jump)):
