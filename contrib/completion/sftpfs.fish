@@ -6,7 +6,9 @@ function __sftpfs_names
     end
 end
 function __sftpfs_mounts
-    string match -rg '^\S+ (\S+) fuse.sftpfs' < /proc/self/mounts
+    string match -rg '^\S+ (\S+) fuse.sftpfs' < /proc/self/mounts | while read -l path
+        printf '%b\n' $path
+    end
 end
 complete -c sftpfs -n __fish_is_first_arg -a '(__fish_print_hostnames):'
 complete -c sftpfs -s o -x -a '(__sftpfs_names)' -d 'options, separated by commas'

@@ -115,6 +115,10 @@ def _quoted(text: str) -> str:
     return text.replace("'", "'\\''")
 
 
+def _zsh_kind(command: Command) -> str:
+    return "mount" if _takes(command, Word.MOUNTPOINT) else "file"
+
+
 def zsh() -> str:
     """For a directory of zsh's fpath, as _sftpfs."""
     commands = "\n".join(f"        '{c.name}:{_quoted(c.summary)}'" for c in COMMANDS)
@@ -125,8 +129,8 @@ def zsh() -> str:
             help_text = _quoted(option.help.replace("[", "(").replace("]", ")").replace(":", "\\:"))
             flags.append(f"        '{flag}[{help_text}]{value if option.takes_value else ''}'")
     cases = "\n".join(
-        f"            {command.name}) _values -w flags {' '.join(_flags(command))}; _files ;;"
-        for command in COMMANDS
+        f"            {each.name}) _sftpfs_words {_zsh_kind(each)} {' '.join(_flags(each))}; return ;;"
+        for each in COMMANDS
     )
     return f"""#compdef sftpfs mount.sftpfs
 {NOTE}
@@ -135,6 +139,29 @@ _sftpfs_names() {{
     names=({" ".join(f"'{name}'" for name in [*names(), *values()])})
     compset -P '*,'
     compadd -S '' -- $names
+}}
+
+_sftpfs_mounts() {{
+    local -a mounts
+    local source where type rest
+    while read -r source where type rest; do
+        [[ $type == fuse.sftpfs ]] && mounts+=("${{(g:o:)where}}")
+    done </proc/self/mounts
+    compadd -f -- $mounts
+}}
+
+_sftpfs_words() {{
+    local kind=$1
+    shift
+    if [[ $words[CURRENT-1] == -o ]]; then
+        _sftpfs_names
+    elif [[ $PREFIX == -* ]]; then
+        compadd -- "$@"
+    elif [[ $kind == mount ]]; then
+        _sftpfs_mounts || _files
+    else
+        _files
+    fi
 }}
 
 _sftpfs_server() {{
@@ -175,7 +202,9 @@ def fish() -> str:
         "    end",
         "end",
         "function __sftpfs_mounts",
-        "    string match -rg '^\\S+ (\\S+) fuse.sftpfs' < /proc/self/mounts",
+        "    string match -rg '^\\S+ (\\S+) fuse.sftpfs' < /proc/self/mounts | while read -l path",
+        "        printf '%b\\n' $path",
+        "    end",
         "end",
         "complete -c sftpfs -n __fish_is_first_arg -a '(__fish_print_hostnames):'",
         "complete -c sftpfs -s o -x -a '(__sftpfs_names)' -d 'options, separated by commas'",

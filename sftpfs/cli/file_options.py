@@ -137,7 +137,7 @@ OWNERSHIP = [
     ),
     Option(
         "umask",
-        "permission bits to take away, octal",
+        "show every file with all permissions but those of MASK, octal",
         Section.OWNERSHIP,
         ("ownership.umask",),
         values.octal,

@@ -1,4 +1,4 @@
-"""Completion in bash beside real mounts."""
+"""Completion beside real mounts, in each shell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import server_options
 from tests.harness.command import run
 from tests.sshd import Sshd
-from tests.unit.test_generated import complete
+from tests.unit.test_generated import complete, complete_in_fish, completed_in_zsh
 
 
 def test_a_mountpoint_is_offered_as_it_is_named_and_nothing_in_the_name_is_run(
@@ -24,6 +24,8 @@ def test_a_mountpoint_is_offered_as_it_is_named_and_nothing_in_the_name_is_run(
         for beginning in ("", f"{tmp_path}/a", f"{tmp_path}/a\\ "):
             assert str(path) in complete("sftpfs", "umount", beginning)
         assert complete("sftpfs", "umount", "--f") == ["--force"]
+        assert str(path) in complete_in_fish("sftpfs umount ")
+        completed_in_zsh(f"sftpfs umount {tmp_path}/a", f"<sftpfs><umount><{path}>")
     finally:
         assert run("umount", path) == (0, "")
     assert not (tmp_path / "made").exists()

@@ -69,6 +69,52 @@ def test_nothing_that_was_typed_is_lost(line: str, words: list[str]) -> None:
         terminal.finish()
 
 
+ZSH = f"autoload -Uz compinit; fpath=('{CONTRIB}/completion' $fpath); compinit -D -u; PS1='r''eady '\n"
+
+
+def completed_in_zsh(line: str, words: str) -> None:
+    """``line`` and a tab become ``words``, which is how printf shows its arguments."""
+    with Terminal(command=["zsh", "-f", "-i"]) as terminal:
+        terminal.type(ZSH)
+        terminal.wait_for("ready ")
+        terminal.type(f"{line}\t\x01printf '<%s>' \x05\n")
+        terminal.wait_for(words)
+        terminal.type("exit\n")
+        terminal.finish()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("sftpfs um", "<sftpfs><umount>"),
+        ("sftpfs umount --f", "<sftpfs><umount><--force>"),
+        ("sftpfs -oro,max_c", "<sftpfs><-oro,max_conns=>"),
+        ("sftpfs h: /m -o port=22,nomap=i", "<sftpfs><h:></m><-o><port=22,nomap=ignore>"),
+        ("sftpfs doctor -o max_c", "<sftpfs><doctor><-o><max_conns=>"),
+    ],
+)
+def test_completion_in_zsh(line: str, words: str) -> None:
+    completed_in_zsh(line, words)
+
+
+def complete_in_fish(line: str) -> list[str]:
+    """What fish offers in place of the last word of ``line``."""
+    script = f"source '{CONTRIB}/completion/sftpfs.fish'; complete -C '{line}'"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == ""
+    return [offered.partition("\t")[0] for offered in done.stdout.splitlines()]
+
+
+def test_completion_in_fish() -> None:
+    assert complete_in_fish("sftpfs umou") == ["umount"]
+    assert complete_in_fish("sftpfs umount --f") == ["--force"]
+    assert complete_in_fish("sftpfs -oro,max_c") == ["-oro,max_conns="]
+    assert complete_in_fish("sftpfs h: /m -o port=22,nomap=i") == ["port=22,nomap=ignore"]
+    assert complete_in_fish("sftpfs doctor -o max_c") == ["max_conns="]
+
+
 def test_commands_are_completed_in_bash() -> None:
     assert "install-helpers" in complete("sftpfs", "inst")
     assert complete("sftpfs", "install-helpers", "--rem") == ["--remove"]
