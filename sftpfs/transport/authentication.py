@@ -26,6 +26,8 @@ from sftpfs.transport.user_keys import Ask, EncryptedKeyPair, KeyFile, Log, ssh_
 KBDINT_ROUND_LIMIT = 32
 """Rounds of questions answered in one attempt; a server asking without end is refused."""
 
+AGAIN = "Permission denied, please try again."
+"""ssh's words, where a password was refused."""
 SAID_LIMIT = 120
 """Bytes kept of what one says who does not speak SSH."""
 
@@ -199,6 +201,8 @@ class Authenticator:
         if self._password_attempts >= self.settings.prompts:
             return None
         text = f"{self.settings.user}@{self.settings.original_host}'s password: "
+        if self._password_attempts:
+            text = f"{AGAIN}\n{text}"
         answer = await self._ask("PASSWORD", text, False, self._secret, self._password_attempts)
         self._password_attempts += 1
         self.passwords_given += answer is not None

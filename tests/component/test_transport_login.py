@@ -188,7 +188,10 @@ def test_a_password_is_asked_for_again_when_wrong_and_remembered_when_right(tmp_
             async with connector(config, Endpoint("127.0.0.1", user="ann"), script) as made:
                 transport = await made.connect(interactive=True)
                 await handshake_of(transport)
-                assert script.asked[0] == (PromptKind.PASSWORD, "ann@127.0.0.1's password: ", False)
+                question = "ann@127.0.0.1's password: "
+                assert script.asked[0] == (PromptKind.PASSWORD, question, False)
+                again = f"Permission denied, please try again.\n{question}"
+                assert script.asked[1] == (PromptKind.PASSWORD, again, False)
                 await made.connect(interactive=False)
                 assert len(script.asked) == 2 and "secret" not in repr(vars(made))
 

@@ -15,7 +15,7 @@ from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import hostkeys
 from sftpfs.transport.api import PromptKind
-from sftpfs.transport.authentication import Authenticator
+from sftpfs.transport.authentication import AGAIN, Authenticator
 from sftpfs.transport.settings import Defaults, settings_for
 from sftpfs.transport.ssh_config import HostConfig
 from tests.sshd import Sshd, generate_key
@@ -38,6 +38,7 @@ GENUINE = (
     "The authenticity of host 'bank.example' can't be established.",
     "Are you sure you want to continue connecting (yes/no/[fingerprint])? ",
     "Please type 'yes', 'no' or the fingerprint: ",
+    f"{AGAIN}\n",
 )
 """How ours are worded; the tests below hold that they are."""
 
@@ -120,7 +121,9 @@ def test_our_own_questions_begin_as_no_line_of_a_server_can(tmp_path: Path) -> N
         beside = typed(config, tmp_path)
     assert {kind for kind, _, _ in asked} == {PromptKind.CONFIRM, PromptKind.PASSPHRASE, PromptKind.PASSWORD}
     passwords = [text for kind, text, _ in asked if kind is PromptKind.PASSWORD]
-    assert passwords == beside == ["ann@127.0.0.1's password: "] * 3
+    question = "ann@127.0.0.1's password: "
+    assert passwords == [question, *[f"{AGAIN}\n{question}"] * 2]
+    assert [text.removeprefix(f"{AGAIN}\n") for text in passwords] == beside
     for _, text, _ in asked:
         assert not text.startswith("("), text
         assert text.startswith(tuple(known.partition("'")[0] for known in GENUINE)), text

@@ -109,6 +109,23 @@ def test_mount_and_umount(machine: Machine, generic: str) -> None:
     assert "ro" in generic.split(",") or (machine.backing / "new").stat().st_size == 1_000_000
 
 
+@pytest.mark.parametrize("kind", ["fuse.sftpfs", "fuse.sshfs"])
+@pytest.mark.parametrize(
+    ("written", "source", "read_only"), [(r"a\,b\040ro", r"a,b\040ro", False), (r"a\054ro", "a", True)]
+)
+def test_a_comma_in_a_value_is_written_as_for_sshfs(
+    machine: Machine, kind: str, written: str, source: str, read_only: bool
+) -> None:
+    """mount(8) makes a comma of an octal one before any program sees it: it ends the value."""
+    machine.line(f"fsname={written},{machine.options}", kind)
+    assert machine.mount() == (0, "")
+    family = family_of(machine.path) if kind == "fuse.sftpfs" else set()
+    assert mountpoints()[str(machine.path)] == source
+    assert bool(os.statvfs(machine.path).f_flag & os.ST_RDONLY) is read_only
+    assert machine.call("umount", machine.path) == (0, "")
+    assert_gone(machine.path, family)
+
+
 def test_mounting_again_after_the_process_was_killed(machine: Machine) -> None:
     machine.line(machine.options)
     assert machine.mount() == (0, "")
