@@ -140,17 +140,27 @@ class Targets:
         """
         with ExitStack() as held:
             try:
-                there = _existing(file, pair, found)
-                target = self._open_existing(file, pair, there, held) if there is not None else None
-                if target is None:
-                    target = self._make(file, pair, found, replace=there is not None)
-                    held.enter_context(self._writers.alone(target.found))
+                target = self._opened(file, pair, found, held)
             except CopyError:
                 raise
             except OSError as problem:
                 raise CopyError(problem, f"cannot create regular file '{file.target_path}'") from None
             held.callback(target.close_quietly)
             yield target
+
+    def _opened(self, file: File, pair: Pair, found: os.stat_result, held: ExitStack) -> Target:
+        there = _existing(file, pair, found)
+        if there is None:
+            try:
+                return self._make(file, pair, found, held)
+            except FileExistsError:  # a mount believed it missing, and looks again now
+                there = _existing(file, pair, found)
+        if there is not None:
+            target = self._open_existing(file, pair, there, held)
+            if target is not None:
+                return target
+            os.unlink(file.target, dir_fd=pair.target)
+        return self._make(file, pair, found, held)
 
     def _open_existing(self, file: File, pair: Pair, there: os.stat_result, held: ExitStack) -> Target | None:
         """None where it is to be removed instead."""
@@ -171,12 +181,12 @@ class Targets:
             raise CopyError(errno.ESTALE, f"'{file.target_path}' was replaced meanwhile")
         return target
 
-    def _make(self, file: File, pair: Pair, found: os.stat_result, *, replace: bool) -> Target:
-        if replace:
-            os.unlink(file.target, dir_fd=pair.target)
+    def _make(self, file: File, pair: Pair, found: os.stat_result, held: ExitStack) -> Target:
         mode = PRIVATE | (0 if self._kept.owners else stat.S_IMODE(found.st_mode) & 0o777)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return Target(os.open(file.target, flags, mode, dir_fd=pair.target), new=True)
+        target = Target(os.open(file.target, flags, mode, dir_fd=pair.target), new=True)
+        held.enter_context(self._writers.alone(target.found))
+        return target
 
 
 def _existing(file: File, pair: Pair, found: os.stat_result) -> os.stat_result | None:

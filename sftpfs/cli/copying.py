@@ -171,7 +171,11 @@ class Copying:
             raise CopyError(problem, f"cannot read symbolic link '{file.source_path}'") from None
         try:
             _make_way(file, pair)
-            os.symlink(leads, file.target, dir_fd=pair.target)
+            try:
+                os.symlink(leads, file.target, dir_fd=pair.target)
+            except FileExistsError:  # a mount believed it missing, and looks again now
+                _make_way(file, pair)
+                os.symlink(leads, file.target, dir_fd=pair.target)
         except CopyError:
             raise
         except OSError as problem:

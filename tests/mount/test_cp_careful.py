@@ -96,6 +96,32 @@ def test_a_destination_that_is_typed_may_be_a_link(place: Path) -> None:
     assert not (place / "real/src/x").exists()
 
 
+def test_a_destination_that_somebody_else_has_just_made_is_there(
+    make_mount: MakeMount, tmp_path: Path
+) -> None:
+    """Though the mount, which looked for it a moment ago, believes it missing: a directory, one below a new
+    one, a file to be written over, a link, a tree."""
+    mount = make_mount("negative_timeout=600")
+    source = put(tmp_path / "f", "new")
+    (tmp_path / "link").symlink_to("f")
+    put(tmp_path / "tree/f", "new")
+    (tmp_path / "tree/link").symlink_to("f")
+    (mount.path / "known").mkdir()
+    for name in ("dir", "a", "known/dir", "f", "link", "tree"):
+        assert not os.path.lexists(mount.path / name)
+    for name in ("dir", "a/b", "known/dir"):
+        (mount.backing / name).mkdir(parents=True)
+    for name in ("f", "link", "tree/f", "tree/link"):
+        put(mount.backing / name, "old and longer")
+    for target in ("dir", "a/b", "known/dir/", ""):
+        assert say("cp", source, f"{mount.path}/{target}") == (0, "", "")
+        assert (mount.backing / target / "f").read_text() == "new"
+    assert say("cp", "-d", tmp_path / "link", mount.path) == (0, "", "")
+    assert say("cp", "-r", tmp_path / "tree", mount.path) == (0, "", "")
+    assert os.readlink(mount.backing / "link") == os.readlink(mount.backing / "tree/link") == "f"
+    assert (mount.backing / "tree/f").read_text() == "new"
+
+
 def test_what_is_copied_is_not_written_into_by_another_way(tmp_path: Path) -> None:
     """The same directory under another name: no path shows it."""
     put(tmp_path / "src/a/f", "other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from argparse import Namespace
 
@@ -10,6 +11,7 @@ from sftpfs.cli.copy_target import Kept
 from sftpfs.cli.copy_walk import Named, Options
 from sftpfs.cli.copying import Copying
 from sftpfs.cli.pace import Rate, progress
+from sftpfs.cli.server_side import ServerSide
 from sftpfs.cli.show import ProgressLine, several, size
 from sftpfs.errors import Failure, MountError
 from sftpfs.interrupts import Interrupts
@@ -63,7 +65,7 @@ def _options(given: Namespace) -> Options:
 
 def destinations(sources: list[str], destination: str) -> tuple[list[Named], list[str]]:
     """Where each source goes, and what is to be told of those that go nowhere. Raises MountError(USAGE)."""
-    if not os.path.isdir(destination):
+    if not _is_directory(destination):
         if len(sources) > 1:
             raise MountError(Failure.USAGE, f"target '{destination}' is not a directory")
         source, path = sources[0], destination.rstrip("/")
@@ -80,6 +82,16 @@ def destinations(sources: list[str], destination: str) -> tuple[list[Named], lis
             path = os.path.join(destination, name)
             problems.append(f"not copied: will not overwrite just-created '{path}' with '{source}'")
     return [Named(source, destination, name) for name, source in targets.items()], problems
+
+
+def _is_directory(path: str) -> bool:
+    """As the server has it: a mount may have taken it for missing before somebody made it."""
+    if os.path.isdir(path):
+        return True
+    above = os.path.dirname(path.rstrip("/"))
+    if above in ("", path) or _is_directory(above):
+        ServerSide(threading.Event()).refresh(path)
+    return os.path.isdir(path)
 
 
 def _same(first: str, second: str) -> bool:
