@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Awaitable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sftpfs import clock
 from sftpfs.data import FileHandle, set_and_stat
@@ -171,7 +171,7 @@ class AttributeWriter:
             handle = _handle_for(inode, change)
         if handle is not None:
             try:
-                attributes = await self._answered(inode, handle.setattr(change))
+                attributes = await in_place.change_open(self._tree, inode, partial(handle.setattr, change))
             except PermissionError:
                 if not named:
                     raise  # else it could not be opened, which a change by name needs not
@@ -225,22 +225,13 @@ class AttributeWriter:
                 raise
             return None
         with closing(file):
-            same, told = await self._identity.judged(asked, told)
+            same, told = await self._identity.judged(asked, told, alone=True)
             if same:
                 file.confirm()
                 return await set_and_stat(file, change)
         if self._tree.stands(asked):
             self._tree.believe(asked, told, False)
         raise error(errno.ESTALE, "the name leads to another file now")
-
-    async def _answered(self, inode: Inode, request: Awaitable[Attributes]) -> Attributes:
-        """What a change by a handle made of ``inode``; nothing is believed of it where nobody knows."""
-        try:
-            return await request
-        except BaseException as problem:
-            if in_place.outcome_unknown(problem):
-                self._tree.outcome_unknown([], [inode])
-            raise
 
     async def _resize(self, inode: Inode, size: int, handle: FileHandle | None) -> None:
         if stat.S_ISDIR(inode.attributes.mode):

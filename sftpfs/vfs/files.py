@@ -188,15 +188,30 @@ class Files:
         if lent is not None:
             return *lent, None
         await self._identity.verify(inode, patience=patience)
+        opened = await self._open_that(inode, flags, size, alone=bool(flags & os.O_TRUNC))
+        if opened is None:
+            async with in_place.undisturbed(self._tree, inode):
+                opened = await self._open_that(inode, flags, size, alone=True)
+                assert opened is not None
+        return opened.remote, opened.attributes, opened.whole
+
+    async def _open_that(self, inode: Inode, flags: int, size: int, *, alone: bool) -> _Opened | None:
+        """What has the name of ``inode``. None where changes of ours, unless we are ``alone``, do not let it
+        be told from another file; ESTALE where it is another."""
         for _ in range(OPEN_ATTEMPTS):
+            mark, before = inode.change_mark, in_place.changing(self._tree, inode)
             opened = await self._open_by_path(inode, flags, size)
-            if opened.same and stat.S_ISREG(opened.attributes.mode):
-                if not opened.overtaken(inode):
-                    return opened.remote, opened.attributes, opened.whole
-                opened.remote.close()  # of another file perhaps than the kernel has been told of meanwhile
+            same = opened.same and stat.S_ISREG(opened.attributes.mode)
+            if same and not opened.overtaken(inode):
+                return opened
+            opened.remote.close()  # of another file perhaps than the kernel has been told of meanwhile
+            if same or opened.asked is None:
                 continue
-            opened.remote.close()
-            if opened.asked is not None and self._tree.stands(opened.asked):
+            if not alone and (before is not None or in_place.disturbed(self._tree, inode, mark)):
+                return None
+            if not inode.handles and inode.change_mark != opened.asked.mark:
+                continue  # it was closed just now, as another version
+            if self._tree.stands(opened.asked):
                 # What has the name gets an inode of its own, what is open keeps this one.
                 self._tree.believe(opened.asked, opened.attributes, False)
             break

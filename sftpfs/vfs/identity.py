@@ -27,6 +27,9 @@ LOOKS = 3
 where these are two files. For one that is written to they are the same soon, or lie between each other
 (``_may_be_one``), which three tell."""
 
+MOST_LOOKS = 4 * LOOKS
+"""Of them some find nothing open for the moment, between two programs that write the file."""
+
 LITTLE = 1.0
 """Seconds in which the kernel knows of a name, unless somebody who has the directory is held up: by a slow
 server, or by the very request that waits. Then that fails, and the kernel looks up the name anew. It does so
@@ -43,47 +46,72 @@ class Identity:
         self._remote = remote
 
     async def judged(
-        self, asked: Asked, attributes: Attributes, expected: Attributes | None = None
+        self,
+        asked: Asked,
+        attributes: Attributes,
+        expected: Attributes | None = None,
+        *,
+        alone: bool = False,
     ) -> tuple[bool, Attributes]:
         """Whether the name of ``asked``, which has ``attributes``, leads to the inode it led to, and what it
         has now. Asks only about open files of another version than ``expected`` (known, where None): one
-        round trip a look."""
+        round trip a look. ``alone``: within a change of the inode, or
+        ``undisturbed``: no other change of ours is made beside it."""
         inode = asked.inode
         if inode is None:
             return False, attributes
         same = leads_to(inode, attributes, expected)
-        if same is None:
-            return await self._compared(asked, inode, attributes)
+        ours = same is False and attributes.kind == inode.attributes.kind and inode.change_mark != asked.mark
+        if same is None or ours:  # perhaps: what we have made of it since is another version, too
+            return await self._compared(asked, inode, attributes, alone)
         return same, attributes
 
-    async def _compared(self, asked: Asked, inode: Inode, attributes: Attributes) -> tuple[bool, Attributes]:
+    async def _compared(
+        self, asked: Asked, inode: Inode, attributes: Attributes, alone: bool = False
+    ) -> tuple[bool, Attributes]:
         """As ``judged``, by what an open handle says."""
+        compared = await self._compared_beside(asked, inode, attributes, alone)
+        if compared is None:
+            async with in_place.undisturbed(self._tree, inode):
+                compared = await self._compared_beside(asked, inode, attributes, True)
+                assert compared is not None
+        return compared
 
-        async def both(path: bytes) -> tuple[Attributes, Attributes] | None:
+    async def _compared_beside(
+        self, asked: Asked, inode: Inode, attributes: Attributes, alone: bool
+    ) -> tuple[bool, Attributes] | None:
+        """As ``_compared``; None where changes of ours came between, unless we are ``alone``."""
+
+        async def both(path: bytes) -> tuple[Attributes | None, Attributes]:
             if not inode.handles:
-                return None  # closed while a rename above was waited for
+                return None, await self._remote.lstat(path)
             handle = inode.handles[0]
             with handle.lent():
                 opened = handle.start_fstat()
                 named = await self._remote.lstat(path)
                 return await opened.wait(), named
 
+        mark = asked.mark
         looks: list[tuple[Attributes, Attributes]] = []
-        while len(looks) < LOOKS:
-            if not inode.handles:
+        for _ in range(MOST_LOOKS):
+            if len(looks) == LOOKS:
+                break
+            if not inode.handles and inode.change_mark == mark:
                 return leads_to(inode, attributes) is True, attributes
+            mark = inode.change_mark
+            before = in_place.changing(self._tree, inode)
             try:
-                told = await in_place.look(self._tree, both, (asked.parent, asked.name))
+                opened, attributes = await in_place.look(self._tree, both, (asked.parent, asked.name))
             except OSError as problem:
                 # Where the name has gone as well, what it led to cannot be shown to be what is open.
                 return problem.errno not in (errno.ESTALE, errno.ENOENT), attributes
-            if told is None:
-                continue
-            opened, named = told
-            attributes = named
-            if opened.kind != named.kind or not version_changed(opened, named):
-                return opened.kind == named.kind, named
-            looks.append((opened, named))
+            one_kind = opened is not None and opened.kind == attributes.kind
+            if opened is not None and not (one_kind and version_changed(opened, attributes)):
+                return one_kind, attributes
+            if not alone and (before is not None or in_place.disturbed(self._tree, inode, mark)):
+                return None
+            if opened is not None:
+                looks.append((opened, attributes))
         return _may_be_one(looks), attributes
 
     async def changed(
@@ -103,7 +131,7 @@ class Identity:
             expected = expected._replace(size=size, mtime=mtime)
         same = True
         if inode.change_mark == asked.mark:
-            same, attributes = await self.judged(asked, attributes, expected)
+            same, attributes = await self.judged(asked, attributes, expected, alone=True)
         if not same:
             if not self._tree.stands(asked):
                 raise error(errno.ESTALE, "the name led to another file, and is another's now")
@@ -148,31 +176,51 @@ class Identity:
 
     async def _names_apart(self, inode: Inode) -> bool:
         """Whether a name of several was found to lead elsewhere; it does so here, too, then."""
-        while inode.aliases:
-            while (changed := in_place.changing(self._tree, inode)) is not None:
-                await changed.wait()
-            for parent, name in inode.names():
-                assert parent.directory is not None
-                changing = parent.directory.changing.get(name)
-                if changing is not None:
-                    await changing.wait()
-            asked = [self._tree.asked(parent, name) for parent, name in inode.names()]
-            names = [(one.parent, one.name) for one in asked]
-            answers = await in_place.look(self._tree, lambda *paths: self._remote.lstat_many(paths), *names)
-            if in_place.changing(self._tree, inode) or any(self._tree.overtaken(one) for one in asked):
-                continue
-            apart = False
-            for one, answer in zip(asked, answers, strict=True):
-                if isinstance(answer, Attributes):
-                    same, now = await self.judged(one, answer)
-                    apart = self._tree.believe(one, now, same) is not inode or apart
-                elif answer.errno in GONE:
-                    self._tree.missing(one.parent, one.name)
-                    apart = True
-                else:
-                    raise answer
-            return apart
-        return False
+        if not inode.aliases:
+            return False
+        apart = await self._look_at_names(inode, alone=False)
+        if apart is None:
+            # Programs here that change it without a pause would have us look for ever.
+            async with in_place.undisturbed(self._tree, inode):
+                while apart is None:
+                    apart = await self._look_at_names(inode, alone=True)
+        return apart
+
+    async def _look_at_names(self, inode: Inode, *, alone: bool) -> bool | None:
+        """As ``_names_apart``, by one look at each; None where a change of ours came between; where we are
+        ``alone`` one of a name: what is written meanwhile an open handle tells."""
+        tree = self._tree
+        while not alone and (changed := in_place.changing(tree, inode)) is not None:
+            await changed.wait()
+        for parent, name in inode.names():
+            assert parent.directory is not None
+            changing = parent.directory.changing.get(name)
+            if changing is not None:
+                await changing.wait()
+        asked = [tree.asked(parent, name) for parent, name in inode.names()]
+        names = [(one.parent, one.name) for one in asked]
+        answers = await in_place.look(tree, lambda *paths: self._remote.lstat_many(paths), *names)
+        overtaken = any(map(tree.overtaken, asked))
+        if not alone and (overtaken or in_place.changing(tree, inode)):
+            return None
+        if not all(map(tree.stands, asked)) or (overtaken and not inode.handles):
+            return None
+        apart = False
+        for one, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, Attributes):
+                same, now = await self.judged(one, answer, alone=alone)
+                if same and not tree.overtaken(one):  # else what we have written since is newer
+                    same = tree.believe(one, now, True) is inode
+                elif not same and tree.stands(one):
+                    tree.believe(one, now, False)
+            elif answer.errno in GONE:
+                same = False
+                if tree.stands(one):
+                    tree.missing(one.parent, one.name)
+            else:
+                raise answer
+            apart = apart or not same
+        return apart
 
 
 async def identified(

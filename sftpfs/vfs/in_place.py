@@ -6,7 +6,7 @@ The one place that computes a path the server is asked for. ``look`` is for what
 Renames are fair to what is below them. A request waits for the renames above it that are under way; one
 that had to wait for any, or met one, is *held* until it ends, as every change is, and a rename that comes
 later waits for those that are held, as a change does for a rename that came before it and is not sent yet,
-and for a change of the same inode.
+and for a change of the same inode. So does a change for who looks at the inode ``undisturbed``.
 So a change is explained where it was made, no loop of renames keeps a request from ending, and what is not
 held never delays a rename. Who is held waits for those held before it and for what is under way, which waits
 for nobody but the server: there is no circle.
@@ -15,7 +15,8 @@ for nobody but the server: there is no circle.
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sftpfs.aio import Slot
@@ -93,6 +94,23 @@ async def change(
         _release(tree, held)
 
 
+async def change_open(tree: Tree, inode: Inode, send: Callable[[], Awaitable[T]]) -> T:
+    """As ``change``, of ``inode`` by what is open of it, whatever name it has."""
+    held = _hold(tree, (inode,))
+    held.changed = [inode]
+    try:
+        while (other := _before(tree, held)) is not None:
+            await other.wait()
+        try:
+            return await send()
+        except BaseException as problem:
+            if outcome_unknown(problem):
+                tree.outcome_unknown([], [inode])
+            raise
+    finally:
+        _release(tree, held)
+
+
 def below(path: bytes, name: bytes) -> bytes:
     """The path of ``name`` in the directory at ``path``."""
     return path + name if path.endswith(b"/") else path + b"/" + name
@@ -158,7 +176,7 @@ def _before(tree: Tree, held: Held) -> Slot[None] | None:
             return None
         if _stands_on(other, held.moved) or _stands_on(held, other.moved):
             return other.ended
-        if any(inode in other.changed for inode in held.changed):
+        if any(inode in other.changed or inode is other.looked_at for inode in held.changed):
             return other.ended
     return None
 
@@ -166,6 +184,31 @@ def _before(tree: Tree, held: Held) -> Slot[None] | None:
 def changing(tree: Tree, inode: Inode) -> Slot[None] | None:
     """Filled when a change of ours of ``inode`` itself that is under way ends; None where none is."""
     return next((held.ended for held in tree.holds if inode in held.changed), None)
+
+
+@asynccontextmanager
+async def undisturbed(tree: Tree, inode: Inode) -> AsyncIterator[None]:
+    """No change of ours of ``inode`` is made within the block, but by writes: those that come wait for its
+    end. Not within such a change, nor within another such block."""
+    held = _hold(tree, (inode,))
+    held.looked_at = inode
+    try:
+        for other in list(tree.holds):
+            if other is held:
+                break
+            if inode in other.changed:
+                await other.ended.wait()
+        yield
+    finally:
+        _release(tree, held)
+
+
+def disturbed(tree: Tree, inode: Inode, mark: tuple[int, int]) -> bool:
+    """Whether a change of ours is under way, or came since ``inode`` had the change mark ``mark``, that an
+    open handle does not tell from another file: what is written makes size and time no less."""
+    if changing(tree, inode) is not None or inode.change_mark[0] != mark[0]:
+        return True
+    return not inode.handles and inode.change_mark != mark
 
 
 def _stands_on(held: Held, moved: Inode | None) -> bool:

@@ -46,14 +46,16 @@ class PendingListing:
 
 class Held:
     """A request by path that renames above its ``anchors`` wait for (``vfs.in_place``); ``moved`` is what it
-    renames itself, ``changed`` are inodes it makes another version of."""
+    renames itself, ``changed`` are inodes it makes another version of, ``looked_at`` one that no change
+    is made of until it ends."""
 
-    __slots__ = ("anchors", "changed", "ended", "moved")
+    __slots__ = ("anchors", "changed", "ended", "looked_at", "moved")
 
     def __init__(self, anchors: list[Inode], moved: Inode | None) -> None:
         self.anchors = anchors
         self.moved = moved
         self.changed: list[Inode] = []
+        self.looked_at: Inode | None = None
         self.ended: Slot[None] = Slot()
 
 
