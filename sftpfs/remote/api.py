@@ -217,7 +217,8 @@ class Remote(Protocol):
 
         ``mode`` is the permission bits for a file created, of which the server's umask may
         take some: the attributes tell, the caller mends it. ``current_path`` tells
-        where the file is later (None: nowhere), for opening it on another connection.
+        where the file is later (None: nowhere), for opening it on another connection. ELOOP
+        where ``path`` is a link and links are not followed: the server followed it all the same.
         """
 
     async def open_whole(

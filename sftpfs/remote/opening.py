@@ -37,14 +37,17 @@ async def open_file(
     current_path: CurrentPath,
     size: int = 0,
     new: bool = False,
+    *,
+    follow: bool = False,
 ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
     """``path`` opened on ``connection``, and what it is; see ``Remote.open``, with a ``size`` of more than
-    0 ``Remote.open_whole``. ``new``: we make it, and no other can be known by its path. Raises OSError."""
+    0 ``Remote.open_whole``. ``new``: we make it, and no other can be known by its path. ``follow``: what a
+    link leads to is meant by it. Raises OSError."""
     if new:
-        return await _open(pool, open_files, connection, path, flags, mode, current_path, size, None)
+        return await _open(pool, open_files, connection, path, flags, mode, current_path, size, None, True)
     inode = open_files.opening(current_path)
     try:
-        return await _open(pool, open_files, connection, path, flags, mode, current_path, size, inode)
+        return await _open(pool, open_files, connection, path, flags, mode, current_path, size, inode, follow)
     finally:
         open_files.opened(current_path, inode)
 
@@ -59,6 +62,7 @@ async def _open(
     current_path: CurrentPath,
     size: int,
     inode: OpenInode | None,
+    follow: bool,
 ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
     room, session = open_files.room, connection.session
     most = pool.read_sizes.limit
@@ -80,7 +84,7 @@ async def _open(
     room.unsettled += 1
     file = File(pool, connection, asked.identifier, flags, path, current_path, open_files)
     try:
-        attributes = await _opened(connection, asked)
+        attributes = await _opened(connection, asked, follow)
         whole = await _answer(asked.whole) if asked.whole is not None else None
         while inode is not None and inode.changes != changes:  # by us, meanwhile: before it, or behind it
             changes, whole = inode.changes, None
@@ -125,10 +129,13 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
     return _Asked(identifier, seen if whole is None else session.start_fstat(identifier), None)
 
 
-async def _opened(connection: Connection, asked: _Asked) -> Attributes:
-    """The attributes of what was opened."""
+async def _opened(connection: Connection, asked: _Asked, follow: bool) -> Attributes:
+    """The attributes of what was opened. ELOOP, as with O_NOFOLLOW, where the server followed a link that
+    was not to be followed."""
     attributes = await value_or_none(asked.seen)
     if attributes is None or stat.S_ISLNK(attributes.mode):
+        if attributes is not None and not follow:
+            raise error(errno.ELOOP)
         # Gone already, or OPEN followed a link: the handle knows.
         attributes = await connection.session.start_fstat(asked.identifier).wait()
     if stat.S_ISDIR(attributes.mode):

@@ -72,6 +72,7 @@ class Server:
         self._open_files = OpenFiles(pool.clock)
         self._late_files = LateFiles(self, pool, self._open_files)
         self._look = Session.start_stat if follow_symlinks else Session.start_lstat
+        self._open_one = partial(open_file, pool, self._open_files, follow=follow_symlinks)
 
     @property
     def capabilities(self) -> ServerCapabilities:
@@ -270,9 +271,7 @@ class Server:
             if OpenFlags.TRUNCATE in flags:
                 await self._hold(self._open_files.find(current_path))
             sent = clock.now()
-            opened = await open_file(
-                self._pool, self._open_files, connection, path, flags, mode, current_path, new=new
-            )
+            opened = await self._open_one(connection, path, flags, mode, current_path, new=new)
             if OpenFlags.EXCLUSIVE in flags:
                 self.clock.made(opened[1].mtime, sent, clock.now())
             return opened[:2]
@@ -287,9 +286,7 @@ class Server:
             found = await lost_reply.create(connection.session, path, mode & PERMISSIONS, asked, self.clock)
             if isinstance(found, Again):
                 return found
-            opened = await open_file(
-                self._pool, self._open_files, connection, path, flags & ACCESS, mode, current_path, new=True
-            )
+            opened = await self._open_one(connection, path, flags & ACCESS, mode, current_path, new=True)
             return opened[:2]
 
         return await resolve(self._pool, work, look)
@@ -302,9 +299,7 @@ class Server:
         await self._ready(self._open_files.find(current_path))
 
         async def work(connection: Connection) -> tuple[RemoteFile, Attributes, WholeFile | None]:
-            return await open_file(
-                self._pool, self._open_files, connection, path, OpenFlags.READ, 0, current_path, size
-            )
+            return await self._open_one(connection, path, OpenFlags.READ, 0, current_path, size)
 
         return await repeat(self._pool, work, self._pool.looking())
 

@@ -252,9 +252,9 @@ class Files:
                 return await in_place.change(self._tree, ask, inode)
             return await in_place.look(self._tree, ask, inode, drop=lambda opened: opened.remote.close())
         except OSError as problem:
-            if problem.errno != errno.ENOENT:
+            if problem.errno not in (errno.ENOENT, errno.ELOOP):
                 raise
-            if inode.parent is not None:  # the name went while its lease held, or is a link to nothing now
+            if inode.parent is not None:  # the name went while its lease held, or is a link now
                 self._namespace.distrust(inode.parent, inode.name)
             raise error(errno.ESTALE) from None
 

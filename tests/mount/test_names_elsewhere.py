@@ -356,6 +356,23 @@ def test_a_link_put_in_place_of_a_file_is_not_followed_on_the_server(
         assert (mount.path / name).is_symlink()
 
 
+def test_nothing_is_written_by_a_link_put_in_place_of_a_file(
+    make_mount: MakeMount, backing: Path, tmp_path: Path
+) -> None:
+    """The server follows it as it empties what is opened, which cannot be helped."""
+    secret = tmp_path / "secret"
+    put(secret, b"outside of the mount", LATER)
+    put(backing / "f", b"A" * 5, OLD)
+    mount = make_mount(backing=backing)
+    (mount.path / "f").stat()
+    (backing / "f").unlink()
+    (backing / "f").symlink_to(secret)
+    with pytest.raises(OSError):
+        (mount.path / "f").write_bytes(b"ours")
+    assert secret.read_bytes() == b""
+    assert (mount.path / "f").is_symlink()
+
+
 BESIDE: dict[str, Callable[[Path], object]] = {
     "unlink": lambda path: path.unlink(),
     "rename": lambda path: path.rename(path.with_name("third")),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from contextlib import suppress
 from typing import Any
 
 from tests.simulation.disk import OTHER, Disk, Node, everything
@@ -209,11 +210,25 @@ class Oracle:
         return verb == "utime" and any(version.mtime == value for version in node.versions)
 
     def targets(self, call: Call) -> set[Any]:
-        """The nodes a call may mean."""
+        """The nodes a call may mean. A name that another client made a link of leads to what the server
+        follows it to, as it would for a program there."""
         if "file" in call.details:
             return set(call.details["file"].nodes)
         found = self.reach(call)
+        found |= (
+            self._followed(call) if any(isinstance(one, Node) and one.is_link for one in found) else set()
+        )
         return found.union(*(self.twins.of(one) for one in found if isinstance(one, Node)))
+
+    def _followed(self, call: Call) -> set[Node]:
+        """What a link under the last name of ``call`` leads to at the server."""
+        found = set()
+        for directory in self.reach(call, parent=True):
+            if isinstance(directory, Node) and directory.is_dir:
+                with suppress(OSError):
+                    path = self.disk.path_of(directory) + b"/" + call.paths[0][-1]
+                    found.add(self.disk.find(path))
+        return found
 
     def _name_changed(self, verb: str, node: Node, details: dict[str, Any]) -> None:
         places = [(details["directory"], details["name"])]
@@ -420,9 +435,21 @@ class Oracle:
         return any(
             sum(change.at >= call.start for change in directory.logs.get(name, ()))
             + self._doubted_before(call, directory, name)
+            + self._told_apart(call)
             > 1
             for directory in self.reach(call, parent=True)
             if isinstance(directory, Node)
+        )
+
+    def _told_apart(self, call: Call) -> bool:
+        """Whether another client changed what is open, and a connection was lost: its handle cannot be had
+        again, and what has the name is another file then as well as if it had been replaced."""
+        low = self.history.low(call.start)
+        lost = any(at >= low for at in self.cuts) or any(end >= low for _, end in self.outages())
+        return lost and any(
+            track.opens and track.foreign_at >= low
+            for track in (self.files.get(one) for one in self.reach(call) if isinstance(one, Node))
+            if track is not None
         )
 
     def _doubted_before(self, call: Call, directory: Node, name: bytes) -> bool:
