@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum, Flag, auto
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sftpfs.aio import Slot
 from sftpfs.server_clock import ServerClock
@@ -55,6 +55,16 @@ have been made to what was renamed there."""
 
 def nothing_known() -> None:
     """A ``Known`` and an ``Over`` of a name of which the server told nothing."""
+
+
+class Renamed(NamedTuple):
+    """What was seen around a rename that was done."""
+
+    both: bool = False
+    """The old name is there: both are names of one file, of which rename(2) leaves both, or another client
+    made it."""
+    over: Attributes | None = None
+    """What had the new name until then, where that is known."""
 
 
 class OpenFlags(Flag):
@@ -262,10 +272,13 @@ class Remote(Protocol):
     async def link(self, existing: bytes, path: bytes) -> Attributes:
         """hardlink@openssh.com and LSTAT of the new name together; EOPNOTSUPP without the extension."""
 
-    async def remove(self, path: bytes, known: Known = nothing_known) -> None:
+    async def remove(
+        self, path: bytes, known: Known = nothing_known, *, look: bool = False
+    ) -> Attributes | None:
         """Unlink a name that is not a directory.
 
         ``known`` tells the file from another one where the reply is lost. EIO where that cannot be told.
+        ``look``: in the same wait, what had the name until then; None where that is not known.
         """
 
     async def rmdir(self, path: bytes) -> None:
@@ -276,18 +289,18 @@ class Remote(Protocol):
         old: bytes,
         new: bytes,
         replace: bool,
-        known: Known = nothing_known,
+        known: Known | None = nothing_known,
         over: Over = nothing_known,
         *,
         look: bool = False,
-    ) -> bool:
+        look_over: bool = False,
+    ) -> Renamed:
         """Rename. ``replace``: over an existing name, atomically by posix-rename@openssh.com;
         without the extension the old file is moved aside, and back if the rename fails.
         Not ``replace``: EEXIST where ``new`` is taken (v3's own RENAME). ``known`` as ``remove``, ``over``
-        the same of ``new``.
+        the same of ``new``; ``known`` None: there was no ``old``, as far as the server told.
 
-        ``look``: in the same wait, whether ``old`` is there afterwards. Both are names of one file then, of
-        which rename(2) leaves both, or another client made it.
+        In the same wait are asked ``look``, for ``Renamed.both``, and ``look_over``, for ``Renamed.over``.
         """
 
     async def owner_names(self, uids: Sequence[int], gids: Sequence[int], near: bytes) -> OwnerNames:

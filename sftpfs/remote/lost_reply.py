@@ -105,11 +105,13 @@ async def rmdir(session: Session, path: bytes) -> Again | None:
     return _gone(verdict(Operation.RMDIR, known_sight(seen, None)))
 
 
-async def rename(session: Session, old: bytes, new: bytes, known: Known, over: Over) -> Again | None:
-    """RENAME and posix-rename of what is ``known`` to have the old name, ``over`` what has the new one."""
+async def rename(session: Session, old: bytes, new: bytes, known: Known | None, over: Over) -> Again | None:
+    """RENAME and posix-rename of what is ``known`` to have the old name (None: it was known to be missing),
+    ``over`` what has the new one."""
     first, second = session.start_lstat(old), session.start_lstat(new)
     source, target = await _seen(first), await _seen(second)
-    file = known()
+    file = None if known is None else known()
     # Gone, and of unknown size and time, it is taken to have the new name: that may look as it did by chance.
-    before = None if source is None and file is None else over()
+    # Not where there was none.
+    before = None if source is None and file is None and known is not None else over()
     return _gone(verdict(Operation.RENAME, known_sight(source, file), target_sight(target, file, before)))

@@ -24,6 +24,7 @@ from sftpfs.remote.api import (
     OpenFlags,
     Over,
     RemoteFile,
+    Renamed,
     ServerCopy,
     nothing_known,
 )
@@ -413,18 +414,24 @@ class Server:
             self._pool, work, lambda connection: lost_reply.link(connection.session, existing, path)
         )
 
-    async def remove(self, path: bytes, known: Known = nothing_known) -> None:
+    async def remove(
+        self, path: bytes, known: Known = nothing_known, *, look: bool = False
+    ) -> Attributes | None:
         """As ``Remote.remove``."""
         check_path(path)
         await self._before_changing(self._open_files.hold(path))
 
-        async def work(connection: Connection) -> None:
+        async def work(connection: Connection) -> Attributes | None:
+            seen = connection.session.start_lstat(path) if look else None
             try:
                 await connection.session.start_remove(path).wait()
             except StatusError as failed:
                 raise await explain.removal(connection.session, failed, path) from None
+            return await value_or_none(seen)
 
-        await resolve(self._pool, work, lambda connection: lost_reply.remove(connection.session, path, known))
+        return await resolve(
+            self._pool, work, lambda connection: lost_reply.remove(connection.session, path, known)
+        )
 
     async def rmdir(self, path: bytes) -> None:
         """As ``Remote.rmdir``."""
@@ -443,47 +450,57 @@ class Server:
         old: bytes,
         new: bytes,
         replace: bool,
-        known: Known = nothing_known,
+        known: Known | None = nothing_known,
         over: Over = nothing_known,
         *,
         look: bool = False,
-    ) -> bool:
+        look_over: bool = False,
+    ) -> Renamed:
         """As ``Remote.rename``; several waits where the server has no posix-rename and ``new`` exists."""
         check_path(old)
         check_path(new)
         aside = aside_path(new)
         await self._before_changing(self._open_files.hold(new))
 
-        async def resolved(connection: Connection) -> Again | bool:
+        async def resolved(connection: Connection) -> Again | Renamed:
             if replace and not connection.session.capabilities.has(POSIX_RENAME):
                 await tidy(connection.session, old, new, aside)
-            return await lost_reply.rename(connection.session, old, new, known, over) or False
+            return await lost_reply.rename(connection.session, old, new, known, over) or Renamed()
 
         self._open_files.renames += 1
         try:
             return await resolve(
                 self._pool,
-                lambda connection: self._rename(connection, old, new, aside, replace, look),
+                lambda connection: self._rename(connection, old, new, aside, replace, look, look_over),
                 resolved,
             )
         finally:
             self._open_files.renames -= 1
 
     async def _rename(
-        self, connection: Connection, old: bytes, new: bytes, aside: bytes, replace: bool, look: bool
-    ) -> bool:
+        self,
+        connection: Connection,
+        old: bytes,
+        new: bytes,
+        aside: bytes,
+        replace: bool,
+        look: bool,
+        look_over: bool,
+    ) -> Renamed:
         session = connection.session
         atomic = replace and session.capabilities.has(POSIX_RENAME)
+        over = session.start_lstat(new) if look_over else None
         slot = session.start_posix_rename(old, new) if atomic else session.start_rename(old, new)
         seen = session.start_lstat(old) if atomic and look else None
         try:
             await slot.wait()
-            return seen is not None and await value_or_none(seen) is not None
+            there, before = await value_or_none(seen), await value_or_none(over)
+            return Renamed(there is not None, before)
         except StatusError as failed:
             if replace and not atomic and explain.code(failed) == Status.FAILURE:
                 try:
                     await rename_replacing(session, failed, old, new, aside)
                 except UnexplainedError as lost:  # not the end of it: what was moved aside is to be tidied
                     raise SessionLostError(str(lost.strerror), lost.errno or errno.EIO) from None
-                return False
+                return Renamed()
             raise await explain.renaming(session, failed, old, new, replace) from None

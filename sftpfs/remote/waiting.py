@@ -23,10 +23,10 @@ def when_done(slot: Slot[T], callback: Callable[[Slot[T]], None]) -> None:
         slot.callback = callback
 
 
-async def value_or_none(slot: Slot[T]) -> T | None:
-    """The slot's value, or None where the server refused. Raises SessionLostError."""
+async def value_or_none(slot: Slot[T] | None) -> T | None:
+    """The slot's value, or None where the server refused, or was not asked. Raises SessionLostError."""
     try:
-        return await slot.wait()
+        return None if slot is None else await slot.wait()
     except StatusError:
         return None
 

@@ -16,6 +16,7 @@ from sftpfs.errors import error
 from sftpfs.remote.api import Changed, Known, LinkTarget, OpenFlags, Over, Remote, nothing_known
 from sftpfs.types import UNKNOWN_ID, AttributeChange, Attributes
 from sftpfs.vfs import in_place
+from sftpfs.vfs.answers import leads_to
 from sftpfs.vfs.identity import LITTLE, Identity
 from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.naming import NamingRemote
@@ -142,11 +143,13 @@ class Namespace:
 
     async def unlink(self, parent: Inode, name: bytes) -> None:
         """Remove a name. Open handles go on working: the server keeps the file for them."""
-        await self._remove(parent, name, lambda path: self._remote.remove(path, self._known(parent, name)))
+        await self._remove(
+            parent, name, lambda path, look: self._remote.remove(path, self._known(parent, name), look=look)
+        )
 
     async def rmdir(self, parent: Inode, name: bytes) -> None:
         """Remove an empty directory; ENOTEMPTY otherwise."""
-        await self._remove(parent, name, self._remote.rmdir)
+        await self._remove(parent, name, lambda path, _: self._remote.rmdir(path))
 
     async def rename(
         self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes, replace: bool
@@ -157,20 +160,26 @@ class Namespace:
         if source is not None and source is target:
             return  # two names of one file: rename(2) does nothing
 
+        missing = self._tree.expired_child(old_parent, old_name) == (None,)
+
         # Names that others linked, or that were told apart since we did, may be of one file all the same.
         files = source is not None and target is not None and not (source.directory or target.directory)
 
         async def move(old: bytes, new: bytes) -> None:
+            known = None if missing else self._known(old_parent, old_name)
+            over, several = self._over(new_parent, new_name), self._of_several(new_parent, new_name)
             try:
-                known, over = self._known(old_parent, old_name), self._over(new_parent, new_name)
-                both = await self._remote.rename(old, new, replace, known, over, look=files)
+                done = await self._remote.rename(
+                    old, new, replace, known, over, look=files, look_over=several is not None
+                )
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
                     self.distrust(old_parent, old_name)
                 elif problem.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
                     self.distrust(new_parent, new_name)
                 raise
-            self._tree.renamed(old_parent, old_name, new_parent, new_name, both=both)
+            self._part(new_parent, new_name, several, done.over)
+            self._tree.renamed(old_parent, old_name, new_parent, new_name, both=done.both)
 
         await in_place.change(self._tree, move, (old_parent, old_name), (new_parent, new_name), moved=source)
 
@@ -206,19 +215,41 @@ class Namespace:
                 self.distrust(parent, name)
             raise
 
-    async def _remove(self, parent: Inode, name: bytes, request: Callable[[bytes], Awaitable[None]]) -> None:
+    async def _remove(
+        self, parent: Inode, name: bytes, request: Callable[[bytes, bool], Awaitable[Attributes | None]]
+    ) -> None:
+        """``request`` is told whether to look at what it removes, too."""
+
         async def remove(path: bytes) -> None:
+            several = self._of_several(parent, name)
             try:
-                await request(path)
+                seen = await request(path, several is not None)
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
                     self._tree.missing(parent, name)
                 elif problem.errno in (errno.EISDIR, errno.ENOTDIR):
                     self.distrust(parent, name)
                 raise
+            self._part(parent, name, several, seen)
             self._tree.removed(parent, name)
 
         await in_place.change(self._tree, remove, (parent, name))
+
+    @staticmethod
+    def _of_several(parent: Inode, name: bytes) -> Inode | None:
+        """What ``name`` leads to, if that has other names."""
+        child = parent.directory.children.get(name) if parent.directory is not None else None
+        return child if child is not None and child.aliases else None
+
+    def _part(self, parent: Inode, name: bytes, inode: Inode | None, seen: Attributes | None) -> None:
+        """A change of ours took ``name`` from what has it, which was ``seen`` to be so just before, and was
+        known as one name of several of ``inode``. Where it was another file the kernel may still be about to
+        use the inode for it, and would get what the other names lead to."""
+        if inode is None:
+            return
+        dirty = inode.content is not None and inode.content.dirty
+        if seen is None or not (leads_to(inode, seen) or (dirty and seen.kind == inode.attributes.kind)):
+            self._tree.unknown(parent, name)
 
     def distrust(self, parent: Inode, name: bytes) -> None:
         """The server contradicted what we knew of ``name``: ask again next time."""

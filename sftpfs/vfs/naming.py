@@ -21,6 +21,7 @@ from sftpfs.remote.api import (
     Over,
     Remote,
     RemoteFile,
+    Renamed,
     ServerCopy,
     nothing_known,
 )
@@ -194,9 +195,11 @@ class NamingRemote:
         """As ``Remote.link``."""
         return await self._known(await self._remote.link(existing, path), path)
 
-    async def remove(self, path: bytes, known: Known = nothing_known) -> None:
+    async def remove(
+        self, path: bytes, known: Known = nothing_known, *, look: bool = False
+    ) -> Attributes | None:
         """As ``Remote.remove``."""
-        await self._remote.remove(path, known)
+        return await self._remote.remove(path, known, look=look)
 
     async def rmdir(self, path: bytes) -> None:
         """As ``Remote.rmdir``."""
@@ -207,13 +210,14 @@ class NamingRemote:
         old: bytes,
         new: bytes,
         replace: bool,
-        known: Known = nothing_known,
+        known: Known | None = nothing_known,
         over: Over = nothing_known,
         *,
         look: bool = False,
-    ) -> bool:
+        look_over: bool = False,
+    ) -> Renamed:
         """As ``Remote.rename``."""
-        return await self._remote.rename(old, new, replace, known, over, look=look)
+        return await self._remote.rename(old, new, replace, known, over, look=look, look_over=look_over)
 
     async def know_local(self, uid: int | None, gid: int | None, near: bytes) -> None:
         """Before a chown to ``uid`` and ``gid``: SFTP finds no id by name, but they may be the same there."""
