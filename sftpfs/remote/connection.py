@@ -20,6 +20,7 @@ from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.remote.waiting import when_done
 from sftpfs.server_clock import ServerClock
+from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp.link import Link
 from sftpfs.sftp.session import Session
 from sftpfs.sftp.traced import TracedSession
@@ -170,7 +171,12 @@ class Handle:
 
 
 async def open_connection(
-    transport: Transport, role: Role, generation: int, config: PoolConfig, link: Link | None = None
+    transport: Transport,
+    role: Role,
+    generation: int,
+    config: PoolConfig,
+    link: Link | None = None,
+    traits: ServerTraits | None = None,
 ) -> Connection:
     """Open a channel on ``transport`` and start SFTP on it.
 
@@ -184,6 +190,8 @@ async def open_connection(
         max_read=config.max_read,
         max_write=config.max_write,
         link=link,
+        traits=traits,
+        software=transport.server,
     )
     patience = math.inf if transport.may_be_asking else None
     try:
@@ -193,7 +201,7 @@ async def open_connection(
     except BaseException:
         session.close("the session could not be started")
         raise
-    if generation == 1 and session.capabilities.has(LIMITS):
+    if generation == 1 and session.traits.known.numbers_handles_as_openssh:
         _try_handles(session, HANDLES_TRIED)
     return Connection(session, transport, role)
 

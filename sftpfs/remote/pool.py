@@ -30,6 +30,7 @@ from sftpfs.remote.silence import OWING, Silence
 from sftpfs.remote.sizes import RequestSizes
 from sftpfs.remote.stalls import Stalls
 from sftpfs.server_clock import ServerClock
+from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp.link import Link
 from sftpfs.sftp.request import SessionStatistics
 from sftpfs.transport.api import Connector, Transport
@@ -57,6 +58,7 @@ class Pool:
         """No connection is made any more: the file system is being unmounted."""
         self.capabilities = ServerCapabilities()
         self.clock = ServerClock()
+        self.traits = ServerTraits()
         self.read_sizes = RequestSizes()
         self.write_sizes = RequestSizes()
         self.link = Link()
@@ -240,7 +242,9 @@ class Pool:
         self._generation += 1
         if not any(one.live for one in self._connections):
             self.link.anew()
-        connection = await open_connection(transport, role, self._generation, self.config, self.link)
+        connection = await open_connection(
+            transport, role, self._generation, self.config, self.link, self.traits
+        )
         if role is Role.METADATA and connection.session.capabilities.has(LIMITS):
             look_at_clock(connection.session, self.clock)
         if self.closed:

@@ -7,7 +7,7 @@ functions of bytes; errors as in ``replies``. Used by this package only.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from struct import Struct
 
 from sftpfs.errors import ProtocolError, error
@@ -62,17 +62,20 @@ _COPY_RANGE = Struct(">QQ")
 _U64 = Struct(">Q")
 
 
-def spoken_extensions(payload: memoryview) -> frozenset[str]:
-    """The extensions of a VERSION packet (§4 of the draft) that we speak, in the version we speak."""
-    spoken = set()
+def announced_extensions(payload: memoryview) -> dict[str, bytes]:
+    """The extensions of a VERSION packet (§4 of the draft), with their versions."""
+    announced = {}
     position = 0
     while position < len(payload):
         name, position = read_string(payload, position)
         version, position = read_string(payload, position)
-        text = name.decode("ascii", "replace")
-        if VERSIONS.get(text) == version:
-            spoken.add(text)
-    return frozenset(spoken)
+        announced[name.decode("ascii", "replace")] = version
+    return announced
+
+
+def spoken_extensions(announced: Mapping[str, bytes]) -> frozenset[str]:
+    """Those of ``announced`` that we speak, in the version we speak."""
+    return frozenset(name for name, version in announced.items() if VERSIONS.get(name) == version)
 
 
 def decode_limits(payload: memoryview) -> Limits:

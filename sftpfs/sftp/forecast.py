@@ -67,7 +67,7 @@ class HandleForecast:
             return
         place = int.from_bytes(handle, "big")
         if len(handle) != HANDLE_BYTES or place not in self._used:
-            self._break()
+            self.give_up()
             return
         self._used.discard(place)
         self._free_ahead.append(place)
@@ -82,14 +82,14 @@ class HandleForecast:
             return
         pending = self._pending
         if not pending or pending.popleft() != identifier:
-            self._break()
+            self.give_up()
             return
         if handle is not None:
             again = bool(self._free)
             place = self._free.pop() if again else self._count
             self._count += not again
             if handle != place.to_bytes(HANDLE_BYTES, "big"):
-                self._break()
+                self.give_up()
                 return
             self._proven = self._proven or again
             self._used.add(place)
@@ -114,7 +114,7 @@ class HandleForecast:
             else:
                 self._take_ahead()
 
-    def _break(self) -> None:
+    def give_up(self) -> None:
         """This server goes about it otherwise."""
         self.broken = True
         self._free = []

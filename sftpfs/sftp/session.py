@@ -19,6 +19,7 @@ import trio
 
 from sftpfs.aio import ByteStream, Slot
 from sftpfs.errors import Failure, MountError, ProtocolError, Status, StatusError
+from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp import extensions, packets
 from sftpfs.sftp.kinds import (
     CLOSE,
@@ -53,6 +54,7 @@ from sftpfs.sftp.kinds import (
     WRITE,
 )
 from sftpfs.sftp.link import Link
+from sftpfs.sftp.order import RequestOrder
 from sftpfs.sftp.packets import encode_string
 from sftpfs.sftp.replies import printable
 from sftpfs.sftp.request import Kind, Reach, Request
@@ -76,7 +78,8 @@ class Session(RequestTable):
     ``timeout`` is seconds without an answer after which the session is given up;
     ``generation`` tells it from other sessions of the mount; ``max_read`` and
     ``max_write`` bound the data of one request (None: what the server allows); ``link`` is
-    what is known of the way to the server.
+    what is known of the way to the server, ``traits`` of the server itself, whose SSH server calls itself
+    ``software``.
     """
 
     def __init__(
@@ -88,8 +91,11 @@ class Session(RequestTable):
         max_read: int | None = None,
         max_write: int | None = None,
         link: Link | None = None,
+        traits: ServerTraits | None = None,
+        software: str = "",
     ) -> None:
-        super().__init__(stream, timeout=timeout, generation=generation, link=link)
+        super().__init__(stream, timeout=timeout, generation=generation, link=link, traits=traits)
+        self._software = software
         self.capabilities = ServerCapabilities()
         self._max_read = max_read
         self._max_write = max_write
@@ -127,7 +133,10 @@ class Session(RequestTable):
     async def _greet(self) -> None:
         self._send((packets.encode_init(),))
         await self._flush()
-        spoken = await self._receive_version()
+        announced = await self._receive_version()
+        spoken = extensions.spoken_extensions(announced)
+        self.traits.met(announced, self._software)
+        self._keep_apart()
         told: Limits | None = None
         self.capabilities = ServerCapabilities(spoken)
         if self.capabilities.has(extensions.LIMITS):
@@ -141,8 +150,16 @@ class Session(RequestTable):
             await trio.lowlevel.wait_writable(self._stream.write_fd)
             self._write_queued()
 
-    async def _receive_version(self) -> frozenset[str]:
-        """The extensions the server offers, once VERSION came."""
+    def _keep_apart(self) -> None:
+        """Go by what the server is known to do."""
+        known = self.traits.known
+        if not known.numbers_handles_as_openssh:
+            self.handles.give_up()
+        if not known.carries_out_in_order and self.order is None:
+            self.order = RequestOrder()
+
+    async def _receive_version(self) -> dict[str, bytes]:
+        """The extensions the server offers, with their versions, once VERSION came."""
         try:
             while (packet := self._decoder.next_packet()) is None:
                 await trio.lowlevel.wait_readable(self._stream.read_fd)
@@ -152,14 +169,14 @@ class Session(RequestTable):
             packet_type, version, payload = packet
             if packet_type != packets.VERSION:
                 raise ProtocolError(f"a packet of type {packet_type} in answer to the greeting")
-            spoken = extensions.spoken_extensions(payload)
+            announced = extensions.announced_extensions(payload)
         except ProtocolError as violation:
             raise _foreign_greeting(self._decoder.unread(), violation) from None
         if version != packets.PROTOCOL_VERSION:
             raise MountError(
                 Failure.PROTOCOL, f"the server speaks SFTP version {version}; version 3 is needed"
             )
-        return spoken
+        return announced
 
     async def _receive_limits(self) -> Limits | None:
         """What limits@openssh.com tells, or None where the server will not say after all."""

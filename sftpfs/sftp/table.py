@@ -19,11 +19,13 @@ import trio
 
 from sftpfs import clock
 from sftpfs.aio import ByteStream, Slot
-from sftpfs.errors import ProtocolError, SessionLostError, Status, StatusError
+from sftpfs.errors import ProtocolError, SessionLostError, Status, StatusError, UnsentError
 from sftpfs.latency import Histogram
+from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp import packets
 from sftpfs.sftp.forecast import HandleForecast
 from sftpfs.sftp.link import Link, LinkDirection
+from sftpfs.sftp.order import RepeatedHandleError, RequestOrder
 from sftpfs.sftp.packets import Decoder
 from sftpfs.sftp.replies import decode_data, decode_listing, decode_status
 from sftpfs.sftp.request import Kind, Reach, Request, SessionStatistics, Unwanted
@@ -50,12 +52,21 @@ class RequestTable:
     filled; the dict's order is the order of sending. Once ``closed_error`` is set
     the dict and the queue are empty and stay so, and the stream is closed.
     INVARIANT: ``queued_bytes`` is the sum of the lengths in ``_queue``.
+    INVARIANT: without an ``order`` nothing is ``_kept_back``; what is waits for a request in ``_requests``.
     """
 
     def __init__(
-        self, stream: ByteStream, *, timeout: float, generation: int, link: Link | None = None
+        self,
+        stream: ByteStream,
+        *,
+        timeout: float,
+        generation: int,
+        link: Link | None = None,
+        traits: ServerTraits | None = None,
     ) -> None:
         self.generation = generation
+        self.traits = traits or ServerTraits()
+        """What the server is known to do, over all sessions of the mount."""
         self.link = link or Link()
         """How fast content passes, over all sessions of the mount."""
         self.watch: Callable[[], None] | None = None
@@ -64,6 +75,10 @@ class RequestTable:
         self.statistics = SessionStatistics()
         self.handles = HandleForecast()
         """Which handle the server gives next."""
+        self.order: RequestOrder | None = None
+        """Keeps requests apart where the server may carry them out in any order."""
+        self._kept_back: dict[int, tuple[Request[Any], tuple[Buffer, ...]]] = {}
+        """What the order keeps back, with its packet."""
         self.queued_bytes = 0
         self._stream = stream
         self.timeout = timeout
@@ -152,12 +167,16 @@ class RequestTable:
         self.queued_bytes = 0
         self._ended.set()
         lost = list(self._requests.values())
+        held = [request for request, _ in self._kept_back.values()]
         self._requests.clear()
+        self._kept_back.clear()
         for request in lost:
             if request.direction is not None:
                 request.direction.lost(request.detail)
             # One error each: raised in several tasks at once, a shared one would mix their tracebacks.
             request.fail(SessionLostError(reason, number))
+        for request in held:
+            request.fail(UnsentError(reason, number))
 
     # -- sending ------------------------------------------------------------
 
@@ -189,18 +208,27 @@ class RequestTable:
         request.kind = kind
         request.detail = detail
         request.direction = direction
-        request.queued = 0 if direction is None else direction.sent(detail)
+        buffers: tuple[Buffer, ...] = (packet,) if data is None else (packet, data)
+        if self.order is not None and not self.order.enter(identifier, packet):
+            self._kept_back[identifier] = request, buffers
+        else:
+            self._depart(identifier, request, buffers)
+        return request
+
+    def _depart(self, identifier: int, request: Request[Any], buffers: tuple[Buffer, ...]) -> None:
+        """``request`` is under way from now on."""
+        direction = request.direction
+        request.queued = 0 if direction is None else direction.sent(request.detail)
         request.sent = clock.awake()
         requests = self._requests
         statistics = self.statistics
         if not requests:
             statistics.waits += 1
         requests[identifier] = request
-        name = kind.name
+        name = request.kind.name
         counts = statistics.requests
         counts[name] = counts.get(name, 0) + 1
-        self._send((packet,) if data is None else (packet, data))
-        return request
+        self._send(buffers)
 
     def _send(self, buffers: tuple[Buffer, ...]) -> None:
         """Write ``buffers`` now if nothing waits before them; the writer task sends what is left."""
@@ -323,18 +351,32 @@ class RequestTable:
                 value = self._result(request, packet_type, payload)
             except OSError as failure:
                 del requests[identifier]
+                if self.order is not None:
+                    self._release(self.order, identifier, None, False)
                 self._count_reply(request, now, None)
                 if makes_handle:
                     self.handles.answered(identifier, None)
                 request.fail(failure)
             else:
                 del requests[identifier]
+                if self.order is not None:
+                    self._release(self.order, identifier, value if makes_handle else None, True)
                 self._count_reply(request, now, value)
                 if makes_handle:
                     self.handles.answered(identifier, value)
                 request.set(value)
             if self.closed_error is not None:
                 return
+
+    def _release(self, order: RequestOrder, identifier: int, handle: bytes | None, done: bool) -> None:
+        """Send what waited for request ``identifier``, which was answered. Raises ProtocolError."""
+        try:
+            free = order.answered(identifier, handle, done)
+        except RepeatedHandleError:
+            self.traits.contradict("gives_each_handle_once", "two files open at once were given one handle")
+            raise ProtocolError("a handle that is open already") from None
+        for waiting in free:
+            self._depart(waiting, *self._kept_back.pop(waiting))
 
     def _count_reply(self, request: Request[Any], now: float, value: Any) -> None:
         statistics = self.statistics

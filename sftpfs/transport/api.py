@@ -46,6 +46,7 @@ class Transport(Protocol):
     may still be asking a person to log in when the stream is handed out, so that SFTP begins whenever they
     have answered. ``silence``: seconds without an answer after which the connection counts as dead; infinite
     where what is underneath asks the other side itself whether it is alive.
+    ``server`` is what the SSH server calls itself, as ``OpenSSH_9.2p1``; empty where that is not known.
     ``about`` says for a person who we are there and what the server is, as far as is known.
     ``host_key``: how its key was judged; None where that is not our business (ssh, a socket).
     """
@@ -53,6 +54,7 @@ class Transport(Protocol):
     closed: trio.Event
     reason: str
     failure: Failure | None
+    server: str
     about: str
     host_key: HostKey | None
     may_be_asking: bool

@@ -148,7 +148,7 @@ class WorkerTransport:
         elif kind == "prompt":
             self._owner.nursery.start_soon(self._answer, message)
         elif kind == "connected":
-            self.server, self.cipher = message["server"], message["cipher"]
+            self.server, self.cipher = message["server"].removeprefix("SSH-2.0-"), message["cipher"]
             self.host_key = HostKey(message["host_key"])
             self.about = (
                 f"{message['user']}@{message['where']} by {message['method']}, "

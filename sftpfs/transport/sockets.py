@@ -34,6 +34,7 @@ class SocketTransport:
         self.failure: Failure | None = None
         self.may_be_asking = False
         self.silence = silence
+        self.server = ""
         self.about = ""
         self.host_key: HostKey | None = None
         self._stream = stream

@@ -32,6 +32,7 @@ class MemoryTransport:
 
     may_be_asking = False
     failure = None
+    server = ""
     about = ""
 
     def __init__(self, network: Network, number: int) -> None:

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "sftpfs"
 BASE = {
     "clock",
     "server_clock",
+    "server_traits",
     "operation",
     "types",
     "errors",
@@ -31,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
     "server_clock": {"clock"},
+    "server_traits": set(),
     "operation": {"clock"},
     "aio": set(),
     "config": set(),

@@ -165,7 +165,7 @@ DECODERS: list[Callable[[memoryview], object]] = [
     replies.decode_status,
     replies.decode_handle,
     lambda payload: replies.decode_data(payload, 100),
-    extensions.spoken_extensions,
+    extensions.announced_extensions,
     extensions.decode_limits,
     extensions.decode_statvfs,
     extensions.decode_names,

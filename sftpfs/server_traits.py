@@ -1,0 +1,177 @@
+"""What the server of a mount is known to do, where servers of SFTP v3 differ.
+
+Owns ``Traits``, a frozen value, and ``ServerTraits``, which holds the one in force: begun from what the
+server says of itself, corrected by what is seen, kept for the mount over all its sessions. ``sftp`` and
+``remote`` contradict it and go by it; ``control`` and ``doctor`` tell it. Others ask ``remote``.
+
+A trait is named by the bold assumption. One that an unknown server is not granted at first has ``False`` as
+its default: relying on it could lie, and going without costs waits alone. One that is granted to every server
+shows itself in an answer before it can do harm. SEMANTICS, "Other servers", has the table: what contradicts a
+trait, what is done then, the test.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """See the module."""
+
+    carries_out_in_order: bool = False
+    """Requests of one session are carried out in the order they were sent in."""
+    numbers_handles_as_openssh: bool = False
+    """The next handle may be told beforehand (``sftp.forecast``)."""
+    closes_without_a_word: bool = False
+    """CLOSE only frees the handle: what there is to say of writes was said before, the file had its name."""
+    honours_exclusive: bool = False
+    """OPEN with EXCL fails where the name is taken."""
+    rename_keeps_what_is_there: bool = False
+    """RENAME fails where the new name is taken."""
+    takes_symlink_target_first: bool = True
+    """SYMLINK has the target first, as OpenSSH has it, and not as the draft."""
+    gives_each_handle_once: bool = True
+    """No HANDLE equals one that is still open."""
+    opens_several: bool = True
+    """A second handle may be open beside the first."""
+    writes_anywhere: bool = True
+    """A file may be written in any order, by several handles, and one that is there in part."""
+    appends: bool = True
+    """OPEN takes APPEND."""
+    reads_and_writes: bool = True
+    """OPEN takes READ with WRITE."""
+    creates_with_a_mode: bool = True
+    """OPEN takes the permissions of a new file."""
+    takes_exclusive: bool = True
+    """OPEN takes EXCL, whether or not it honours it."""
+    tells_by_handle: bool = True
+    """FSTAT is answered."""
+    tells_of_links: bool = True
+    """LSTAT is answered."""
+    tells_canonical_paths: bool = True
+    """REALPATH is answered."""
+    sets_by_handle: bool = True
+    """FSETSTAT is carried out."""
+    sets_modes: bool = True
+    """SETSTAT of permissions is carried out."""
+    sets_times: bool = True
+    """SETSTAT of times is carried out."""
+    sets_sizes: bool = True
+    """SETSTAT of a size is carried out, and keeps what is before it."""
+    times_tell_versions: bool = True
+    """A file that is written gets another mtime."""
+    keeps_case_apart: bool = True
+    """Names that differ in case alone are two."""
+
+
+OPENSSH = Traits(
+    carries_out_in_order=True,
+    numbers_handles_as_openssh=True,
+    closes_without_a_word=True,
+    honours_exclusive=True,
+    rename_keeps_what_is_there=True,
+)
+"""OpenSSH's sftp-server: one process a session, one request at a time, the file system's own calls."""
+
+OPENSSH_EXTENSIONS = frozenset(
+    {
+        "posix-rename@openssh.com",
+        "statvfs@openssh.com",
+        "fstatvfs@openssh.com",
+        "hardlink@openssh.com",
+        "fsync@openssh.com",
+        "lsetstat@openssh.com",
+        "limits@openssh.com",
+        "expand-path@openssh.com",
+        "copy-data",
+        "home-directory",
+        "users-groups-by-id@openssh.com",
+    }
+)
+"""Every extension OpenSSH's sftp-server has announced since 5.1 (PROTOCOL, section 4)."""
+
+OPENSSH_MARKS = frozenset({"fstatvfs@openssh.com", "limits@openssh.com"})
+"""One of these and nothing foreign beside it tells OpenSSH's sftp-server; pkg/sftp and others that copied the
+common ones have neither."""
+
+OPENSSH_HOSTS = ("OpenSSH", "dropbear", "tinyssh")
+"""How SSH servers name themselves that run OpenSSH's sftp-server: one that has SFTP built in is another's."""
+
+
+def first_assumption(extensions: Iterable[str], software: str) -> Traits:
+    """What is assumed of a server that announced ``extensions`` and whose SSH server calls itself
+    ``software``, as ``OpenSSH_9.2p1``; empty where that is not known."""
+    announced = frozenset(extensions)
+    own = bool(announced & OPENSSH_MARKS) and announced <= OPENSSH_EXTENSIONS
+    return OPENSSH if own and (not software or software.startswith(OPENSSH_HOSTS)) else Traits()
+
+
+class ServerTraits:
+    """See the module. One object a mount.
+
+    INVARIANT: a trait that was contradicted stays ``False``, whatever a later session announces.
+    """
+
+    __slots__ = ("contradicted", "known", "software")
+
+    def __init__(self) -> None:
+        self.known = OPENSSH
+        """What is gone by. Before the first session nothing is asked."""
+        self.software = ""
+        """What the SSH server calls itself; empty where that is not known."""
+        self.contradicted: dict[str, str] = {}
+        """Traits that were found not to hold, and what was seen, for people."""
+
+    def met(self, extensions: Iterable[str], software: str) -> None:
+        """A session began with a server that announced ``extensions``."""
+        self.software = software
+        self.known = replace(
+            first_assumption(extensions, software), **dict.fromkeys(self.contradicted, False)
+        )
+
+    def contradict(self, trait: str, seen: str) -> None:
+        """The server does not do what ``trait`` says: ``seen``, for people. Told in the log once."""
+        if trait in self.contradicted:
+            return
+        self.contradicted[trait] = seen
+        self.known = replace(self.known, **{trait: False})
+        logger.warning("this server %s: %s", LACKS[trait], seen)
+
+    def table(self) -> list[tuple[str, bool, str]]:
+        """Each trait, whether it is gone by, and what contradicted it, for ``status`` and ``doctor``."""
+        return [
+            (field.name, getattr(self.known, field.name), self.contradicted.get(field.name, ""))
+            for field in fields(Traits)
+        ]
+
+
+LACKS = {
+    "carries_out_in_order": "does not carry out requests in the order they were sent",
+    "numbers_handles_as_openssh": "numbers handles in a way of its own",
+    "closes_without_a_word": "decides about a file as it is closed",
+    "honours_exclusive": "opens a file that was to be new and is there",
+    "rename_keeps_what_is_there": "replaces what has the new name of a rename",
+    "takes_symlink_target_first": "takes the path of a symbolic link before its target",
+    "gives_each_handle_once": "gave one handle to two files",
+    "opens_several": "opens one file at a time",
+    "writes_anywhere": "takes whole new files only, from front to back",
+    "appends": "does not open files to append to them",
+    "reads_and_writes": "does not open a file to read and write it",
+    "creates_with_a_mode": "does not create a file with permissions",
+    "takes_exclusive": "does not open a file that is to be new",
+    "tells_by_handle": "does not tell attributes of an open file",
+    "tells_of_links": "does not tell attributes without following links",
+    "tells_canonical_paths": "does not tell canonical paths",
+    "sets_by_handle": "does not set attributes of an open file",
+    "sets_modes": "does not set permissions",
+    "sets_times": "does not set times",
+    "sets_sizes": "does not set sizes",
+    "times_tell_versions": "gives a changed file the time it had before",
+    "keeps_case_apart": "takes names that differ in case alone for one",
+}
+"""What a server does that contradicts a trait, in the words of the log."""

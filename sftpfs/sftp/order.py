@@ -1,0 +1,248 @@
+"""What must not overtake what is under way, on a server that carries requests out in any order.
+
+SFTP v3 promises an order for requests of one file alone (draft-ietf-secsh-filexfer-02 §6.1), and servers that
+work on several at once do not keep even that. All of ``remote`` is written for a session whose requests are
+carried out in order. Where the server is not known to do so (``server_traits``) the session's table asks a
+``RequestOrder`` before it sends: a request waits until every earlier one that it could be mixed up with has
+been answered. Others go on beside it.
+
+Owned by ``sftp.table``, one object a session; pure, and knows packets only by what they are about.
+
+Two requests meet where one of them changes what the other looks at or changes:
+- by path: the same name, a name below one that is changed, and the directory of one that is changed;
+- of one file, by its handles and the path it was opened by: ranges of bytes that overlap, and all of it for
+  attributes, size, FSYNC and CLOSE;
+- READDIRs of one handle, and whatever is sent by a handle that is being closed.
+A READ meets every WRITE that ends behind its beginning: it may make the file longer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sftpfs.sftp import extensions, packets
+
+EVERYTHING = 1 << 64
+"""An end behind every byte of a file."""
+
+
+class About(NamedTuple):
+    """What a request looks at or changes."""
+
+    changes: bool
+    paths: tuple[bytes, ...] = ()
+    """Names, by path."""
+    file: bytes = b""
+    """The path its file or directory was opened by, or has since a rename; where that is not known, what no
+    path is, and this handle's alone."""
+    handle: bytes = b""
+    start: int = 0
+    """The bytes of the file it is about, up to ``end``."""
+    end: int = EVERYTHING
+    alone: bool = False
+    """Nothing else of its handle is under way beside it."""
+
+
+NOTHING = About(False)
+
+
+class OpenHandle(NamedTuple):
+    """What a handle was made for."""
+
+    path: bytes
+    writes: bool
+    appends: bool
+
+
+_CHANGES_NAMES = frozenset({packets.REMOVE, packets.MKDIR, packets.RMDIR, packets.SETSTAT})
+_LOOKS_AT_NAMES = frozenset({packets.LSTAT, packets.STAT, packets.READLINK, packets.OPENDIR})
+_TELLING = frozenset({packets.OPEN, packets.OPENDIR, packets.CLOSE})
+_PAIRS = frozenset({packets.RENAME, packets.SYMLINK})
+POSIX_RENAME = extensions.POSIX_RENAME.encode()
+HARDLINK = extensions.HARDLINK.encode()
+LSETSTAT = extensions.LSETSTAT.encode()
+FSYNC = extensions.FSYNC.encode()
+COPY_DATA = extensions.COPY_DATA.encode()
+
+
+def meet(one: About, other: About) -> bool:
+    """Whether the two must not be under way together."""
+    if one.handle and one.handle == other.handle and (one.alone or other.alone):
+        return True
+    if not (one.changes or other.changes):
+        return False
+    if one.file and one.file == other.file:
+        return one.start < other.end and other.start < one.end
+    if one.paths and other.paths:
+        return any(_related(a, b, one.changes, other.changes) for a in one.paths for b in other.paths)
+    if one.file and other.paths:
+        return _meets_file(other, one)
+    return bool(other.file and one.paths) and _meets_file(one, other)
+
+
+def _meets_file(by_path: About, by_handle: About) -> bool:
+    file = by_handle.file
+    return any(
+        path == file or (by_path.changes and file.startswith(path.rstrip(b"/") + b"/"))
+        for path in by_path.paths
+    )
+
+
+def _related(a: bytes, b: bytes, a_changes: bool, b_changes: bool) -> bool:
+    if a == b:
+        return True
+    shorter, longer, changes = (a, b, a_changes) if len(a) < len(b) else (b, a, b_changes)
+    above = shorter.rstrip(b"/") + b"/"
+    if not longer.startswith(above):
+        return False
+    return changes or b"/" not in longer[len(above) :]
+
+
+class RepeatedHandleError(Exception):
+    """A handle was given that is open already: whose file it is now nobody can tell."""
+
+
+class RequestOrder:
+    """See the module.
+
+    INVARIANT: no two requests in ``_under_way`` meet, but those that were sent before there was this object.
+    """
+
+    __slots__ = ("_abouts", "_handles", "_packets", "_waits")
+
+    def __init__(self) -> None:
+        self._abouts: dict[int, About] = {}
+        """Of each request that is under way or waits, in the order they were made in."""
+        self._waits: dict[int, set[int]] = {}
+        """For each request that waits, those it waits for."""
+        self._packets: dict[int, bytes] = {}
+        """Requests whose answers change what is known of handles."""
+        self._handles: dict[bytes, OpenHandle] = {}
+        """Those that were given and not closed."""
+
+    def enter(self, identifier: int, packet: bytes) -> bool:
+        """Request ``identifier`` is to be sent as ``packet``, a WRITE without its data: may it go now?"""
+        about = self._about(packet)
+        if about is NOTHING:
+            return True
+        if packet[4] in _TELLING or _renames(packet):
+            self._packets[identifier] = packet
+        before = {earlier for earlier, other in self._abouts.items() if meet(about, other)}
+        self._abouts[identifier] = about
+        if before:
+            self._waits[identifier] = before
+        return not before
+
+    def answered(self, identifier: int, handle: bytes | None, done: bool) -> list[int]:
+        """Request ``identifier`` was answered, with ``handle`` where it makes one, and was carried out or was
+        not (``done``): those that may go now, in order. Raises RepeatedHandleError."""
+        about = self._abouts.pop(identifier, None)
+        if about is None:
+            return []
+        packet = self._packets.pop(identifier, None)
+        if packet is not None:
+            self._learn(packet, about, handle, done)
+        free = []
+        for waiting, before in self._waits.items():
+            before.discard(identifier)
+            if not before:
+                free.append(waiting)
+        for waiting in free:
+            del self._waits[waiting]
+        return free
+
+    def _learn(self, packet: bytes, about: About, handle: bytes | None, done: bool) -> None:
+        kind = packet[4]
+        if kind == packets.CLOSE:
+            self._handles.pop(about.handle, None)
+        elif handle is not None:
+            self._opened(handle, packet)
+        elif done and _renames(packet):
+            self._renamed(*about.paths)
+
+    def _opened(self, handle: bytes, packet: bytes) -> None:
+        if handle in self._handles:
+            raise RepeatedHandleError
+        path, at = _string(packet, 9)
+        flags = int.from_bytes(packet[at : at + 4], "big") if packet[4] == packets.OPEN else 0
+        self._handles[handle] = OpenHandle(
+            path, bool(flags & packets.OPEN_WRITE), bool(flags & packets.OPEN_APPEND)
+        )
+
+    def _renamed(self, old: bytes, new: bytes) -> None:
+        below = old + b"/"
+        for handle, made in self._handles.items():
+            if made.path == old or made.path.startswith(below):
+                self._handles[handle] = made._replace(path=new + made.path[len(old) :])
+
+    @property
+    def open_handles(self) -> int:
+        """How many handles were given and not closed."""
+        return len(self._handles)
+
+    def _file(self, handle: bytes) -> bytes:
+        made = self._handles.get(handle)
+        return b"\0" + handle if made is None else made.path
+
+    def _about(self, packet: bytes) -> About:
+        kind = packet[4]
+        if kind == packets.EXTENDED:
+            return self._about_extended(packet)
+        first, at = _string(packet, 9)
+        if kind in _LOOKS_AT_NAMES:
+            return About(False, (first,))
+        if kind in _CHANGES_NAMES:
+            return About(True, (first,))
+        if kind in _PAIRS:
+            second, _ = _string(packet, at)
+            return About(True, (first, second) if kind == packets.RENAME else (second,))
+        if kind == packets.OPEN:
+            flags = int.from_bytes(packet[at : at + 4], "big")
+            return About(bool(flags & (packets.OPEN_CREATE | packets.OPEN_TRUNCATE)), (first,))
+        if kind == packets.REALPATH:
+            return NOTHING
+        return self._by_handle(kind, first, packet, at)
+
+    def _by_handle(self, kind: int, handle: bytes, packet: bytes, at: int) -> About:
+        made = self._handles.get(handle)
+        file = self._file(handle)
+        if kind == packets.READ:
+            return About(False, (), file, handle, int.from_bytes(packet[at : at + 8], "big"))
+        if kind == packets.WRITE:
+            if made is None or made.appends:
+                return About(True, (), file, handle)
+            start = int.from_bytes(packet[at : at + 8], "big")
+            length = int.from_bytes(packet[at + 8 : at + 12], "big")
+            return About(True, (), file, handle, start, start + length)
+        if kind == packets.READDIR:
+            return About(False, (), file, handle, alone=True)
+        if kind == packets.CLOSE:
+            return About(made is None or made.writes, (), file, handle, alone=True)
+        return About(kind == packets.FSETSTAT, (), file, handle)
+
+    def _about_extended(self, packet: bytes) -> About:
+        name, at = _string(packet, 9)
+        if name in (POSIX_RENAME, HARDLINK):
+            first, at = _string(packet, at)
+            return About(True, (first, _string(packet, at)[0]))
+        if name == LSETSTAT:
+            return About(True, (_string(packet, at)[0],))
+        if name == FSYNC:
+            handle, _ = _string(packet, at)
+            return About(False, (), self._file(handle), handle)
+        if name == COPY_DATA:
+            source, at = _string(packet, at)
+            destination, _ = _string(packet, at + 16)
+            return About(True, (self._file(source), self._file(destination)), b"", destination)
+        return NOTHING
+
+
+def _renames(packet: bytes) -> bool:
+    return packet[4] == packets.RENAME or (
+        packet[4] == packets.EXTENDED and _string(packet, 9)[0] == POSIX_RENAME
+    )
+
+
+def _string(packet: bytes, at: int) -> tuple[bytes, int]:
+    end = at + 4 + int.from_bytes(packet[at : at + 4], "big")
+    return packet[at + 4 : end], end

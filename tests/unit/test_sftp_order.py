@@ -1,0 +1,155 @@
+"""What must not overtake what, on a server that carries requests out in any order."""
+
+from __future__ import annotations
+
+import pytest
+
+from sftpfs.sftp import packets
+from sftpfs.sftp.order import RepeatedHandleError, RequestOrder
+from sftpfs.types import AttributeChange
+
+READS, WRITES, APPENDS = packets.OPEN_READ, packets.OPEN_WRITE, packets.OPEN_WRITE | packets.OPEN_APPEND
+
+
+def by_path(kind: int, path: bytes) -> bytes:
+    return packets.encode_string_request(kind, 0, path)
+
+
+def rename(old: bytes, new: bytes) -> bytes:
+    return packets.encode_strings_request(packets.RENAME, 0, old, new)
+
+
+def opening(path: bytes, flags: int) -> bytes:
+    return packets.encode_open(0, path, flags, None)
+
+
+def read(handle: bytes, offset: int, length: int) -> bytes:
+    return packets.encode_read(0, handle, offset, length)
+
+
+def write(handle: bytes, offset: int, length: int) -> bytes:
+    return packets.encode_write_header(0, handle, offset, length)
+
+
+def setting(handle: bytes) -> bytes:
+    return packets.encode_setstat(packets.FSETSTAT, 0, handle, AttributeChange(size=1))
+
+
+def lstat(path: bytes) -> bytes:
+    return by_path(packets.LSTAT, path)
+
+
+MKDIR = packets.encode_mkdir(0, b"/d/x", 0o755)
+REMOVE = by_path(packets.REMOVE, b"/d/x")
+
+APART = [
+    (MKDIR, lstat(b"/d/x")),
+    (MKDIR, lstat(b"/d")),
+    (MKDIR, by_path(packets.OPENDIR, b"/d")),
+    (MKDIR, packets.encode_mkdir(0, b"/d/x/y", 0o755)),
+    (lstat(b"/d/x"), REMOVE),
+    (rename(b"/a", b"/b"), lstat(b"/a/x/y")),
+    (rename(b"/a", b"/b"), lstat(b"/b")),
+    (rename(b"/a/x", b"/b"), by_path(packets.RMDIR, b"/a")),
+    (opening(b"/f", WRITES | packets.OPEN_CREATE), lstat(b"/f")),
+    (opening(b"/f", WRITES | packets.OPEN_TRUNCATE), lstat(b"/f")),
+    (write(b"w", 0, 10), by_path(packets.FSTAT, b"w")),
+    (write(b"w", 0, 10), by_path(packets.FSTAT, b"r")),
+    (write(b"w", 0, 10), setting(b"w")),
+    (setting(b"w"), write(b"w", 0, 10)),
+    (write(b"w", 0, 10), by_path(packets.CLOSE, b"w")),
+    (write(b"w", 0, 10), packets.encode_extended(0, b"fsync@openssh.com", packets.encode_string(b"w"))),
+    (write(b"w", 0, 10), write(b"w", 5, 10)),
+    (write(b"w", 0, 10), read(b"r", 5, 10)),
+    (write(b"w", 100, 10), read(b"r", 5, 10)),
+    (write(b"a", 0, 10), write(b"a", 10, 10)),
+    (write(b"w", 0, 10), lstat(b"/file")),
+    (write(b"w", 0, 10), opening(b"/file", READS)),
+    (write(b"w", 0, 10), rename(b"/file", b"/other")),
+    (by_path(packets.CLOSE, b"w"), lstat(b"/file")),
+    (by_path(packets.CLOSE, b"w"), rename(b"/file", b"/other")),
+    (by_path(packets.READDIR, b"d"), by_path(packets.READDIR, b"d")),
+    (by_path(packets.READDIR, b"d"), by_path(packets.CLOSE, b"d")),
+]
+"""The second waits for the first."""
+
+BESIDE = [
+    (lstat(b"/d/x"), lstat(b"/d/x")),
+    (MKDIR, packets.encode_mkdir(0, b"/d/y", 0o755)),
+    (MKDIR, lstat(b"/d/xx")),
+    (MKDIR, lstat(b"/")),
+    (opening(b"/f", READS), lstat(b"/f")),
+    (write(b"w", 0, 10), write(b"w", 10, 10)),
+    (write(b"w", 0, 10), read(b"r", 10, 10)),
+    (read(b"r", 0, 10), read(b"r", 0, 10)),
+    (write(b"w", 0, 10), lstat(b"/")),
+    (write(b"w", 0, 10), MKDIR),
+    (by_path(packets.CLOSE, b"r"), lstat(b"/file")),
+    (by_path(packets.READDIR, b"d"), lstat(b"/d/x")),
+]
+
+
+@pytest.fixture
+def order() -> RequestOrder:
+    """With handles ``r``, ``w`` and ``a`` of ``/file`` and ``/log``, ``d`` of ``/d``."""
+    made = RequestOrder()
+    handles = {
+        b"r": opening(b"/file", READS),
+        b"w": opening(b"/file", WRITES),
+        b"a": opening(b"/log", APPENDS),
+        b"d": by_path(packets.OPENDIR, b"/d"),
+    }
+    for number, (handle, packet) in enumerate(handles.items()):
+        assert made.enter(-number - 1, packet)
+        assert made.answered(-number - 1, handle, True) == []
+    return made
+
+
+@pytest.mark.parametrize(("first", "second"), APART)
+def test_what_could_be_mixed_up_waits(order: RequestOrder, first: bytes, second: bytes) -> None:
+    assert order.enter(1, first)
+    assert not order.enter(2, second)
+    assert order.answered(1, None, True) == [2]
+    assert order.answered(2, None, True) == []
+
+
+@pytest.mark.parametrize(("first", "second"), BESIDE)
+def test_other_requests_go_together(order: RequestOrder, first: bytes, second: bytes) -> None:
+    assert order.enter(1, first)
+    assert order.enter(2, second)
+
+
+def test_what_waits_is_not_overtaken(order: RequestOrder) -> None:
+    assert order.enter(1, write(b"w", 0, 10))
+    assert not order.enter(2, by_path(packets.FSTAT, b"w"))
+    assert not order.enter(3, write(b"w", 10, 10))
+    assert order.answered(1, None, True) == [2]
+    assert order.answered(2, None, True) == [3]
+
+
+def test_a_failed_request_lets_others_go(order: RequestOrder) -> None:
+    assert order.enter(1, MKDIR)
+    assert not order.enter(2, lstat(b"/d/x"))
+    assert order.answered(1, None, False) == [2]
+
+
+def test_a_handle_goes_with_its_file(order: RequestOrder) -> None:
+    assert order.enter(1, rename(b"/file", b"/other"))
+    assert order.answered(1, None, True) == []
+    assert order.enter(2, write(b"w", 0, 10))
+    assert order.enter(3, lstat(b"/file"))
+    assert not order.enter(4, lstat(b"/other"))
+
+
+def test_a_handle_given_twice_is_refused(order: RequestOrder) -> None:
+    assert order.enter(1, opening(b"/third", READS))
+    with pytest.raises(RepeatedHandleError):
+        order.answered(1, b"r", True)
+
+
+def test_a_closed_handle_may_come_again(order: RequestOrder) -> None:
+    assert order.enter(1, by_path(packets.CLOSE, b"r"))
+    assert order.answered(1, None, True) == []
+    assert order.enter(2, opening(b"/third", READS))
+    assert order.answered(2, b"r", True) == []
+    assert order.open_handles == 4
