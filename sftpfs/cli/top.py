@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -27,6 +27,10 @@ BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-=+*%#"
 
 WIDEST_TABLE = 60
+LEAST_NAME = 10
+"""Cells for the name of a request: where they are few, percentiles go first."""
+PARTS = (50, 95, 99)
+"""Percentiles shown of how long requests take."""
 """Cells: a figure far from its name is hard to find."""
 
 SLOW = 1.0
@@ -177,9 +181,10 @@ class View:
         return lines
 
     def _table(self, heading: str, what: str, width: int, rows: int) -> list[Text]:
-        name_width = max(width - 29, 4)
-        columns = f"{'/s':>5}{'p50':>8}{'p95':>8}{'p99':>8}"
-        lines = [Text(f"{heading:<{name_width}}{columns}", style="bold")]
+        parts = PARTS[: max((width - LEAST_NAME - 5) // 8, 0)]
+        name_width = max(width - 5 - 8 * len(parts), 4)
+        columns = "".join(f"{f'p{part}':>8}" for part in parts)
+        lines = [Text(f"{heading:<{name_width}}{'/s':>5}{columns}", style="bold")]
         merged: dict[str, Histogram] = {}
         seconds = 0.0
         for look in self._looks:
@@ -189,15 +194,17 @@ class View:
         busiest = sorted(merged.items(), key=lambda item: (-item[1].total, item[0]))
         for name, histogram in busiest[:rows]:
             if histogram.total:
-                lines.append(self._row(name, histogram, seconds, name_width))
+                lines.append(self._row(name, histogram, seconds, name_width, parts))
         return lines
 
-    def _row(self, name: str, histogram: Histogram, seconds: float, name_width: int) -> Text:
+    def _row(
+        self, name: str, histogram: Histogram, seconds: float, name_width: int, parts: Sequence[int]
+    ) -> Text:
         rate = histogram.total / seconds if seconds else 0.0
         shown = printable(name)[: name_width - 1]
         text = Text(f"{shown:<{name_width}}{_rate(rate):>5}")
-        for part in (0.5, 0.95, 0.99):
-            taken = histogram.percentile(part)
+        for part in parts:
+            taken = histogram.percentile(part / 100)
             text.append(f"{latency(taken):>8}", style="red" if taken is not None and taken >= SLOW else "")
         return text
 

@@ -221,6 +221,9 @@ def test_top_fits_the_screen(make_mount: MakeMount, columns: int, lines: int, tm
         check_screen(
             eventually(partial(drawn, terminal, columns, lines), DRAWING, "the screen"), columns, lines
         )
+        terminal.resize(60, 20)
+        drawn(terminal, 60, 20)
+        eventually(at_work, what="names that are whole on a narrow screen")
         for smaller in ((columns + 20, lines + 6), (40, 10)):
             terminal.resize(*smaller)
             drawn(terminal, *smaller)
