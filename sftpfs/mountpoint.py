@@ -52,6 +52,11 @@ class MountedAt(NamedTuple):
     parent: int = 0
     """The number of the mount that it is mounted on."""
 
+    @property
+    def unmounting(self) -> str:
+        """The command a person unmounts it with: ours waits for the data, but only of mounts of ours."""
+        return f"{'sftpfs umount' if self.type == 'fuse.sftpfs' else 'fusermount3 -u'} {self.path}"
+
 
 def absolute_path(path: str) -> str:
     """``path`` as seen from the root, links and ``..`` as they are. Raises MountError(MOUNTPOINT)."""
@@ -218,7 +223,7 @@ def _check_opened(fd: int, path: str, source: str, subtype: str) -> None:
         if mount:
             where = (
                 f"{path}, on which {mount.source} is mounted already and not writable by you: "
-                f"unmount that first, with: fusermount3 -u {path}"
+                f"unmount that first, with: {mount.unmounting}"
             )
         raise MountError(Failure.MOUNTPOINT, f"no permission to mount on {where}")
 

@@ -94,7 +94,7 @@ class FuseMount:
             message = (
                 f"cannot mount over {under.source}, which is mounted on {path} already: unmount that first"
             )
-            return MountError(Failure.MOUNTPOINT, f"{message}, with: fusermount3 -u {path}")
+            return MountError(Failure.MOUNTPOINT, f"{message}, with: {under.unmounting}")
         message = f"the kernel refused to mount {path} ({problem})"
         return MountError(
             Failure.FUSE, f"{message}: check the options given with -o and that /dev/fuse may be used"

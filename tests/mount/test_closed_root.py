@@ -82,6 +82,6 @@ def test_a_mount_that_may_not_be_written_to_is_named_to_who_mounts_over_it(backi
             words = ("/mnt/bin/sftpfs", "127.0.0.1:/usr", path, "-o", option)
             status, _, errors = machine.run(*words, user=NOBODY)
             assert status == Failure.MOUNTPOINT.value
-            assert source in errors and "already" in errors and f"fusermount3 -u {path}" in errors
+            assert source in errors and "already" in errors and f"with: sftpfs umount {path}" in errors
         finally:
             assert machine.run("/mnt/bin/sftpfs", "umount", path, user=NOBODY)[0] == 0
