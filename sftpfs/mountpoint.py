@@ -215,9 +215,6 @@ def _check_opened(fd: int, path: str, source: str, subtype: str) -> None:
             Failure.MOUNTPOINT,
             f"{source} is already mounted on {path}; unmount it with: sftpfs umount {path}",
         )
-    if mount and mount.type == f"fuse.{subtype}":
-        told = "%s is mounted on %s, and covered while %s is mounted over it"  # which may fail yet
-        log.warning(told, mount.source, path, source)
     if os.geteuid() and not os.access(way, os.W_OK):
         where = f"{path}: fusermount3 wants it writable by you"
         if mount:

@@ -11,6 +11,7 @@ the name the directory has at that moment.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 
@@ -28,6 +29,8 @@ from sftpfs.mountpoint import (
 
 MOST_LOOKS = 50
 """Looks at the mounts while somebody renames the directory or one above; nobody does so by accident."""
+
+log = logging.getLogger(__name__)
 
 
 class Place:
@@ -83,6 +86,9 @@ class Place:
             self._refuse_taken(found)
             raise self.moved()
         self.mounted = found[0]
+        if self.under is not None and self.under.type == self.mounted.type:
+            told = "%s is mounted on %s as well, and covered while %s is mounted over it"
+            log.warning(told, self.under.source, self.path, self.mounted.source)
 
     def _refuse_taken(self, found: list[MountedAt]) -> None:
         if found:

@@ -154,12 +154,12 @@ def test_another_directory_over_a_mount_is_told(
         file = ("-o", f"log_file={tmp_path}/log") if log else ()
         status, told = run(f"root@127.0.0.1:{tmp_path}/other", *more, *file)
         assert status == 0
-        warning = f"root@127.0.0.1:{tmp_path} is mounted on {mountpoint}, and covered while"
+        warning = f"root@127.0.0.1:{tmp_path} is mounted on {mountpoint} as well, and covered while"
         assert told.count(warning) == 1
         assert not log or warning in (tmp_path / "log").read_text()
         status, told = run(f"root@127.0.0.1:{tmp_path}/missing", *more)
         assert status == 10  # and nothing is said to have happened that did not
-        assert "from now on" not in told
+        assert "covered" not in told
         assert run("umount", mountpoint) == (0, "")  # waits for its process
     finally:
         assert run("umount", mountpoint) == (0, "")
