@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -100,9 +101,15 @@ def test_completion_in_zsh(line: str, words: str) -> None:
 def complete_in_fish(line: str) -> list[str]:
     """What fish offers in place of the last word of ``line``."""
     script = f"source '{CONTRIB}/completion/sftpfs.fish'; complete -C '{line}'"
-    done = subprocess.run(
-        ["fish", "--no-config", "-c", script], capture_output=True, text=True, timeout=60, check=True
-    )
+    with tempfile.TemporaryDirectory() as home:  # fish makes directories where it would keep things
+        done = subprocess.run(
+            ["env", "-u", "XDG_CONFIG_HOME", "-u", "XDG_DATA_HOME", "fish", "--no-config", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env={**os.environ, "HOME": home},
+        )
     assert done.stderr == ""
     return [offered.partition("\t")[0] for offered in done.stdout.splitlines()]
 
