@@ -69,7 +69,8 @@ MESSAGE_TO_ERRNO: dict[str, int] = {
     "text file busy": errno.ETXTBSY,
     "device or resource busy": errno.EBUSY,
 }
-"""What servers other than OpenSSH write beside FAILURE: strerror(3) of what happened."""
+"""What servers other than OpenSSH write beside FAILURE: strerror(3) of what happened, those written in Go
+behind ``open /a/b: ``."""
 
 
 class StatusError(OSError):
@@ -82,7 +83,7 @@ class StatusError(OSError):
     def __init__(self, status: int, message: str = "") -> None:
         told = LATER_STATUS_TO_ERRNO.get(status)
         if told is None and status == Status.FAILURE:
-            told = MESSAGE_TO_ERRNO.get(message.strip().rstrip(".").lower())
+            told = MESSAGE_TO_ERRNO.get(message.rpartition(": ")[2].strip().rstrip(".").lower())
         number = STATUS_TO_ERRNO.get(status, errno.EIO) if told is None else told
         super().__init__(number, message or os.strerror(number))
         self.status = status

@@ -147,8 +147,8 @@ class RenameSeen(NamedTuple):
 def renaming(status: int, seen: RenameSeen, replace: bool, name: bytes) -> int:
     """RENAME or posix-rename to ``name`` (rename(2))."""
     old, new = seen.old, seen.new
-    if old is None and status == Status.NO_SUCH_FILE:
-        return errno.ENOENT
+    if old is None and status in (Status.NO_SUCH_FILE, Status.FAILURE):
+        return errno.ENOENT  # FAILURE: of what had the new name, say, looked at first
     if status == Status.FAILURE and new is not None and not replace:
         return errno.EEXIST
     if old is not None and new is not None and status != Status.PERMISSION_DENIED:

@@ -15,7 +15,7 @@ from functools import partial
 
 from sftpfs import clock, operation
 from sftpfs.aio import Slot
-from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, UnsentError, error
+from sftpfs.errors import SessionLostError, StatusError, UnsentError, error
 from sftpfs.remote import explain, lost_reply
 from sftpfs.remote.api import (
     CurrentPath,
@@ -39,7 +39,7 @@ from sftpfs.remote.opening import PERMISSIONS, open_file
 from sftpfs.remote.owners import owner_names
 from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
-from sftpfs.remote.replacing import aside_path, rename_replacing, tidy
+from sftpfs.remote.renaming import Move
 from sftpfs.remote.retry import Again, repeat, resolve
 from sftpfs.remote.waiting import value_or_none
 from sftpfs.remote.whole import fetch_whole
@@ -56,7 +56,6 @@ from sftpfs.types import (
     WholeFile,
 )
 
-POSIX_RENAME = "posix-rename@openssh.com"
 HARDLINK = "hardlink@openssh.com"
 LSETSTAT = "lsetstat@openssh.com"
 STATVFS = "statvfs@openssh.com"
@@ -456,51 +455,16 @@ class Server:
         look: bool = False,
         look_over: bool = False,
     ) -> Renamed:
-        """As ``Remote.rename``; several waits where the server has no posix-rename and ``new`` exists."""
+        """As ``Remote.rename``; several waits where the server has no posix-rename and ``new`` exists, one
+        more where its RENAME may replace and must not."""
         check_path(old)
         check_path(new)
-        aside = aside_path(new)
+        move = Move(old, new, replace, look, look_over)
         await self._before_changing(self._open_files.hold(new))
-
-        async def resolved(connection: Connection) -> Again | Renamed:
-            if replace and not connection.session.capabilities.has(POSIX_RENAME):
-                await tidy(connection.session, old, new, aside)
-            return await lost_reply.rename(connection.session, old, new, known, over) or Renamed()
-
         self._open_files.renames += 1
         try:
             return await resolve(
-                self._pool,
-                lambda connection: self._rename(connection, old, new, aside, replace, look, look_over),
-                resolved,
+                self._pool, move.make, lambda connection: move.resolved(connection, known, over)
             )
         finally:
             self._open_files.renames -= 1
-
-    async def _rename(
-        self,
-        connection: Connection,
-        old: bytes,
-        new: bytes,
-        aside: bytes,
-        replace: bool,
-        look: bool,
-        look_over: bool,
-    ) -> Renamed:
-        session = connection.session
-        atomic = replace and session.capabilities.has(POSIX_RENAME)
-        over = session.start_lstat(new) if look_over else None
-        slot = session.start_posix_rename(old, new) if atomic else session.start_rename(old, new)
-        seen = session.start_lstat(old) if atomic and look else None
-        try:
-            await slot.wait()
-            there, before = await value_or_none(seen), await value_or_none(over)
-            return Renamed(there is not None, before)
-        except StatusError as failed:
-            if replace and not atomic and explain.code(failed) == Status.FAILURE:
-                try:
-                    await rename_replacing(session, failed, old, new, aside)
-                except UnexplainedError as lost:  # not the end of it: what was moved aside is to be tidied
-                    raise SessionLostError(str(lost.strerror), lost.errno or errno.EIO) from None
-                return Renamed()
-            raise await explain.renaming(session, failed, old, new, replace) from None

@@ -18,6 +18,7 @@ from sftpfs.errors import LATER_STATUS_TO_ERRNO, MESSAGE_TO_ERRNO, Status, Statu
         (Status.FAILURE, "Disk quota exceeded", errno.EDQUOT, True),
         (Status.FAILURE, "No space left on device.", errno.ENOSPC, True),
         (Status.FAILURE, "the file exists somewhere", errno.EIO, False),
+        (Status.FAILURE, "rename /a: b /c: file exists", errno.EEXIST, True),
         (Status.PERMISSION_DENIED, "Read-only file system", errno.EACCES, False),
         (Status.NO_SUCH_FILE, "No such file", errno.ENOENT, False),
         (14, "", errno.ENOSPC, True),

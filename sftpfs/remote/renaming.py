@@ -1,0 +1,89 @@
+"""Renaming on one connection: by posix-rename, by RENAME, or with what is in the way moved aside.
+
+Owns which request a rename travels as. Used by ``remote.server`` only, which carries it over a loss.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from sftpfs.errors import SessionLostError, Status, StatusError, UnexplainedError, error
+from sftpfs.remote import explain, lost_reply
+from sftpfs.remote.api import Known, Over, Renamed
+from sftpfs.remote.connection import Connection
+from sftpfs.remote.replacing import aside_path, rename_replacing, tidy
+from sftpfs.remote.retry import Again
+from sftpfs.remote.waiting import value_or_none
+from sftpfs.sftp.session import Session
+
+POSIX_RENAME = "posix-rename@openssh.com"
+
+
+class Move:
+    """One rename, however many attempts it takes.
+
+    ``replace``, ``look`` and ``look_over`` as ``Remote.rename``.
+    """
+
+    def __init__(self, old: bytes, new: bytes, replace: bool, look: bool, look_over: bool) -> None:
+        self._old = old
+        self._new = new
+        self._replace = replace
+        self._look = look
+        self._look_over = look_over
+        self._aside = aside_path(new)
+        self._moving_aside = False
+        """Something may have the name ``_aside``."""
+
+    async def make(self, connection: Connection) -> Renamed:
+        """Rename. Raises OSError with the reason."""
+        session = connection.session
+        if not (self._replace or session.traits.known.rename_keeps_what_is_there):
+            await self._nothing_there(session)
+        atomic = self._replace and session.capabilities.has(POSIX_RENAME)
+        start = session.start_posix_rename if atomic else session.start_rename
+        over = session.start_lstat(self._new) if self._look_over else None
+        slot = start(self._old, self._new)
+        seen = session.start_lstat(self._old) if atomic and self._look else None
+        try:
+            await slot.wait()
+            there, before = await value_or_none(seen), await value_or_none(over)
+            return Renamed(there is not None, before)
+        except StatusError as failed:
+            if self._replace and _in_the_way(failed, atomic):
+                await self._replacing(session, failed)
+                return Renamed()
+            raise await explain.renaming(session, failed, self._old, self._new, self._replace) from None
+
+    async def resolved(self, connection: Connection, known: Known | None, over: Over) -> Again | Renamed:
+        """What became of it as the session was lost; as ``lost_reply.rename``."""
+        if self._moving_aside:
+            await tidy(connection.session, self._old, self._new, self._aside)
+        found = await lost_reply.rename(connection.session, self._old, self._new, known, over)
+        return found or Renamed()
+
+    async def _nothing_there(self, session: Session) -> None:
+        """EEXIST where the new name is taken: the server may replace what has it. One wait more; what gets
+        the name between this and the rename is not seen."""
+        try:
+            await session.start_lstat(self._new).wait()
+        except StatusError as missing:
+            if missing.errno != errno.ENOENT:
+                raise
+        else:
+            raise error(errno.EEXIST)
+
+    async def _replacing(self, session: Session, failed: StatusError) -> None:
+        self._moving_aside = True
+        try:
+            await rename_replacing(session, failed, self._old, self._new, self._aside)
+        except UnexplainedError as lost:  # not the end of it: what was moved aside is to be tidied
+            raise SessionLostError(str(lost.strerror), lost.errno or errno.EIO) from None
+
+
+def _in_the_way(failed: StatusError, atomic: bool) -> bool:
+    """Whether what has the new name may be why the rename ``failed``. posix-rename replaces; where it says
+    all the same that the name is taken (Go's os.Rename: by any directory), it is to be moved as well."""
+    if atomic:
+        return failed.explicit and failed.errno == errno.EEXIST
+    return explain.code(failed) == Status.FAILURE
