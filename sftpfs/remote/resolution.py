@@ -42,7 +42,8 @@ class Sight(Enum):
     OTHER = auto()
     """Something else."""
     UNKNOWN = auto()
-    """It is there, and nothing was known before to compare it with, or we have changed it ourselves since."""
+    """It is there, and nothing was known before to compare it with, or we have changed it ourselves since, or
+    what was renamed looked like what it was to replace."""
     UNTOUCHED = auto()
     """For a rename's new name: what had it before, and not what was to be renamed."""
 
@@ -138,9 +139,11 @@ def target_sight(
     if over is Changed.BY_US:
         alike = seen is not None and known is not None and seen.kind == known.kind
         return Sight.UNKNOWN if alike and sight is Sight.OTHER else sight  # ours, changed by that name
-    if sight not in (Sight.OTHER, Sight.UNKNOWN) or over is None or stat.S_ISDIR(over.mode):
+    if sight is Sight.ABSENT or over is None or stat.S_ISDIR(over.mode):
         return sight
-    return Sight.UNTOUCHED if known_sight(seen, over) is Sight.OURS else sight
+    if known_sight(seen, over) is not Sight.OURS:
+        return sight
+    return Sight.UNKNOWN if sight is Sight.OURS else Sight.UNTOUCHED  # the two looked alike
 
 
 def directory_sight(seen: Attributes | None, empty: bool | None, asked: float) -> Sight:

@@ -233,6 +233,12 @@ class Track:
                 first = index
         return [view.content for view in self.views[first:]]
 
+    def may_have(self, size: int) -> bool:
+        """Whether writes under way, which may be seen before they return, may have made it of ``size``."""
+        now = len(self.view)
+        ends = [(now if own.offset is None else own.offset) + len(own.data) for own in self.under_way]
+        return now <= size <= max(ends, default=-1)
+
     def unlike_a_log(self, data: bytes, low: float) -> str | None:
         """Why ``data`` is no whole read of a file that was only appended to, opened no earlier than ``low``.
 

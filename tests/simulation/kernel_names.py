@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import stat
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,13 +102,23 @@ class NameCalls(KernelCore):
                 if dentry.inode is not None:
                     raise failure(errno.EEXIST)
                 version = self.attr_version
-                entry = await self.call(handler, directory.number, parts[-1], *arguments, self.context)
+                with self.taken(dentry):
+                    entry = await self.call(handler, directory.number, parts[-1], *arguments, self.context)
                 node = self.iget(entry, version)
                 self.add(directory, parts[-1], node, entry.entry_timeout)
                 self.dir_changed(directory)
                 return node
 
         return await self.retried(work)
+
+    @contextmanager
+    def taken(self, dentry: Dentry) -> Iterator[None]:
+        """create_new_entry: a name that the server has is not believed to be missing."""
+        try:
+            yield
+        except FileExistsError:
+            self.invalidate(dentry)
+            raise
 
     async def mkdir(self, base: KInode, parts: list[bytes], mode: int = 0o755) -> None:
         await self._create(base, parts, self.operations.mkdir, stat.S_IFDIR | mode)
@@ -137,9 +148,10 @@ class NameCalls(KernelCore):
                     raise failure(errno.EPERM)
                 async with node.lock.exclusive():
                     version = self.attr_version
-                    entry = await self.call(
-                        self.operations.link, node.number, directory.number, parts[-1], self.context
-                    )
+                    with self.taken(dentry):
+                        entry = await self.call(
+                            self.operations.link, node.number, directory.number, parts[-1], self.context
+                        )
                 linked = self.iget(entry, version)
                 self.add(directory, parts[-1], linked, entry.entry_timeout)
                 self.dir_changed(directory)

@@ -468,10 +468,21 @@ class Oracle:
             for other in self.unknown
         )
 
+    def _alike(self, call: Call) -> bool:
+        """Whether the reply of a rename may have been lost, of a file that another client changed meanwhile,
+        and that may have looked like the one it was to replace: nobody can tell then which has the name."""
+        low = self.history.low(call.start)
+        changed = any(
+            isinstance(node, Node) and self.track(node).foreign_at >= low for node in self.reach(call)
+        )
+        return changed and self.cut_within(call)
+
     def explain(self, call: Call, problem: OSError) -> None:
         """Raises Lie where the errno cannot be right. ``expected`` of the verb was looked at before."""
         number = problem.errno
         if number in (errno.ESTALE, errno.EIO) and self.moved_by_others(call):
+            return
+        if number == errno.EIO and call.verb == "rename" and self._alike(call):
             return
         if number == errno.ESTALE and call.verb == "open" and self._changed_twice(call):
             return  # replaced twice while it is being opened: the kernel asks once more, and no more

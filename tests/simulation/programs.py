@@ -290,7 +290,7 @@ class Program:
             return None
         if track.exact and track.views:
             sizes = {len(view) for view in track.allowed(call.moment)}
-            if shown.size in sizes or self.oracle.may_have_lost(node):
+            if shown.size in sizes or track.may_have(shown.size) or self.oracle.may_have_lost(node):
                 return None
             return f"{node} has {sorted(sizes)} bytes by what programs wrote"
         if track.written_since(call.start - max(self.oracle.history.lease, UNSENT)):

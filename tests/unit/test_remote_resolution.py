@@ -51,6 +51,7 @@ def test_nothing_is_called_done_on_the_sight_of_another_file(operation: Operatio
     else:
         assert verdict(operation, Sight.ABSENT, Sight.OTHER) is Verdict.UNCLEAR
         assert verdict(operation, Sight.OTHER, Sight.OTHER) is Verdict.UNCLEAR
+        assert verdict(operation, Sight.OTHER, Sight.UNKNOWN) is Verdict.UNCLEAR
 
 
 def test_a_removal_is_not_repeated_on_another_file() -> None:
@@ -87,7 +88,7 @@ def test_sight_of_what_was_there(seen: Attributes | None, known: Attributes | No
     [
         (OVER, FILE, OVER, Sight.UNTOUCHED),
         (OVER, None, OVER, Sight.UNTOUCHED),
-        (OVER, OVER, OVER, Sight.OURS),  # it looks as what was renamed: nothing can be told
+        (OVER, OVER, OVER, Sight.UNKNOWN),  # it looks as what was renamed: nothing can be told
         (FILE, FILE, OVER, Sight.OURS),
         (FILE, None, OVER, Sight.UNKNOWN),
         (OVER, FILE, None, Sight.OTHER),
