@@ -14,12 +14,14 @@ import logging
 import os
 import stat
 import threading
+from itertools import groupby
 from typing import NamedTuple
 
 from sftpfs import clock, store
 from sftpfs.beneath import reach
-from sftpfs.data.lost import LostBytes, merged
+from sftpfs.data.lost import LostBytes
 from sftpfs.errors import said
+from sftpfs.ranges import merged, without
 from sftpfs.store import Saved
 
 STORE_BYTES = 1 << 30
@@ -50,6 +52,13 @@ class _Piece(NamedTuple):
     start: int
     end: int
     kept: bool
+
+
+class _Remains(NamedTuple):
+    """No more than ``ranges`` of a loss is missing still."""
+
+    incident: int
+    ranges: list[tuple[int, int]]
 
 
 class Loss:
@@ -85,7 +94,7 @@ class Salvage:
         self._mountpoint = mountpoint
         self._room = room
         self._held = 0
-        self._queue: list[_Piece] = []
+        self._queue: list[_Piece | _Remains] = []
         self._changed = threading.Condition()
         self._closing = False
         self._busy = False
@@ -116,6 +125,14 @@ class Salvage:
             self._thread = threading.Thread(target=self._run, name="salvage", daemon=True)
             self._thread.start()
 
+    def remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
+        """Of ``incident`` no more than ``ranges`` is missing, by what was kept so far: the rest is not to be
+        written back over what has its place by now. Never waits, never raises."""
+        with self._changed:
+            if not self._closing:
+                self._queue.append(_Remains(incident, ranges))
+                self._changed.notify()
+
     def losses(self) -> list[Loss]:
         """What was lost and nobody has acknowledged, the oldest first."""
         return [loss for loss in self._losses.values() if not loss.acknowledged()]
@@ -138,7 +155,7 @@ class Salvage:
     def files(self, path: bytes) -> list[str]:
         """The files that hold what the file at ``path`` lost."""
         saved = [loss.saved for loss in self._losses.values() if loss.path == path]
-        return [one.base for one in saved if one is not None and one.ranges]
+        return [one.base for one in saved if one is not None and one.missing]
 
     def settle(self) -> None:
         """Wait, in a thread, until what was handed over is saved, but not for a disk that does not answer."""
@@ -169,11 +186,27 @@ class Salvage:
                 self._busy = True
             if not pieces:
                 return
-            self._save(pieces)
+            for remains, those in groupby(pieces, lambda one: isinstance(one, _Remains)):
+                if remains:
+                    self._remain([one for one in those if isinstance(one, _Remains)])
+                else:
+                    self._save([one for one in those if isinstance(one, _Piece)])
             with self._changed:
-                self._held -= sum(len(piece.lost.data) for piece in pieces)
+                self._held -= sum(len(piece.lost.data) for piece in pieces if isinstance(piece, _Piece))
                 self._busy = False
                 self._changed.notify_all()
+
+    def _remain(self, remaining: list[_Remains]) -> None:
+        for number, ranges in {one.incident: one.ranges for one in remaining}.items():
+            loss = self._losses[number]
+            if loss.saved is None or loss.acknowledged():
+                continue
+            newer = merged([*loss.saved.newer, *without(loss.saved.ranges, ranges)])
+            loss.saved = loss.saved._replace(newer=newer)
+            try:
+                store.describe(loss.saved)
+            except OSError as problem:
+                log.error("what %s is could not be noted beside it: %s", loss.saved.base, said(problem))
 
     def _save(self, pieces: list[_Piece]) -> None:
         incidents: dict[int, list[_Piece]] = {}
@@ -208,7 +241,9 @@ class Salvage:
             os.fsync(file.fileno())
         done += written
         ranges = merged([*saved.ranges, *((piece.start, piece.end) for piece in written)])
-        loss.saved = saved = saved._replace(ranges=ranges, until=max(clock.wall(), saved.since))
+        newer = without(saved.newer, [(piece.start, piece.end) for piece in written])
+        until = max(clock.wall(), saved.since)
+        loss.saved = saved = saved._replace(ranges=ranges, newer=newer, until=until)
         store.describe(saved)
         if problem is not None:
             raise problem

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from sftpfs.account import home_directory
 from sftpfs.beneath import reach
+from sftpfs.ranges import without
 
 SYSTEM_DIRECTORY = "/var/lib/sftpfs"
 
@@ -75,6 +76,13 @@ class Saved(NamedTuple):
     """When the first and the last bytes of it were lost."""
     number: int
     """Of the losses of one mount."""
+    newer: list[tuple[int, int]] = []  # noqa: RUF012
+    """What of ``ranges`` was written again since, or cut off: it is not missing any more."""
+
+    @property
+    def missing(self) -> list[tuple[int, int]]:
+        """What is to be written back."""
+        return without(self.ranges, self.newer)
 
     @property
     def size(self) -> int:
@@ -102,6 +110,7 @@ def describe(saved: Saved) -> None:
         "path": os.fsdecode(saved.path),
         "mountpoint": saved.mountpoint,
         "ranges": saved.ranges,
+        "newer": saved.newer,
         "appended": saved.appended,
         "reason": saved.reason,
         "errno": saved.errno,
@@ -132,6 +141,17 @@ def all_saved(directory: str) -> list[Saved]:
             if saved is not None:
                 found.append(saved)
     return sorted(found, key=lambda saved: saved.order)
+
+
+def since(saved: Saved) -> Saved | None:
+    """What came to the loss after ``saved`` was read; None where nothing did."""
+    now = _read(saved.base)
+    if now is None or now._replace(newer=saved.newer) == saved:
+        return None
+    if not now.appended:
+        return now  # also bytes lost once more may be among it
+    ranges = without(now.ranges, [(0, max((last for _, last in saved.ranges), default=0))])
+    return now._replace(ranges=ranges) if ranges else None
 
 
 def remove(saved: Saved) -> None:
@@ -165,6 +185,7 @@ def _read(base: str) -> Saved | None:
             since,
             _moment(text["until"]) if "until" in text else since,
             int(match[2]) if match else 0,
+            [(int(start), int(end)) for start, end in text.get("newer", ())],
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

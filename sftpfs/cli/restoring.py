@@ -103,8 +103,8 @@ def _refresh(target: Target) -> None:
 
 
 def pieces(fd: int, saved: Saved) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of what is saved. Raises RefusedError where that is cut short."""
-    for start, end in saved.ranges:
+    """Offset and bytes of what is missing. Raises RefusedError where that is cut short."""
+    for start, end in saved.missing:
         while start < end:
             data = os.pread(fd, min(STEP, end - start), start)
             if not data:
@@ -126,7 +126,7 @@ def _verify(target: Target, saved: Saved, start: int | None) -> None:
     try:
         read_fd = os.open(target.path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
-        if os.stat(target.path).st_size < (max(end for _, end in saved.ranges) if start is None else start):
+        if os.stat(target.path).st_size < (max(end for _, end in saved.missing) if start is None else start):
             raise RefusedError("it is shorter afterwards than what was written to it") from None
         return
     with open(saved.base, "rb", buffering=0) as source, open(read_fd, "rb", buffering=0) as file:

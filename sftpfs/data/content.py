@@ -65,6 +65,11 @@ class FileContent:
         return self._state.dirty
 
     @property
+    def kept(self) -> bool:
+        """It is dirty, or has lost what may be written again: it must not be forgotten."""
+        return self._state.dirty or bool(self.writer.losses.incidents)
+
+    @property
     def size(self) -> int | None:
         """Bytes, while dirty: rules over the server's. None while clean."""
         return self._state.size
@@ -261,7 +266,7 @@ class FileContent:
     def told_by_write(self, handle: HandleState, failure: OSError) -> None:
         """``write`` tells ``handle`` of it: a script's next command, with the same descriptor, does not look
         at what was lost before. (A stale handle goes on telling, at every use.)"""
-        if failure.errno == errno.ETIMEDOUT and handle.unheard and self.writer.losses.absent:
+        if failure.errno == errno.ETIMEDOUT and handle.unheard and self.writer.losses.incidents:
             self._mount.untold(self.number, failure)
 
     def truncated(self, attributes: Attributes) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sftpfs.data.extents import DirtyExtents, Extent
 from sftpfs.errors import IncompleteWriteError
+from sftpfs.ranges import merged, without
 from sftpfs.types import Buffer
 
 if TYPE_CHECKING:
@@ -30,21 +31,35 @@ class LostBytes(NamedTuple):
     """Written to the end, wherever that would have been: ``offset`` is where we took it to be."""
 
 
+class Incident(NamedTuple):
+    """What one file loses until it is clean again."""
+
+    number: int
+    appended: bool
+    absent: list[tuple[int, int]]
+    """The ranges lost that were neither written again since nor cut off."""
+
+
 class Losses:
     """What one file loses.
 
     INVARIANT: bytes are reported at most once, and never where the server acknowledged them.
-    INVARIANT: ``absent`` are the ranges lost that were neither written again since nor cut off.
+    INVARIANT: ``incidents`` are those of which something is absent, the last one first.
     """
 
-    __slots__ = ("_ended", "_incident", "_mount", "_number", "absent")
+    __slots__ = ("_ended", "_incident", "_mount", "_number", "incidents")
 
     def __init__(self, number: int, mount: MountContent) -> None:
         self._number = number
         self._mount = mount
         self._incident = 0
         self._ended = False
-        self.absent: list[tuple[int, int]] = []
+        self.incidents: list[Incident] = []
+
+    @property
+    def absent(self) -> list[tuple[int, int]]:
+        """All ranges lost that were neither written again since nor cut off."""
+        return merged([one for incident in self.incidents for one in incident.absent])
 
     def failed(self, extent: Extent[HandleState], failure: OSError) -> None:
         """The server did not take ``extent``, or not all of it."""
@@ -63,21 +78,29 @@ class Losses:
             self._report(offset, data, failure, appended)
         self._ended = True
 
-    def written(self, start: int, end: int) -> None:
-        """The server has taken bytes [start, end), which may have been lost before."""
-        if self.absent:
-            left = [(first, min(last, start)) for first, last in self.absent]
-            left += [(max(first, end), last) for first, last in self.absent]
-            self._remain([(first, last) for first, last in left if first < last])
+    def written(self, start: int, end: int, *, synced: bool) -> None:
+        """The server has taken bytes [start, end), which may have been lost before. ``synced``: by a handle
+        that asks for the server's disk as well, as ``sftpfs restore`` writes a loss back: a later loss may
+        be of the same bytes, and is still to be written back then."""
+        if self.incidents:
+            self._remain([(start, end)], appended=False, told=not synced)
 
     def cut(self, size: int) -> None:
         """The file ends at ``size``."""
-        if self.absent:
-            self._remain([(first, min(last, size)) for first, last in self.absent if first < size])
+        if self.incidents:
+            self._remain([(size, 1 << 63)], appended=not size, told=True)
 
-    def _remain(self, absent: list[tuple[int, int]]) -> None:
-        self.absent = absent
-        if not absent:
+    def _remain(self, newer: list[tuple[int, int]], *, appended: bool, told: bool) -> None:
+        """What is in ``newer`` is absent no more. ``appended``: also of what was appended, which is elsewhere
+        than it was taken to be."""
+        incidents, self.incidents = self.incidents, []
+        for incident in incidents:
+            absent = without(incident.absent, newer)
+            if absent:
+                self.incidents.append(incident._replace(absent=absent))
+            if told and absent != incident.absent and (appended or not incident.appended):
+                self._mount.observer.content_remains(incident.number, absent)
+        if not self.incidents:
             self._mount.made_good(self._number)
 
     def settled(self) -> None:
@@ -88,7 +111,11 @@ class Losses:
         mount = self._mount
         if not self._incident:
             self._incident = mount.new_incident()
-        self.absent = merged([*self.absent, (offset, offset + len(data))])
+        if not self.incidents or self.incidents[0].number != self._incident:
+            self.incidents.insert(0, Incident(self._incident, appended, []))
+        last = self.incidents[0]
+        absent = merged([*last.absent, (offset, offset + len(data))])
+        self.incidents[0] = last._replace(absent=absent)
         mount.observer.content_lost(self._number, LostBytes(self._incident, offset, data, failure, appended))
 
 
@@ -100,14 +127,3 @@ def missing(offset: int, end: int, failure: OSError) -> Iterator[tuple[int, int]
     for start, stop in failure.missing:
         if max(start, offset) < min(stop, end):
             yield max(start, offset), min(stop, end)
-
-
-def merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """``ranges`` by offset, those that touch or overlap made one."""
-    result: list[tuple[int, int]] = []
-    for start, end in sorted(ranges):
-        if result and start <= result[-1][1]:
-            result[-1] = (result[-1][0], max(end, result[-1][1]))
-        else:
-            result.append((start, end))
-    return result

@@ -37,6 +37,10 @@ class ContentObserver(Protocol):
     def content_lost(self, number: int, lost: LostBytes) -> None:
         """Inode ``number`` loses bytes for good; whose writer was or will be told of the error."""
 
+    def content_remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
+        """Of what was lost as ``incident`` (``LostBytes``) no more than ``ranges`` is missing: the rest was
+        written again, or cut off."""
+
     def content_untold(self, number: int, failure: OSError) -> None:
         """A write of inode ``number`` failed for good, and no program was told that surely listened."""
 

@@ -224,8 +224,8 @@ class ContentWriter:
             failure = problem if isinstance(problem, OSError) else OSError(errno.EIO, str(problem))
             self.losses.failed(extent, failure)
             self._failed(extent.batch, failure, owner, lost=not owner.reports)
-        elif self.losses.absent and not owner.append:
-            self.losses.written(extent.offset, extent.end)
+        elif self.losses.incidents and not owner.append:
+            self.losses.written(extent.offset, extent.end, synced=owner.fsync_writes)
         self.settling.ended(outgoing)
         freed = self.extents.finish(extent)
         self._mount.gate.release(len(extent.data))

@@ -140,7 +140,7 @@ class Eviction(Inventory):
             return
         directory = parent.directory
         assert directory is not None
-        if (child.content is not None and child.content.dirty) or directory.children.get(
+        if (child.content is not None and child.content.kept) or directory.children.get(
             child.name
         ) is not child:
             return

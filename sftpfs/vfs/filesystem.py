@@ -67,6 +67,9 @@ class LossRecord(Protocol):
     def keep(self, path: bytes, lost: LostBytes) -> None:
         """The file at ``path`` lost bytes, which are to be saved. Never raises."""
 
+    def remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
+        """No more than ``ranges`` of what ``incident`` took is missing still."""
+
     def acknowledged(self, path: bytes) -> bool:
         """Somebody has acknowledged all that the file at ``path`` lost; False where it lost no bytes."""
 
@@ -276,6 +279,10 @@ class Filesystem:
     def content_lost(self, number: int, lost: LostBytes) -> None:
         """Bytes of inode ``number`` will never be on the server."""
         self._losses.keep(self._path_known(number), lost)
+
+    def content_remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
+        """Of what was lost then the rest was written again, or cut off."""
+        self._losses.remains(incident, ranges)
 
     def content_untold(self, number: int, failure: OSError) -> None:
         """A write of inode ``number`` failed, and its program may not know: ``flush`` and ``drain`` tell."""

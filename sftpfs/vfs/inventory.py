@@ -365,7 +365,7 @@ class Inventory:
 
     def _release_if_unused(self, inode: Inode) -> None:
         content = inode.content
-        if content is None or inode.lookups or inode.handles or content.dirty:
+        if content is None or inode.lookups or inode.handles or content.kept:
             return
         content.forget()
         inode.content = None

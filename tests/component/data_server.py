@@ -292,6 +292,9 @@ class Observer:
     def content_lost(self, number: int, lost: LostBytes) -> None:
         self.lost.append(lost)
 
+    def content_remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
+        pass
+
     def content_made_good(self, number: int) -> None:
         self.untold = [one for one in self.untold if one[0] != number]
 

@@ -98,6 +98,9 @@ class Losses:
 
     keep = __call__
 
+    def remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
+        """Nothing is written back."""
+
     def acknowledged(self, path: bytes) -> bool:
         return False
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from sftpfs.data.lost import Losses, LostBytes, merged, missing
+from sftpfs.data.lost import Losses, LostBytes, missing
 from sftpfs.errors import IncompleteWriteError
+from sftpfs.ranges import merged, without
 
 PLAIN = OSError(errno.EIO, "failed")
 
@@ -32,12 +33,16 @@ class Heard:
         self.observer = self
         self.lost: list[LostBytes] = []
         self.good = 0
+        self.remaining: list[tuple[int, list[tuple[int, int]]]] = []
 
     def new_incident(self) -> int:
         return 1
 
     def content_lost(self, number: int, lost: LostBytes) -> None:
         self.lost.append(lost)
+
+    def content_remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
+        self.remaining.append((incident, ranges))
 
     def made_good(self, number: int) -> None:
         self.good += 1
@@ -54,14 +59,14 @@ def losses(*ranges: tuple[int, int]) -> tuple[Losses, Heard]:
 
 def test_a_loss_that_was_written_again_is_none() -> None:
     made, heard = losses((10, 20), (30, 40))
-    made.written(0, 15)
-    made.written(33, 36)
+    made.written(0, 15, synced=False)
+    made.written(33, 36, synced=False)
     assert sorted(made.absent) == [(15, 20), (30, 33), (36, 40)]
     made.cut(35)
     assert sorted(made.absent) == [(15, 20), (30, 33)] and not heard.good
-    made.written(15, 33)
+    made.written(15, 33, synced=False)
     assert made.absent == [] and heard.good == 1
-    made.written(0, 100)
+    made.written(0, 100, synced=False)
     assert heard.good == 1, "told once"
 
 
@@ -69,3 +74,37 @@ def test_a_file_emptied_has_no_loss() -> None:
     made, heard = losses((0, 10))
     made.cut(0)
     assert heard.good == 1 and len(heard.lost) == 1
+
+
+def test_what_remains_of_each_loss_is_told() -> None:
+    made, heard = losses((0, 10))
+    made.settled()
+    heard.new_incident = lambda: 2  # type: ignore[method-assign]
+    made._report(5, bytes(15), PLAIN, False)
+    made.written(0, 7, synced=False)
+    assert heard.remaining == [(2, [(7, 20)]), (1, [(7, 10)])]
+    made.cut(10)
+    assert heard.remaining[2:] == [(2, [(7, 10)])]
+    made.cut(0)
+    assert heard.remaining[3:] == [(2, []), (1, [])] and heard.good == 1
+
+
+def test_where_appended_bytes_would_be_nobody_knows_until_the_file_is_emptied() -> None:
+    heard = Heard()
+    made = Losses(7, heard)  # type: ignore[arg-type]
+    made._report(0, bytes(10), PLAIN, True)
+    made.written(0, 5, synced=False)
+    made.cut(8)
+    assert heard.remaining == []
+    made.cut(0)
+    assert heard.remaining == [(1, [])]
+
+
+def test_what_is_written_back_leaves_later_losses_of_the_same_bytes() -> None:
+    made, heard = losses((0, 10))
+    made.written(0, 10, synced=True)
+    assert heard.remaining == [] and heard.good == 1
+
+
+def test_what_is_in_none_of_the_others() -> None:
+    assert without([(0, 10), (20, 30)], [(2, 4), (8, 22), (29, 40)]) == [(0, 2), (4, 8), (22, 29)]

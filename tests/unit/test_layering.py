@@ -23,6 +23,7 @@ BASE = {
     "beneath",
     "names",
     "account",
+    "ranges",
     "__init__",
 }
 API = {"remote.api"}
@@ -40,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "beneath": set(),
     "names": set(),
     "account": set(),
+    "ranges": set(),
     "covering": BASE,
     "__init__": set(),
     "sftp": BASE,

@@ -215,6 +215,45 @@ def test_a_loss_is_on_record_until_its_file_is_taken_away(tmp_path: Path) -> Non
     )  # what came later may have a file of its own
 
 
+def test_what_has_newer_bytes_in_its_place_is_not_to_be_written_back(tmp_path: Path) -> None:
+    kept = salvage_in(tmp_path)
+    kept.keep(b"/f", lost(0, b"0123456789"))
+    kept.remains(1, [(0, 3), (6, 20)])
+    kept.keep(b"/f", lost(20, b"more"))
+    kept.keep(b"/g", lost(0, b"gone", incident=2))
+    kept.settle()
+    first, second = store.all_saved(str(tmp_path / "lost"))
+    assert (first.missing, second.missing) == ([(0, 3), (6, 10), (20, 24)], [(0, 4)])
+    assert first.ranges == [(0, 10), (20, 24)]
+    kept.remains(1, [(6, 8)])
+    kept.remains(2, [])
+    kept.settle()
+    store.remove(first)
+    kept.remains(1, [])
+    kept.close()
+    (left,) = store.all_saved(str(tmp_path / "lost"))
+    assert left == second._replace(newer=[(0, 4)]) and left.missing == []
+    assert sorted(os.listdir(tmp_path / "lost")) == sorted(
+        os.path.basename(name) for name in (left.base, f"{left.base}.json")
+    )
+
+
+@pytest.mark.parametrize("appended", [False, True])
+def test_what_is_lost_while_the_loss_is_written_back_is_found(tmp_path: Path, appended: bool) -> None:
+    kept = salvage_in(tmp_path)
+    kept.keep(b"/f", lost(0, b"first", appended=appended))
+    kept.settle()
+    (read,) = store.all_saved(str(tmp_path / "lost"))
+    assert store.since(read) is None
+    kept.keep(b"/f", lost(5, b"second", appended=appended))
+    kept.settle()
+    more = store.since(read)
+    assert more is not None and more.missing == ([(5, 11)] if appended else [(0, 11)])
+    kept.remains(1, [])
+    kept.close()
+    assert store.since(more) is None
+
+
 def test_what_could_not_be_saved_stays_on_record(tmp_path: Path) -> None:
     (tmp_path / "lost").write_text("no directory")
     kept = salvage_in(tmp_path)

@@ -93,10 +93,17 @@ def _restore(chosen: list[Saved], mounts: list[Values], to: str | None, force: b
                 raise MountError(
                     Failure.MOUNTPOINT, "it is in no mount of yours now; mount it, or name a file with --to"
                 )
-            if not force:
-                check(target, losses)
+            if force:
+                losses = [one._replace(newer=[]) for one in losses]
+            missing = [one for one in losses if one.missing]
+            if missing and not force:
+                check(target, missing)
             for one in losses:
-                write_back(target, one, make=force)
+                more: Saved | None = one
+                while more is not None:  # its program may be losing more of it meanwhile
+                    if more.missing:
+                        write_back(target, more, make=force)
+                    more = store.since(more)
                 store.remove(one)
                 print(printable(f"restored: {os.fsdecode(target.path)}, {_what(one)}"))
         except Problem as problem:
@@ -121,6 +128,8 @@ def _drop(chosen: list[Saved]) -> int:
 
 
 def _what(saved: Saved) -> str:
+    if not saved.missing:
+        return f"lost {clock(saved.since)}, written again or cut off since"
     how = "appended" if saved.appended else f"in {several(len(saved.ranges), 'range')}"
     return f"{size(saved.size)} {how}, lost {clock(saved.since)}"
 
