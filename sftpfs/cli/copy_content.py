@@ -101,7 +101,7 @@ class Contents:
             except OSError as problem:  # some of the content is not there
                 raise _writing(file, problem) from None
         except BaseException as problem:
-            if (target.new or counted.begun) and not target.remove(file, pair):
+            if (target.new or counted.begun) and not self._remove(target, file, pair):
                 left = f"what there is of '{file.target_path}' could not be removed"
                 if isinstance(problem, CopyError):
                     left = f"{problem.strerror}; {left}"
@@ -110,6 +110,12 @@ class Contents:
         if changed:
             return f"changed while it was copied: '{file.source_path}'"
         return f"copied, but {lost}: '{file.target_path}'" if lost else ""
+
+    def _remove(self, target: Target, file: File, pair: Pair) -> bool:
+        """As ``Target.remove``: not what another client has put under its name, of which its mount need not
+        know yet."""
+        self._server.look_again(file.target_path)
+        return target.remove(file, pair)
 
     def _whole(self, file: File, origin: int, target: Target, counted: Counted) -> tuple[str, bool]:
         """All of the content and what is kept: what could not be, and if the source never stood still."""

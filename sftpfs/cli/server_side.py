@@ -70,6 +70,11 @@ class ServerSide:
         One round trip for each directory it knows. Of a link, both its name and what it leads to. Where
         the mount cannot be asked, or not its server, whoever looks next meets that.
         """
+        if not self._stopped.is_set():
+            self.look_again(path)
+
+    def look_again(self, path: str) -> None:
+        """As ``refresh``, also where the run was stopped."""
         above, name = os.path.split(path.rstrip("/"))
         if name in ("", ".", "..") or not self._refresh(above or ".", name):
             self._refresh(path or ".", "")
@@ -79,7 +84,7 @@ class ServerSide:
     def _refresh(self, directory: str, name: str) -> bool:
         """``name`` in ``directory``, or all of that; False where no mount of ours is there."""
         with suppress(OSError, MountError):
-            if self._stopped.is_set() or not self.serves(os.stat(directory).st_dev):
+            if not self.serves(os.stat(directory).st_dev):
                 return False
             found = find(directory)
             with connect(found.mount) as client:

@@ -126,7 +126,9 @@ class Copier:
             with ExitStack() as lent:
                 held = []
                 for inode in (source, destination):
-                    handle = None if resumed or not inode.handles else inode.handles[0]
+                    # The source goes on as the version that was copied so far, whoever has it open.
+                    handles = () if resumed and inode is source else inode.handles or ()
+                    handle = next(iter(handles), None)
                     if handle is not None:
                         lent.enter_context(handle.lent())
                     held.append(None if handle is None else handle.start_fstat())

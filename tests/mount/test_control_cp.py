@@ -154,6 +154,25 @@ def test_a_source_that_changes_meanwhile(
     assert os.stat(mount.path / "to").st_size == size
 
 
+def test_what_another_client_puts_in_place_of_a_copy_is_left_alone(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    """While the connection is away: the copy neither goes on in it, nor is it removed as half a copy."""
+    (backing / "source").write_bytes(b"s" * (24 * MIB))
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    mount.expect("the connection to the server is lost|the connection is back after|cannot be reached")
+    counting_proxy.refuse()
+    counting_proxy.cut_at("copy-data", carried_out=True)
+    copying = started("cp", mount.path / "source", mount.path / "copy")
+    eventually(lambda: not counting_proxy.cuts_left(), 30, "the connection lost")
+    (backing / "theirs").write_bytes(b"t" * (32 * MIB))
+    (backing / "theirs").rename(backing / "copy")
+    counting_proxy.refuse(False)
+    found = ended(copying)
+    assert found.status == 1 and "Stale file handle" in found.stderr, found
+    assert (backing / "copy").read_bytes() == b"t" * (32 * MIB)
+
+
 def test_a_copy_outlives_its_connection(
     make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
 ) -> None:
