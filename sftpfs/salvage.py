@@ -14,6 +14,7 @@ import logging
 import os
 import stat
 import threading
+from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -61,6 +62,13 @@ class _Remains(NamedTuple):
     ranges: list[tuple[int, int]]
 
 
+class _Left(NamedTuple):
+    """What the file of a loss was left as."""
+
+    incident: int
+    version: tuple[int, int] | None
+
+
 class Loss:
     """What one file lost together.
 
@@ -94,7 +102,7 @@ class Salvage:
         self._mountpoint = mountpoint
         self._room = room
         self._held = 0
-        self._queue: list[_Piece | _Remains] = []
+        self._queue: list[_Piece | _Remains | _Left] = []
         self._changed = threading.Condition()
         self._closing = False
         self._busy = False
@@ -128,9 +136,17 @@ class Salvage:
     def remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
         """Of ``incident`` no more than ``ranges`` is missing, by what was kept so far: the rest is not to be
         written back over what has its place by now. Never waits, never raises."""
+        self._note([_Remains(incident, ranges)])
+
+    def left(self, incidents: list[int], version: tuple[int, int] | None) -> None:
+        """The file that lost ``incidents`` has this size and mtime (seconds) since; None where nobody knows.
+        Never waits, never raises."""
+        self._note([_Left(incident, version) for incident in incidents])
+
+    def _note(self, noted: Sequence[_Remains | _Left]) -> None:
         with self._changed:
             if not self._closing:
-                self._queue.append(_Remains(incident, ranges))
+                self._queue += noted
                 self._changed.notify()
 
     def losses(self) -> list[Loss]:
@@ -186,27 +202,36 @@ class Salvage:
                 self._busy = True
             if not pieces:
                 return
-            for remains, those in groupby(pieces, lambda one: isinstance(one, _Remains)):
-                if remains:
-                    self._remain([one for one in those if isinstance(one, _Remains)])
-                else:
+            for saving, those in groupby(pieces, lambda one: isinstance(one, _Piece)):
+                if saving:
                     self._save([one for one in those if isinstance(one, _Piece)])
+                else:
+                    self._describe([one for one in those if not isinstance(one, _Piece)])
             with self._changed:
                 self._held -= sum(len(piece.lost.data) for piece in pieces if isinstance(piece, _Piece))
                 self._busy = False
                 self._changed.notify_all()
 
-    def _remain(self, remaining: list[_Remains]) -> None:
-        for number, ranges in {one.incident: one.ranges for one in remaining}.items():
+    def _describe(self, noted: list[_Remains | _Left]) -> None:
+        """Note beside the losses what has become known of them."""
+        for number in {one.incident for one in noted}:
             loss = self._losses[number]
             if loss.saved is None or loss.acknowledged():
                 continue
-            newer = merged([*loss.saved.newer, *without(loss.saved.ranges, ranges)])
-            loss.saved = loss.saved._replace(newer=newer)
+            saved = loss.saved
+            for one in noted:
+                if one.incident != number:
+                    continue
+                if isinstance(one, _Left):
+                    saved = saved._replace(left=one.version)
+                else:
+                    newer = without(saved.ranges, one.ranges)
+                    saved = saved._replace(newer=merged([*saved.newer, *newer]))
+            loss.saved = saved
             try:
-                store.describe(loss.saved)
+                store.describe(saved)
             except OSError as problem:
-                log.error("what %s is could not be noted beside it: %s", loss.saved.base, said(problem))
+                log.error("what %s is could not be noted beside it: %s", saved.base, said(problem))
 
     def _save(self, pieces: list[_Piece]) -> None:
         incidents: dict[int, list[_Piece]] = {}

@@ -78,6 +78,8 @@ class Saved(NamedTuple):
     """Of the losses of one mount."""
     newer: list[tuple[int, int]] = []  # noqa: RUF012
     """What of ``ranges`` was written again since, or cut off: it is not missing any more."""
+    left: tuple[int, int] | None = None
+    """Size and mtime of the file with all that was written to it; None where nobody could tell."""
 
     @property
     def missing(self) -> list[tuple[int, int]]:
@@ -111,6 +113,7 @@ def describe(saved: Saved) -> None:
         "mountpoint": saved.mountpoint,
         "ranges": saved.ranges,
         "newer": saved.newer,
+        "left": saved.left,
         "appended": saved.appended,
         "reason": saved.reason,
         "errno": saved.errno,
@@ -146,7 +149,7 @@ def all_saved(directory: str) -> list[Saved]:
 def since(saved: Saved) -> Saved | None:
     """What came to the loss after ``saved`` was read; None where nothing did."""
     now = _read(saved.base)
-    if now is None or now._replace(newer=saved.newer) == saved:
+    if now is None or now._replace(newer=saved.newer, left=saved.left) == saved:
         return None
     if not now.appended:
         return now  # also bytes lost once more may be among it
@@ -186,6 +189,7 @@ def _read(base: str) -> Saved | None:
             _moment(text["until"]) if "until" in text else since,
             int(match[2]) if match else 0,
             [(int(start), int(end)) for start, end in text.get("newer", ())],
+            (int(left[0]), int(left[1])) if (left := text.get("left")) else None,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

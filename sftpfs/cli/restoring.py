@@ -58,8 +58,9 @@ def target_of(saved: Saved, mounts: Sequence[Values]) -> Target | None:
     return Target(os.path.join(os.fsencode(mountpoint), inside), in_mount=True)
 
 
-def check(target: Target, losses: Sequence[Saved]) -> None:
-    """Raises RefusedError where the file is not the one that lost its bytes, or changed since."""
+def check(target: Target, losses: Sequence[Saved], *, same: bool) -> None:
+    """Raises RefusedError where the file is not the one that lost its bytes, or changed since. ``same``: it
+    is to be that one, not one that was named for it. Others may have appended where we did."""
     _refresh(target)
     try:
         seen = os.stat(target.path)
@@ -67,7 +68,9 @@ def check(target: Target, losses: Sequence[Saved]) -> None:
         raise RefusedError("it is not there any more; --force makes it anew") from None
     if any(saved.errno == errno.ESTALE for saved in losses):
         raise RefusedError("it had been replaced or changed by others; --force writes into what is there now")
-    if seen.st_mtime > max(saved.until for saved in losses) + GRAIN:
+    left = losses[-1].left if same and not losses[-1].appended else None
+    other = left is not None and left != (seen.st_size, int(seen.st_mtime))
+    if other or seen.st_mtime > max(saved.until for saved in losses) + GRAIN:
         raise RefusedError("it was changed after the loss; look at it, then --force writes into it")
 
 

@@ -295,6 +295,8 @@ class FileContent:
             self.writer.settling.rebase(attributes)
         else:
             state.attributes = attributes
+            if not state.dirty:
+                self.writer.losses.told(attributes)
 
     def redated(self) -> None:
         """The mtime was set at our word, to what it was perhaps: it hides a change by others before."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sftpfs.data.extents import DirtyExtents, Extent
 from sftpfs.errors import IncompleteWriteError
 from sftpfs.ranges import merged, without
-from sftpfs.types import Buffer
+from sftpfs.types import Attributes, Buffer
 
 if TYPE_CHECKING:
     from sftpfs.data.state import HandleState, MountContent
@@ -103,9 +103,17 @@ class Losses:
         if not self.incidents:
             self._mount.made_good(self._number)
 
-    def settled(self) -> None:
-        """The file is clean; what is lost from now on has nothing to do with what was."""
+    def settled(self, attributes: Attributes | None) -> None:
+        """The file is clean, and has ``attributes`` if they were told; what is lost from now on has nothing
+        to do with what was."""
         self._incident = 0
+        self.told(attributes)
+
+    def told(self, attributes: Attributes | None) -> None:
+        """The file has ``attributes``, and nothing of ours is on its way; None where nobody knows."""
+        if self.incidents:
+            numbers = [incident.number for incident in self.incidents]
+            self._mount.observer.content_left(numbers, attributes)
 
     def _report(self, offset: int, data: Buffer, failure: OSError, appended: bool) -> None:
         mount = self._mount

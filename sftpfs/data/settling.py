@@ -173,12 +173,12 @@ class Settling:
         else:
             state.size = max(attributes.size, extents.end, passed_end)
 
-    def _clean(self, attributes: Attributes, lost: bool) -> None:
+    def _clean(self, attributes: Attributes, lost: bool, *, told: bool = True) -> None:
         state, mount = self._state, self._mount
         foreign = attributes.size != state.size
         self.failure = None
         self._rider.clear()
-        self._losses.settled()
+        self._losses.settled(attributes if told else None)
         mount.dirty.pop(state.number, None)
         state.settled(attributes)
         if lost or foreign:
@@ -197,7 +197,7 @@ class Settling:
         if self.failure is None:
             attributes = attributes._replace(size=state.size, mtime=state.mtime_ns // 10**9)
         lost = self.failure is not None
-        self._clean(attributes, lost=True)
+        self._clean(attributes, lost=True, told=False)
         state.verify = True
         if lost:
             self._mount.observer.content_unknown(state.number)

@@ -41,6 +41,10 @@ class ContentObserver(Protocol):
         """Of what was lost as ``incident`` (``LostBytes``) no more than ``ranges`` is missing: the rest was
         written again, or cut off."""
 
+    def content_left(self, incidents: list[int], attributes: Attributes | None) -> None:
+        """The file that lost ``incidents`` is ``attributes`` now, with all that was written to it; None
+        where the server could not be asked."""
+
     def content_untold(self, number: int, failure: OSError) -> None:
         """A write of inode ``number`` failed for good, and no program was told that surely listened."""
 

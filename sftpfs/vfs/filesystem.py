@@ -70,6 +70,9 @@ class LossRecord(Protocol):
     def remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
         """No more than ``ranges`` of what ``incident`` took is missing still."""
 
+    def left(self, incidents: list[int], version: tuple[int, int] | None) -> None:
+        """The file that lost ``incidents`` has this size and mtime since, if that is known."""
+
     def acknowledged(self, path: bytes) -> bool:
         """Somebody has acknowledged all that the file at ``path`` lost; False where it lost no bytes."""
 
@@ -283,6 +286,10 @@ class Filesystem:
     def content_remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
         """Of what was lost then the rest was written again, or cut off."""
         self._losses.remains(incident, ranges)
+
+    def content_left(self, incidents: list[int], attributes: Attributes | None) -> None:
+        """What the file is as which it lost bytes."""
+        self._losses.left(incidents, None if attributes is None else (attributes.size, attributes.mtime))
 
     def content_untold(self, number: int, failure: OSError) -> None:
         """A write of inode ``number`` failed, and its program may not know: ``flush`` and ``drain`` tell."""

@@ -295,6 +295,9 @@ class Observer:
     def content_remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
         pass
 
+    def content_left(self, incidents: list[int], attributes: Attributes | None) -> None:
+        pass
+
     def content_made_good(self, number: int) -> None:
         self.untold = [one for one in self.untold if one[0] != number]
 

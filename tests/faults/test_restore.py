@@ -190,6 +190,20 @@ def test_a_file_that_changed_is_left_alone(full: Full) -> None:
     assert (full.disk / "gone").read_bytes() == b"ours"
 
 
+def test_a_file_with_an_older_time_is_not_the_one_that_lost_its_bytes(full: Full) -> None:
+    """What another client has put there: rsync, cp -p and mv bring a file's own time."""
+    full.loses("doc", b"ours", at=4096)
+    eventually(lambda: full.saved()[0].left is not None, 20, "what it was left as")
+    full.room()
+    (full.disk / "new").write_bytes(b"theirs" * 1000)
+    os.utime(full.disk / "new", (1_600_000_000,) * 2)
+    (full.disk / "new").rename(full.disk / "doc")
+    refused = full.restore("all")
+    assert refused.status == NOT_RESTORED and "changed after the loss" in refused.stderr
+    assert (full.disk / "doc").read_bytes() == b"theirs" * 1000 and len(full.saved()) == 1
+    assert full.restore("--force", "all").status == 0
+
+
 def test_into_a_file_that_is_named(full: Full, tmp_path: Path) -> None:
     """The server may be gone for good."""
     full.loses("doc", b"first")

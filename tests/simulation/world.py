@@ -101,6 +101,9 @@ class Losses:
     def remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
         """Nothing is written back."""
 
+    def left(self, incidents: list[int], version: tuple[int, int] | None) -> None:
+        """The same."""
+
     def acknowledged(self, path: bytes) -> bool:
         return False
 

@@ -44,6 +44,9 @@ class Heard:
     def content_remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
         self.remaining.append((incident, ranges))
 
+    def content_left(self, incidents: list[int], attributes: object) -> None:
+        self.left = (incidents, attributes)
+
     def made_good(self, number: int) -> None:
         self.good += 1
 
@@ -78,7 +81,7 @@ def test_a_file_emptied_has_no_loss() -> None:
 
 def test_what_remains_of_each_loss_is_told() -> None:
     made, heard = losses((0, 10))
-    made.settled()
+    made.settled(None)
     heard.new_incident = lambda: 2  # type: ignore[method-assign]
     made._report(5, bytes(15), PLAIN, False)
     made.written(0, 7, synced=False)

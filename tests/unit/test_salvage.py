@@ -227,12 +227,15 @@ def test_what_has_newer_bytes_in_its_place_is_not_to_be_written_back(tmp_path: P
     assert first.ranges == [(0, 10), (20, 24)]
     kept.remains(1, [(6, 8)])
     kept.remains(2, [])
+    kept.left([1, 2], (7, 1_600_000_000))
+    kept.left([1], None)
     kept.settle()
+    assert [one.left for one in store.all_saved(str(tmp_path / "lost"))] == [None, (7, 1_600_000_000)]
     store.remove(first)
     kept.remains(1, [])
     kept.close()
     (left,) = store.all_saved(str(tmp_path / "lost"))
-    assert left == second._replace(newer=[(0, 4)]) and left.missing == []
+    assert left == second._replace(newer=[(0, 4)], left=(7, 1_600_000_000)) and left.missing == []
     assert sorted(os.listdir(tmp_path / "lost")) == sorted(
         os.path.basename(name) for name in (left.base, f"{left.base}.json")
     )

@@ -97,7 +97,7 @@ def _restore(chosen: list[Saved], mounts: list[Values], to: str | None, force: b
                 losses = [one._replace(newer=[]) for one in losses]
             missing = [one for one in losses if one.missing]
             if missing and not force:
-                check(target, missing)
+                check(target, missing, same=not to)
             for one in losses:
                 more: Saved | None = one
                 while more is not None:  # its program may be losing more of it meanwhile
