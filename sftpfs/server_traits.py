@@ -33,6 +33,8 @@ class Traits:
     """OPEN with EXCL fails where the name is taken."""
     rename_keeps_what_is_there: bool = False
     """RENAME fails where the new name is taken."""
+    reads_and_writes: bool = False
+    """OPEN takes READ with WRITE, and READ by such a handle only reads."""
     takes_symlink_target_first: bool = True
     """SYMLINK has the target first, as OpenSSH has it, and not as the draft."""
     gives_each_handle_once: bool = True
@@ -43,8 +45,6 @@ class Traits:
     """A file may be written in any order, by several handles, and one that is there in part."""
     appends: bool = True
     """OPEN takes APPEND."""
-    reads_and_writes: bool = True
-    """OPEN takes READ with WRITE."""
     creates_with_a_mode: bool = True
     """OPEN takes the permissions of a new file."""
     takes_exclusive: bool = True
@@ -75,6 +75,7 @@ OPENSSH = Traits(
     closes_without_a_word=True,
     honours_exclusive=True,
     rename_keeps_what_is_there=True,
+    reads_and_writes=True,
 )
 """OpenSSH's sftp-server: one process a session, one request at a time, the file system's own calls."""
 
@@ -117,7 +118,7 @@ class ServerTraits:
     INVARIANT: a trait that was contradicted stays ``False``, whatever a later session announces.
     """
 
-    __slots__ = ("contradicted", "known", "software")
+    __slots__ = ("_seen", "_vouched", "contradicted", "known", "software")
 
     def __init__(self) -> None:
         self.known = OPENSSH
@@ -126,13 +127,17 @@ class ServerTraits:
         """What the SSH server calls itself; empty where that is not known."""
         self.contradicted: dict[str, str] = {}
         """Traits that were found not to hold, and what was seen, for people."""
+        self._seen: set[str] = set()
+        """Traits that were seen to hold."""
+        self._vouched = True
+        """The server is one of those whose traits are known."""
 
     def met(self, extensions: Iterable[str], software: str) -> None:
         """A session began with a server that announced ``extensions``."""
         self.software = software
-        self.known = replace(
-            first_assumption(extensions, software), **dict.fromkeys(self.contradicted, False)
-        )
+        assumed = first_assumption(extensions, software)
+        self._vouched = assumed is OPENSSH
+        self.known = replace(assumed, **dict.fromkeys(self.contradicted, False))
 
     def contradict(self, trait: str, seen: str) -> None:
         """The server does not do what ``trait`` says: ``seen``, for people. Told in the log once."""
@@ -141,6 +146,15 @@ class ServerTraits:
         self.contradicted[trait] = seen
         self.known = replace(self.known, **{trait: False})
         logger.warning("this server %s: %s", LACKS[trait], seen)
+
+    def seen(self, traits: Iterable[str]) -> None:
+        """The server was seen to do what ``traits`` say."""
+        self._seen.update(traits)
+
+    def doubtful(self, trait: str) -> bool:
+        """``trait`` is granted, but neither was it seen to hold nor is the server one that has it: a refusal
+        may be for want of it."""
+        return not self._vouched and trait not in self._seen and bool(getattr(self.known, trait))
 
     def table(self) -> list[tuple[str, bool, str]]:
         """Each trait, whether it is gone by, and what contradicted it, for ``status`` and ``doctor``."""

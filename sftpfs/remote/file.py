@@ -16,6 +16,7 @@ from typing import TypeVar
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError, error
 from sftpfs.remote.api import CurrentPath, OpenFlags
+from sftpfs.remote.appending import End
 from sftpfs.remote.call import Call, Follower
 from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.open_files import OpenFiles, OpenInode
@@ -26,7 +27,7 @@ from sftpfs.remote.reopening import Reopening
 from sftpfs.remote.stripes import Stripes
 from sftpfs.remote.transfer import OfOperation, Repeatable
 from sftpfs.remote.version import Change, KnownVersion, Question
-from sftpfs.remote.writes import Write, fail_explained
+from sftpfs.remote.writes import Write, WritePiece, fail_explained
 from sftpfs.types import AttributeChange, Attributes, Buffer
 
 T = TypeVar("T")
@@ -57,6 +58,7 @@ class File:
         "_asked",
         "_bulk",
         "_doubts",
+        "_end",
         "_epoch",
         "_handles",
         "_inode",
@@ -67,6 +69,7 @@ class File:
         "_silence",
         "_stripes",
         "appended_to",
+        "appends",
         "closed",
         "current_path",
         "flags",
@@ -87,8 +90,13 @@ class File:
         path: bytes,
         current_path: CurrentPath,
         open_files: OpenFiles,
+        appends: bool = False,
     ) -> None:
+        """``flags`` are what the server took; ``appends``: what is written goes to the end, also where that
+        was not among them."""
         self.flags = flags
+        self.appends = appends
+        """As in ``__init__``."""
         self.closed = False
         self.outbox = Outbox(self)
         self.appended_to: int | None = None
@@ -118,6 +126,7 @@ class File:
         self._reopening = Reopening(self, pool, open_files)
         self._silence = pool.silence
         self._stripes = Stripes(self, pool, self._reopening)
+        self._end = End(self) if appends and OpenFlags.APPEND not in flags else None
 
     def known_as(self, attributes: Attributes, asked: Question | None, new: bool) -> None:
         """What was opened. ``asked``: where the question stands among the changes that other handles of the
@@ -275,7 +284,7 @@ class File:
     def _account(self, length: int) -> None:
         self.used = True
         self._requested += length
-        if self._requested > BULK_BYTES and not (self.closed or OpenFlags.APPEND in self.flags):
+        if self._requested > BULK_BYTES and not (self.closed or self.appends):
             bulk = self._bulk
             bulk.demand()
             if self._epoch != bulk.epoch and self._stripes.begin():
@@ -333,7 +342,7 @@ class File:
 
     def beside(self, connection: Connection, target: Connection) -> Handle | None:
         """As ``Handles.beside``. Not of a file open for appending: its writes keep to one connection."""
-        if self.closed or OpenFlags.APPEND in self.flags:
+        if self.closed or self.appends:
             return None
         transport = connection.transport
         for handle in self._handles:
@@ -388,6 +397,10 @@ class File:
         else:
             self._handles.insert(0, handle)
             handle.connection.files[self] = None
+
+    def placed(self, piece: WritePiece) -> bool:
+        """As ``Sender.placed``."""
+        return self._end is None or self._end.place(piece)
 
     def write_sent(self, handle: Handle, offset: int, length: int) -> Change | None:
         """As ``Handles.write_sent``."""

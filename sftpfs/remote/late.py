@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -55,7 +56,7 @@ class LateFiles:
         lender = None if inode is None else inode.readable()
         if isinstance(lender, File):
             return lender
-        file = LateFile(self._server, self, current_path, known)
+        file = LateFile(self._server, self, current_path, partial(_may_be, known))
         self.open_files.late(file, current_path)
         self._waiting[file] = clock.awake()
         if not self._tended:
@@ -102,12 +103,12 @@ class LateFile:
     """
 
     __slots__ = (
+        "_accepts",
         "_closed",
         "_current_path",
         "_failure",
         "_file",
         "_kept",
-        "_known",
         "_late_files",
         "_opening",
         "_server",
@@ -119,13 +120,14 @@ class LateFile:
         server: Server,
         late_files: LateFiles,
         current_path: CurrentPath,
-        known: Callable[[], Attributes | None],
+        accepts: Callable[[Attributes], bool],
     ) -> None:
+        """``accepts`` tells whether a file with such attributes can be this one."""
         self.flags = OpenFlags.READ
         self._server = server
         self._late_files = late_files
         self._current_path = current_path
-        self._known = known
+        self._accepts = accepts
         self._file: RemoteFile | None = None
         self._failure: OSError | None = None
         self._kept: list[_Kept] = []
@@ -209,8 +211,7 @@ class LateFile:
             if path is None:
                 raise error(errno.ESTALE)
             file, attributes = await self._server.open_one(path, self.flags, 0, self._current_path)
-            known = self._known()
-            if known is None or _may_be(known, attributes):
+            if self._accepts(attributes):
                 self._file = file
                 file.confirm()
             else:
@@ -239,6 +240,8 @@ class LateFile:
         return slot
 
 
-def _may_be(known: Attributes, found: Attributes) -> bool:
-    """Is a file, ``known`` as this, still the same where it is ``found`` as that? It may have grown."""
-    return found.size > known.size or (found.size, found.mtime) == (known.size, known.mtime)
+def _may_be(known: Callable[[], Attributes | None], found: Attributes) -> bool:
+    """Is a file still the ``known`` one (None: we are changing it) where it is ``found`` as that? It may have
+    grown."""
+    now = known()
+    return now is None or found.size > now.size or (found.size, found.mtime) == (now.size, now.mtime)

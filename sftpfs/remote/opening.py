@@ -13,11 +13,12 @@ from typing import NamedTuple
 from sftpfs.aio import Slot
 from sftpfs.errors import StatusError, error
 from sftpfs.remote import explain
-from sftpfs.remote.api import CurrentPath, OpenFlags, RemoteFile
+from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.file import File
 from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.open_files import OpenFiles, OpenInode
+from sftpfs.remote.open_request import Wanted, as_taken, in_plainer_words, look_first, relied_on
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.waiting import opened, value_or_none
 from sftpfs.remote.whole import WholeRead
@@ -39,7 +40,7 @@ async def open_file(
     new: bool = False,
     *,
     follow: bool = False,
-) -> tuple[RemoteFile, Attributes, WholeFile | None]:
+) -> tuple[File, Attributes, WholeFile | None]:
     """``path`` opened on ``connection``, and what it is; see ``Remote.open``, with a ``size`` of more than
     0 ``Remote.open_whole``. ``new``: we make it, and no other can be known by its path. ``follow``: what a
     link leads to is meant by it. Raises OSError."""
@@ -63,7 +64,7 @@ async def _open(
     size: int,
     inode: OpenInode | None,
     follow: bool,
-) -> tuple[RemoteFile, Attributes, WholeFile | None]:
+) -> tuple[File, Attributes, WholeFile | None]:
     room, session = open_files.room, connection.session
     most = pool.read_sizes.limit
     known = None if inode is None else inode.version
@@ -82,9 +83,12 @@ async def _open(
         if known is not None and emptied is not None:
             known.ended(emptied, done)
     room.unsettled += 1
-    file = File(pool, connection, asked.identifier, flags, path, current_path, open_files)
+    appends = bool(flags & OpenFlags.APPEND)
+    file = File(pool, connection, asked.identifier, asked.flags, path, current_path, open_files, appends)
     try:
         attributes = await _opened(connection, asked, follow)
+        if OpenFlags.EXCLUSIVE in flags and attributes.size and not session.traits.known.honours_exclusive:
+            raise error(errno.EEXIST)  # it came between the look and the OPEN
         whole = await _answer(asked.whole) if asked.whole is not None else None
         while inode is not None and inode.changes != changes:  # by us, meanwhile: before it, or behind it
             changes, whole = inode.changes, None
@@ -105,17 +109,23 @@ class _Asked(NamedTuple):
     identifier: bytes
     seen: Slot[Attributes]
     whole: WholeRead | None
+    flags: OpenFlags
+    """What the server took."""
 
 
 async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size: int, most: int) -> _Asked:
     """The handle, and the LSTAT that went with it, or the reading of all where its handle could be told.
 
     Raises OSError with what was wrong; what the failure does not tell, as where there are too many
-    handles, stays the server's StatusError.
+    handles, stays the server's StatusError. One wait more for a new file where the server is not known to
+    make it only where the name is free.
     """
-    created_mode = mode & PERMISSIONS if OpenFlags.CREATE in flags else None
+    known = session.traits.known
+    wanted = as_taken(known, Wanted(flags, mode & PERMISSIONS if OpenFlags.CREATE in flags else None))
+    if OpenFlags.EXCLUSIVE in flags and not known.honours_exclusive:
+        await look_first(session, path)
     forecast = session.handles.next() if size else None
-    slot = session.start_open(path, protocol_flags(flags), created_mode)
+    slot = session.start_open(path, protocol_flags(wanted.flags), wanted.mode)
     whole = None if forecast is None else WholeRead(session, forecast, size, most)
     seen = session.start_lstat(path) if whole is None else whole.told
     try:
@@ -123,10 +133,13 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
     except StatusError as failed:
         there = seen if whole is None else session.start_lstat(path)
         problem = await explain.opening(session, failed, path, flags, there)
-        raise (failed if problem.errno == failed.errno else problem) from None
+        told = failed if problem.errno == failed.errno else problem
+        identifier, wanted = await in_plainer_words(session, path, wanted, told)
+        return _Asked(identifier, session.start_lstat(path), None, wanted.flags)
+    session.traits.seen(relied_on(wanted))
     if identifier == forecast:
-        return _Asked(identifier, seen, whole)
-    return _Asked(identifier, seen if whole is None else session.start_fstat(identifier), None)
+        return _Asked(identifier, seen, whole, wanted.flags)
+    return _Asked(identifier, seen if whole is None else session.start_fstat(identifier), None, wanted.flags)
 
 
 async def _opened(connection: Connection, asked: _Asked, follow: bool) -> Attributes:

@@ -15,11 +15,13 @@ end; or for an answer to a write of this file, which looks at the queue again.
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sftpfs.aio import Slot
+from sftpfs.errors import error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.waiting import copied
@@ -62,6 +64,9 @@ class Sender(Protocol):
 
     def unreachable(self) -> OSError | None:
         """No handle is left: why there will be none; None where one is being made."""
+
+    def placed(self, piece: WritePiece) -> bool:
+        """Whether it is known where ``piece`` goes; else the outbox is pumped once it is."""
 
 
 class Outbox:
@@ -128,7 +133,7 @@ class Outbox:
             return False
         if request.writes:
             handle = None if self.held else self._file.choose()
-            if handle is None or self._enough(handle):
+            if handle is None or self._enough(handle) or not self._file.placed(request):
                 return False
         else:
             handle = self._file.primary()
@@ -164,7 +169,9 @@ class Outbox:
     def flush(self, handle: Handle) -> None:
         """The file is being closed: all that waits goes by ``handle``, full or not."""
         for request in self.take():
-            if request.writes or request.may_go(handle):
+            if request.writes and not self._file.placed(request):
+                request.give_up(error(errno.EIO, "the file was closed before its end was told"))
+            elif request.writes or request.may_go(handle):
                 request.send_on(handle)
             else:
                 self.queue.append(request)

@@ -30,6 +30,7 @@ from sftpfs.remote.api import (
 )
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.copying import COPY_DATA, open_copy
+from sftpfs.remote.file import File
 from sftpfs.remote.flags import ACCESS
 from sftpfs.remote.late import LateFiles
 from sftpfs.remote.listing import list_entries
@@ -41,6 +42,7 @@ from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.renaming import Move
 from sftpfs.remote.retry import Again, repeat, resolve
+from sftpfs.remote.two_handles import TwoHandles
 from sftpfs.remote.waiting import value_or_none
 from sftpfs.remote.whole import fetch_whole
 from sftpfs.server_clock import ServerClock
@@ -271,10 +273,10 @@ class Server:
             if OpenFlags.TRUNCATE in flags:
                 await self._hold(self._open_files.find(current_path))
             sent = clock.now()
-            opened = await self._open_one(connection, path, flags, mode, current_path, new=new)
+            file, attributes, _ = await self._open_one(connection, path, flags, mode, current_path, new=new)
             if OpenFlags.EXCLUSIVE in flags:
-                self.clock.made(opened[1].mtime, sent, clock.now())
-            return opened[:2]
+                self.clock.made(attributes.mtime, sent, clock.now())
+            return self._as_asked(file, flags), attributes
 
         if not new:
             # Emptying twice is one open that took longer: nothing was written through it yet.
@@ -286,10 +288,17 @@ class Server:
             found = await lost_reply.create(connection.session, path, mode & PERMISSIONS, asked, self.clock)
             if isinstance(found, Again):
                 return found
-            opened = await self._open_one(connection, path, flags & ACCESS, mode, current_path, new=True)
-            return opened[:2]
+            wanted = flags & ACCESS
+            file, attributes, _ = await self._open_one(connection, path, wanted, mode, current_path, new=True)
+            return self._as_asked(file, flags), attributes
 
         return await resolve(self._pool, work, look)
+
+    def _as_asked(self, file: File, flags: OpenFlags) -> RemoteFile:
+        """``file``, of what is to be open for ``flags``."""
+        if OpenFlags.READ in flags & ~file.flags:
+            return TwoHandles(self, self._late_files, file)
+        return file
 
     async def open_whole(
         self, path: bytes, size: int, current_path: CurrentPath

@@ -103,6 +103,7 @@ class WritePiece:
         "_stretch",
         "_whole",
         "deadline",
+        "place",
         "started",
     )
 
@@ -117,6 +118,8 @@ class WritePiece:
         self._offset = offset
         self._data = data
         self._change: Change | None = None
+        self.place: int | None = None
+        """Where it was put, if that is not at its offset (``remote.appending``)."""
         self.started = clock.awake()
         self.deadline = math.inf
         self._handle: Handle | None = None
@@ -151,9 +154,10 @@ class WritePiece:
             return
         self._handle = handle
         file.outbox.departed(self._stretch, handle.connection)
-        self._change = file.write_sent(handle, self._offset, length)
+        offset = self._offset if self.place is None else self.place
+        self._change = file.write_sent(handle, offset, length)
         handle.connection.outstanding += length
-        slot = handle.session.start_write(handle.identifier, self._offset, self._data)
+        slot = handle.session.start_write(handle.identifier, offset, self._data)
         when_done(slot, self._answered)
 
     def give_up(self, failure: OSError) -> None:
@@ -223,6 +227,7 @@ class WritePiece:
             )
             piece._stretch = self._stretch  # what is to follow it follows its parts
             piece.started, piece.deadline = self.started, self.deadline
+            piece.place = None if self.place is None else self.place + start
             piece.send()
 
 

@@ -1,0 +1,79 @@
+"""A file open to read and to write on a server not known to do both by one handle: a handle for each.
+
+Made by ``remote.server``, used by ``data`` as ``remote.api.RemoteFile``. What is written and asked goes by
+the handle that was opened at first, to write; the other is made as something is read for the first time, and
+taken only for the version that is known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sftpfs.aio import Slot
+from sftpfs.remote.api import OpenFlags
+from sftpfs.remote.file import File
+from sftpfs.remote.late import LateFile, LateFiles
+from sftpfs.types import AttributeChange, Attributes, Buffer
+
+if TYPE_CHECKING:
+    from sftpfs.remote.server import Server
+
+
+class TwoHandles:
+    """See the module."""
+
+    __slots__ = ("_reader", "_writer", "flags")
+
+    def __init__(self, server: Server, late_files: LateFiles, writer: File) -> None:
+        self.flags = writer.flags | OpenFlags.READ
+        if writer.appends:
+            self.flags |= OpenFlags.APPEND
+        self._writer = writer
+        self._reader = LateFile(server, late_files, writer.current_path, self._same)
+
+    def _same(self, attributes: Attributes) -> bool:
+        version = self._writer.version
+        return version is None or version.accepts(attributes)
+
+    @property
+    def ordered(self) -> bool:
+        """As ``RemoteFile.ordered``."""
+        return self._writer.ordered
+
+    @property
+    def write_limit(self) -> int:
+        """As ``RemoteFile.write_limit``."""
+        return self._writer.write_limit
+
+    def start_read(self, offset: int, length: int) -> Slot[Buffer]:
+        """As ``RemoteFile.start_read``."""
+        return self._reader.start_read(offset, length)
+
+    def start_write(self, offset: int, data: Buffer) -> Slot[None]:
+        """As ``RemoteFile.start_write``."""
+        return self._writer.start_write(offset, data)
+
+    def start_fstat(self) -> Slot[Attributes]:
+        """As ``RemoteFile.start_fstat``."""
+        return self._writer.start_fstat()
+
+    def start_fstat_behind(self) -> Slot[Attributes]:
+        """As ``RemoteFile.start_fstat_behind``."""
+        return self._writer.start_fstat_behind()
+
+    def start_setattr(self, change: AttributeChange) -> Slot[None]:
+        """As ``RemoteFile.start_setattr``."""
+        return self._writer.start_setattr(change)
+
+    def start_fsync(self) -> Slot[None]:
+        """As ``RemoteFile.start_fsync``."""
+        return self._writer.start_fsync()
+
+    def confirm(self) -> None:
+        """As ``RemoteFile.confirm``."""
+        self._writer.confirm()
+
+    def close(self) -> None:
+        """As ``RemoteFile.close``."""
+        self._writer.close()
+        self._reader.close()

@@ -1,0 +1,220 @@
+"""The process behind ForeignServer: TCP in front, a real sftp-server per connection behind.
+
+Each session announces what servers of other makers do, and carries requests out one after the other. A
+``Respect`` sees each request before the server does and may answer it, or alter it and the reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import struct
+import sys
+from typing import Any, NamedTuple
+
+from tests.harness import sftp_wire as wire
+from tests.harness.sftp_frames import Framer, Packet
+
+SFTP_SERVER = "/usr/lib/openssh/sftp-server"
+READ_SIZE = 1 << 18
+
+ANNOUNCED = wire.version(3, (b"posix-rename@openssh.com", b"1"), (b"hardlink@openssh.com", b"1"))
+"""Neither OpenSSH's nor any one's: nothing is known of such a server."""
+
+OPEN = 3
+READ_FLAG, WRITE_FLAG, APPEND_FLAG, CREATE_FLAG, TRUNCATE_FLAG, EXCLUSIVE_FLAG = 1, 2, 4, 8, 16, 32
+NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 2, 3, 4, 8
+
+
+class Asked(NamedTuple):
+    """A request: by path or by handle (``what``), an OPEN with its flags and encoded attributes."""
+
+    packet: Packet
+    name: str
+    what: bytes
+    flags: int = 0
+    attributes: bytes = b""
+
+    def refused(self, status: int, words: bytes = b"") -> Answer:
+        """The request's answer: a STATUS."""
+        return Answer(wire.status(self.packet.identifier, status, words))
+
+    def opened_as(self, path: bytes, flags: int, attributes: bytes | None = None) -> bytes:
+        """This OPEN with other flags and attributes."""
+        told = self.attributes if attributes is None else attributes
+        body = wire.string(path) + struct.pack(">I", flags) + told
+        return wire.packet(OPEN, self.packet.identifier, body)
+
+
+class Answer(NamedTuple):
+    """What the client gets at once; the server hears nothing."""
+
+    raw: bytes
+
+
+class Open(NamedTuple):
+    """What a handle was given for."""
+
+    path: bytes
+    flags: int
+
+
+class Session:
+    """What one connection has open; respects may keep notes here."""
+
+    def __init__(self) -> None:
+        self.handles: dict[bytes, Open] = {}
+        self.written: set[bytes] = set()
+        self.notes: dict[bytes, Any] = {}
+
+
+class Respect:
+    """One in which a server differs: this one in none."""
+
+    def request(self, _session: Session, _asked: Asked) -> bytes | Answer | None:
+        """What the server gets in place of the request; None: the request itself."""
+        return None
+
+    def reply(self, _session: Session, _asked: Asked, _reply: Packet) -> bytes | None:
+        """What the client gets in place of the reply; None: the reply itself."""
+        return None
+
+
+class OpensWhatIsToBeNew(Respect):
+    """EXCL is not honoured, and what is there is emptied."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.flags & EXCLUSIVE_FLAG:
+            return asked.opened_as(asked.what, asked.flags & ~EXCLUSIVE_FLAG | TRUNCATE_FLAG)
+        return None
+
+
+class Refuses(Respect):
+    """OPEN with all of some flags is refused."""
+
+    def __init__(self, flags: int, status: int) -> None:
+        self.flags = flags
+        self.status = status
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        refused = asked.name == "OPEN" and asked.flags & self.flags == self.flags
+        return asked.refused(self.status) if refused else None
+
+
+class RefusesModes(Respect):
+    """OPEN with permissions is refused."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        return asked.refused(FAILURE) if asked.attributes[:4] not in (b"", bytes(4)) else None
+
+
+RESPECTS: dict[str, Respect] = {
+    "none": Respect(),
+    "opens what is to be new": OpensWhatIsToBeNew(),
+    "refuses what is to be new": Refuses(EXCLUSIVE_FLAG, UNSUPPORTED),
+    "fails what is to be new": Refuses(EXCLUSIVE_FLAG, FAILURE),
+    "refuses a mode": RefusesModes(),
+    "refuses appends": Refuses(APPEND_FLAG, PERMISSION_DENIED),
+    "refuses to read and write": Refuses(READ_FLAG | WRITE_FLAG, PERMISSION_DENIED),
+}
+
+
+class Server:
+    """The listener's state and the commands on stdin."""
+
+    def __init__(self, respect: Respect) -> None:
+        self.respect = respect
+        self.names: list[str] = []
+        self.most = 0
+
+    def command(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one command and answer it."""
+        if request["command"] == "requests":
+            return {"names": self.names}
+        assert request["command"] == "most open", request
+        return {"most": self.most}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection until either side ends it."""
+        child = await asyncio.create_subprocess_exec(
+            SFTP_SERVER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=READ_SIZE
+        )
+        assert child.stdin is not None and child.stdout is not None
+        replies, framer, session = _packets(child.stdout), Framer(), Session()
+        try:
+            while data := await reader.read(READ_SIZE):
+                for packet in framer.feed(data):
+                    writer.write(await self._answered(session, packet, child.stdin, replies))
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            child.kill()
+            await child.wait()
+            writer.close()
+
+    async def _answered(
+        self, session: Session, packet: Packet, server: asyncio.StreamWriter, replies: Any
+    ) -> bytes:
+        if packet.name == "INIT":
+            server.write(packet.raw)
+            await anext(replies)
+            return ANNOUNCED
+        asked = _asked(packet)
+        self.names.append(asked.name)
+        altered = self.respect.request(session, asked)
+        if isinstance(altered, Answer):
+            return altered.raw
+        server.write(altered or packet.raw)
+        reply = await anext(replies)
+        raw = self.respect.reply(session, asked, reply) or reply.raw
+        self._note(session, asked, raw)
+        return raw
+
+    def _note(self, session: Session, asked: Asked, raw: bytes) -> None:
+        if raw[4] == 102:
+            handle = wire.asked(raw).fields.string()
+            session.handles[handle] = Open(asked.what, asked.flags)
+            self.most = max(self.most, len(session.handles))
+        elif asked.name == "CLOSE":
+            session.handles.pop(asked.what, None)
+            session.written.discard(asked.what)
+        elif asked.name == "WRITE":
+            session.written.add(asked.what)
+
+
+async def _packets(stream: asyncio.StreamReader) -> Any:
+    framer = Framer()
+    while data := await stream.read(READ_SIZE):
+        for packet in framer.feed(data):
+            yield packet
+
+
+def _asked(packet: Packet) -> Asked:
+    fields = wire.asked(packet.raw).fields
+    what = fields.string()
+    if packet.name != "OPEN":
+        return Asked(packet, packet.name, what)
+    return Asked(packet, packet.name, what, fields.uint32(), fields.rest)
+
+
+async def main(respect: str) -> None:
+    """Listen, say where, and obey stdin until it ends."""
+    server = Server(RESPECTS[respect])
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=READ_SIZE)
+    commands = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    answer({"port": listener.sockets[0].getsockname()[1]})
+    while line := await commands.readline():
+        answer(server.command(json.loads(line)))
+
+
+def answer(reply: dict[str, Any]) -> None:
+    """One line to the test."""
+    os.write(1, json.dumps(reply).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,148 @@
+"""Open files on servers that take or promise less than OpenSSH's: each differs in one respect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeMount
+from tests.harness.foreign import ForeignServer
+from tests.harness.mounts import Mount
+
+
+class There:
+    """A mount of a server that differs, and the directory as the server has it."""
+
+    def __init__(self, server: ForeignServer, mount: Mount) -> None:
+        self.server = server
+        self.mount = mount
+        self.here = mount.path
+        self.there = mount.backing
+
+
+MakeThere = Callable[..., There]
+
+
+@pytest.fixture
+def servers() -> Iterator[list[ForeignServer]]:
+    """Those of this test; requested first, they outlive its mounts."""
+    made: list[ForeignServer] = []
+    yield made
+    for server in made:
+        server.close()
+
+
+@pytest.fixture
+def make_there(servers: list[ForeignServer], make_mount: MakeMount, backing: Path) -> MakeThere:
+    """``make_there(respect, *options)``: a mount of such a server; absence is not believed unless asked."""
+
+    def make(respect: str, *options: str) -> There:
+        server = ForeignServer(respect)
+        servers.append(server)
+        return There(server, make_mount("negative_timeout=0", *options, port=server.port, backing=backing))
+
+    return make
+
+
+@contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags, 0o640)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def contradicted(there: There, words: str) -> None:
+    """The log has told, once, what the server does not do."""
+    there.mount.expect(words)
+    assert there.mount.log().count(words) == 1, there.mount.log()
+
+
+@pytest.mark.parametrize("respect", ["none", "opens what is to be new"])
+def test_a_name_another_client_has_taken_is_not_emptied(make_there: MakeThere, respect: str) -> None:
+    there = make_there(respect, "negative_timeout=60")
+    assert not (there.here / "taken").exists()
+    (there.there / "taken").write_text("of another")
+    with pytest.raises(FileExistsError):
+        os.open(there.here / "taken", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    assert (there.there / "taken").read_text() == "of another"
+    (there.here / "new").write_text("ours")
+    assert (there.there / "new").read_text() == "ours"
+    assert not (there.here / "other").exists()
+    (there.there / "other").write_text("of another")
+    with (there.here / "other").open("a") as file:
+        file.write(" and ours")
+    assert (there.there / "other").read_text() == "of another and ours"
+
+
+@pytest.mark.parametrize(
+    ("respect", "words"),
+    [
+        ("refuses what is to be new", "does not open a file that is to be new"),
+        ("fails what is to be new", "does not open a file that is to be new"),
+        ("refuses a mode", "does not create a file with permissions"),
+        ("refuses to read and write", ""),
+    ],
+)
+def test_files_are_made_in_the_words_a_server_takes(make_there: MakeThere, respect: str, words: str) -> None:
+    there = make_there(respect)
+    with opened(there.here / "made", os.O_CREAT | os.O_EXCL | os.O_RDWR) as descriptor:
+        os.write(descriptor, b"content")
+        os.fsync(descriptor)
+        assert os.pread(descriptor, 100, 0) == b"content"
+    assert (there.there / "made").read_bytes() == b"content"
+    assert (there.there / "made").stat().st_mode & 0o777 == 0o640
+    with pytest.raises(FileExistsError):
+        os.open(there.here / "made", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    (there.here / "made").write_text("again")
+    assert (there.there / "made").read_text() == "again"
+    if words:
+        contradicted(there, words)
+
+
+def test_appends_are_put_at_the_end_that_is_told(make_there: MakeThere) -> None:
+    there = make_there("refuses appends")
+    (there.there / "log").write_text("first\n")
+    with (there.here / "log").open("a", buffering=1) as file:
+        file.write("second\n")
+        os.fsync(file.fileno())
+        with (there.there / "log").open("a") as other:
+            other.write("of another\n")
+        file.write("third\n")
+        os.fsync(file.fileno())
+        for number in range(2000):
+            file.write(f"{number}\n")
+    expected = "first\nsecond\nof another\nthird\n" + "".join(f"{number}\n" for number in range(2000))
+    assert (there.there / "log").read_text() == expected
+    contradicted(there, "does not open files to append to them")
+
+
+def test_a_file_is_read_and_written_by_a_handle_each(make_there: MakeThere) -> None:
+    there = make_there("none")
+    (there.there / "data").write_bytes(bytes(300_000))
+    with opened(there.here / "data", os.O_RDWR) as descriptor:
+        assert os.pread(descriptor, 10, 299_995) == bytes(5)
+        os.pwrite(descriptor, b"mark", 150_000)
+        os.fsync(descriptor)
+        assert os.pread(descriptor, 8, 149_998) == b"\0\0mark\0\0"
+        (there.here / "data").rename(there.here / "renamed")
+        os.pwrite(descriptor, b"end", 300_000)
+        os.fsync(descriptor)
+        assert os.pread(descriptor, 100, 299_998) == b"\0\0end"
+    assert (there.there / "renamed").read_bytes()[149_998:150_006] == b"\0\0mark\0\0"
+
+
+def test_an_open_that_may_not_be_is_refused_once(make_there: MakeThere) -> None:
+    there = make_there("none")
+    (there.here / "made").write_text("so all of it is known to be taken")
+    before = there.server.requests().count("OPEN")
+    with pytest.raises(IsADirectoryError):
+        os.open(there.here, os.O_WRONLY)
+    with pytest.raises(FileNotFoundError):
+        os.open(there.here / "none" / "f", os.O_CREAT | os.O_WRONLY)
+    assert there.server.requests().count("OPEN") - before <= 1
