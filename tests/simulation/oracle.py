@@ -442,15 +442,21 @@ class Oracle:
         )
 
     def _told_apart(self, call: Call) -> bool:
-        """Whether another client changed what is open, and a connection was lost: its handle cannot be had
-        again, and what has the name is another file then as well as if it had been replaced."""
+        """Whether another client changed a file of several names, or what is open, and a connection was lost:
+        its handle cannot be had again. What has the name is another file then as well as if it had been
+        replaced."""
         low = self.history.low(call.start)
         lost = any(at >= low for at in self.cuts) or any(end >= low for _, end in self.outages())
-        return lost and any(
-            track.opens and track.foreign_at >= low
+        return any(
+            track.foreign_at >= low and ((lost and track.opens) or self._had_several(track.node))
             for track in (self.files.get(one) for one in self.reach(call) if isinstance(one, Node))
             if track is not None
         )
+
+    def _had_several(self, node: Node) -> bool:
+        """Whether more than one name ever led to ``node``."""
+        logs = (log for directory in everything(self.disk.root) for log in directory.logs.values())
+        return sum(any(change.node is node for change in log) for log in logs) > 1
 
     def _doubted_before(self, call: Call, directory: Node, name: bytes) -> bool:
         """Whether a change of ours of the name had no answer as the call began, or just before: what had the
