@@ -317,8 +317,8 @@ def test_an_interrupted_copy_leaves_nothing(
     process = started("cp", mount.path / "from", mount.path / "to")
     eventually(lambda: "copy-data" in counting_proxy.read().requests, what="a copy under way")
     process.send_signal(signal.SIGINT)
-    counting_proxy.set_latency(0)
     assert ended(process).status == 130
+    counting_proxy.set_latency(0)
     assert not (backing / "to").exists()
     assert not (mount.path / "to").exists()
 
