@@ -104,11 +104,9 @@ class Resolver:
                     continue
                 return await self._fetch(parent, name)
             try:
-                await pending.slot.wait()
+                return await pending.slot.wait()
             except InterruptedError:
                 continue  # who asked did not wait for the answer
-            if not pending.stale:
-                return pending.slot.result()
 
     def _listing_tells(self, parent: Inode) -> bool:
         """Is a listing under way that is here no later than the answer for one name would be?"""

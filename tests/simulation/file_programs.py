@@ -8,6 +8,7 @@ from typing import Any
 
 import trio
 
+from tests.simulation.dates import Dating
 from tests.simulation.files_oracle import FileNotes, first_difference
 from tests.simulation.kernel import Process, process
 from tests.simulation.kernel_files import KFile
@@ -193,15 +194,9 @@ class FileProgram(Program):
             raise Lie(f"{what} of {names} returned 0: {_lacking(node.content, track.view)} (P2)")
         if what == "fsync" and node.durable[0] != track.view:
             raise Lie(f"fsync of {names} returned 0 before the last bytes were brought to disk (D2)")
-        alone = not track.written_since(notes.dated_at)
-        dated = (
-            alone
-            and notes.dated is not None
-            and len(self.oracle.times.get(node, ())) == 1
-            and not track.lossy
-        )
-        if what == "close" and dated and node.mtime != notes.dated:
-            raise Lie(f"close of {names} returned 0; mtime {notes.dated} was set, {node.mtime} it is (A6)")
+        reason = None if track.lossy else track.dates.unlike(node.mtime, moment)
+        if reason is not None:
+            raise Lie(f"{what} of {names} returned 0; {reason}")
 
     # -- verbs -----------------------------------------------------------------------
 
@@ -269,11 +264,10 @@ class FileProgram(Program):
             file, notes = self.slots[slot]
             for node in notes.nodes:
                 self.oracle.times.setdefault(node, set()).add(when)
+            dating = Dating(self.oracle, notes.nodes)
             work = self.kernel.setattr(file.node, mtime=when, atime=when)
             _, problem = await self._on_file("futime", notes, work, value=when)
-            if problem is None:
-                notes.dated = when
-                notes.dated_at = self.oracle.disk.now()
+            dating.ended(notes.nodes, when if problem is None else None)
 
     async def child(self, slot: str) -> None:
         """A child inherits the descriptor, runs another program and ends."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tests.simulation.dates import Dates
 from tests.simulation.disk import Node
 from tests.simulation.history import History
 
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 class Own:
     """Bytes a program wrote: ``offset`` None for an append."""
 
-    __slots__ = ("at", "data", "offset")
+    __slots__ = ("at", "data", "offset", "second")
 
-    def __init__(self, offset: int | None, data: bytes, at: float) -> None:
+    def __init__(self, offset: int | None, data: bytes, at: float, second: int) -> None:
         self.offset = offset
         self.data = data
         self.at = at
+        self.second = second
+        """What the server's clock showed then."""
 
 
 class View:
@@ -59,6 +62,7 @@ class Track:
         """When the last of them returned."""
         self.views: list[View] = []
         self.opens: list[FileNotes] = []
+        self.dates = Dates()
         self.appended = b""
         self.log = True
         """Nobody but appended so far."""
@@ -79,11 +83,14 @@ class Track:
         self.log = self.log and appended
         self.exact = False
         self.foreign_at = now
+        self.dates.disturbed()
         self._nothing_owed()
 
     def changed_by_us(self, verb: str, now: float, mtime: int) -> None:
         """The server carried out a write, a truncation or a change of times."""
         self.last_change = (verb, now, mtime)
+        if verb == "truncate":
+            self.dates.disturbed()
         if verb != "write":
             self._nothing_owed()
 
@@ -92,8 +99,8 @@ class Track:
         for notes in self.opens:
             notes.owed = False
 
-    def power_lost(self, loss: Loss, now: float, cuts: list[float]) -> None:
-        """The server came back with the file as in ``loss``.
+    def power_lost(self, loss: Loss, now: float, cuts: list[float], answer: float) -> None:
+        """The server came back with the file as in ``loss``. ``answer``: seconds one takes at most.
 
         Who wrote and has it open is to be told by fsync where SFTP shows it: the file is as it was when it
         was opened, the last change was an acknowledged write, and that three seconds younger at least."""
@@ -104,7 +111,7 @@ class Track:
             self.lose()
             return
         verb, at, mtime = self.last_change
-        answered = at < now - 1.0 and not any(at <= cut <= at + 1.0 for cut in cuts[:-1])
+        answered = at < now - answer and not any(at <= cut <= at + answer for cut in cuts[:-1])
         if verb == "write" and answered and mtime > loss.back.mtime + 3:
             for notes in self.opens:
                 notes.owed = loss.back.at <= notes.opened and notes.sure is not None
@@ -118,8 +125,9 @@ class Track:
     def writing(self, offset: int | None, data: bytes, now: float) -> None:
         """A program's write(2) is under way; ``offset`` None: at the end."""
         self.log = self.log and offset is None
-        self.writes.append(Own(offset, data, now))
+        self.writes.append(Own(offset, data, now, int(self.history.disk.seconds())))
         self.under_way.append(self.writes[-1])
+        self.dates.begins(self.writes[-1])
         if not self.views:
             self.views.append(View(self.node.content, 0))
         if offset is None:
@@ -131,6 +139,7 @@ class Track:
         ended = [own for own in self.under_way if (own.offset, own.data) == (offset, data)]
         for own in ended[:1]:
             self.under_way.remove(own)
+            self.dates.ended(own, self.history.moment, least=own.second)
         at = len(view) if offset is None else offset
         self.views.append(View(_over(view, at, data), self.history.moment))
         self.accepted = self.history.disk.now()
@@ -295,9 +304,6 @@ class FileNotes:
         self.owed = False
         """The server forgot what was written, and fsync is to tell."""
         self.writes = 0
-        self.dated: int | None = None
-        """The mtime set last, if nothing was written through this file since."""
-        self.dated_at = 0.0
 
     def writing(self, position: int, data: bytes) -> None:
         """The kernel sends a FUSE_WRITE."""
@@ -310,7 +316,6 @@ class FileNotes:
     def wrote(self, position: int, data: bytes) -> None:
         """It was acknowledged."""
         self.writes += 1
-        self.dated = None
         for node in self.nodes:
             track = self.oracle.track(node)
             track.wrote(None if self.flags & os.O_APPEND else position, data)

@@ -47,8 +47,9 @@ class Network:
         self.clock = clock
         self.rng = rng
         self.largest = MOST_READ
-        self.listed = READDIR_NAMES
         """Bytes of one request, as the server tells."""
+        self.listed = READDIR_NAMES
+        self.proc = False
         self.one_way = one_way
         self.jitter = jitter
         self.hole_until = -math.inf

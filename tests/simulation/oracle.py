@@ -69,6 +69,8 @@ class Oracle:
         self.disk = disk
         self.history = History(disk, lease, late)
         self.timeout = timeout
+        self.answer = 0.0
+        """Seconds an answer takes at most, once the server has done what it was asked for."""
         self.calls: list[Call] = []
         self.unknown: list[Call] = []
         """Calls that failed although they may still be carried out."""
@@ -347,7 +349,7 @@ class Oracle:
             if before.get(node) != after.get(node):
                 track.brought_back()
         for loss in losses:
-            self.track(loss.node).power_lost(loss, self.disk.now(), self.cuts)
+            self.track(loss.node).power_lost(loss, self.disk.now(), self.cuts, self.answer)
 
     def names(self) -> dict[Node, set[tuple[Node, bytes]]]:
         """Where each file is."""

@@ -42,6 +42,10 @@ class OtherClient:
         node = self._open(path)
         self.disk.write(node, node.size // 2, content("x" + tag, size))
 
+    def scribble(self, path: str, offset: int, tag: str, size: int) -> None:
+        """Write anywhere."""
+        self.disk.write(self._open(path), offset, content("x" + tag, size))
+
     def append(self, path: str, tag: str, size: int) -> None:
         node = self._open(path)
         self.disk.write(node, node.size, content("x" + tag, size))

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from tests.simulation.dates import Dating
 from tests.simulation.disk import Node
 from tests.simulation.files_oracle import FileNotes
 from tests.simulation.kernel import KInode, Process
@@ -289,6 +290,9 @@ class Program:
         if track.lossy:
             return None
         if track.exact and track.views:
+            reason = track.dates.unlike_set(shown.mtime, call.moment)
+            if reason is not None:
+                return reason
             sizes = {len(view) for view in track.allowed(call.moment)}
             if shown.size in sizes or track.may_have(shown.size) or self.oracle.may_have_lost(node):
                 return None
@@ -308,9 +312,12 @@ class Program:
 
     async def _attribute(self, verb: str, path: str, work: Awaitable[Any], value: int) -> None:
         call = self.begin(verb, path, value=value)
+        dating = Dating(self.oracle, self._files(call)) if verb == "utime" else None
         _, problem = await self.call(call, work)
         known = self.oracle.modes if verb == "chmod" else self.oracle.times
         possible = self.oracle.reach(call)
+        if dating is not None:
+            dating.ended(self._files(call), value if problem is None else None)
         for node in possible:
             if isinstance(node, Node):
                 known.setdefault(node, set()).add(value)
@@ -318,6 +325,9 @@ class Program:
             self.oracle.explain(call, problem)
         if problem is None and not any(isinstance(node, Node) for node in possible):
             raise Lie(f"{call} returned 0; possible were {_named(possible)}")
+
+    def _files(self, call: Call) -> set[Node]:
+        return {node for node in self.oracle.targets(call) if isinstance(node, Node) and node.is_file}
 
     async def truncate(self, path: str, size: int) -> None:
         call = self.begin("truncate", path, size=size)
@@ -334,7 +344,7 @@ class Program:
         call = self.begin("list", path)
         call.details["began"] = call.start
         told, problem = await self.call(call, self._list(split(path), room, pause, call))
-        possible = self.oracle.reach(call) if path else {self.root}
+        possible = self.oracle.reach(call)
         if problem is not None:
             kinds = {
                 errno.ENOTDIR if isinstance(node, Node) and not node.is_dir else node for node in possible

@@ -46,6 +46,8 @@ class World:
     listed: int = 100
     """Names that the server tells in one READDIR: of fewer a small directory takes as many round trips as
     else one of thousands."""
+    proc: bool = False
+    """The server has a /proc, which tells what its clock shows."""
 
 
 @dataclass(frozen=True)

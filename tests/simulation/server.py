@@ -10,6 +10,7 @@ import errno
 import stat
 import struct
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,7 @@ them."""
 class Handle:
     """One open file or directory of a session."""
 
-    __slots__ = ("append", "buffered", "cursor", "listing", "node", "path", "read", "write")
+    __slots__ = ("append", "buffered", "cursor", "first", "listing", "node", "path", "read", "write")
 
     def __init__(self, node: Node, path: bytes, *, read: bool, write: bool, append: bool) -> None:
         self.node = node
@@ -51,6 +52,8 @@ class Handle:
         """Made by OPENDIR."""
         self.buffered: list[bytes] | None = None
         self.cursor = 0
+        self.first: set[bytes] = set()
+        """What there was as it was listed first."""
 
 
 class CoreSession:
@@ -67,6 +70,8 @@ class CoreSession:
         self._largest = largest
         self.listed = READDIR_NAMES
         """Names of one READDIR."""
+        self.proc = False
+        """It has a /proc, whose files come to be as they are first looked at."""
         self._handles: list[Handle | None] = []
         self._unused: list[int] = []
 
@@ -220,7 +225,10 @@ class CoreSession:
         return self._status(OK)
 
     def _lstat(self, fields: Fields) -> tuple[int, bytes]:
-        return 105, self._attrs(self.disk.find(self._path(fields), follow=False))
+        path = self._path(fields)
+        if self.proc and path.startswith(b"/proc/"):
+            return 105, self._attrs(Node(0, stat.S_IFREG | 0o444, int(self.disk.seconds())))
+        return 105, self._attrs(self.disk.find(path, follow=False))
 
     def _stat(self, fields: Fields) -> tuple[int, bytes]:
         return 105, self._attrs(self.disk.find(self._path(fields)))
@@ -288,12 +296,16 @@ class CoreSession:
 
     @staticmethod
     def _next_name(handle: Handle) -> bytes | None:
-        """The next name readdir(3) gives: from its buffer, filled anew where it is at its end."""
+        """The next name readdir(3) gives: from its buffer, filled anew where it is at its end. What was made
+        since it was filled first may have its place before that or behind it."""
         if handle.buffered is None:
             handle.buffered = [b".", b"..", *handle.node.names]
+            handle.first = set(handle.buffered)
         elif handle.cursor % DIRECTORY_BUFFER == 0 or handle.cursor >= len(handle.buffered):
             told = set(handle.buffered[: handle.cursor])
-            handle.buffered[handle.cursor :] = [name for name in handle.node.names if name not in told]
+            left = [name for name in handle.node.names if name not in told]
+            first = handle.first
+            handle.buffered[handle.cursor :] = [one for one in left if one in first or zlib.crc32(one) & 1]
         if handle.cursor >= len(handle.buffered):
             return None
         handle.cursor += 1

@@ -1,15 +1,16 @@
 """The product's sizes of bulk, divided, so that what begins with the second megabyte begins with less.
 
 What a megabyte is made of (requests, stripes, connections, extents) stays as it is; the bytes of each are
-fewer, and a run takes a tenth of the time.
+fewer, and a run takes a tenth of the time. ``by`` is a power of two.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from sftpfs.data import extents, writer
+from sftpfs.data import chunks, content, extents, incoming, read_ahead, reader, settling, writer
 from sftpfs.remote import bulk, connection, file, growth
+from tests.simulation import kernel_files
 
 _SIZES: tuple[tuple[ModuleType, str], ...] = (
     (file, "BULK_BYTES"),
@@ -20,7 +21,13 @@ _SIZES: tuple[tuple[ModuleType, str], ...] = (
     (extents, "EXTENT_BYTES"),
     (extents, "WHOLE_WRITE_BYTES"),
     (writer, "UNSENT_BYTES"),
+    (chunks, "CHUNK_BYTES"),
+    (reader, "CHUNK_BYTES"),
+    (read_ahead, "CHUNK_BYTES"),
+    (kernel_files, "READ_AHEAD"),
 )
+_SHIFTED = (chunks, reader, incoming, settling, content)
+_SHIFT = chunks.CHUNK_SHIFT
 _WHOLE = [getattr(module, name) for module, name in _SIZES]
 
 
@@ -28,3 +35,8 @@ def divide(by: int) -> None:
     """For the next run; 1 for what they are."""
     for (module, name), whole in zip(_SIZES, _WHOLE, strict=True):
         setattr(module, name, whole // by)
+    shift = _SHIFT - by.bit_length() + 1
+    for of_chunks in _SHIFTED:
+        for name, value in (("CHUNK_SHIFT", shift), ("CHUNK_MASK", (1 << shift) - 1)):
+            if hasattr(of_chunks, name):
+                setattr(of_chunks, name, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.scenario import Maker, World
-from tests.simulation.themes_data import SHORT, bulk, direct, linked, logs
+from tests.simulation.themes_data import SHORT, beside, bulk, dated, direct, entered, linked, logs
 from tests.simulation.themes_outages import holes, power, signals, sleep
 
 
@@ -110,10 +110,13 @@ def renames(make: Maker, count: int) -> World:
     make.before("mkdir", "p/x")
     for index in range(4):
         make.before("put", f"p/f{index}", f"s{index}", 100)
+    for index in range(make.pick(0, 12)):
+        make.before("put", f"p/x/g{index}", f"s{index}", 100)
     make.step("B", "chdir", "p", pause=0.0)
     make.step("C", "chdir", "p", pause=0.0)
-    for _ in range(count):
-        verb = make.rng.randrange(14)
+    cuts = {make.rng.randrange(count) for _ in range(make.pick(0, 0, 1, 2))}
+    for index in range(count):
+        verb = 14 if index in cuts else make.rng.randrange(14)
         who = make.pick("B", "C")
         name = make.pick("f0", "f1", "f2", "x", "x/f", f"n{make.rng.randrange(4)}")
         pause = make.pick(0.0, 0.0, 0.01, 0.1)
@@ -137,10 +140,14 @@ def renames(make: Maker, count: int) -> World:
         elif verb == 11:
             make.step(who, "link", name, make.pick("n0", "n2"), pause=pause)
         elif verb == 12:
-            make.step(who, "list", "x", 4096, 0.0, pause=pause)
+            make.step(who, "list", make.pick("x", "x", ""), 4096, 0.0, pause=pause)
+        elif verb == 14:
+            kind, when = make.pick("lstat", "opendir", "readdir"), make.pick("before", "after")
+            make.step("N", "trap", kind, when, 0.0, make.pick(0, 3), pause=pause)
         else:
             make.step("N", "forget", 0.5, pause=pause)
-    return World(one_way=make.pick(0.0005, 0.02, 0.1), forget=0.02)
+    one_way, lease, listed = make.pick(0.0005, 0.02, 0.1), make.pick(20.0, *SHORT), make.pick(100, 1)
+    return World(one_way=one_way, lease=lease, listed=listed, forget=0.02)
 
 
 def resets(make: Maker, count: int) -> World:
@@ -299,7 +306,11 @@ def clocks(make: Maker, count: int) -> World:
             make.step(who, make.pick("mkdir", "unlink"), make.pick("d/m", "d/i"))
         else:
             make.step(who, "stat", name, pause=make.pick(3.0, 10.0, 25.0))
-    return World(one_way=make.pick(0.0, 0.02), wall_offset=make.pick(0.0, 10.0, -10.0, 3600.0))
+    return World(
+        one_way=make.pick(0.0, 0.02),
+        wall_offset=make.pick(0.0, 10.0, -10.0, 3600.0),
+        proc=make.pick(True, False),
+    )
 
 
 def unknown(make: Maker, count: int) -> World:
@@ -399,6 +410,9 @@ THEMES: dict[str, Callable[[Maker, int], World]] = {
     "logs": logs,
     "bulk": bulk,
     "direct": direct,
+    "dated": dated,
+    "beside": beside,
+    "entered": entered,
     "symlinks": symlinks,
     "holes": holes,
     "power": power,

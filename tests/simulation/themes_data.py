@@ -114,3 +114,77 @@ def direct(make: Maker, count: int) -> World:
             case _:
                 make.step(who, "write", name, make.pick("w", "r+", "s", "d"), make.tag(), make.size())
     return World(one_way=make.pick(0.0, 0.0005, 0.02), lease=make.pick(20.0, 0.0))
+
+
+def dated(make: Maker, count: int) -> World:
+    """Times are set on files that are being written, as cp -p does, and written to after that."""
+    names = ("f", "g", "h")
+    make.before("put", "f", "sf", 20_000)
+    for _ in range(count):
+        who, slot, name = make.pick("A", "A", "B"), make.pick("1", "2"), make.pick(*names)
+        pause = make.pick(0.0, 0.0, 0.0, 0.001, 0.03, 0.7, 1.2, 2.5)
+        match make.rng.randrange(20):
+            case 0 | 1 | 2:
+                make.step(who, "open", slot, name, make.pick("rw", "w", "x", "r+", "a", "r"), pause=pause)
+            case 3 | 4 | 5 | 6 | 7:
+                offset, size = make.pick(0, 0, 100, 5000), make.pick(1, 100, 5000, 20_000)
+                make.step(who, "pwrite", slot, offset, make.tag(), size, pause=pause)
+            case 8 | 9 | 10 | 11:
+                make.step(who, "futime", slot, 1_600_000_000 + make.rng.randrange(99), pause=pause)
+            case 12:
+                make.step(who, "utime", name, 1_600_000_000 + make.rng.randrange(99), pause=pause)
+            case 13:
+                make.step(who, "chmod", name, make.pick(0o644, 0o600, 0o755), pause=pause)
+            case 14:
+                make.step(who, make.pick("fsync", "child"), slot, pause=pause)
+            case 15 | 16:
+                make.step(who, "close", slot, pause=pause)
+            case 17:
+                make.step(who, "stat", name, pause=pause)
+            case 18:
+                make.step(who, "unlink", name, pause=pause)
+            case _:
+                make.step(who, "ftruncate", slot, make.pick(0, 50, 5000), pause=pause)
+    return World(one_way=make.pick(0.0005, 0.02), connections=make.pick(1, 3), divide=make.pick(1, 16))
+
+
+def beside(make: Maker, count: int) -> World:
+    """Others change a file that a program here never stops writing; it is opened again and again (C10)."""
+    make.before("put", "f", "sf", 40_000)
+    places = (8750, 12_500, 18_750)
+    make.step("A", "open", "1", "f", make.pick("r+", "rw", "a"), pause=0.0)
+    for _ in range(count // 4):
+        times, pause = make.pick(10, 30), make.pick(0.1, 0.3)
+        make.step("A", "trickle", "1", make.pick(0, 5000), make.tag(), 16, times, pause, pause=0.0)
+    for _ in range(count):
+        who, slot = make.pick("B", "C"), "1"
+        match make.rng.randrange(8):
+            case 0 | 1 | 2:
+                make.step(who, "open", slot, "f", make.pick("r", "r", "r+"))
+            case 3 | 4 | 5:
+                make.step(who, "pread", slot, make.pick(*places), 4096)
+            case 6:
+                make.step("X", "scribble", "f", make.pick(*places), make.tag(), 100)
+            case _:
+                make.step(who, "stat", "f")
+    return World(one_way=make.pick(0.0, 0.0005, 0.02), divide=16, proc=make.pick(True, False))
+
+
+def entered(make: Maker, count: int) -> World:
+    """Names come, go and are linked in directories that are just being listed ahead, as somebody looks into
+    them: nothing of the kernel's keeps the two apart."""
+    for name in ("d", "e"):
+        make.before("mkdir", name)
+        for index in range(16):
+            make.before("put", f"{name}/f{index}", f"s{index}", 20)
+    for _ in range(count // 4):
+        d, e, who = make.pick("d", "e"), make.pick("d", "e"), make.pick("A", "B")
+        name, new = f"{d}/f{make.rng.randrange(4)}", f"{make.pick(d, d, e)}/{make.pick('n0', 'n1', 'f1')}"
+        make.step("C", "stat", f"{e}/{make.pick('f2', 'f3', 'n0', 'n2')}")
+        change = make.pick(
+            ("rename", name, new), ("link", name, new), ("unlink", name), ("save", name, "1", 9)
+        )
+        make.step(who, *change, pause=make.pick(0.0, 0.01, 0.03, 0.06))
+        make.step(who, make.pick("stat", "read"), new, pause=make.pick(0.03, 0.1, 0.3))
+        make.step(who, *make.pick(("stat", name), ("list", d, 4096, 0.0)), pause=make.pick(0.0, 0.1, 0.7))
+    return World(one_way=0.02, lease=make.pick(20.0, *SHORT), listed=1, forget=make.pick(0.0, 0.2, 1.0))

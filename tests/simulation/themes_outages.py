@@ -24,13 +24,32 @@ def power(make: Maker, count: int) -> World:
     """The server's machine loses its power: what was not synced may be gone, partly; it is back after a
     while."""
     _files(make)
+    make.before("put", "k", "sk", 70_000)
     for _ in range(count):
-        if make.rng.randrange(12) == 0:
-            down, silent = make.pick(0.5, 2.0, 5.0, 30.0), make.pick(True, False)
-            make.step("N", "power", down, silent, make.rng.randrange(1 << 20), pause=make.pick(0.0, 0.1, 6.0))
-        else:
-            _work(make)
-    return World(one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), timeout=10.0)
+        match make.rng.randrange(24):
+            case 0 | 1:
+                make.step("N", "power", *_loss(make), pause=make.pick(0.0, 0.1, 6.0))
+            case 2:
+                _forgotten(make)
+            case _:
+                _work(make)
+    return World(one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), divide=16, proc=True)
+
+
+def _loss(make: Maker) -> tuple[float, bool, int]:
+    return make.pick(0.5, 2.0, 5.0, 30.0), make.pick(True, False), make.rng.randrange(1 << 20)
+
+
+def _forgotten(make: Maker) -> None:
+    """What was written within a file is acknowledged, and lost before anybody asked what the file is like
+    since. Another open may be the first to meet it as it came back."""
+    who, slot = make.pick("A", "B"), make.pick("1", "2")
+    make.step(who, "open", slot, "k", "r+")
+    make.step(who, "pwrite", slot, make.pick(0, 20_000), make.tag(), 20_000, pause=make.pick(0.0, 5.0))
+    make.step(who, "power", *_loss(make), pause=0.5)
+    if make.pick(True, False):
+        make.step(who, "read", "k")
+    make.step(who, "fsync", slot)
 
 
 def signals(make: Maker, count: int) -> World:

@@ -59,6 +59,7 @@ class MemoryTransport:
             raise MountError(Failure.TRANSPORT, "the connection is gone")
         session = ServerSession(self.network.disk, MOUNT, largest=self.network.largest)
         session.listed = self.network.listed
+        session.proc = self.network.proc
         session.refuse = self.network.refusal
         channel = Channel(self.network, self, session)
         self.channels.append(channel)

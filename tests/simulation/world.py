@@ -154,6 +154,7 @@ class Simulation:
         world = scenario.world
         late = 2 * world.one_way * (1 + world.jitter)  # a round trip
         self.oracle = Oracle(self.disk, world.lease, world.timeout, late)
+        self.oracle.answer = late / 2
         self.unwritten: list[Any] = []
 
     def run(self) -> Result:
@@ -205,6 +206,7 @@ class Simulation:
         self.network = Network(self.disk, self.clocks.trio, self.rng, world.one_way, world.jitter)
         self.network.largest //= world.divide
         self.network.listed = world.listed
+        self.network.proc = world.proc
         sizes.divide(world.divide)
         self.network.told_cut = lambda begin, end: self.oracle.cut(self._booted(begin), self._booted(end))
         self.network.told_refusal = self.oracle.refusal
