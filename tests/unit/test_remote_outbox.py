@@ -122,6 +122,9 @@ class Scripted:
     def unreachable(self) -> OSError | None:
         return None
 
+    def placed(self, piece: object) -> bool:
+        return True
+
     def watch(self, call: Any) -> None:
         pass
 

@@ -97,6 +97,9 @@ class ScriptedFile:
     def unreachable(self) -> OSError | None:
         return None
 
+    def placed(self, piece: object) -> bool:
+        return True
+
     def watch(self, call: Any) -> None:
         pass
 

@@ -45,3 +45,15 @@ def test_what_was_contradicted_stays_so() -> None:
 
 def test_every_trait_has_its_words() -> None:
     assert set(LACKS) == {field.name for field in fields(Traits)}
+
+
+def test_what_is_granted_is_doubted_until_it_was_seen() -> None:
+    traits = ServerTraits()
+    traits.met(NEW, "OpenSSH_9.2p1")
+    assert not traits.doubtful("appends")
+    traits.met(COMMON, "Go")
+    assert traits.doubtful("appends") and not traits.doubtful("honours_exclusive")
+    traits.seen(["appends"])
+    assert not traits.doubtful("appends")
+    traits.contradict("takes_exclusive", "a refusal that went away without it")
+    assert not traits.doubtful("takes_exclusive")
