@@ -57,6 +57,7 @@ class KInode:
         "children",
         "dentries",
         "lock",
+        "locked",
         "looking_up",
         "lookups",
         "mode",
@@ -82,6 +83,8 @@ class KInode:
         self.lock = RwSem()
         self.pages: dict[int, bytes] = {}
         self.reading: dict[int, trio.Event] = {}
+        self.locked: dict[trio.Event, None] = {}
+        """READs under way, whose pages are locked, also where another READ of them would be sent now."""
         self.children: dict[bytes, Dentry] = {}
         self.dentries: list[Dentry] = []
         self.looking_up: dict[bytes, trio.Event] = {}

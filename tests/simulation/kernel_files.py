@@ -185,6 +185,7 @@ class Kernel(NameCalls):
         while first + count < last and first + count not in node.pages and first + count not in node.reading:
             count += 1
         event = trio.Event()
+        node.locked[event] = None
         for number in range(first, first + count):
             node.reading[number] = event
         version = self.attr_version
@@ -202,6 +203,7 @@ class Kernel(NameCalls):
             for number in range(first, first + count):
                 if node.reading.get(number) is event:
                     del node.reading[number]
+            del node.locked[event]
             event.set()
 
     def _short(self, node: KInode, end: int, version: int) -> None:

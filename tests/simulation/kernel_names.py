@@ -325,13 +325,15 @@ class NameCalls(KernelCore):
             entry = await self.call(
                 self.operations.setattr, node.number, attributes, fields, handle, self.context
             )
+            old = node.size
+            self.install_attributes(node, entry)
+            node.size = entry.st_size
+            if "size" in wanted or old != entry.st_size:
+                for under_way in list(node.locked):  # truncate_pagecache
+                    await under_way.wait()
+                self.drop_pages(node)
         finally:
             node.unstable = False
-        old = node.size
-        self.install_attributes(node, entry)
-        node.size = entry.st_size
-        if "size" in wanted or old != entry.st_size:
-            self.drop_pages(node)
 
     async def chmod(self, base: KInode, parts: list[bytes], mode: int) -> None:
         async def work(reval: bool) -> None:
