@@ -35,6 +35,8 @@ class Traits:
     """RENAME fails where the new name is taken."""
     reads_and_writes: bool = False
     """OPEN takes READ with WRITE, and READ by such a handle only reads."""
+    keeps_names_short: bool = False
+    """No name has more than 255 bytes: a longer one needs no question."""
     takes_symlink_target_first: bool = True
     """SYMLINK has the target first, as OpenSSH has it, and not as the draft."""
     gives_each_handle_once: bool = True
@@ -75,6 +77,7 @@ OPENSSH = Traits(
     closes_without_a_word=True,
     honours_exclusive=True,
     rename_keeps_what_is_there=True,
+    keeps_names_short=True,
     reads_and_writes=True,
 )
 """OpenSSH's sftp-server: one process a session, one request at a time, the file system's own calls."""
@@ -170,6 +173,7 @@ LACKS = {
     "closes_without_a_word": "decides about a file as it is closed",
     "honours_exclusive": "opens a file that was to be new and is there",
     "rename_keeps_what_is_there": "replaces what has the new name of a rename",
+    "keeps_names_short": "has names of more than 255 bytes",
     "takes_symlink_target_first": "takes the path of a symbolic link before its target",
     "gives_each_handle_once": "gave one handle to two files",
     "opens_several": "opens one file at a time",

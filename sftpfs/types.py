@@ -13,7 +13,10 @@ from typing import NamedTuple
 Buffer = bytes | bytearray | memoryview
 
 NAME_MAX = 255
-"""Bytes of one name on every file system in common use, and of the kernel's own dentries."""
+"""Bytes of one name on Linux's own file systems; ``server_traits`` knows of servers with longer ones."""
+
+LONGEST_NAME = 1024
+"""Bytes of one name that FUSE takes (FUSE_NAME_MAX, include/uapi/linux/fuse.h and fs/fuse/fuse_i.h)."""
 
 UNKNOWN_ID = -1
 """A uid, gid or nlink the server did not tell."""

@@ -188,6 +188,10 @@ class Remote(Protocol):
         """What is known of the server's clock."""
 
     @property
+    def name_max(self) -> int:
+        """Bytes of the longest name worth asking for, as far as is known of the server."""
+
+    @property
     def away(self) -> bool:
         """The server was not to be had, or owed an answer, for the last ``AWAY_AFTER`` seconds.
 

@@ -16,8 +16,9 @@ from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StalledError, error
 from sftpfs.remote.paths import valid_name
 from sftpfs.remote.waiting import opened
+from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp.session import Session
-from sftpfs.types import NAME_MAX, DirectoryEntry
+from sftpfs.types import LONGEST_NAME, NAME_MAX, DirectoryEntry
 
 T = TypeVar("T")
 
@@ -33,28 +34,37 @@ SLOW_WINDOW = 2
 PROMPT = 0.5
 """Seconds a reply may take for more to be asked for at once."""
 
-MOST_ENTRIES = 1_000_000
+ENTRY_BYTES = 640
+"""Memory a name takes here until its directory was told to the kernel, in bytes, without the name itself."""
+
+MOST_BYTES = 1 << 30
+"""Memory one listing may take, in bytes: 1.6 million names as long as they mostly are."""
+
 MOST_BARREN_REPLIES = 64
-"""A server that goes on past these, many names or many replies without a new one, will
-not come to an end; EIO rather than memory without bound."""
+"""A server that goes on past these, more names than there is memory for or many replies without a new one,
+will not come to an end: EIO."""
 
 
 class _Names:
     """What a listing has brought so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, traits: ServerTraits) -> None:
         self.entries: dict[bytes, DirectoryEntry] = {}
-        self._barren = 0
+        self._traits = traits
+        self._barren = self._bytes = 0
 
     def add(self, reply: list[DirectoryEntry]) -> None:
         """Take the valid names of a reply; a name that comes again is the same file."""
         before = len(self.entries)
         for entry in reply:
             name = entry.name
-            if valid_name(name) and len(name) <= NAME_MAX:
+            if valid_name(name) and len(name) <= LONGEST_NAME:
+                if len(name) > NAME_MAX:
+                    self._traits.contradict("keeps_names_short", f"a name of {len(name)} bytes")
                 self.entries[name] = entry
+                self._bytes += ENTRY_BYTES + len(name)
         self._barren = 0 if len(self.entries) > before else self._barren + 1
-        if self._barren > MOST_BARREN_REPLIES or len(self.entries) > MOST_ENTRIES:
+        if self._barren > MOST_BARREN_REPLIES or self._bytes > MOST_BYTES:
             self.entries.clear()  # the error's traceback holds them until the garbage collector comes
             raise error(errno.EIO, "the server's listing does not end")
 
@@ -90,7 +100,7 @@ async def _list(session: Session, path: bytes) -> list[DirectoryEntry]:
     handle = await opened(session, opening)
     if handle != forecast:
         flying.clear()
-    names = _Names()
+    names = _Names(session.traits)
     try:
         while True:
             while len(flying) < window:

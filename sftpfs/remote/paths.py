@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 
 from sftpfs.errors import error
-from sftpfs.types import NAME_MAX
+from sftpfs.types import LONGEST_NAME
 
 PATH_MAX = 4095
 """Bytes of a path without the closing NUL on Linux; a longer one fails on the server."""
@@ -16,7 +16,7 @@ PATH_MAX = 4095
 
 def check_path(path: bytes) -> None:
     """Raise ENAMETOOLONG or EINVAL for a path that no server can take."""
-    if len(path) > NAME_MAX and (len(path) > PATH_MAX or max(map(len, path.split(b"/"))) > NAME_MAX):
+    if len(path) > LONGEST_NAME and (len(path) > PATH_MAX or max(map(len, path.split(b"/"))) > LONGEST_NAME):
         raise error(errno.ENAMETOOLONG)
     if path[:1] != b"/" or b"\0" in path:
         raise error(errno.EINVAL)

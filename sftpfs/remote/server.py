@@ -48,6 +48,8 @@ from sftpfs.remote.whole import fetch_whole
 from sftpfs.server_clock import ServerClock
 from sftpfs.sftp.session import Session
 from sftpfs.types import (
+    LONGEST_NAME,
+    NAME_MAX,
     AttributeChange,
     Attributes,
     DirectoryEntry,
@@ -95,6 +97,11 @@ class Server:
     def clock(self) -> ServerClock:
         """As ``Remote.clock``."""
         return self._pool.clock
+
+    @property
+    def name_max(self) -> int:
+        """As ``Remote.name_max``."""
+        return NAME_MAX if self._pool.traits.known.keeps_names_short else LONGEST_NAME
 
     @property
     def away(self) -> bool:

@@ -43,6 +43,9 @@ EXTENDED = 200
 EXTENDED_REPLY = 201
 
 PROTOCOL_VERSION = 3
+NEARLY_THE_SAME = 2
+"""A version whose requests and replies are those of 3, without READLINK and SYMLINK
+(draft-ietf-secsh-filexfer-02 §10)."""
 
 # Which fields an ATTRS carries (§5).
 ATTR_SIZE = 0x1
@@ -61,6 +64,10 @@ OPEN_EXCLUSIVE = 0x20
 
 PACKET_LIMIT = 257 * 1024
 """Longest packet taken, in bytes: OpenSSH's 256 KiB and 1 KiB for servers that count the header apart."""
+
+LISTING_LIMIT = 128 << 20
+"""Longest NAME taken, in bytes: some servers (Erlang's, AWS's) send a directory in one, whatever its size; of
+a million names as long as they mostly are."""
 
 BUFFER_SIZE = 768 * 1024
 """Receive buffer: an incomplete packet of the greatest length still leaves 510 KiB for one read."""
@@ -179,7 +186,9 @@ class Decoder:
     it returns None.
 
     INVARIANT: ``0 <= _start <= _end <= len(_buffer)``; unread bytes lie between. Once
-    ``next_packet`` returned None they are less than one packet of at most PACKET_LIMIT.
+    ``next_packet`` returned None they are less than one packet of at most PACKET_LIMIT, or of a NAME.
+    INVARIANT: the buffer is longer than BUFFER_SIZE only while such a NAME is in it, and at most twice as
+    long as what came of it.
     """
 
     __slots__ = ("_buffer", "_end", "_start", "_view")
@@ -198,11 +207,23 @@ class Decoder:
         start, end = self._start, self._end
         if start == end:
             self._start = self._end = end = 0
-        elif BUFFER_SIZE - end < _COMPACT_BELOW:
+            if len(self._buffer) > BUFFER_SIZE:
+                self._replace(BUFFER_SIZE)
+        elif len(self._buffer) - end < _COMPACT_BELOW:
             end -= start
-            self._view[:end] = self._view[start : self._end]
+            if len(self._buffer) - end < _COMPACT_BELOW:
+                self._replace(2 * len(self._buffer))
+            else:
+                self._view[:end] = self._view[start : self._end]
             self._start, self._end = 0, end
         return self._view[end:]
+
+    def _replace(self, size: int) -> None:
+        """Have a buffer of ``size`` bytes, with what is unread at its front."""
+        unread = self._view[self._start : self._end]
+        self._buffer = bytearray(size)
+        self._view = memoryview(self._buffer)
+        self._view[: len(unread)] = unread
 
     def received(self, count: int) -> None:
         """``count`` bytes were put into ``space()``."""
@@ -238,7 +259,9 @@ class Decoder:
         (length,) = _LENGTH.unpack_from(self._buffer, start)
         if length < 5:
             raise ProtocolError(f"a packet of {length} bytes, too short for a type and an id")
-        if length > PACKET_LIMIT:
+        if length > PACKET_LIMIT and not (
+            length <= LISTING_LIMIT and (available < 5 or self._buffer[start + 4] == NAME)
+        ):
             raise ProtocolError(f"a packet of {length} bytes, more than the {PACKET_LIMIT} allowed")
         if available < length + 4:
             return None

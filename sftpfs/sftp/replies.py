@@ -17,12 +17,12 @@ from struct import Struct
 
 from sftpfs.errors import ProtocolError, error
 from sftpfs.sftp.packets import ATTR_ACMODTIME, ATTR_EXTENDED, ATTR_PERMISSIONS, ATTR_SIZE, ATTR_UIDGID
-from sftpfs.types import UNKNOWN_ID, Attributes, DirectoryEntry
+from sftpfs.types import LONGEST_NAME, UNKNOWN_ID, Attributes, DirectoryEntry
 
 HANDLE_LIMIT = 256
 """Longest handle a server may give, in bytes (§6.2)."""
 
-NAME_LIMIT = 1024
+NAME_LIMIT = LONGEST_NAME
 """Longest entry name the kernel takes from a FUSE filesystem; a longer one would fail the whole listing."""
 
 TARGET_LIMIT = 4095
@@ -101,7 +101,7 @@ def decode_data(payload: memoryview, asked: int) -> bytes:
     if length > asked:
         raise ProtocolError(f"DATA of {length} bytes where {asked} were asked for")
     if not length:
-        raise ProtocolError("DATA without data")
+        raise error(errno.EIO, "the server answered a READ with no bytes, which is neither data nor the end")
     if length + 4 > len(payload):
         raise ProtocolError("DATA longer than its packet")
     return bytes(payload[4 : 4 + length])

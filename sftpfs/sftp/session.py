@@ -172,7 +172,7 @@ class Session(RequestTable):
             announced = extensions.announced_extensions(payload)
         except ProtocolError as violation:
             raise _foreign_greeting(self._decoder.unread(), violation) from None
-        if version != packets.PROTOCOL_VERSION:
+        if version not in (packets.PROTOCOL_VERSION, packets.NEARLY_THE_SAME):
             raise MountError(
                 Failure.PROTOCOL, f"the server speaks SFTP version {version}; version 3 is needed"
             )

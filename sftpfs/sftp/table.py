@@ -19,7 +19,7 @@ import trio
 
 from sftpfs import clock
 from sftpfs.aio import ByteStream, Slot
-from sftpfs.errors import ProtocolError, SessionLostError, Status, StatusError, UnsentError
+from sftpfs.errors import ProtocolError, SessionLostError, Status, StatusError, UnsentError, error
 from sftpfs.latency import Histogram
 from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp import packets
@@ -413,7 +413,7 @@ class RequestTable:
         code, message = decode_status(payload)
         if code == Status.OK:
             if kind.expected != packets.STATUS:
-                raise ProtocolError(f"the status OK where {kind.name} needs a result")
+                raise error(errno.EIO, f"the server answered {kind.name} with the status OK and no result")
             return None
         if code == Status.EOF and kind.ends:
             return None

@@ -71,6 +71,11 @@ class NamingRemote:
         return self._remote.clock
 
     @property
+    def name_max(self) -> int:
+        """As ``Remote.name_max``."""
+        return self._remote.name_max
+
+    @property
     def away(self) -> bool:
         """As ``Remote.away``."""
         return self._remote.away

@@ -65,7 +65,7 @@ class Resolver:
         directory = parent.directory
         if directory is None:
             raise error(errno.ENOTDIR)
-        if len(name) > NAME_MAX:
+        if len(name) > NAME_MAX and len(name) > self._remote.name_max:
             raise error(errno.ENAMETOOLONG)  # also where a listing would say that it is missing
         if directory.ahead:
             self._ahead.looked_up(parent)
@@ -220,6 +220,8 @@ class Resolver:
         except OSError as problem:
             if problem.errno == errno.ENOENT:
                 return None
+            if len(name) > NAME_MAX and problem.errno in (errno.EINVAL, errno.EIO):
+                raise error(errno.ENAMETOOLONG) from None  # SFTP v3 has no status for it
             raise
 
     # -- attributes --------------------------------------------------------------

@@ -69,7 +69,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-LONG = b"/" + b"n" * 256
+LONG = b"/" + b"n" * 1025
 
 FAILURES: list[tuple[int, str, Callable[[Server, bytes], Awaitable[object]]]] = [
     (errno.ENOENT, "lstat missing", lambda s, d: s.lstat(d + b"/no")),

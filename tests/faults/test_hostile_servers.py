@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sftpfs.remote.listing import LARGEST_WINDOW, MOST_BARREN_REPLIES, MOST_ENTRIES
+from sftpfs.remote.listing import ENTRY_BYTES, LARGEST_WINDOW, MOST_BARREN_REPLIES, MOST_BYTES
 from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
 from tests.harness.mounts import Mount, in_time
@@ -39,7 +39,7 @@ MEMORY = 48
 """MiB one fault may cost beyond what the mount had: buffers of a few sessions."""
 
 ENDLESS = {
-    "endless names": MOST_ENTRIES // NAMES_A_REPLY,
+    "endless names": MOST_BYTES // ENTRY_BYTES // NAMES_A_REPLY,
     "endless repetition": MOST_BARREN_REPLIES,
     "endless nothing to show": MOST_BARREN_REPLIES,
 }

@@ -1,13 +1,15 @@
 """An SFTP server of very many names, none of which exists: what a walk over millions of files costs.
 
-    python -m tests.harness.wide_server DIRECTORIES FILES      listens, and prints its port
+    python -m tests.harness.wide_server DIRECTORIES FILES [A_REPLY [PADDING]]      listens, prints its port
 
-Its root has DIRECTORIES directories of FILES empty files each. Listings come 100 names at a time, as
-OpenSSH's. Takes as many connections as come; ends with its standard input.
+Its root has DIRECTORIES directories of FILES files each, with PADDING bytes more in a name. Listings come
+A_REPLY names at a time, 100 as OpenSSH's if not told. Takes as many connections as come; ends with its
+standard input.
 """
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import sys
@@ -26,7 +28,7 @@ def attributes(path: bytes, files: int) -> bytes | None:
     parts = [part for part in path.split(b"/") if part]
     if len(parts) < 2:
         return wire.attrs(size=4096, ids=(1000, 1000), mode=0o040755, times=(TIMES, TIMES))
-    number = parts[1].removeprefix(b"file-").removesuffix(b".txt")
+    number = parts[1].removeprefix(b"file-").removesuffix(b".txt").rstrip(b"x")
     if len(parts) == 2 and number.isdigit() and int(number) < files:
         return wire.attrs(
             size=int(number), ids=(1000, 1000), mode=0o100644, times=(TIMES, TIMES + int(number))
@@ -35,9 +37,9 @@ def attributes(path: bytes, files: int) -> bytes | None:
 
 
 @lru_cache(8)
-def replies(directory: bool, names: int, files: int) -> list[bytes]:
+def replies(directory: bool, names: int, files: int, a_reply: int = A_REPLY, padding: int = 0) -> list[bytes]:
     """The bodies of NAME for a whole directory, with ``names`` names."""
-    pattern = b"dir-%07d" if directory else b"file-%07d.txt"
+    pattern = b"dir-%07d" if directory else b"file-%07d" + b"x" * padding + b".txt"
     parent = b"/" if directory else b"/d/"
     entries = []
     for number in range(names):
@@ -45,17 +47,18 @@ def replies(directory: bool, names: int, files: int) -> list[bytes]:
         told = attributes(parent + name, files)
         assert told is not None
         entries.append((name, b"", told))
-    return [wire.names(*entries[start : start + A_REPLY]) for start in range(0, names, A_REPLY)]
+    return [wire.names(*entries[start : start + a_reply]) for start in range(0, names, a_reply)]
 
 
 class Session:
     """One connection."""
 
-    def __init__(self, connection: socket.socket, directories: int, files: int) -> None:
+    def __init__(self, connection: socket.socket, directories: int, files: int, *listing: int) -> None:
         self.connection = connection
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.directories = directories
         self.files = files
+        self.listing = listing
         self.handles: dict[bytes, list[bytes]] = {}
         self.numbers = 0
 
@@ -86,7 +89,7 @@ class Session:
             handle = b"%d" % self.numbers
             top = not what.strip(b"/.")
             names = self.directories if top else self.files
-            self.handles[handle] = replies(top, names, self.files)[::-1]
+            self.handles[handle] = replies(top, names, self.files, *self.listing)[::-1]
             return wire.handle(identifier, handle)
         if kind == 12:  # READDIR
             left = self.handles.get(what)
@@ -102,13 +105,13 @@ class Session:
 
 def main() -> None:
     """See the module."""
-    directories, files = int(sys.argv[1]), int(sys.argv[2])
+    numbers = list(map(int, sys.argv[1:]))
     listening = socket.create_server(("127.0.0.1", 0))
-    print(listening.getsockname()[1], flush=True)
+    print(json.dumps({"port": listening.getsockname()[1]}), flush=True)
 
     def accept() -> None:
         while True:
-            session = Session(listening.accept()[0], directories, files)
+            session = Session(listening.accept()[0], *numbers)
             threading.Thread(target=session.run, daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()

@@ -13,7 +13,8 @@ import trio.testing
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError
 from sftpfs.remote import listing
-from sftpfs.remote.listing import LARGEST_WINDOW, list_entries
+from sftpfs.remote.listing import ENTRY_BYTES, LARGEST_WINDOW, list_entries
+from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp.forecast import HandleForecast
 from sftpfs.types import DirectoryEntry
 
@@ -26,6 +27,7 @@ class ScriptedSession:
     def __init__(self, reply: Callable[[int], Reply]) -> None:
         self.reply = reply
         self.handles = HandleForecast()
+        self.traits = ServerTraits()
         self.opening: Slot[bytes] = Slot.of(b"handle")
         self.readdirs = 0
         self.closed = 0
@@ -60,7 +62,7 @@ def listed(session: ScriptedSession) -> list[bytes]:
 
 
 def test_names_no_file_can_have_are_left_out() -> None:
-    bad = entries(b"", b".", b"..", b"a/b", b"/", b"a\0", b"n" * 256)
+    bad = entries(b"", b".", b"..", b"a/b", b"/", b"a\0", b"n" * 1025)
     session = ScriptedSession(lambda n: [*bad, *entries(b"good")] if n == 1 else None)
     assert listed(session) == [b"good"]
     assert session.closed == 1
@@ -81,7 +83,7 @@ def test_a_listing_that_repeats_itself_ends(reply: list[DirectoryEntry]) -> None
 
 
 def test_a_listing_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "MOST_ENTRIES", 1000)
+    monkeypatch.setattr(listing, "MOST_BYTES", 1000 * ENTRY_BYTES)
     session = ScriptedSession(lambda n: entries(*(b"%d-%d" % (n, m) for m in range(10))))
     with pytest.raises(OSError) as raised:
         listed(session)

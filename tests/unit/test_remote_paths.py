@@ -17,8 +17,8 @@ from sftpfs.remote.paths import check_link_target, check_path, name_of, parent_o
         (b"", errno.EINVAL),
         (b"relative", errno.EINVAL),
         (b"/a\0b", errno.EINVAL),
-        (b"/" + b"n" * 256, errno.ENAMETOOLONG),
-        (b"/d/" + b"n" * 256 + b"/e", errno.ENAMETOOLONG),
+        (b"/" + b"n" * 1025, errno.ENAMETOOLONG),
+        (b"/d/" + b"n" * 1025 + b"/e", errno.ENAMETOOLONG),
         (b"/n" * 2048, errno.ENAMETOOLONG),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from sftpfs.errors import ProtocolError
 from sftpfs.sftp import packets
-from sftpfs.sftp.packets import BUFFER_SIZE, PACKET_LIMIT, Decoder
+from sftpfs.sftp.packets import BUFFER_SIZE, LISTING_LIMIT, PACKET_LIMIT, Decoder
 from sftpfs.types import AttributeChange
 from tests.harness import sftp_wire as wire
 
@@ -191,11 +192,35 @@ def test_great_packets_go_through_the_same_buffer(sizes: list[int], chunk: int) 
     assert found == sent
 
 
-@pytest.mark.parametrize("length", [0, 1, 4, PACKET_LIMIT + 1, 0x7FFFFFFF, 0xFFFFFFFF])
+@pytest.mark.parametrize("length", [0, 1, 4, LISTING_LIMIT + 1, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_a_length_no_packet_has_is_refused_as_soon_as_it_is_there(length: int) -> None:
     decoder = Decoder()
     with pytest.raises(ProtocolError, match=f"{length} bytes"):
         feed(decoder, struct.pack(">I", length))
+
+
+@pytest.mark.parametrize("kind", [101, 102, 103, 105, 201])
+def test_a_listing_alone_may_be_longer(kind: int) -> None:
+    decoder = Decoder()
+    assert feed(decoder, struct.pack(">I", PACKET_LIMIT + 1)) == []
+    with pytest.raises(ProtocolError, match=f"{PACKET_LIMIT + 1} bytes"):
+        feed(decoder, bytes([kind]))
+
+
+@pytest.mark.parametrize("size", [PACKET_LIMIT - 4, BUFFER_SIZE - 9, BUFFER_SIZE, 5_000_000])
+@pytest.mark.parametrize("chunk", [100_000, 1 << 20])
+def test_a_long_listing(size: int, chunk: int) -> None:
+    """In a buffer that grows with what came of it, and is given back."""
+    payload = random.Random(size).randbytes(size)
+    stream = wire.packet(101, 1, b"before") + wire.packet(104, 7, payload) + wire.packet(101, 2, b"behind")
+    decoder = Decoder()
+    found = []
+    for at in range(0, len(stream), chunk):
+        found += feed(decoder, stream[at : at + chunk])
+        room = len(decoder.space()) + decoder.held
+        assert room <= max(BUFFER_SIZE, 2 * decoder.held + BUFFER_SIZE)
+    assert found == [(101, 1, b"before"), (104, 7, payload), (101, 2, b"behind")]
+    assert len(decoder.space()) == BUFFER_SIZE
 
 
 def test_the_longest_packet_is_taken() -> None:
