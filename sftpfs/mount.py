@@ -282,6 +282,8 @@ class _Service:
         try:
             await fuse_mount.run()
             served = True
+            if self._control is not None:
+                self._control.withdraw()
         finally:
             if not served:
                 # Something broke; what it broke may be what drain waits for.

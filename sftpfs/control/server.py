@@ -44,7 +44,7 @@ Fails with OSError, MountError or ControlError, whose text the client is shown.
 class ControlServer:
     """Serves ``handlers`` by name on the socket of the mount with ``device``.
 
-    INVARIANT: the socket's file is there from ``listen`` to ``close``.
+    INVARIANT: the socket's file is there from ``listen`` to ``withdraw`` (or ``close``).
     """
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
@@ -52,6 +52,8 @@ class ControlServer:
         self._listener: trio.SocketListener | None = None
         self._scope = trio.CancelScope()
         self._path = ""
+        self._made: tuple[int, int] | None = None
+        """Device and inode of the socket's file."""
         self._clients = 0
 
     def listen(self, directory: str, device: str) -> None:
@@ -68,6 +70,7 @@ class ControlServer:
         try:
             plain.bind(path)  # nobody else can enter the directory, whatever the umask makes of its mode
             plain.listen(MOST_CLIENTS)
+            self._made = _identity(path)
         except BaseException:
             plain.close()
             raise
@@ -80,15 +83,23 @@ class ControlServer:
             with self._scope:
                 await trio.serve_listeners(self._serve, [self._listener])
 
+    def withdraw(self) -> None:
+        """Remove the socket's file: who asks already is answered, nobody else comes. Idempotent.
+
+        For when the kernel has let the mount go: its number may be the next mount's at once. What that
+        one put in our place is its own, and stays.
+        """
+        made, self._made = self._made, None
+        try:
+            if made is not None and _identity(self._path) == made:
+                os.unlink(self._path)
+        except OSError:
+            pass
+
     def close(self) -> None:
         """End every request and remove the socket. Idempotent."""
+        self.withdraw()  # before the listener is closed, which keeps the file's inode number ours
         self._scope.cancel()
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            try:
-                os.unlink(self._path)
-            except OSError:
-                pass
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """One connection, to its end."""
@@ -142,6 +153,12 @@ class ControlServer:
         except Exception:
             log.exception("internal error in the request %s: please report it", request.name)
             return protocol.failed_line("an internal error; the mount's log says more")
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """What tells a file from another that has its name later."""
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
 
 
 async def _receive_request(stream: trio.SocketStream) -> Request | None:

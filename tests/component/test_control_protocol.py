@@ -138,6 +138,41 @@ async def in_thread(work: Callable[[], object]) -> object:
     return await trio.to_thread.run_sync(work)
 
 
+def test_the_socket_of_the_next_mount_with_the_number_stays(tmp_path: Path) -> None:
+    """The kernel gives a number away at once, and the mount that had it may take long to end."""
+
+    async def main() -> None:
+        gone, slow = ControlServer({"echo": echo}), ControlServer({"echo": echo})
+        async with trio.open_nursery() as nursery:
+            for control in (gone, slow):
+                control.listen(str(tmp_path), DEVICE)
+                nursery.start_soon(control.run)
+            gone.withdraw()
+            assert os.listdir(tmp_path), "not that of its successor"
+            async with serving(tmp_path) as path:
+                for control in (gone, slow):
+                    control.withdraw()
+                    control.close()
+                    assert await in_thread(partial(asked, path, "echo", text="here")) == [{"text": "here"}]
+
+    trio.run(main)
+
+
+def test_who_asked_before_the_socket_was_withdrawn_is_answered(tmp_path: Path) -> None:
+    async def main() -> None:
+        control = ControlServer({"echo": echo})
+        control.listen(str(tmp_path), DEVICE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(control.run)
+            with Client(connected(str(tmp_path / location.socket_name(DEVICE))), MOUNT) as client:
+                control.withdraw()
+                assert not os.listdir(tmp_path)
+                assert await in_thread(partial(client.ask, "echo", text="here")) == {"text": "here"}
+            control.close()
+
+    trio.run(main)
+
+
 def test_progress_comes_before_the_result(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(tmp_path) as path:
