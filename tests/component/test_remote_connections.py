@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,14 @@ import trio
 
 from sftpfs.errors import Failure, MountError, SessionLostError
 from sftpfs.remote.api import OpenFlags
-from tests.component.sftp_servers import ServerConnector, encoded, run, serving, until
+from sftpfs.remote.reconnect import IMPATIENCE
+from tests.component import sftp_servers
+from tests.component.sftp_servers import ServerConnector, encoded, run, until
 
 TIMEOUT = 2.0
+
+serving = partial(sftp_servers.serving, max_connections=1)
+"""With the metadata connection alone: a server that looks far, as on a busy machine, gets another unasked."""
 
 
 def test_next_request_reconnects(tmp_path: Path) -> None:
@@ -78,7 +84,7 @@ def test_many_waiters_share_one_reconnect(tmp_path: Path) -> None:
         async with serving(connector) as (server, pool):
             first = pool.metadata_nowait()
             connector.transports[0].close()
-            await until(lambda: pool.metadata_nowait() is not first)
+            await until(lambda: pool.metadata_nowait() not in (None, first))
             attempts = connector.attempts  # a busy machine may have needed several
             async with trio.open_nursery() as nursery:
                 for _ in range(20):
@@ -158,24 +164,29 @@ def test_an_attempt_that_hangs_does_not_hold_up_the_return(tmp_path: Path) -> No
         async with serving(connector) as (server, pool):
             connector.blackhole = True
             connector.transports[0].close()
-            await until(lambda: connector.attempts == 2)
+            await until(lambda: connector.attempts >= 2)
+            hanging, begun = connector.attempts, trio.current_time()
             connector.blackhole = False
             with trio.fail_after(15):
                 assert (await server.lstat(encoded(tmp_path))).kind
-            assert connector.attempts == 3
+            most = 1 + (trio.current_time() - begun) / IMPATIENCE
+            assert 1 <= connector.attempts - hanging <= most
             await until(lambda: len(pool.statistics()["connections"]) == 1)
 
     run(test)
 
 
-def test_a_refused_login_fails_at_once_and_is_not_hammered(tmp_path: Path) -> None:
+def test_a_refused_login_fails_at_once_and_is_not_hammered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sftpfs.remote.reconnect.REFUSED_BACK_OFF", 600.0)
     connector = ServerConnector()
 
     async def test() -> None:
         async with serving(connector) as (server, _):
             connector.refusal = Failure.AUTHENTICATION
             connector.transports[0].close()
-            await until(lambda: connector.attempts == 2)
+            await until(lambda: connector.attempts >= 2)
             with trio.fail_after(15):
                 for _ in range(5):
                     with pytest.raises(SessionLostError) as raised:
