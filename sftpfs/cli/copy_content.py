@@ -143,7 +143,7 @@ class Contents:
     def _on_server(self, file: File, origin: int, target: Target, counted: Counted) -> Once | None:
         before = os.fstat(origin)
         try:
-            size = self._server.copy(origin, target.descriptor, counted.told)
+            size = self._server.copy(file.source_path, origin, target.descriptor, counted.told)
         except OSError as problem:
             raise _writing(file, problem) from None
         return None if size is None else Once(size, before, os.fstat(origin))

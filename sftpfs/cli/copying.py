@@ -50,14 +50,14 @@ class Copying:
         self.problems: list[str] = []
         """A line each, in the order met; only ever appended to."""
         self.told: deque[str] = deque()
-        """With -v a line for each copy, to be taken by who shows it."""
+        """With -v a line for each copy, and each asked of a server in vain, to be taken by who shows it."""
         self.finished = threading.Event()
         self._options = options
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._room = threading.BoundedSemaphore(MOST_QUEUED)
         self._pool = ThreadPoolExecutor(THREADS)
-        self._server = ServerSide(self._stopped)
+        self._server = ServerSide(self._stopped, self._tell)
         self._contents = Contents(self._server, self._stopped, options.kept)
         self._places = Places()
         self._walk = Walk(options, self._server, self._places, self)
@@ -110,8 +110,11 @@ class Copying:
 
     def say(self, source: str, target: str) -> None:
         """A line of -v."""
+        self._tell(f"'{source}' -> '{target}'")
+
+    def _tell(self, line: str) -> None:
         if self._options.verbose:
-            self.told.append(f"'{source}' -> '{target}'")
+            self.told.append(line)
 
     # -- the threads -------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from sftpfs.mountpoint import MountedAt
 
 FINAL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ETIMEDOUT})
 """What copying through here would fail with as well. Anything else is tried that way, which tells more."""
+
+NO_COPY_DATA = "the server has no copy-data (OpenSSH has it since 9.0)"
 
 
 class StoppedError(Exception):
@@ -33,13 +36,15 @@ class ServerSide:
     INVARIANT: a mount that said it cannot copy is not asked again.
     """
 
-    def __init__(self, stopped: threading.Event) -> None:
+    def __init__(self, stopped: threading.Event, tell: Callable[[str], None]) -> None:
+        """``tell`` takes a line for each file that a mount of ours has and does not copy, with the reason."""
         self._stopped = stopped
+        self._tell = tell
         self._mounts: dict[int, MountedAt | None] = {}
         self._lock = threading.Lock()
 
-    def copy(self, source: int, destination: int, told: Told) -> int | None:
-        """The content of open file ``source`` to ``destination``: its size, bytes.
+    def copy(self, path: str, source: int, destination: int, told: Told) -> int | None:
+        """The content of open file ``source``, called ``path``, to ``destination``: its size, bytes.
 
         None where it is to be copied through here. The destination may have part of it then. Raises
         OSError and StoppedError.
@@ -56,8 +61,11 @@ class ServerSide:
                 raise OSError(failed.errno, os.strerror(failed.errno)) from None
             if failed.errno in (0, errno.EOPNOTSUPP):
                 self._mounts[origin.st_dev] = None
-        except MountError:
+            why = NO_COPY_DATA if failed.errno == errno.EOPNOTSUPP else str(failed)
+        except MountError as failed:
             self._mounts[origin.st_dev] = None
+            why = str(failed)
+        self._tell(f"'{path}' passes through this machine: {why}")
         return None
 
     def serves(self, device: int) -> bool:

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from sftpfs.control.location import socket_paths
+from sftpfs.mountpoint import mounted_at
 from tests.conftest import MakeMount
 from tests.harness.command import COMMAND, ended, environment, say, started
 from tests.harness.counting import CountingProxy
 from tests.harness.kernel import opened
+from tests.harness.mounts import Mount
 from tests.harness.waiting import eventually
 from tests.sshd import SFTP_SERVER, Sshd
 
@@ -213,10 +216,35 @@ def test_a_server_without_copy_data(make_mount: MakeMount, backing: Path, tmp_pa
         mount = make_mount(server=server, backing=backing)
         copied(mount.path / "from", mount.path / "to")
         copied("-r", mount.path / "d", mount.path / "e")
+        copied_through_here(mount, "the server has no copy-data (OpenSSH has it since 9.0)")
         mount.close()
     assert (backing / "to").read_bytes() == data
     assert os.stat(backing / "to").st_mtime == OLD
     assert (backing / "e" / "small").read_bytes() == b"small"
+
+
+def copied_through_here(mount: Mount, why: str) -> None:
+    """A copy of ``from`` that the mount is asked for in vain: -v says why, and it is made all the same."""
+    found = say("cp", "-v", mount.path / "from", mount.path / "again")
+    assert (found.status, found.stderr) == (0, "")
+    reason, named = found.stdout.splitlines()
+    assert reason.startswith(f"'{mount.path / 'from'}' passes through this machine: ") and why in reason, (
+        reason
+    )
+    assert named == f"'{mount.path / 'from'}' -> '{mount.path / 'again'}'"
+    assert (mount.backing / "again").read_bytes() == (mount.backing / "from").read_bytes()
+
+
+def test_a_mount_that_cannot_be_asked(make_mount: MakeMount, backing: Path) -> None:
+    (backing / "from").write_bytes(content(MIB + 1))
+    mount = make_mount(backing=backing)
+    at = mounted_at(str(mount.path))
+    assert at is not None
+    for path in socket_paths(at):
+        Path(path).unlink(missing_ok=True)
+    copied(mount.path / "from", mount.path / "to")
+    assert (backing / "to").read_bytes() == content(MIB + 1)
+    copied_through_here(mount, "has no control socket")
 
 
 def test_a_server_that_refuses(make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path) -> None:
@@ -226,7 +254,9 @@ def test_a_server_that_refuses(make_mount: MakeMount, counting_proxy: CountingPr
     mount = make_mount(port=counting_proxy.port, backing=backing)
     counting_proxy.spoil("copy-data", "failure")
     copied(mount.path / "from", mount.path / "to")
-    assert counting_proxy.heal() == 1
+    assert counting_proxy.spoiled() == 1
+    copied_through_here(mount, "Input/output error")
+    assert counting_proxy.heal() == 2
     assert (backing / "to").read_bytes() == b"x" * 1000
 
 
