@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.harness import mounts, processes
 from tests.harness.counting import CountingProxy
@@ -28,6 +29,11 @@ ENDING = 10.0
 """Seconds a process gets to end by itself once its test is over."""
 
 processes.mark_run()
+
+settings.register_profile(
+    "sftpfs", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # how long one example took tells how busy the machine is
+settings.load_profile("sftpfs")
 
 MakeMount = Callable[..., Mount]
 
