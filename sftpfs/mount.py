@@ -248,11 +248,13 @@ class _Service:
         return fuse_mount
 
     async def _check_place(self) -> None:
-        """Raises MountError(MOUNTPOINT) where the mountpoint's name leads elsewhere by now."""
+        """Raises MountError(MOUNTPOINT) where the mountpoint's name may lead elsewhere by now."""
         shown: list[bool] = []
         with trio.move_on_after(mountpoint.PROBE_LIMIT):
             shown.append(await trio.to_thread.run_sync(self._place.is_shown, abandon_on_cancel=True))
-        if shown != [True]:
+        if not shown:
+            raise self._place.silent(mountpoint.PROBE_LIMIT)
+        if not shown[0]:
             raise self._place.moved()
 
     def _open_control(self, pool: Pool, remote: Server, fuse_mount: FuseMount, nursery: trio.Nursery) -> None:

@@ -100,6 +100,14 @@ class Place:
         message = f"{self.path} became another directory while the server was asked; nothing is mounted"
         return MountError(Failure.MOUNTPOINT, message)
 
+    def silent(self, seconds: float) -> MountError:
+        """What is told where ``is_shown`` has not come back for ``seconds``."""
+        message = (
+            f"where {self.path} leads by now could not be seen within {seconds:g} s; nothing is mounted: "
+            "does a file system on the way hang, or is this machine too busy?"
+        )
+        return MountError(Failure.MOUNTPOINT, message)
+
     def now(self) -> MountedAt | None:
         """Our mount as the kernel shows it now; None where it is out of the tree."""
         ours = self.mounted
