@@ -36,7 +36,7 @@ class ServerSide:
     INVARIANT: a mount that said it cannot copy is not asked again.
     """
 
-    def __init__(self, stopped: threading.Event, tell: Callable[[str], None]) -> None:
+    def __init__(self, stopped: threading.Event, tell: Callable[[str], None] = lambda line: None) -> None:
         """``tell`` takes a line for each file that a mount of ours has and does not copy, with the reason."""
         self._stopped = stopped
         self._tell = tell
