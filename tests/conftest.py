@@ -25,7 +25,7 @@ from tests.sshd import Sshd
 DEFAULT_LIMIT = 120.0
 """Seconds for one test, fixtures of its own included; ``@pytest.mark.limit(n)`` for another."""
 
-ENDING = 10.0
+ENDING = 30.0
 """Seconds a process gets to end by itself once its test is over."""
 
 processes.mark_run()

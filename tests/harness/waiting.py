@@ -8,11 +8,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+LIMIT = 40.0
+"""Seconds for what takes a moment, on a busy machine: nobody waits for them where it comes."""
+
 STEP = 0.01
 """Seconds between two looks: short beside any limit, long beside the look itself."""
 
 
-def eventually(look: Callable[[], T], limit: float = 10.0, what: str = "") -> T:
+def eventually(look: Callable[[], T], limit: float = LIMIT, what: str = "") -> T:
     """The first true value of ``look``; AssertionError after ``limit`` seconds without one."""
     end = time.monotonic() + limit
     while True:
