@@ -59,12 +59,14 @@ class Traits:
     """REALPATH is answered."""
     sets_by_handle: bool = True
     """FSETSTAT is carried out."""
+    sets_by_path: bool = True
+    """SETSTAT is carried out."""
     sets_modes: bool = True
-    """SETSTAT of permissions is carried out."""
+    """Permissions are set."""
     sets_times: bool = True
-    """SETSTAT of times is carried out."""
+    """Times are set."""
     sets_sizes: bool = True
-    """SETSTAT of a size is carried out, and keeps what is before it."""
+    """A size is set, and what is before it kept."""
     times_tell_versions: bool = True
     """A file that is written gets another mtime."""
     keeps_case_apart: bool = True
@@ -154,6 +156,14 @@ class ServerTraits:
         """The server was seen to do what ``traits`` say."""
         self._seen.update(traits)
 
+    def held(self, trait: str) -> bool:
+        """The server was seen to do what ``trait`` says."""
+        return trait in self._seen
+
+    def sure(self, trait: str) -> bool:
+        """``trait`` is granted, and not ``doubtful``."""
+        return bool(getattr(self.known, trait)) and not self.doubtful(trait)
+
     def doubtful(self, trait: str) -> bool:
         """``trait`` is granted, but neither was it seen to hold nor is the server one that has it: a refusal
         may be for want of it."""
@@ -186,6 +196,7 @@ LACKS = {
     "tells_of_links": "does not tell attributes without following links",
     "tells_canonical_paths": "does not tell canonical paths",
     "sets_by_handle": "does not set attributes of an open file",
+    "sets_by_path": "does not set attributes by path",
     "sets_modes": "does not set permissions",
     "sets_times": "does not set times",
     "sets_sizes": "does not set sizes",

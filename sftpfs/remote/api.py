@@ -202,6 +202,13 @@ class Remote(Protocol):
         """``at`` tells which file a path leads to now, as far as the caller knows; once, before files are
         opened."""
 
+    def sets(self, change: AttributeChange) -> bool:
+        """False where the server is known to refuse ``change``: what nobody asked for is not sent."""
+
+    def surely_sets(self, change: AttributeChange) -> bool:
+        """Whether the server is known to make ``change`` of an open file of the login's own: who asks for it
+        may be answered before it is sent."""
+
     async def lstat(self, path: bytes) -> Attributes:
         """Attributes, of the link itself where ``path`` is one."""
 

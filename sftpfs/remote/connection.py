@@ -18,6 +18,7 @@ from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
+from sftpfs.remote.setting import try_setting
 from sftpfs.remote.waiting import when_done
 from sftpfs.server_clock import ServerClock
 from sftpfs.server_traits import ServerTraits
@@ -203,6 +204,8 @@ async def open_connection(
         raise
     if generation == 1 and session.traits.known.numbers_handles_as_openssh:
         _try_handles(session, HANDLES_TRIED)
+    if generation == 1 and not session.traits.doubtful("sets_by_handle"):
+        try_setting(session)
     return Connection(session, transport, role)
 
 

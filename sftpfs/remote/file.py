@@ -14,7 +14,7 @@ import errno
 from typing import TypeVar
 
 from sftpfs.aio import Slot
-from sftpfs.errors import SessionLostError, Status, StatusError, error
+from sftpfs.errors import SessionLostError, error
 from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.appending import End
 from sftpfs.remote.call import Call, Follower
@@ -24,6 +24,7 @@ from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.reads import Read
 from sftpfs.remote.reopening import Reopening
+from sftpfs.remote.setting import refusal, set_open
 from sftpfs.remote.stripes import Stripes
 from sftpfs.remote.transfer import OfOperation, Repeatable
 from sftpfs.remote.version import Change, KnownVersion, Question
@@ -37,9 +38,6 @@ BULK_BYTES = 1 << 20
 than, and about what one connection carries in one round trip."""
 
 FSYNC = "fsync@openssh.com"
-
-SIZE_REFUSED = frozenset({Status.FAILURE, Status.BAD_MESSAGE})
-"""What OpenSSH makes of EFBIG and EINVAL."""
 
 TAIL_BYTES = 4096
 """Bytes of what was appended last that are kept, to know the file by: a line of any log."""
@@ -68,6 +66,7 @@ class File:
         "_requested",
         "_silence",
         "_stripes",
+        "_traits",
         "appended_to",
         "appends",
         "closed",
@@ -125,6 +124,7 @@ class File:
         self._open_files = open_files
         self._reopening = Reopening(self, pool, open_files)
         self._silence = pool.silence
+        self._traits = pool.traits
         self._stripes = Stripes(self, pool, self._reopening)
         self._end = End(self) if appends and OpenFlags.APPEND not in flags else None
 
@@ -163,6 +163,8 @@ class File:
         """True while every request travels on one connection, in the order sent."""
         if self._inode is not None and self._inode.late:
             return False  # a change waits for those to be opened
+        if self._traits.doubtful("sets_by_handle"):
+            return False  # a change of attributes may have to go again, by path
         return len(self._handles) < 2 and not self.outbox.held and not self.outbox.queue
 
     @property
@@ -230,7 +232,7 @@ class File:
             version = self.version
             if version is not None and matters:
                 sent = (version, version.setting(handle.connection, change, self._now()))
-            return handle.session.start_fsetstat(handle.identifier, change)
+            return set_open(handle.session, handle.identifier, self.current_path(), change)
 
         def ended(made: bool) -> None:
             if sent is not None:
@@ -239,10 +241,10 @@ class File:
         def done(answer: Slot[None], result: Slot[None]) -> None:
             if answer.error is None:
                 result.set(None)
-            elif grows and isinstance(answer.error, StatusError) and answer.error.status in SIZE_REFUSED:
-                result.fail(error(errno.EFBIG))  # a hole takes no room
             else:
-                result.fail(answer.error)
+                known = None if self.version is None else self.version.attributes
+                ours = OpenFlags.CREATE in self.flags
+                result.fail(refusal(self._traits, change, answer.error, known, grows=grows, ours=ours))
 
         call = Follower(self, start, done, ended)
         if self._inode is None or not self._inode.late:

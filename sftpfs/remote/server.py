@@ -28,6 +28,7 @@ from sftpfs.remote.api import (
     ServerCopy,
     nothing_known,
 )
+from sftpfs.remote.attributes_by_path import change_attributes
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.copying import COPY_DATA, open_copy
 from sftpfs.remote.file import File
@@ -35,13 +36,14 @@ from sftpfs.remote.flags import ACCESS
 from sftpfs.remote.late import LateFiles
 from sftpfs.remote.listing import list_entries
 from sftpfs.remote.looks import look_at
-from sftpfs.remote.open_files import OpenFiles, OpenInode, noted
+from sftpfs.remote.open_files import OpenFiles, OpenInode
 from sftpfs.remote.opening import PERMISSIONS, open_file
 from sftpfs.remote.owners import owner_names
 from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.renaming import Move
 from sftpfs.remote.retry import Again, repeat, resolve
+from sftpfs.remote.setting import may_set, surely_sets
 from sftpfs.remote.two_handles import TwoHandles
 from sftpfs.remote.waiting import value_or_none
 from sftpfs.remote.whole import fetch_whole
@@ -61,7 +63,6 @@ from sftpfs.types import (
 )
 
 HARDLINK = "hardlink@openssh.com"
-LSETSTAT = "lsetstat@openssh.com"
 STATVFS = "statvfs@openssh.com"
 
 
@@ -111,6 +112,14 @@ class Server:
     def named_by(self, at: Callable[[bytes], CurrentPath | None]) -> None:
         """As ``Remote.named_by``."""
         self._open_files.at = at
+
+    def sets(self, change: AttributeChange) -> bool:
+        """As ``Remote.sets``."""
+        return may_set(self._pool.traits, change)
+
+    def surely_sets(self, change: AttributeChange) -> bool:
+        """As ``Remote.surely_sets``."""
+        return surely_sets(self._pool.traits, change)
 
     # names and attributes
 
@@ -211,31 +220,9 @@ class Server:
         matters = change.size is not None or change.mtime is not None
 
         async def work(connection: Connection) -> Attributes:
-            session = connection.session
-            if target is LinkTarget.LINK and not session.capabilities.has(LSETSTAT):
-                raise error(errno.EOPNOTSUPP)
-            start = session.start_setstat if target is LinkTarget.TARGET else session.start_lsetstat
             if matters:
                 await self._hold(self._open_files.found_at(path))
-            inode = self._open_files.found_at(path) if matters else None
-            version = question = None
-            if inode is not None:
-                inode.changes += 1
-                version = inode.version
-            changed = start(path, change)
-            if version is not None:
-                now = self._open_files.clock.at_least()
-                noted(version, version.setting(connection, change, now), changed)
-                question = version.asked(connection)
-            seen = self._look(session, path)
-            try:
-                await changed.wait()
-            except StatusError as failed:
-                raise await explain.changing(session, failed, path, change, seen) from None
-            attributes = await seen.wait()
-            if version is not None and question is not None:
-                version.told(attributes, question)
-            return attributes
+            return await change_attributes(connection, self._open_files, self._look, path, change, target)
 
         return await repeat(self._pool, work)
 
@@ -369,14 +356,21 @@ class Server:
         )
         # A set-group-ID bit that the new directory inherited stays (mkdir(2)).
         wanted = mode & PERMISSIONS | attributes.mode & stat.S_ISGID
+        change = AttributeChange(mode=wanted)
         if attributes.mode & PERMISSIONS == wanted or not stat.S_ISDIR(attributes.mode):
+            return attributes
+        if not self.sets(change):
             return attributes
 
         async def correct(connection: Connection) -> Attributes:
-            changed = connection.session.start_setstat(path, AttributeChange(mode=wanted))
-            again = connection.session.start_lstat(path)
-            await value_or_none(changed)
-            return await value_or_none(again) or attributes
+            try:
+                return await change_attributes(
+                    connection, self._open_files, Session.start_lstat, path, change, LinkTarget.TARGET
+                )
+            except SessionLostError:
+                raise
+            except OSError:
+                return attributes
 
         try:
             return await repeat(self._pool, correct)

@@ -124,6 +124,8 @@ class AttributeWriter:
             change = replace(change, atime=atime, mtime=_seconds(requested.mtime_ns))
         elif requested.atime_ns is not None:
             return False  # the mtime to send back along is known once the writes are done
+        if not self._remote.surely_sets(change):
+            return False
         if change != AttributeChange():
             content.defer(change, demanded=True)
         self._tree.own_change(inode, inode.attributes)
@@ -172,8 +174,8 @@ class AttributeWriter:
         if handle is not None:
             try:
                 attributes = await in_place.change_open(self._tree, inode, partial(handle.setattr, change))
-            except PermissionError:
-                if not named:
+            except PermissionError as refused:
+                if not named or refused.errno == errno.EPERM:
                     raise  # else it could not be opened, which a change by name needs not
             else:
                 self._tree.own_change(inode, attributes, dated=dated)

@@ -338,7 +338,13 @@ class Files:
             return
         change = AttributeChange(mode=mode)
         content = handle.content
-        if content.may_defer and not (known & ~mode or mode & SPECIAL_BITS):
+        if not self._remote.sets(change):
+            return
+        if (
+            content.may_defer
+            and self._remote.surely_sets(change)
+            and not (known & ~mode or mode & SPECIAL_BITS)
+        ):
             content.defer(change, demanded=False)
             self._tree.own_change(inode, inode.attributes)
             return

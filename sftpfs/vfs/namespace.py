@@ -89,6 +89,8 @@ class Namespace:
     ) -> Attributes:
         """Give what was just made what the server's umask or login altered; a server that cannot keeps its
         own. ``attributes`` are what it has."""
+        if not self._remote.sets(change):
+            return attributes
         try:
             return await in_place.look(
                 self._tree, lambda path: self._remote.setattr(path, change, target), (parent, name)

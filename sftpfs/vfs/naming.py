@@ -80,6 +80,14 @@ class NamingRemote:
         """As ``Remote.away``."""
         return self._remote.away
 
+    def sets(self, change: AttributeChange) -> bool:
+        """As ``Remote.sets``."""
+        return self._remote.sets(change)
+
+    def surely_sets(self, change: AttributeChange) -> bool:
+        """As ``Remote.surely_sets``."""
+        return self._remote.surely_sets(change)
+
     def named_by(self, at: Callable[[bytes], CurrentPath | None]) -> None:
         """As ``Remote.named_by``."""
         self._remote.named_by(at)

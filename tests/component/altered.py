@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from sftpfs.config import Endpoint, TransportConfig, TransportKind
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
-from tests.component.sftp_servers import ServerConnector, encoded, run, serving
+from sftpfs.transport.sockets import SocketConnector
+from tests.component.sftp_servers import encoded, run, serving
+from tests.harness.foreign import ForeignServer
 
 
 def operate(
-    respects: str,
-    directory: Path,
-    work: Callable[[Server, Pool, bytes], Awaitable[None]],
-    extensions: str = "",
-    *arguments: str,
-) -> None:
-    """Run ``work`` with a server that is altered in ``respects`` (``harness.altered_server``), its pool and
-    the path of ``directory``."""
+    respect: str, directory: Path, work: Callable[[Server, Pool, bytes], Awaitable[None]]
+) -> list[str]:
+    """Run ``work`` with a server that is altered in ``respect`` (``harness.foreign_server``), its pool and
+    the path of ``directory``; the names of all requests."""
+    with ForeignServer(respect) as foreign:
+        transport = TransportConfig(kind=TransportKind.TCP, direct_port=foreign.port)
 
-    async def test() -> None:
-        connector = ServerConnector()
-        connector.command = [
-            sys.executable, "-m", "tests.harness.altered_server", respects, extensions, *arguments
-        ]  # fmt: skip
-        async with serving(connector, max_connections=1) as (server, pool):
-            await work(server, pool, encoded(directory))
+        async def test() -> None:
+            connector = SocketConnector(transport, Endpoint("127.0.0.1"))
+            async with serving(connector, max_connections=1) as (server, pool):
+                await work(server, pool, encoded(directory))
 
-    run(test)
+        run(test)
+        return foreign.requests()
 
 
 async def asked(pool: Pool, work: Awaitable[object], kinds: Sequence[str]) -> dict[str, int]:

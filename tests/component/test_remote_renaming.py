@@ -14,9 +14,7 @@ from tests.component import altered
 from tests.component.altered import asked
 from tests.component.sftp_servers import ServerConnector, encoded, run, serving
 
-POSIX_RENAME = "posix-rename@openssh.com"
 LOOKS = ("lstat", "stat", "rename")
-GO = "rename-replaces,no-rename-over-directories"
 
 
 def names(directory: Path) -> dict[str, bytes]:
@@ -40,7 +38,7 @@ def test_nothing_is_lost_by_a_rename_that_must_not_replace(tmp_path: Path, taken
             await server.rename(base + b"/old", base + b"/new", False)
         await server.rename(base + b"/old", base + b"/free", False)
 
-    altered.operate("rename-replaces", tmp_path, work)
+    altered.operate("RENAME replaces", tmp_path, work)
     assert os.lstat(tmp_path / "new").st_ino == before
     assert (tmp_path / "free").read_bytes() == b"old"
 
@@ -55,7 +53,7 @@ def test_where_it_cannot_be_looked_nothing_is_renamed(tmp_path: Path) -> None:
             await server.rename(base + b"/old", base + b"/new", False)
         assert raised.value.errno == errno.EACCES
 
-    altered.operate("rename-replaces", tmp_path, work, "", "-P", "lstat")
+    altered.operate("denies LSTAT", tmp_path, work)
     assert names(tmp_path) == {"old": b"old", "new": b"new"}
 
 
@@ -67,12 +65,14 @@ def test_a_rename_that_replaces_moves_nothing_aside(tmp_path: Path) -> None:
     async def work(server: Server, pool: Pool, base: bytes) -> None:
         assert await asked(pool, server.rename(base + b"/old", base + b"/new", True), LOOKS) == {"rename": 1}
 
-    altered.operate("rename-replaces", tmp_path, work)
+    altered.operate("RENAME replaces", tmp_path, work)
     assert names(tmp_path) == {"new": b"old"}
 
 
-@pytest.mark.parametrize("extensions", ["", POSIX_RENAME])
-def test_a_directory_replaces_an_empty_one(tmp_path: Path, extensions: str) -> None:
+@pytest.mark.parametrize(
+    "respect", ["RENAME replaces, but no directory", "posix-rename replaces no directory"]
+)
+def test_a_directory_replaces_an_empty_one(tmp_path: Path, respect: str) -> None:
     """Go's os.Rename refuses it, and says that the name is taken."""
     for name in ("old", "empty", "full"):
         (tmp_path / name).mkdir()
@@ -91,7 +91,7 @@ def test_a_directory_replaces_an_empty_one(tmp_path: Path, extensions: str) -> N
             assert raised.value.errno == number
         await server.rename(base + b"/old", base + b"/empty", True)
 
-    altered.operate(GO, tmp_path, work, extensions)
+    altered.operate(respect, tmp_path, work)
     assert sorted(os.listdir(tmp_path)) == ["empty", "full", "single"]
     assert (tmp_path / "empty" / "file").read_bytes() == b"1"
 

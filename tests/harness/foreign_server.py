@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tests.harness import sftp_wire as wire
 from tests.harness.sftp_frames import Framer, Packet
@@ -22,7 +22,7 @@ READ_SIZE = 1 << 18
 ANNOUNCED = wire.version(3, (b"posix-rename@openssh.com", b"1"), (b"hardlink@openssh.com", b"1"))
 """Neither OpenSSH's nor any one's: nothing is known of such a server."""
 
-OPEN = 3
+OPEN, EXTENDED = 3, 200
 READ_FLAG, WRITE_FLAG, APPEND_FLAG, CREATE_FLAG, TRUNCATE_FLAG, EXCLUSIVE_FLAG = 1, 2, 4, 8, 16, 32
 NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 2, 3, 4, 8
 
@@ -39,6 +39,10 @@ class Asked(NamedTuple):
     def refused(self, status: int, words: bytes = b"") -> Answer:
         """The request's answer: a STATUS."""
         return Answer(wire.status(self.packet.identifier, status, words))
+
+    def with_body(self, body: bytes) -> bytes:
+        """This request with other arguments."""
+        return wire.packet(self.packet.kind, self.packet.identifier, body)
 
     def opened_as(self, path: bytes, flags: int, attributes: bytes | None = None) -> bytes:
         """This OPEN with other flags and attributes."""
@@ -71,6 +75,8 @@ class Session:
 
 class Respect:
     """One in which a server differs: this one in none."""
+
+    announced = ANNOUNCED
 
     def request(self, _session: Session, _asked: Asked) -> bytes | Answer | None:
         """What the server gets in place of the request; None: the request itself."""
@@ -109,7 +115,99 @@ class RefusesModes(Respect):
         return asked.refused(FAILURE) if asked.attributes[:4] not in (b"", bytes(4)) else None
 
 
+class RefusesKinds(Respect):
+    """Requests of some kinds are refused."""
+
+    def __init__(self, status: int, *names: str) -> None:
+        self.status = status
+        self.names = names
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        return asked.refused(self.status, b"not here") if asked.name in self.names else None
+
+
+class RenameReplaces(Respect):
+    """RENAME is rename(2), as Go's os.Rename has it where ``keeps_directories``."""
+
+    def __init__(self, *, announces: bool, keeps_directories: bool) -> None:
+        self.announced = ANNOUNCED if announces else wire.version(3)
+        self._keeps_directories = keeps_directories
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name not in ("RENAME", "posix-rename@openssh.com"):
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        if asked.name != "RENAME":
+            fields.string()
+        old, new = fields.string(), fields.string()
+        if self._keeps_directories and os.path.isdir(new):
+            return asked.refused(FAILURE, b"rename %s %s: file exists" % (old, new))
+        body = wire.string(b"posix-rename@openssh.com") + wire.string(old) + wire.string(new)
+        return wire.packet(EXTENDED, asked.packet.identifier, body)
+
+
+class RefusesTimes(Respect):
+    """As lsh's server: the mode that comes with times is set, and the answer is that it is not supported."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name not in ("SETSTAT", "FSETSTAT"):
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        name, change = fields.string(), cast(dict[str, Any], fields.attrs())
+        if change.pop("times", None) is None:
+            return None
+        return wire.packet(
+            asked.packet.kind, asked.packet.identifier, wire.string(name) + wire.attrs(**change)
+        )
+
+    def reply(self, _session: Session, asked: Asked, _reply: Packet) -> bytes | None:
+        if asked.name not in ("SETSTAT", "FSETSTAT"):
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        fields.string()
+        return asked.refused(UNSUPPORTED).raw if "times" in fields.attrs() else None
+
+
+class IgnoresSizes(Respect):
+    """A size is not set, and the answer is that it is."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name not in ("SETSTAT", "FSETSTAT"):
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        fields.string()
+        return asked.refused(0) if "size" in fields.attrs() else None
+
+
+class LinksTheDraftsWay(Respect):
+    """SYMLINK has the path of the link first."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name != "SYMLINK":
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        path, target = fields.string(), fields.string()
+        return wire.packet(
+            asked.packet.kind, asked.packet.identifier, wire.string(target) + wire.string(path)
+        )
+
+
 RESPECTS: dict[str, Respect] = {
+    "RENAME replaces": RenameReplaces(announces=False, keeps_directories=False),
+    "RENAME replaces, but no directory": RenameReplaces(announces=False, keeps_directories=True),
+    "posix-rename replaces no directory": RenameReplaces(announces=True, keeps_directories=True),
+    "denies LSTAT": RefusesKinds(PERMISSION_DENIED, "LSTAT"),
+    "denies FSTAT": RefusesKinds(PERMISSION_DENIED, "FSTAT"),
+    "denies REALPATH": RefusesKinds(PERMISSION_DENIED, "REALPATH"),
+    "has no FSTAT": RefusesKinds(UNSUPPORTED, "FSTAT"),
+    "has no SETSTAT": RefusesKinds(UNSUPPORTED, "SETSTAT"),
+    "has no FSETSTAT": RefusesKinds(UNSUPPORTED, "FSETSTAT"),
+    "denies FSETSTAT": RefusesKinds(PERMISSION_DENIED, "FSETSTAT"),
+    "sets nothing": RefusesKinds(UNSUPPORTED, "SETSTAT", "FSETSTAT"),
+    "fails to set": RefusesKinds(FAILURE, "SETSTAT", "FSETSTAT"),
+    "sets no times": RefusesTimes(),
+    "ignores sizes": IgnoresSizes(),
+    "links the draft's way": LinksTheDraftsWay(),
     "none": Respect(),
     "opens what is to be new": OpensWhatIsToBeNew(),
     "refuses what is to be new": Refuses(EXCLUSIVE_FLAG, UNSUPPORTED),
@@ -160,7 +258,7 @@ class Server:
         if packet.name == "INIT":
             server.write(packet.raw)
             await anext(replies)
-            return ANNOUNCED
+            return self.respect.announced
         asked = _asked(packet)
         self.names.append(asked.name)
         altered = self.respect.request(session, asked)

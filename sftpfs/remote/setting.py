@@ -1,0 +1,243 @@
+"""Setting attributes on a server that may refuse a way to do it, or a part of what is set.
+
+Owns the order in which it is tried: by handle, by path, and what was refused together each by itself. Used by
+``remote.file`` and ``remote.attributes_by_path``; what is learned is told to ``server_traits``.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple
+
+from sftpfs.aio import Slot
+from sftpfs.errors import Status, StatusError, error
+from sftpfs.remote import diagnose
+from sftpfs.remote.diagnose import Place
+from sftpfs.remote.waiting import when_done
+from sftpfs.server_traits import ServerTraits
+from sftpfs.sftp.session import Session
+from sftpfs.types import AttributeChange, Attributes
+
+_Steps = Generator[Slot[Any], BaseException | None, None]
+
+NO_HANDLE = b"\xff\xff\xff\xff"
+"""A handle that no server gives."""
+
+SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
+"""Mode bits that are refused to owners, too."""
+
+SIZE_REFUSED = frozenset({Status.FAILURE, Status.BAD_MESSAGE})
+"""What OpenSSH makes of EFBIG and EINVAL."""
+
+
+def parts(change: AttributeChange) -> list[AttributeChange]:
+    """What can be set apart: size, owner, mode, times, in this order."""
+    found = []
+    if change.size is not None:
+        found.append(AttributeChange(size=change.size))
+    if change.uid is not None:
+        found.append(AttributeChange(uid=change.uid, gid=change.gid))
+    if change.mode is not None:
+        found.append(AttributeChange(mode=change.mode))
+    if change.mtime is not None:
+        found.append(AttributeChange(atime=change.atime, mtime=change.mtime))
+    return found
+
+
+def needed(change: AttributeChange) -> list[str]:
+    """The traits of a server that makes ``change``; an owner may be refused by any."""
+    asked = {"sets_sizes": change.size, "sets_modes": change.mode, "sets_times": change.mtime}
+    return [trait for trait, value in asked.items() if value is not None]
+
+
+def may_set(traits: ServerTraits, change: AttributeChange) -> bool:
+    """Whether it is of any use to ask for ``change`` where nobody has asked for it here."""
+    known = traits.known
+    reached = known.sets_by_handle or known.sets_by_path
+    return reached and all(getattr(known, trait) for trait in needed(change))
+
+
+def surely_sets(traits: ServerTraits, change: AttributeChange) -> bool:
+    """Whether ``change`` of a file that was made here may be answered for before it is sent."""
+    relied_on = ["sets_by_handle", *needed(change)]
+    return all(map(traits.sure, relied_on))
+
+
+class _Way(NamedTuple):
+    """How attributes are set."""
+
+    trait: str
+    start: Callable[[AttributeChange], Slot[None]]
+    look: Callable[[], Slot[Attributes]]
+    """Asks what is there."""
+
+
+def set_open(session: Session, handle: bytes, path: bytes | None, change: AttributeChange) -> Slot[None]:
+    """FSETSTAT, or where that is refused as such SETSTAT of ``path``, which the open file has now.
+
+    One request where the server is known to carry it out.
+    """
+    known = session.traits.known
+    ways = []
+    if known.sets_by_handle:
+        ways.append(
+            _Way(
+                "sets_by_handle",
+                lambda part: session.start_fsetstat(handle, part),
+                lambda: session.start_fstat(handle),
+            )
+        )
+    if path is not None and (known.sets_by_path or not ways):
+        ways.append(_by_path(session, path))
+    if not ways:
+        slot: Slot[None] = Slot()
+        slot.fail(StatusError(Status.OP_UNSUPPORTED))
+        return slot
+    return _carried_out(_set(session.traits, ways, change))
+
+
+def set_named(session: Session, path: bytes, change: AttributeChange) -> Slot[None]:
+    """SETSTAT."""
+    return _carried_out(_set(session.traits, [_by_path(session, path)], change))
+
+
+def _by_path(session: Session, path: bytes) -> _Way:
+    return _Way(
+        "sets_by_path",
+        lambda part: session.start_setstat(path, part),
+        lambda: session.start_stat(path),
+    )
+
+
+def _set(traits: ServerTraits, ways: list[_Way], change: AttributeChange) -> _Steps:
+    """Try ``ways`` one after the other. Raises the first refusal."""
+    first: BaseException | None = None
+    for way in ways:
+        together = yield way.start(change)
+        if together is None:
+            _seen(traits, way, change, first)
+            if change.size is not None and not traits.sure("sets_sizes"):
+                look = way.look()
+                yield look
+                _judge_size(traits, change.size, look)
+            return
+        first = first or together
+        if not _for_want_of(traits, way, together):
+            break
+        apart = parts(change)
+        refusals = []
+        for part in apart if len(apart) > 1 else ():
+            refused = yield way.start(part)
+            if refused is None:
+                _seen(traits, way, part, None)
+            else:
+                refusals.append((part, refused))
+        if len(apart) > 1 and len(refusals) < len(apart):
+            for part, refused in refusals:
+                _unsupported(traits, part, refused)
+            if refusals:
+                raise refusals[0][1]
+            return
+    assert first is not None
+    raise first
+
+
+def _seen(traits: ServerTraits, way: _Way, change: AttributeChange, before: BaseException | None) -> None:
+    """``change`` was made, after ``before`` where another way was refused."""
+    traits.seen([way.trait, *(trait for trait in needed(change) if trait != "sets_sizes")])
+    if before is not None:
+        traits.contradict("sets_by_handle", f"FSETSTAT was refused ({before}), SETSTAT was carried out")
+
+
+def _judge_size(traits: ServerTraits, size: int, look: Slot[Attributes]) -> None:
+    """Raise EIO where ``look`` shows that ``size``, which the server says it set, is not what there is."""
+    if look.error is not None:
+        return
+    found = look.result().size
+    if found == size:
+        traits.seen(["sets_sizes"])
+        return
+    traits.contradict("sets_sizes", f"{size} bytes were set, and the file has {found}")
+    raise error(errno.EIO, "the server did not set the size")
+
+
+def _for_want_of(traits: ServerTraits, way: _Way, refused: BaseException) -> bool:
+    """Whether the refusal may be for want of this way, or of a part of the change."""
+    if not isinstance(refused, StatusError):
+        return False
+    return refused.status == Status.OP_UNSUPPORTED or traits.doubtful(way.trait)
+
+
+def _unsupported(traits: ServerTraits, part: AttributeChange, refused: BaseException) -> None:
+    if isinstance(refused, StatusError) and refused.status == Status.OP_UNSUPPORTED:
+        for trait in needed(part):
+            traits.contradict(trait, "it answered that it does not")
+
+
+def refusal(
+    traits: ServerTraits,
+    change: AttributeChange,
+    failed: BaseException,
+    known: Attributes | None,
+    *,
+    grows: bool,
+    ours: bool,
+) -> BaseException:
+    """What to tell of a ``change`` by handle that ``failed``, of a file of ``known`` attributes that it was
+    to make longer (``grows``), or that was made by this handle (``ours``)."""
+    if not isinstance(failed, StatusError) or failed.explicit:
+        return failed
+    if ours:
+        _refused_to_owner(traits, change, failed)
+    if grows and failed.status in SIZE_REFUSED:
+        return error(errno.EFBIG)  # a hole takes no room
+    if failed.status == Status.PERMISSION_DENIED:
+        return error(diagnose.changing(failed.status, change, known, Place()))
+    return failed
+
+
+def _refused_to_owner(traits: ServerTraits, change: AttributeChange, failed: StatusError) -> None:
+    """The file is this login's, so that it is not for want of permission: not asked for unasked again, nor
+    answered for before it is sent."""
+    special = change.mode is not None and change.mode & SPECIAL_BITS
+    denied = failed.status in (Status.PERMISSION_DENIED, Status.OP_UNSUPPORTED)
+    relied_on = needed(change)
+    if denied and not special and len(relied_on) == 1 and relied_on != ["sets_sizes"]:
+        traits.contradict(relied_on[0], "it refused to, for a file that was made here")
+
+
+def _carried_out(steps: _Steps) -> Slot[None]:
+    """The slot of what ``steps`` come to: each is sent as the one before was answered."""
+    result: Slot[None] = Slot()
+
+    def advance(outcome: BaseException | None) -> None:
+        try:
+            slot = steps.send(outcome)
+        except StopIteration:
+            result.set(None)
+        except OSError as failure:
+            result.fail(failure)
+        else:
+            when_done(slot, lambda answered: advance(answered.error))
+
+    advance(None)
+    return result
+
+
+def try_setting(session: Session) -> None:
+    """Find out whether FSETSTAT is answered at all: of no handle it is a FAILURE, else it is refused as such.
+
+    Nobody waits for it. Changes that ride with writes are answered for before they are sent, also the first.
+    """
+
+    def told(slot: Slot[None]) -> None:
+        failure = slot.error
+        if isinstance(failure, StatusError) and failure.status in (
+            Status.PERMISSION_DENIED,
+            Status.OP_UNSUPPORTED,
+        ):
+            session.traits.contradict("sets_by_handle", f"FSETSTAT is refused: {failure.strerror}")
+
+    when_done(session.start_fsetstat(NO_HANDLE, AttributeChange()), told)

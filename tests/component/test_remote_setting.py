@@ -1,0 +1,166 @@
+"""Attributes on servers that refuse a way to set them, or a part of what is set."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from sftpfs.remote.api import OpenFlags, RemoteFile
+from sftpfs.remote.pool import Pool
+from sftpfs.remote.server import Server
+from sftpfs.types import AttributeChange
+from tests.component import altered
+from tests.component.altered import asked
+from tests.component.sftp_servers import ServerConnector, encoded, run, serving
+
+SETTING = ("setstat", "fsetstat")
+NEW = OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.EXCLUSIVE
+MODE = AttributeChange(mode=0o600)
+TIMES = AttributeChange(atime=5, mtime=6)
+BOTH = AttributeChange(mode=0o600, atime=5, mtime=6)
+
+
+async def made(server: Server, base: bytes) -> RemoteFile:
+    """A new file that is open."""
+    file, _ = await server.open(base + b"/made", NEW, 0o644, lambda: base + b"/made")
+    return file
+
+
+async def again(file: RemoteFile) -> None:
+    """Set its mode."""
+    await file.start_setattr(MODE).wait()
+
+
+def what(path: Path) -> tuple[int, int]:
+    """Mode and mtime."""
+    seen = os.stat(path)
+    return stat.S_IMODE(seen.st_mode), int(seen.st_mtime)
+
+
+@pytest.mark.parametrize("respect", ["has no FSETSTAT", "denies FSETSTAT"])
+def test_what_fsetstat_refuses_is_set_by_path(tmp_path: Path, respect: str) -> None:
+    async def work(server: Server, pool: Pool, base: bytes) -> None:
+        file = await made(server, base)
+        await file.start_setattr(BOTH).wait()
+        assert not pool.traits.known.sets_by_handle
+        assert await asked(pool, again(file), SETTING) == {"setstat": 1}
+        assert not server.surely_sets(MODE) and server.sets(MODE)
+        file.close()
+
+    altered.operate(respect, tmp_path, work)
+    assert what(tmp_path / "made") == (0o600, 6)
+
+
+@pytest.mark.parametrize("name", ["made", "directory"])
+def test_what_setstat_refuses_is_set_by_handle(tmp_path: Path, name: str) -> None:
+    (tmp_path / "made").write_bytes(b"content")
+    (tmp_path / "directory").mkdir()
+    path = encoded(tmp_path / name)
+
+    async def test() -> None:
+        async with serving(ServerConnector("-P", "setstat"), max_connections=1) as (server, pool):
+            seen = await server.setattr(path, BOTH)
+            assert (stat.S_IMODE(seen.mode), seen.mtime) == (0o600, 6)
+            assert not pool.traits.known.sets_by_path
+
+    run(test)
+    assert what(tmp_path / name) == (0o600, 6)
+
+
+def test_what_is_refused_together_is_set_apart(tmp_path: Path) -> None:
+    """The mode is set, and whoever asked for times hears that they are not."""
+
+    async def work(server: Server, pool: Pool, base: bytes) -> None:
+        file = await made(server, base)
+        for change in (BOTH, TIMES):
+            with pytest.raises(OSError) as raised:
+                await file.start_setattr(change).wait()
+            assert raised.value.errno == errno.EOPNOTSUPP
+        with pytest.raises(OSError) as raised:
+            await server.setattr(base + b"/made", BOTH)
+        assert raised.value.errno == errno.EOPNOTSUPP
+        assert pool.traits.known.sets_modes and not pool.traits.known.sets_times
+        assert server.surely_sets(MODE) and not server.surely_sets(TIMES)
+        assert server.sets(MODE) and not server.sets(TIMES)
+        file.close()
+
+    before = int(os.stat(tmp_path).st_mtime)
+    altered.operate("sets no times", tmp_path, work)
+    mode, mtime = what(tmp_path / "made")
+    assert mode == 0o600 and mtime >= before
+
+
+@pytest.mark.parametrize(
+    ("respect", "number"), [("sets nothing", errno.EOPNOTSUPP), ("fails to set", errno.EPERM)]
+)
+def test_changes_that_are_refused_fail_themselves(tmp_path: Path, respect: str, number: int) -> None:
+    async def work(server: Server, pool: Pool, base: bytes) -> None:
+        file = await made(server, base)
+        assert not server.surely_sets(MODE)
+        with pytest.raises(OSError) as raised:
+            await server.setattr(base + b"/made", MODE)
+        assert raised.value.errno == number
+        with pytest.raises(OSError):
+            await file.start_setattr(BOTH).wait()
+        assert not server.surely_sets(TIMES)
+        file.close()
+
+    altered.operate(respect, tmp_path, work)
+
+
+def test_openssh_told_to_refuse_is_found_out_before_anything_is_promised(tmp_path: Path) -> None:
+    async def test() -> None:
+        connector = ServerConnector("-P", "setstat,fsetstat", "-u", "077")
+        async with serving(connector, max_connections=1) as (server, pool):
+            base = encoded(tmp_path)
+            file = await made(server, base)
+            assert not server.surely_sets(MODE)
+            with pytest.raises(PermissionError):
+                await file.start_setattr(MODE).wait()
+            file.close()
+            await server.mkdir(base + b"/one", 0o755)
+            assert not server.sets(MODE)
+            assert await asked(pool, server.mkdir(base + b"/two", 0o755), SETTING) == {}
+
+    run(test)
+
+
+@pytest.mark.parametrize("by", ["path", "handle"])
+def test_a_size_that_is_not_set_is_not_told_to_be(tmp_path: Path, by: str) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+
+    async def work(server: Server, pool: Pool, base: bytes) -> None:
+        path, change = base + b"/file", AttributeChange(size=3)
+        file, _ = await server.open(path, OpenFlags.WRITE, 0, lambda: path)
+        with pytest.raises(OSError) as raised:
+            await (server.setattr(path, change) if by == "path" else file.start_setattr(change).wait())
+        assert raised.value.errno == errno.EIO
+        assert not pool.traits.known.sets_sizes
+        file.close()
+
+    altered.operate("ignores sizes", tmp_path, work)
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("respect", ["none"])
+def test_what_was_seen_to_be_set_may_be_promised(tmp_path: Path, respect: str) -> None:
+    """By an unknown server, too."""
+
+    async def work(server: Server, pool: Pool, base: bytes) -> None:
+        file = await made(server, base)
+        assert not server.surely_sets(MODE) and not server.surely_sets(TIMES)
+        await file.start_setattr(TIMES).wait()
+        assert server.surely_sets(TIMES) and not server.surely_sets(MODE)
+        await server.setattr(base + b"/made", MODE)
+        assert server.surely_sets(BOTH)
+        assert await asked(pool, server.setattr(base + b"/made", AttributeChange(size=5)), ("stat",)) == {
+            "stat": 1
+        }
+        assert await asked(pool, server.setattr(base + b"/made", AttributeChange(size=6)), ("stat",)) == {}
+        file.close()
+
+    altered.operate(respect, tmp_path, work)
