@@ -4,8 +4,9 @@
 
 Modes: ``password`` (secret: "secret" unless given), ``questions`` (two rounds: name and code), ``single``
 (one keyboard-interactive "Password:" prompt), ``worded`` (one round; secret: JSON of name, instructions,
-prompts and banner; no answer lets in), ``sha1`` (lets everybody in, and signs with ssh-rsa
-whatever was agreed on; its key has to be RSA).
+prompts and banner; no answer lets in), ``unimplemented`` and ``mute`` (let all in, and answer keepalives
+as tinysshd does, or not at all), ``sha1`` (lets everybody in, and signs with ssh-rsa whatever was agreed on;
+its key has to be RSA).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import sys
 from collections.abc import Sequence
 
 import asyncssh
+from asyncssh.constants import MSG_GLOBAL_REQUEST, MSG_UNIMPLEMENTED
+from asyncssh.packet import SSHPacket, UInt32
 from asyncssh.public_key import SSHKeyPair
 
 
@@ -33,7 +36,7 @@ class Server(asyncssh.SSHServer):
     def begin_auth(self, username: str) -> bool:
         if self.mode == "worded":
             self.connection.send_auth_banner(json.loads(self.secret)["banner"])
-        return self.mode != "sha1"
+        return self.mode not in ("sha1", "unimplemented", "mute")
 
     def password_auth_supported(self) -> bool:
         return self.mode == "password"
@@ -68,10 +71,23 @@ class Server(asyncssh.SSHServer):
         return self.round == 2 and list(responses) == ["123456"]
 
 
+def no_keepalives(answer: bool) -> None:
+    """Have the server answer what a client asks of the connection with UNIMPLEMENTED, or not."""
+
+    def take(connection: asyncssh.SSHServerConnection, kind: int, number: int, packet: SSHPacket) -> None:
+        if answer:
+            connection.send_packet(MSG_UNIMPLEMENTED, UInt32(number))
+
+    handlers = asyncssh.SSHServerConnection._packet_handlers
+    asyncssh.SSHServerConnection._packet_handlers = {**handlers, MSG_GLOBAL_REQUEST: take}
+
+
 async def main(host_key: str, mode: str, port: str = "0", secret: str = "secret") -> None:
     """Serve."""
     if mode == "sha1":
         SSHKeyPair.set_sig_algorithm = lambda self, algorithm: None
+    if mode in ("unimplemented", "mute"):
+        no_keepalives(answer=mode == "unimplemented")
     acceptor = await asyncssh.create_server(
         lambda: Server(mode, secret),
         "127.0.0.1",

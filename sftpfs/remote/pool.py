@@ -251,6 +251,7 @@ class Pool:
             connection.session.close("the file system is being unmounted")
             raise SessionLostError("the file system is being unmounted")
         connection.session.watch = partial(self._watch, connection)
+        transport.doubted = partial(self._ask_for_life, transport)
         self._connections.append(connection)
         self._nursery.start_soon(self._run, connection)
         logger.info("connection %d is up, for %s", connection.session.generation, role.value)
@@ -260,6 +261,13 @@ class Pool:
         self._hedging.look(connection, clock.awake())
         if connection is self._metadata:
             self.silence.owed(connection.session)
+
+    def _ask_for_life(self, transport: Transport) -> None:
+        """Ask for anything on a connection whose SSH server does not say by itself that it is alive."""
+        for connection in self._connections:
+            if connection.transport is transport and connection.live:
+                connection.session.start_lstat(b".")
+                return
 
     async def _run(self, connection: Connection) -> None:
         try:

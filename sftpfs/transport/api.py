@@ -6,6 +6,7 @@ plain socket). It carries raw SFTP packets and knows nothing of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
@@ -45,7 +46,8 @@ class Transport(Protocol):
     ``failure`` what kind of failure it was, where that is known. ``may_be_asking``: the program underneath
     may still be asking a person to log in when the stream is handed out, so that SFTP begins whenever they
     have answered. ``silence``: seconds without an answer after which the connection counts as dead; infinite
-    where what is underneath asks the other side itself whether it is alive.
+    where what is underneath asks the other side itself whether it is alive. ``doubted`` is called where it
+    got no answer to that, ever: something is to be asked by SFTP before the connection is given up.
     ``server`` is what the SSH server calls itself, as ``OpenSSH_9.2p1``; empty where that is not known.
     ``about`` says for a person who we are there and what the server is, as far as is known.
     ``host_key``: how its key was judged; None where that is not our business (ssh, a socket).
@@ -59,6 +61,7 @@ class Transport(Protocol):
     host_key: HostKey | None
     may_be_asking: bool
     silence: float
+    doubted: Callable[[], None] | None
 
     async def open_channel(self) -> ByteStream:
         """A further SFTP byte stream over this connection.

@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 import trio
 
@@ -44,6 +45,7 @@ class WorkerTransport:
         self.failure: Failure | None = None
         self.may_be_asking = False
         self.silence = math.inf  # asyncssh sends keepalives
+        self.doubted: Callable[[], None] | None = None
         self.about = ""
         self.host_key: HostKey | None = None
         self.pid, self._control, self._exit = worker
@@ -164,6 +166,9 @@ class WorkerTransport:
         elif kind == "failed":
             error = MountError(Failure[message["failure"]], message["message"])
             self._settle(message["id"], error)
+        elif kind == "doubt":
+            if self.doubted is not None:
+                self.doubted()
         elif kind == "ended":
             log.debug("channel %d: %s", message["id"], message["reason"])
             self.reason = message["reason"]

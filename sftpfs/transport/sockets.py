@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -34,6 +35,7 @@ class SocketTransport:
         self.failure: Failure | None = None
         self.may_be_asking = False
         self.silence = silence
+        self.doubted: Callable[[], None] | None = None
         self.server = ""
         self.about = ""
         self.host_key: HostKey | None = None

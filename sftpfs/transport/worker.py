@@ -26,6 +26,7 @@ from sftpfs.transport.connecting import Attempt, Clock, connect_hop, proxy_words
 from sftpfs.transport.control import HostKey, Message, one_line
 from sftpfs.transport.explaining import something_else
 from sftpfs.transport.failures import timeout_failure, words
+from sftpfs.transport.keepalive import Keepalive
 from sftpfs.transport.pins import Pin
 from sftpfs.transport.pump import Congestion, Pump
 from sftpfs.transport.settings import Defaults, Settings, settings_for
@@ -273,6 +274,7 @@ class Worker:
         if shown is not None and shown.pin is not None:
             self._pins[shown.name] = shown.pin.message()
         spare_ignored_packets(connection)
+        Keepalive(connection, self._doubt)
         self._connections.append(connection)
 
     def _resolve(
@@ -307,6 +309,10 @@ class Worker:
         if error is not None and not isinstance(error, EXPECTED):
             self.fault(error)
         self._finish(words(error) if error is not None else "the server closed the connection")
+
+    def _doubt(self) -> None:
+        """A server on the way has said nothing for long: the front is to ask for something."""
+        self._send({"type": "doubt"})
 
     # --- channels
 

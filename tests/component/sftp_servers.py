@@ -37,6 +37,7 @@ class ServerTransport:
         self.failure: Failure | None = None
         self.may_be_asking = False
         self.silence = connector.silence
+        self.doubted: Callable[[], None] | None = None
         self.server = ""
         self.about = ""
         self.host_key: HostKey | None = None

@@ -31,6 +31,7 @@ class MemoryTransport:
     """Implements ``transport.api.Transport``: one connection, a process at the server for each channel."""
 
     may_be_asking = False
+    doubted = None
     failure = None
     server = ""
     about = ""
