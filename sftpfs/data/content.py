@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from weakref import WeakSet
 
 import trio
@@ -153,6 +154,7 @@ class FileContent:
             synchronous=synchronous or config.synchronous_writes,
             direct=direct or config.direct_io,
         )
+        remote.refused = partial(self.writer.refused, handle)
         handle.fsync_writes = synchronous
         handle.created = created and writable and not handle.synchronous
         keep_cache = True
@@ -241,6 +243,7 @@ class FileContent:
         if not self._users[remote]:
             del self._users[remote]
             remote.close()
+            remote.refused = _heard  # it holds the handle, which holds it
 
     def detach(self, handle: HandleState) -> None:
         """``handle`` is released; what it has open is closed where nobody else uses that."""
@@ -445,3 +448,7 @@ class Contents:
             "dirty_bytes": mount.gate.held,
             "dirty_files": len(mount.dirty),
         }
+
+
+def _heard(_: OSError) -> None:
+    """What is closed has told whom it will tell."""

@@ -137,6 +137,17 @@ class FileHandle(HandleState):
             await self.content.writer.flush(self)
             _raise(self.error)
 
+    @property
+    def undecided(self) -> bool:
+        """The server may still refuse what was written, as it is closed."""
+        return self.writable and self.remote.undecided
+
+    async def hand_over(self) -> None:
+        """The descriptor's last copy is closed, as far as can be known, and ``flush`` was done: the server
+        has what was ``undecided``. Raises what it refused, as ``flush`` does."""
+        await self.content.writer.hand_over(self)
+        _raise(self.error)
+
     async def fsync(self) -> None:
         """Every write of the file is acknowledged, and the server was asked to bring it to its disk. Raises
         the first that failed of which this handle was not told, also where it may only read."""
@@ -186,6 +197,8 @@ class FileHandle(HandleState):
         try:
             if self.writable and content.dirty:
                 await content.writer.flush(self)
+            if self.undecided:
+                await content.writer.hand_over(self)
         finally:
             content.detach(self)
 

@@ -69,6 +69,7 @@ class MountContent:
         "incidents",
         "link",
         "observer",
+        "undecided_bytes",
     )
 
     def __init__(self, config: DataConfig, observer: ContentObserver, server_clock: ServerClock) -> None:
@@ -84,6 +85,8 @@ class MountContent:
         self.failed: dict[int, OSError] = {}
         """By inode number the first failed write of those that nobody was told of: see ``untold``."""
         self.incidents = 0
+        self.undecided_bytes = 0
+        """Kept of what the server may refuse as the file is closed (``data.undecided``)."""
 
     def new_incident(self) -> int:
         """A number for what one file loses together."""

@@ -20,6 +20,7 @@ from sftpfs.data.riding import Rider
 from sftpfs.data.settling import Settlement, Settling
 from sftpfs.data.state import ContentState, HandleState, MountContent
 from sftpfs.data.telling import Telling
+from sftpfs.data.undecided import Undecided
 from sftpfs.types import AttributeChange, Attributes
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class ContentWriter:
         "rider",
         "settling",
         "telling",
+        "undecided",
     )
 
     def __init__(
@@ -78,6 +80,7 @@ class ContentWriter:
         self._since_ns = 0  # when the oldest unsent byte was written, wall clock
         self.losses = Losses(state.number, mount)
         self.settling = Settling(state, mount, extents, reader, self.rider, self.losses)
+        self.undecided = Undecided(mount)
         # INVARIANT: not empty only while ``acknowledged`` works on what is in it, the first being under work.
         self._ended: deque[Outgoing] = deque()
         # Extents under way through each handle, so that the one FSTAT may go along.
@@ -332,6 +335,34 @@ class ContentWriter:
         if synced is not None:
             await synced.wait()
         return failure, settlement
+
+    async def hand_over(self, handle: HandleState) -> None:
+        """What ``handle`` wrote, all of it acknowledged, is the server's by its CLOSE, or is lost."""
+        state, mount, epoch = self._state, self._mount, self._state.epoch
+        try:
+            attributes = await handle.remote.start_hand_over().wait()
+        except OSError as failure:
+            self.refused(handle, failure)
+            return
+        self.undecided.decided(handle)
+        if not state.dirty and state.epoch == epoch:
+            if attributes.size != state.server_size:
+                self._reader.drop()
+            state.attributes = attributes
+            mount.observer.content_settled(state.number, attributes)
+
+    def refused(self, handle: HandleState, failure: OSError) -> None:
+        """The server refused what ``handle`` wrote as it closed the file."""
+        state = self._state
+        reason = failure.strerror or failure
+        logger.error(
+            "inode %d: the server refused what was written as the file was closed: %s", state.number, reason
+        )
+        self.undecided.refused(handle, self.losses, failure)
+        self._reader.drop()
+        state.verify = True
+        self._mount.observer.content_unknown(state.number)
+        self.telling.failed(self.extents.batch, failure, handle, lost=True)
 
     def _in_order(self, handle: HandleState | None) -> bool:
         """Is everything under way on the one connection of ``handle``, with nothing held back?"""

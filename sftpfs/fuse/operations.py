@@ -28,7 +28,7 @@ from pyfuse3 import (
 
 from sftpfs.errors import error
 from sftpfs.fuse.guard import guarded
-from sftpfs.fuse.opener import lives
+from sftpfs.fuse.opener import holds, lives
 from sftpfs.fuse.reads import ReadsUnderWay, became_shorter, ends_early
 from sftpfs.fuse.reply import Replies, statvfs_reply
 from sftpfs.types import Buffer
@@ -343,9 +343,11 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def flush(self, fh: FileHandleT) -> None:
-        handle = self._files[fh].handle
+        handle, inode = self._files[fh].handle, self._files[fh].inode
         try:
             await handle.flush()
+            if handle.undecided and not holds(self._openers[fh], inode.number, inode.name):
+                await handle.hand_over()
         except OSError:
             handle.listened = lives(self._openers[fh])
             raise

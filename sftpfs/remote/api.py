@@ -89,6 +89,12 @@ class RemoteFile(Protocol):
     """
 
     flags: OpenFlags
+    refused: Callable[[OSError], None]
+    """Called where the server refuses what was written as a handle is closed for which nobody waits."""
+
+    @property
+    def undecided(self) -> bool:
+        """Something was written by the handle there is, and the server may refuse it as that is closed."""
 
     @property
     def ordered(self) -> bool:
@@ -130,11 +136,17 @@ class RemoteFile(Protocol):
         Data written through other connections is covered: fsync is per file, not per handle.
         """
 
+    def start_hand_over(self) -> Slot[Attributes]:
+        """CLOSE of what is ``undecided``, behind every write started before through this handle, and the
+        attributes of what has the name then. Fails with what the server says to that, EIO where it has less
+        than it acknowledged. The file is opened again as it is used next.
+        """
+
     def confirm(self) -> None:
         """It is the file its ``current_path`` stands for, though another version of it than was known."""
 
     def close(self) -> None:
-        """Send CLOSE for every handle underneath; nobody waits. Idempotent."""
+        """Send CLOSE for every handle underneath; nobody waits: see ``refused``. Idempotent."""
 
 
 class ServerCopy(Protocol):

@@ -11,6 +11,8 @@ Where every connection the file was open on is lost, requests wait until it is o
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from sftpfs.aio import Slot
@@ -19,6 +21,7 @@ from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.appending import End
 from sftpfs.remote.call import Call, Follower
 from sftpfs.remote.connection import Connection, Handle
+from sftpfs.remote.handing_over import closed_and_seen, kept, nobody_told, watch
 from sftpfs.remote.open_files import OpenFiles, OpenInode
 from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.pool import Pool
@@ -28,7 +31,8 @@ from sftpfs.remote.setting import refusal, set_open
 from sftpfs.remote.stripes import Stripes
 from sftpfs.remote.transfer import OfOperation, Repeatable
 from sftpfs.remote.version import Change, KnownVersion, Question
-from sftpfs.remote.writes import Write, WritePiece, fail_explained
+from sftpfs.remote.writes import Write, WritePiece, explain_write, fail_explained
+from sftpfs.sftp.session import Session
 from sftpfs.types import AttributeChange, Attributes, Buffer
 
 T = TypeVar("T")
@@ -67,6 +71,7 @@ class File:
         "_silence",
         "_stripes",
         "_traits",
+        "_written",
         "appended_to",
         "appends",
         "closed",
@@ -75,6 +80,7 @@ class File:
         "outbox",
         "patience",
         "read_sizes",
+        "refused",
         "used",
         "version",
         "write_sizes",
@@ -111,6 +117,10 @@ class File:
         """None until OPEN's attributes are known; shared with the other handles once this is known to be
         the same file."""
         self.current_path = current_path
+        self.refused: Callable[[OSError], None] = nobody_told
+        self._written = bool(flags & (OpenFlags.CREATE | OpenFlags.TRUNCATE))
+        """Something was changed by the handles there are."""
+        self._traits = pool.traits
         self._bulk = pool.bulk
         self._handles = [Handle(connection, identifier)]
         connection.files[self] = None
@@ -124,7 +134,6 @@ class File:
         self._open_files = open_files
         self._reopening = Reopening(self, pool, open_files)
         self._silence = pool.silence
-        self._traits = pool.traits
         self._stripes = Stripes(self, pool, self._reopening)
         self._end = End(self) if appends and OpenFlags.APPEND not in flags else None
 
@@ -230,6 +239,7 @@ class File:
         def start(handle: Handle) -> Slot[None]:
             nonlocal sent
             version = self.version
+            self._written = self._written or change.size is not None
             if version is not None and matters:
                 sent = (version, version.setting(handle.connection, change, self._now()))
             return set_open(handle.session, handle.identifier, self.current_path(), change)
@@ -286,11 +296,60 @@ class File:
     def _account(self, length: int) -> None:
         self.used = True
         self._requested += length
-        if self._requested > BULK_BYTES and not (self.closed or self.appends):
+        if self._requested > BULK_BYTES and not (self.closed or self.appends or self._one_handle):
             bulk = self._bulk
             bulk.demand()
             if self._epoch != bulk.epoch and self._stripes.begin():
                 self._epoch = bulk.epoch
+
+    @property
+    def _one_handle(self) -> bool:
+        """It is written by one handle: the server decides as each is closed."""
+        return OpenFlags.WRITE in self.flags and not self._traits.known.closes_without_a_word
+
+    @property
+    def undecided(self) -> bool:
+        """As ``RemoteFile.undecided``. A file without a name has nothing to be decided any more."""
+        return self._written and self._one_handle and self.current_path() is not None
+
+    def start_hand_over(self) -> Slot[Attributes]:
+        """As ``RemoteFile.start_hand_over``."""
+        version = self.version
+        assert version is not None
+        asked = version.asked(None)
+        session: Session | None = None
+
+        def start(handle: Handle) -> Slot[Attributes]:
+            nonlocal asked, session
+            session, path = handle.session, self.path
+            asked = version.asked(handle.connection)
+            look = partial(session.start_lstat, path)
+            return closed_and_seen(self._put_away(list(self._handles)), look)
+
+        def done(answer: Slot[Attributes], result: Slot[Attributes]) -> None:
+            failure = answer.error
+            if failure is None:
+                attributes = answer.result()
+                short = kept(attributes, version.least)
+                if short is not None:
+                    result.fail(short)
+                else:
+                    version.told(attributes, asked)
+                    result.set(attributes)
+            else:
+                assert session is not None and isinstance(failure, OSError)
+                explain_write(session, self.path, 1, failure, result)
+
+        return self._call(Follower(self, start, done))
+
+    def _put_away(self, going: list[Handle]) -> list[Slot[None]]:
+        """CLOSE of ``going``: the file is opened again as it is used next."""
+        self._handles = [handle for handle in self._handles if handle not in going]
+        for handle in going:
+            handle.connection.files.pop(self, None)
+        self._reopening.parked = True
+        self._written = self._written and bool(self._handles)
+        return [handle.session.start_close(handle.identifier) for handle in going]
 
     def _call(self, call: Call[T]) -> Slot[T]:
         self.used = True
@@ -310,10 +369,14 @@ class File:
         for handle in self._handles:
             handle.connection.files.pop(self, None)
             if handle.connection.live:
-                handle.session.start_close(handle.identifier)
+                self._watched(handle.session.start_close(handle.identifier), self._written)
         self._reopening.close()
         if self._inode is not None:
             self._open_files.closed(self, self._inode)
+
+    def _watched(self, closing: Slot[None], written: bool) -> None:
+        if written:
+            watch(closing, self.refused)
 
     # what requests ask for (remote.transfer)
 
@@ -344,7 +407,7 @@ class File:
 
     def beside(self, connection: Connection, target: Connection) -> Handle | None:
         """As ``Handles.beside``. Not of a file open for appending: its writes keep to one connection."""
-        if self.closed or self.appends:
+        if self.closed or self.appends or self._one_handle:
             return None
         transport = connection.transport
         for handle in self._handles:
@@ -366,12 +429,9 @@ class File:
         """As ``HandleOwner.let_go``. What it is like is asked once more, for it to be known again."""
         going = [handle for handle in self._handles if handle.connection is connection]
         self.start_fstat()
-        self._handles = [handle for handle in self._handles if handle.connection is not connection]
-        connection.files.pop(self, None)
-        self._reopening.parked = True
-        self.used = False
-        for handle in going:
-            handle.session.start_close(handle.identifier)
+        written, self.used = self._written, False
+        for closing in self._put_away(going):
+            self._watched(closing, written)
 
     def drop(self, handle: Handle) -> None:
         """The session of ``handle`` is lost, and the handle with it."""
@@ -406,6 +466,7 @@ class File:
 
     def write_sent(self, handle: Handle, offset: int, length: int) -> Change | None:
         """As ``Handles.write_sent``."""
+        self._written = True
         version = self.version
         if version is None:
             return None

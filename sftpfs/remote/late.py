@@ -21,6 +21,7 @@ from sftpfs.aio import Slot
 from sftpfs.errors import error
 from sftpfs.remote.api import CurrentPath, OpenFlags, RemoteFile
 from sftpfs.remote.file import File
+from sftpfs.remote.handing_over import nobody_told
 from sftpfs.remote.open_files import OpenFiles
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.waiting import copied, when_done
@@ -113,6 +114,7 @@ class LateFile:
         "_opening",
         "_server",
         "flags",
+        "refused",
     )
 
     def __init__(
@@ -124,6 +126,7 @@ class LateFile:
     ) -> None:
         """``accepts`` tells whether a file with such attributes can be this one."""
         self.flags = OpenFlags.READ
+        self.refused: Callable[[OSError], None] = nobody_told
         self._server = server
         self._late_files = late_files
         self._current_path = current_path
@@ -167,6 +170,15 @@ class LateFile:
     def start_fsync(self) -> Slot[None]:
         """As ``RemoteFile.start_fsync``: others may have written the file."""
         return self._start(lambda file: file.start_fsync())
+
+    @property
+    def undecided(self) -> bool:
+        """As ``RemoteFile.undecided``: there are no writes."""
+        return False
+
+    def start_hand_over(self) -> Slot[Attributes]:
+        """As ``RemoteFile.start_hand_over``: there is nothing to hand over."""
+        return self.start_fstat()
 
     def confirm(self) -> None:
         """As ``RemoteFile.confirm``: done as it is opened."""

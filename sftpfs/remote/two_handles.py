@@ -7,12 +7,14 @@ taken only for the version that is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sftpfs.aio import Slot
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.file import File
 from sftpfs.remote.late import LateFile, LateFiles
+from sftpfs.remote.waiting import when_done
 from sftpfs.types import AttributeChange, Attributes, Buffer
 
 if TYPE_CHECKING:
@@ -36,6 +38,20 @@ class TwoHandles:
         return version is None or version.accepts(attributes)
 
     @property
+    def refused(self) -> Callable[[OSError], None]:
+        """As ``RemoteFile.refused``."""
+        return self._writer.refused
+
+    @refused.setter
+    def refused(self, refused: Callable[[OSError], None]) -> None:
+        self._writer.refused = refused
+
+    @property
+    def undecided(self) -> bool:
+        """As ``RemoteFile.undecided``."""
+        return self._writer.undecided
+
+    @property
     def ordered(self) -> bool:
         """As ``RemoteFile.ordered``."""
         return self._writer.ordered
@@ -46,8 +62,26 @@ class TwoHandles:
         return self._writer.write_limit
 
     def start_read(self, offset: int, length: int) -> Slot[Buffer]:
-        """As ``RemoteFile.start_read``."""
-        return self._reader.start_read(offset, length)
+        """As ``RemoteFile.start_read``; what is undecided may have no name to be read by, or none of the
+        bytes."""
+        if not self._writer.undecided:
+            return self._reader.start_read(offset, length)
+        result: Slot[Buffer] = Slot()
+
+        def handed_over(slot: Slot[Attributes]) -> None:
+            if slot.error is not None:
+                result.fail(slot.error)
+            else:
+                when_done(self._reader.start_read(offset, length), read)
+
+        def read(slot: Slot[Buffer]) -> None:
+            if slot.error is not None:
+                result.fail(slot.error)
+            else:
+                result.set(slot.result())
+
+        when_done(self._writer.start_hand_over(), handed_over)
+        return result
 
     def start_write(self, offset: int, data: Buffer) -> Slot[None]:
         """As ``RemoteFile.start_write``."""
@@ -68,6 +102,10 @@ class TwoHandles:
     def start_fsync(self) -> Slot[None]:
         """As ``RemoteFile.start_fsync``."""
         return self._writer.start_fsync()
+
+    def start_hand_over(self) -> Slot[Attributes]:
+        """As ``RemoteFile.start_hand_over``."""
+        return self._writer.start_hand_over()
 
     def confirm(self) -> None:
         """As ``RemoteFile.confirm``."""

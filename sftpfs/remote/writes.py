@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sftpfs import clock
 from sftpfs.aio import Slot
@@ -240,7 +240,7 @@ def fail_explained(file: Handles, length: int, failure: OSError, slot: Slot[None
         explain_write(handle.session, file.path, length, failure, slot)
 
 
-def explain_write(session: Session, path: bytes, length: int, failure: OSError, slot: Slot[None]) -> None:
+def explain_write(session: Session, path: bytes, length: int, failure: OSError, slot: Slot[Any]) -> None:
     """Fail ``slot`` with what the server's ``failure`` to put ``length`` bytes into the file at ``path`` (0:
     to bring it to its disk) really was: a FAILURE may be a full file system."""
     if isinstance(failure, StatusError) and failure.status == Status.BAD_MESSAGE and length:

@@ -127,6 +127,7 @@ class SteppedFile:
     def __init__(self, server: SteppedServer, flags: OpenFlags) -> None:
         self.server = server
         self.flags = flags
+        self.refused: Callable[[OSError], None] = lambda failure: None
         self.closed = False
         access = os.O_RDWR if OpenFlags.WRITE in flags else os.O_RDONLY
         self.fd = os.open(server.path, access | (os.O_APPEND if OpenFlags.APPEND in flags else 0))
@@ -188,6 +189,11 @@ class SteppedFile:
 
         request.execute = after_earlier  # type: ignore[method-assign]
         return slot
+
+    undecided = False
+
+    def start_hand_over(self) -> Slot[Attributes]:
+        raise AssertionError("nothing is undecided")
 
     def confirm(self) -> None:
         pass

@@ -192,6 +192,41 @@ class LinksTheDraftsWay(Respect):
         )
 
 
+class NamesAsItCloses(Respect):
+    """A new file has no name before it is closed, nor has one that is emptied its new content."""
+
+    def request(self, session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name == "OPEN" and asked.flags & (CREATE_FLAG | TRUNCATE_FLAG):
+            if asked.flags & EXCLUSIVE_FLAG and os.path.exists(asked.what):
+                return asked.refused(FAILURE)
+            hidden = asked.what + b".in"
+            return asked.opened_as(hidden, asked.flags & ~EXCLUSIVE_FLAG | CREATE_FLAG | TRUNCATE_FLAG)
+        return None
+
+    def reply(self, session: Session, asked: Asked, reply: Packet) -> bytes | None:
+        if asked.name == "CLOSE":
+            made = session.handles[asked.what]
+            if made.flags & (CREATE_FLAG | TRUNCATE_FLAG):
+                os.rename(made.path + b".in", made.path)
+        return None
+
+
+class RefusesAsItCloses(Respect):
+    """What was written is thrown away as it is closed, and that told: a quota."""
+
+    def __init__(self, quota: int, words: bytes) -> None:
+        self.quota = quota
+        self.words = words
+
+    def reply(self, session: Session, asked: Asked, reply: Packet) -> bytes | None:
+        if asked.name == "CLOSE" and asked.what in session.written:
+            path = session.handles[asked.what].path
+            if os.path.getsize(path) > self.quota:
+                os.truncate(path, self.quota)
+                return wire.status(asked.packet.identifier, FAILURE, self.words) if self.words else None
+        return None
+
+
 RESPECTS: dict[str, Respect] = {
     "RENAME replaces": RenameReplaces(announces=False, keeps_directories=False),
     "RENAME replaces, but no directory": RenameReplaces(announces=False, keeps_directories=True),
@@ -214,6 +249,9 @@ RESPECTS: dict[str, Respect] = {
     "fails what is to be new": Refuses(EXCLUSIVE_FLAG, FAILURE),
     "refuses a mode": RefusesModes(),
     "refuses appends": Refuses(APPEND_FLAG, PERMISSION_DENIED),
+    "names as it closes": NamesAsItCloses(),
+    "refuses as it closes": RefusesAsItCloses(1000, b"Disk quota exceeded"),
+    "cuts as it closes": RefusesAsItCloses(1000, b""),
     "refuses to read and write": Refuses(READ_FLAG | WRITE_FLAG, PERMISSION_DENIED),
 }
 

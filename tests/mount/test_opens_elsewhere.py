@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeMount
+from tests.harness.counting import CountingProxy
 from tests.harness.foreign import ForeignServer
 from tests.harness.mounts import Mount
+from tests.harness.waiting import eventually
 
 
 class There:
@@ -137,6 +142,53 @@ def test_a_file_is_read_and_written_by_a_handle_each(make_there: MakeThere) -> N
     assert (there.there / "renamed").read_bytes()[149_998:150_006] == b"\0\0mark\0\0"
 
 
+def test_a_file_that_has_no_name_before_it_is_closed(make_there: MakeThere) -> None:
+    there = make_there("names as it closes")
+    data = os.urandom(700_001)
+    (there.here / "made").write_bytes(data)
+    assert (there.there / "made").read_bytes() == data and (there.here / "made").read_bytes() == data
+    assert (there.here / "made").stat().st_size == len(data)
+    (there.here / "made").write_bytes(b"other content")
+    assert (there.there / "made").read_bytes() == b"other content"
+    assert (there.here / "made").read_bytes() == b"other content"
+    shutil.copy2("/etc/passwd", there.here / "copied")
+    assert (there.there / "copied").stat().st_mtime == int(os.stat("/etc/passwd").st_mtime)
+    subprocess.run(
+        ["sh", "-c", "{ echo one; /bin/echo two; echo three; } > grouped; /bin/echo more >> grouped"],
+        cwd=there.here,
+        check=True,
+        timeout=60,
+    )
+    assert (there.there / "grouped").read_text() == "one\ntwo\nthree\nmore\n"
+    with opened(there.here / "both", os.O_CREAT | os.O_RDWR) as descriptor:
+        os.write(descriptor, b"written")
+        assert os.pread(descriptor, 100, 0) == b"written"
+        os.write(descriptor, b" and read")
+        assert os.pread(descriptor, 100, 0) == b"written and read"
+    assert (there.there / "both").read_bytes() == b"written and read"
+    assert not list(there.there.glob("*.in"))
+
+
+@pytest.mark.parametrize(
+    ("respect", "number"), [("refuses as it closes", errno.EDQUOT), ("cuts as it closes", errno.EIO)]
+)
+def test_what_is_refused_as_it_is_closed_is_told(
+    make_there: MakeThere, tmp_path: Path, respect: str, number: int
+) -> None:
+    there = make_there(respect)
+    there.mount.expect("inode .* refused what was written as the file was closed|saved in")
+    (there.here / "little").write_bytes(bytes(1000))
+    with pytest.raises(OSError) as caught:
+        (there.here / "much").write_bytes(bytes(5000))
+    assert caught.value.errno == number
+    assert (there.here / "much").stat().st_size == 1000
+    copied = subprocess.run(
+        ["cp", "/etc/passwd", there.here / "copied"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert copied.returncode == 1 and os.strerror(number) in copied.stderr
+    assert there.mount.log().count("refused what was written as the file was closed") == 2
+
+
 def test_an_open_that_may_not_be_is_refused_once(make_there: MakeThere) -> None:
     there = make_there("none")
     (there.here / "made").write_text("so all of it is known to be taken")
@@ -146,3 +198,19 @@ def test_an_open_that_may_not_be_is_refused_once(make_there: MakeThere) -> None:
     with pytest.raises(FileNotFoundError):
         os.open(there.here / "none" / "f", os.O_CREAT | os.O_WRONLY)
     assert there.server.requests().count("OPEN") - before <= 1
+
+
+def test_openssh_is_heard_as_it_closes_though_nobody_waits(
+    counting_proxy: CountingProxy, make_mount: MakeMount, backing: Path
+) -> None:
+    (backing / "read").write_text("content")
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    mount.expect("inode .* refused what was written as the file was closed|not on the server|lost")
+    mount.ends_with = {74}
+    counting_proxy.spoil("CLOSE", "failure")
+    assert (mount.path / "read").read_text() == "content"
+    (mount.path / "written").write_text("content")
+    eventually(lambda: "refused what was written" in mount.log(), what="the server's word")
+    assert mount.log().count("refused what was written") == 1
+    counting_proxy.heal()
+    mount.close()
