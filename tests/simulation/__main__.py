@@ -20,7 +20,6 @@ def main() -> int:
     parser.add_argument("--from", dest="first", type=int, default=None, help="the first seed")
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--theme")
-    parser.add_argument("--without", nargs="*", default=[], help="themes whose seeds are passed over")
     parser.add_argument("--program", type=int, help="one program alone: what each of its calls came to")
     parser.add_argument("--corpus", action="store_true", help="what once found something")
     parser.add_argument("--shrink", action="store_true")

@@ -143,9 +143,6 @@ def explore(arguments: Namespace) -> int:
     seed = first
     while (arguments.runs and runs < arguments.runs) or time.perf_counter() - begin < arguments.minutes * 60:
         scenario = make(seed, arguments.steps, arguments.theme)
-        if scenario.theme in arguments.without:
-            seed += 1
-            continue
         result = run(scenario)
         runs += 1
         if runs % COLLECTED == 0:
