@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tests.simulation.dates import Dates
 from tests.simulation.disk import Node
 from tests.simulation.history import History
+from tests.simulation.kernel import PAGE
 
 if TYPE_CHECKING:
     from tests.simulation.oracle import Oracle
@@ -363,9 +364,12 @@ def _without(written: list[Own], offset: int, data: bytes, content: bytes) -> by
 
 
 def _of_several(offset: int, size: int, data: bytes, views: list[bytes]) -> bool:
-    """Whether each byte is one of some view, and the end that of one."""
+    """Whether each byte is one of some view, and the end that of one; or, beside a cut, where a page ends:
+    the kernel copies page by page, and finds the file shorter at the next one."""
     ends = {max(0, min(len(view) - offset, size)) for view in views}
-    return len(data) in ends and all(
+    cut = any(len(after) < len(before) for before, after in itertools.pairwise(views))
+    paged = cut and (offset + len(data)) % PAGE == 0 and min(ends) < len(data) < max(ends)
+    return (paged or len(data) in ends) and all(
         any(offset + index < len(view) and view[offset + index] == byte for view in views)
         for index, byte in enumerate(data)
     )

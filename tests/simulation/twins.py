@@ -3,6 +3,7 @@ time at some moment since."""
 
 from __future__ import annotations
 
+import stat
 from math import inf
 
 from tests.simulation.nodes import Node, Version, everything
@@ -36,6 +37,16 @@ class Twins:
             if node in (before, after) and _alike(before, after, at):
                 found |= {before, after}
         return found
+
+
+def looked_alike(one: Node, other: Node) -> bool:
+    """Whether SFTP may have told the same of both: their kind, and the size and time of what is no
+    directory."""
+    same = stat.S_IFMT(one.mode) == stat.S_IFMT(other.mode)
+    if not same or one.is_dir:
+        return same
+    told = {(version.size, version.mtime) for version in one.versions}
+    return any((version.size, version.mtime) in told for version in other.versions)
 
 
 def _alike(one: Node, other: Node, since: float) -> bool:
