@@ -55,7 +55,7 @@ async def find_root(remote: Remote, config: MountConfig) -> Root:
         if not config.check_root and error.errno in REASONS:
             return Root(directory, UNSEEN)
         raise root_error(config, error) from None
-    if not path.startswith(b"/"):
+    if not path.startswith((b"/", b"./")) and path != b".":
         raise MountError(
             Failure.PROTOCOL, f"{config.endpoint.host} calls its directory {path!r}, which is no path"
         )

@@ -19,6 +19,7 @@ from sftpfs.doctor import speed
 from sftpfs.doctor.findings import Finding, bad, good, note
 from sftpfs.errors import Status, StatusError
 from sftpfs.remote.connection import Connection, Role, open_connection
+from sftpfs.remote.telling import canonical_path
 from sftpfs.root import home_relative
 from sftpfs.sftp import extensions
 from sftpfs.sftp.session import Session
@@ -88,7 +89,7 @@ async def examine_server(config: MountConfig, connection: Connection) -> Report:
     yield _limits(session)
     directory = home_relative(config.endpoint.directory)
     try:
-        path = await session.start_realpath(directory).wait()
+        path = await canonical_path(session, directory)
         attributes = await session.start_stat(path).wait()
     except OSError as error:
         shown = directory.decode(errors="backslashreplace")
@@ -141,7 +142,7 @@ async def _directory(session: Session, path: bytes) -> Report:
         session.start_close(handle)
     except OSError as error:
         yield note(f"{shown} cannot be listed: {error.strerror}", "names in it work where you know them")
-    home = await session.start_realpath(b".").wait()
+    home = await canonical_path(session, b".")
     if home == b"/":
         yield note(
             f"the account starts in /, and {shown} is the directory: it may be confined (chroot) there",

@@ -14,6 +14,7 @@ from sftpfs import operation
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError
 from sftpfs.remote.connection import Handle
+from sftpfs.remote.telling import start_telling
 from sftpfs.remote.transfer import Handles, OfFile, lost
 from sftpfs.remote.waiting import when_done
 
@@ -51,7 +52,7 @@ class Call(OfFile, Generic[T]):
 
     def ask_again(self, handle: Handle) -> Slot[Any]:
         """As ``OfFile.ask_again``: of calls, FSTAT alone is a look."""
-        return handle.session.start_fstat(handle.identifier)
+        return start_telling(handle.session, handle.identifier, self._file.path)
 
     def send(self) -> None:
         """As ``Repeatable.send``."""

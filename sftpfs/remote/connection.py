@@ -19,6 +19,7 @@ from sftpfs.aio import Slot
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.remote.setting import try_setting
+from sftpfs.remote.telling import refused, try_lstat
 from sftpfs.remote.waiting import when_done
 from sftpfs.server_clock import ServerClock
 from sftpfs.server_traits import ServerTraits
@@ -204,6 +205,8 @@ async def open_connection(
         raise
     if generation == 1 and session.traits.known.numbers_handles_as_openssh:
         _try_handles(session, HANDLES_TRIED)
+    if generation == 1 and session.traits.doubtful("tells_of_links"):
+        try_lstat(session)  # of OpenSSH's ``look_at_clock`` asks as much
     if generation == 1 and not session.traits.doubtful("sets_by_handle"):
         try_setting(session)
     return Connection(session, transport, role)
@@ -232,6 +235,8 @@ def look_at_clock(session: Session, server_clock: ServerClock) -> None:
     sent = clock.now()
 
     def told(slot: Slot[Attributes]) -> None:
+        if refused(slot):
+            try_lstat(session)
         if slot.error is None and slot.result().mtime:
             server_clock.started(slot.result().mtime, sent, clock.now())
 

@@ -16,6 +16,7 @@ from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.open_files import OpenFiles, noted
+from sftpfs.remote.telling import start_telling
 from sftpfs.remote.version import KnownVersion, Question
 from sftpfs.remote.waiting import opened, when_done
 from sftpfs.remote.writes import explain_write
@@ -42,13 +43,20 @@ class Copy:
         "_path",
         "_session",
         "_source",
+        "_source_path",
         "destination",
         "source",
     )
 
     def __init__(
-        self, connection: Connection, handles: tuple[bytes, bytes], path: bytes, open_files: OpenFiles
+        self,
+        connection: Connection,
+        handles: tuple[bytes, bytes],
+        source: bytes,
+        path: bytes,
+        open_files: OpenFiles,
     ) -> None:
+        self._source_path = source
         self._connection = connection
         self._session = connection.session
         self._source, self._destination = handles
@@ -113,7 +121,10 @@ class Copy:
         self._session.start_close(self._destination)
 
     def _start_attributes(self) -> tuple[Slot[Attributes], Slot[Attributes]]:
-        return self._session.start_fstat(self._source), self._session.start_fstat(self._destination)
+        return (
+            start_telling(self._session, self._source, self._source_path),
+            start_telling(self._session, self._destination, self._path),
+        )
 
     async def _attributes(self) -> tuple[Attributes, Attributes]:
         source, destination = self._start_attributes()
@@ -125,7 +136,7 @@ async def open_copy(connection: Connection, open_files: OpenFiles, source: bytes
     room = open_files.room
     session = connection.session
     handles = await room.use(connection, partial(_open_both, session, source, destination))
-    copy = Copy(connection, handles, destination, open_files)
+    copy = Copy(connection, handles, source, destination, open_files)
     room.unsettled += 1
     try:
         await copy.look()

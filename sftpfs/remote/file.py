@@ -29,6 +29,7 @@ from sftpfs.remote.reads import Read
 from sftpfs.remote.reopening import Reopening
 from sftpfs.remote.setting import refusal, set_open
 from sftpfs.remote.stripes import Stripes
+from sftpfs.remote.telling import start_telling
 from sftpfs.remote.transfer import OfOperation, Repeatable
 from sftpfs.remote.version import Change, KnownVersion, Question
 from sftpfs.remote.writes import Write, WritePiece, explain_write, fail_explained
@@ -214,10 +215,16 @@ class File:
         asked: tuple[KnownVersion, Question] | None = None
 
         def start(handle: Handle) -> Slot[Attributes]:
-            nonlocal asked
             version = self.version
-            asked = (version, version.asked(handle.connection)) if version is not None else None
-            return handle.session.start_fstat(handle.identifier)
+
+            def before() -> None:
+                nonlocal asked
+                asked = (version, version.asked(handle.connection)) if version is not None else None
+
+            if version is not None and not self._traits.known.tells_by_handle and self.current_path() is None:
+                before()
+                return Slot.of(version.without_a_name())
+            return start_telling(handle.session, handle.identifier, self.path, before)
 
         def done(answer: Slot[Attributes], result: Slot[Attributes]) -> None:
             if answer.error is not None:

@@ -20,6 +20,7 @@ from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.open_files import OpenFiles, OpenInode
 from sftpfs.remote.open_request import Wanted, as_taken, in_plainer_words, look_first, relied_on
 from sftpfs.remote.pool import Pool
+from sftpfs.remote.telling import start_telling
 from sftpfs.remote.waiting import opened, value_or_none
 from sftpfs.remote.whole import WholeRead
 from sftpfs.sftp.session import Session
@@ -86,14 +87,14 @@ async def _open(
     appends = bool(flags & OpenFlags.APPEND)
     file = File(pool, connection, asked.identifier, asked.flags, path, current_path, open_files, appends)
     try:
-        attributes = await _opened(connection, asked, follow)
+        attributes = await _opened(session, asked, path, follow)
         if OpenFlags.EXCLUSIVE in flags and attributes.size and not session.traits.known.honours_exclusive:
             raise error(errno.EEXIST)  # it came between the look and the OPEN
         whole = await _answer(asked.whole) if asked.whole is not None else None
         while inode is not None and inode.changes != changes:  # by us, meanwhile: before it, or behind it
             changes, whole = inode.changes, None
             question = None if inode.version is None else inode.version.asked(connection)
-            attributes = await session.start_fstat(asked.identifier).wait()
+            attributes = await start_telling(session, asked.identifier, path).wait()
     except BaseException:
         file.close()
         raise
@@ -126,7 +127,7 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
         await look_first(session, path)
     forecast = session.handles.next() if size else None
     slot = session.start_open(path, protocol_flags(wanted.flags), wanted.mode)
-    whole = None if forecast is None else WholeRead(session, forecast, size, most)
+    whole = None if forecast is None else WholeRead(session, forecast, path, size, most)
     seen = session.start_lstat(path) if whole is None else whole.told
     try:
         identifier = await opened(session, slot)
@@ -139,10 +140,12 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
     session.traits.seen(relied_on(wanted))
     if identifier == forecast:
         return _Asked(identifier, seen, whole, wanted.flags)
-    return _Asked(identifier, seen if whole is None else session.start_fstat(identifier), None, wanted.flags)
+    return _Asked(
+        identifier, seen if whole is None else start_telling(session, identifier, path), None, wanted.flags
+    )
 
 
-async def _opened(connection: Connection, asked: _Asked, follow: bool) -> Attributes:
+async def _opened(session: Session, asked: _Asked, path: bytes, follow: bool) -> Attributes:
     """The attributes of what was opened. ELOOP, as with O_NOFOLLOW, where the server followed a link that
     was not to be followed."""
     attributes = await value_or_none(asked.seen)
@@ -150,7 +153,7 @@ async def _opened(connection: Connection, asked: _Asked, follow: bool) -> Attrib
         if attributes is not None and not follow:
             raise error(errno.ELOOP)
         # Gone already, or OPEN followed a link: the handle knows.
-        attributes = await connection.session.start_fstat(asked.identifier).wait()
+        attributes = await start_telling(session, asked.identifier, path).wait()
     if stat.S_ISDIR(attributes.mode):
         raise error(errno.EISDIR)
     return attributes

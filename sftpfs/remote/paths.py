@@ -15,10 +15,13 @@ PATH_MAX = 4095
 
 
 def check_path(path: bytes) -> None:
-    """Raise ENAMETOOLONG or EINVAL for a path that no server can take."""
+    """Raise ENAMETOOLONG or EINVAL for a path that no server can take.
+
+    One that begins with a dot is from where the server starts us.
+    """
     if len(path) > LONGEST_NAME and (len(path) > PATH_MAX or max(map(len, path.split(b"/"))) > LONGEST_NAME):
         raise error(errno.ENAMETOOLONG)
-    if path[:1] != b"/" or b"\0" in path:
+    if not (path.startswith((b"/", b"./")) or path == b".") or b"\0" in path:
         raise error(errno.EINVAL)
 
 
@@ -39,6 +42,8 @@ def valid_name(name: bytes) -> bool:
 
 def parent_of(path: bytes) -> bytes:
     """The directory ``path`` is in; the root's is the root."""
+    if path == b".":
+        return path
     return path.rstrip(b"/").rpartition(b"/")[0] or b"/"
 
 

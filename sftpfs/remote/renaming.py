@@ -70,8 +70,13 @@ class Move:
         except StatusError as missing:
             if missing.errno != errno.ENOENT:
                 raise
-        else:
-            raise error(errno.EEXIST)
+            if session.traits.known.tells_of_links:
+                return
+            try:
+                await session.start_readlink(self._new).wait()  # a link that leads nowhere
+            except StatusError:
+                return
+        raise error(errno.EEXIST)
 
     async def _replacing(self, session: Session, failed: StatusError) -> None:
         self._moving_aside = True

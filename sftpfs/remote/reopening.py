@@ -28,6 +28,7 @@ from sftpfs.remote.open_files import OpenFiles
 from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.paths import check_path
 from sftpfs.remote.pool import Pool
+from sftpfs.remote.telling import start_telling
 from sftpfs.remote.transfer import Repeatable
 from sftpfs.remote.version import KnownVersion, Question
 from sftpfs.remote.waiting import copied, opened
@@ -232,7 +233,7 @@ class Reopening:
         accepted = False
         room.unsettled += 1
         try:
-            attributes = await self._same(lambda: session.start_fstat(identifier), connection)
+            attributes = await self._same(lambda: start_telling(session, identifier, path), connection)
             accepted = attributes is not None and await self._look_behind(connection, path, attributes)
         finally:
             room.unsettled -= 1  # whoever called installs it before anybody else runs

@@ -44,6 +44,7 @@ from sftpfs.remote.pool import Pool
 from sftpfs.remote.renaming import Move
 from sftpfs.remote.retry import Again, repeat, resolve
 from sftpfs.remote.setting import may_set, surely_sets
+from sftpfs.remote.telling import canonical_path
 from sftpfs.remote.two_handles import TwoHandles
 from sftpfs.remote.waiting import value_or_none
 from sftpfs.remote.whole import fetch_whole
@@ -159,7 +160,7 @@ class Server:
             raise error(errno.EINVAL)
         canonical = await repeat(
             self._pool,
-            lambda connection: connection.session.start_realpath(path).wait(),
+            lambda connection: canonical_path(connection.session, path),
             self._pool.looking(),
         )
         check_path(canonical)

@@ -15,6 +15,7 @@ from sftpfs.aio import Slot
 from sftpfs.errors import Status, StatusError, error
 from sftpfs.remote import diagnose
 from sftpfs.remote.diagnose import Place
+from sftpfs.remote.telling import start_telling
 from sftpfs.remote.waiting import when_done
 from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp.session import Session
@@ -86,7 +87,7 @@ def set_open(session: Session, handle: bytes, path: bytes | None, change: Attrib
             _Way(
                 "sets_by_handle",
                 lambda part: session.start_fsetstat(handle, part),
-                lambda: session.start_fstat(handle),
+                lambda: start_telling(session, handle, path or b"."),
             )
         )
     if path is not None and (known.sets_by_path or not ways):

@@ -18,6 +18,7 @@ from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.reopening import Reopening
+from sftpfs.remote.telling import start_telling
 from sftpfs.remote.waiting import opened
 from sftpfs.types import Attributes
 
@@ -130,7 +131,7 @@ class Stripes:
             if self._file.closed:
                 return []
             ours = self._file.start_fstat()
-            theirs = [one.session.start_fstat(one.identifier) for one in candidates]
+            theirs = [start_telling(one.session, one.identifier, path) for one in candidates]
             reference = await ours.wait()
             pairs = zip(candidates, theirs, strict=True)
             alike = [handle for handle, slot in pairs if same_file(reference, await slot.wait())]

@@ -129,6 +129,10 @@ class KnownVersion:
 
     # changes of ours
 
+    def without_a_name(self) -> Attributes:
+        """What the file is, as far as is known here: where it has no name and FSTAT is not answered."""
+        return self.attributes._replace(size=self.most)
+
     def writing(self, connection: object, end: int, now: float) -> Change:
         """A write up to ``end`` is sent; ``now`` is the server's clock, at the earliest."""
         if end > self.most:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import stat
 
 from sftpfs.errors import StatusError
+from sftpfs.remote.telling import start_telling
 from sftpfs.remote.waiting import opened
 from sftpfs.sftp.session import Session
 from sftpfs.types import Buffer, WholeFile
@@ -25,11 +26,11 @@ class WholeRead:
 
     __slots__ = ("_limit", "_reads", "_size", "told")
 
-    def __init__(self, session: Session, handle: bytes, size: int, most: int) -> None:
+    def __init__(self, session: Session, handle: bytes, path: bytes, size: int, most: int) -> None:
         """In requests of at most ``most`` bytes."""
         self._size = size
         self._limit = min(most, LARGEST_READ)
-        self.told = session.start_fstat(handle)
+        self.told = start_telling(session, handle, path)
         self._reads = [
             (start, session.start_read(handle, start, min(self._limit, size - start)))
             for start in range(0, size, self._limit)
@@ -64,9 +65,9 @@ async def fetch_whole(session: Session, path: bytes, size: int, most: int) -> Wh
     """
     forecast = session.handles.next()
     opening = session.start_open(path, OPEN_READ)
-    asked = WholeRead(session, forecast, size, most) if forecast is not None else None
+    asked = WholeRead(session, forecast, path, size, most) if forecast is not None else None
     handle = await opened(session, opening)
     if asked is None or handle != forecast:
-        asked = WholeRead(session, handle, size, most)
+        asked = WholeRead(session, handle, path, size, most)
     session.start_close(handle)
     return await asked.answer()

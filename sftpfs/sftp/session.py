@@ -220,8 +220,9 @@ class Session(RequestTable):
         return start(request.kind, request.detail)
 
     def start_lstat(self, path: bytes) -> Slot[Attributes]:
-        """LSTAT (§6.8): of the link itself where ``path`` is one. EIO where the server tells too little."""
-        return self._start_string(LSTAT, path)
+        """LSTAT (§6.8): of the link itself where ``path`` is one. EIO where the server tells too little.
+        STAT where the server is known to answer no LSTAT."""
+        return self._start_string(LSTAT if self.traits.known.tells_of_links else STAT, path)
 
     def start_stat(self, path: bytes) -> Slot[Attributes]:
         """STAT (§6.8): links followed."""

@@ -29,7 +29,8 @@ def shown_target(
         return target
     here = _components_below(link_path.rpartition(b"/")[0] or b"/", root)
     if target.startswith(b"/"):
-        inside = _components_below(target, root)
+        # Of a root of which only a relative path is known nobody can tell what is below it.
+        inside = _components_below(target, root) if root.startswith(b"/") else None
         if inside is None:
             inside = _components_below(target, mountpoint)
         if inside is None or here is None:
