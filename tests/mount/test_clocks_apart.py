@@ -19,8 +19,9 @@ from tests.harness.counting import CountingProxy
 from tests.harness.mounts import Mount
 from tests.harness.waiting import eventually
 
-ABSENCE_LIMIT = 10.0
-"""Seconds until a name made on the server is found, two at first, and a slow machine."""
+ABSENCE_LIMIT = 19.0
+"""Seconds until a name made on the server is found, two at first, and a slow machine: less than the longest
+lease."""
 
 apart = pytest.mark.parametrize("ahead", [0, -10, -3600, 10, 3600])
 hidden = pytest.mark.parametrize("hidden", [False, True], ids=["proc", "no-proc"])
@@ -49,18 +50,41 @@ def change(path: Path, content: str, at: float) -> None:
     os.utime(path, (at, at))
 
 
+PLACES = [f"place{number:02}" for number in range(40)]
+"""More than enough to look at one within the second, as ``within_the_second`` does."""
+
+
+def within_the_second(change: Callable[[str, int], None], look: Callable[[str], None]) -> tuple[str, int]:
+    """The first of ``PLACES`` that was looked at in the very second of its change, and that second.
+
+    A busy machine comes too late to some: what was changed a second before is rightly believed.
+    """
+    for place in PLACES:
+        time.sleep(1 - time.time() % 1)
+        now = int(time.time())
+        change(place, now)
+        look(place)
+        if int(time.time()) == now:
+            return place, now
+    raise AssertionError("no look took less than a second")
+
+
 @apart
 @hidden
 def test_a_change_within_the_second_is_seen_by_the_next_open(
     make_apart: MakeApart, backing: Path, ahead: int, hidden: bool
 ) -> None:
-    (backing / "f").touch()
+    for place in PLACES:
+        (backing / place).mkdir()
+        (backing / place / "f").touch()
     mount = make_apart(backing, ahead, hidden)
-    now = int(time.time())
-    change(backing / "f", "first", now)
-    assert (mount.path / "f").read_text() == "first"
-    change(backing / "f", "other", now)
-    assert (mount.path / "f").read_text() == "other"
+
+    def look(place: str) -> None:
+        assert (mount.path / place / "f").read_text() == "first"
+
+    place, now = within_the_second(lambda place, now: change(backing / place / "f", "first", now), look)
+    change(backing / place / "f", "other", now)
+    assert (mount.path / place / "f").read_text() == "other"
 
 
 @apart
@@ -68,20 +92,23 @@ def test_a_change_within_the_second_is_seen_by_the_next_open(
 def test_a_name_made_within_the_second_of_the_listing_is_found(
     make_apart: MakeApart, backing: Path, ahead: int, hidden: bool
 ) -> None:
-    (backing / "d").mkdir()
-    (backing / "d" / "first").touch()
+    for place in PLACES:
+        (backing / place).mkdir()
+        (backing / place / "first").touch()
     mount = make_apart(backing, ahead, hidden)
-    now = int(time.time())
-    os.utime(backing / "d", (now, now))
-    assert os.listdir(mount.path / "d") == ["first"]
-    (backing / "d" / "second").touch()
-    os.utime(backing / "d", (now, now))
+
+    def look(place: str) -> None:
+        assert os.listdir(mount.path / place) == ["first"]
+
+    place, now = within_the_second(lambda place, now: os.utime(backing / place, (now, now)), look)
+    (backing / place / "second").touch()
+    os.utime(backing / place, (now, now))
 
     def found() -> bool:
         os.path.exists(
-            mount.path / "d" / "nobody made this"
+            mount.path / place / "nobody made this"
         )  # who looks for several names, as make and git do
-        return os.path.exists(mount.path / "d" / "second")
+        return os.path.exists(mount.path / place / "second")
 
     eventually(found, ABSENCE_LIMIT)
 
