@@ -9,12 +9,13 @@
 What a *wait* is: a request depends on every reply the client had when it sent it, so
 its depth is one more than the deepest such reply, and the waits of an operation are
 the depth of the deepest reply delivered by the time it returned. Each reply is held
-back for ``latency`` seconds, so requests sent together get one depth, and a request
-nobody waits for (the CLOSE after a close) has no reply yet when the count is taken.
+back for ``latency`` seconds, so requests sent together get one depth. The reply to CLOSE
+counts for no depth: nobody waits for it.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +60,8 @@ class CountingProxy(HelperProcess):
         self.ask("reset")
 
     def read(self) -> Count:
-        """The count so far, at this instant."""
-        reply = self.ask("read")
+        """The count at this instant: replies that come before a busy machine gets to it are no waits."""
+        reply = self.ask("read", until=time.monotonic())
         return Count(reply["waits"], reply["requests"], reply["trace"], reply["sent"])
 
     def set_latency(self, seconds: float) -> None:
@@ -78,6 +79,15 @@ class CountingProxy(HelperProcess):
     def resume(self) -> None:
         """Undo ``pause``; what was sent meanwhile arrives."""
         self.ask("resume")
+
+    def hold_replies(self, name: str = "") -> None:
+        """Requests ``name`` (or any) are carried out, and nobody hears of it until ``deliver_replies``,
+        nor on their connections of what comes behind them."""
+        self.ask("hold replies", name=name)
+
+    def deliver_replies(self) -> None:
+        """Undo ``hold_replies``."""
+        self.ask("deliver replies")
 
     def hole(self, number: int) -> None:
         """As ``pause``, for good, of connection ``number`` (from 0, in order of coming) alone."""

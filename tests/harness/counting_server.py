@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from tests.harness.spoiled import SPOILED
 
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 READ_SIZE = 1 << 18
+
+NOBODY_WAITS_FOR = "CLOSE"
+"""Whose reply is no wait: what is sent after it came, as on a busy machine, does not depend on it."""
 
 
 class Ledger:
@@ -29,6 +33,8 @@ class Ledger:
         self.sent: Counter[str] = Counter()
         self.outstanding = 0
         self._round = 0
+        self._delivered: list[tuple[float, int]] = []
+        """When each reply was handed over, by the monotonic clock, and how deep it was."""
 
     def reset(self) -> None:
         """Forget what was; replies still to come belong to the past and count no more."""
@@ -36,6 +42,7 @@ class Ledger:
         self.requests.clear()
         self.trace.clear()
         self.sent.clear()
+        self._delivered.clear()
         self._round += 1
 
     def request(self, packet: Packet) -> tuple[int, int]:
@@ -46,12 +53,17 @@ class Ledger:
         self.outstanding += 1
         return self._round, depth
 
-    def reply(self, token: tuple[int, int]) -> None:
-        """Note that a reply was handed to the client."""
+    def reply(self, token: tuple[int, int], name: str) -> None:
+        """Note that the reply to a request ``name`` was handed to the client."""
         current, depth = token
         self.outstanding -= 1
-        if current == self._round:
+        if current == self._round and name != NOBODY_WAITS_FOR:
             self.waits = max(self.waits, depth)
+            self._delivered.append((time.monotonic(), depth))
+
+    def waits_until(self, until: float) -> int:
+        """The depth of the deepest reply handed over by then."""
+        return max((depth for at, depth in self._delivered if at <= until), default=0)
 
 
 @dataclass
@@ -82,6 +94,10 @@ class Proxy:
         self.ledger = Ledger()
         self.flowing = asyncio.Event()
         self.flowing.set()
+        self.delivering = asyncio.Event()
+        self.delivering.set()
+        self.holding = ""
+        """Requests whose replies wait for ``delivering``; all where it is empty."""
         self.connections: dict[Connection, None] = {}
         self.accepted: list[Connection] = []
         self.refusing = False
@@ -110,7 +126,7 @@ class Proxy:
         match request["command"]:
             case "read":
                 return {
-                    "waits": ledger.waits,
+                    "waits": ledger.waits_until(request["until"]),
                     "requests": dict(ledger.requests),
                     "trace": ledger.trace,
                     "sent": dict(ledger.sent),
@@ -127,6 +143,11 @@ class Proxy:
                 self.flowing.clear()
             case "resume":
                 self.flowing.set()
+            case "hold replies":
+                self.holding = request["name"]
+                self.delivering.clear()
+            case "deliver replies":
+                self.delivering.set()
             case "hole":
                 self.accepted[request["number"]].flowing.clear()
             case "cut":
@@ -175,7 +196,7 @@ class Connection:
         self.proxy = proxy
         self.reader = reader
         self.writer = writer
-        self.pending: dict[int, tuple[int, int]] = {}
+        self.pending: dict[int, tuple[tuple[int, int], str]] = {}
         self.flowing = asyncio.Event()
         self.flowing.set()
         self.spoilt: dict[int, Packet] = {}
@@ -228,7 +249,7 @@ class Connection:
         framer = Framer()
         while data := await self.reader.read(READ_SIZE):
             for packet in framer.feed(data):
-                self.pending[packet.identifier] = self.proxy.ledger.request(packet)
+                self.pending[packet.identifier] = self.proxy.ledger.request(packet), packet.name
                 await self.proxy.flowing.wait()
                 await self.flowing.wait()
                 carried_out = self.proxy.cut_at(packet.name)
@@ -268,11 +289,14 @@ class Connection:
         while True:
             due, packet = await held.get()
             await asyncio.sleep(max(0.0, due - clock()))
+            pending = self.pending.get(packet.identifier)
+            if pending is not None and self.proxy.holding in ("", pending[1]):
+                await self.proxy.delivering.wait()
             await self.proxy.flowing.wait()
             await self.flowing.wait()
-            token = self.pending.pop(packet.identifier, None)
-            if token is not None:
-                self.proxy.ledger.reply(token)
+            pending = self.pending.pop(packet.identifier, None)
+            if pending is not None:
+                self.proxy.ledger.reply(*pending)
             self.writer.write(packet.raw)
             await self.writer.drain()
 

@@ -148,16 +148,20 @@ def test_an_older_version_is_proven_once_the_servers_clock_is_known(
 def test_a_server_set_back_is_noticed_by_a_name_made(
     make_apart: MakeApart, counting_proxy: CountingProxy, backing: Path
 ) -> None:
-    (backing / "f").touch()
+    for place in PLACES:
+        (backing / place).mkdir()
+        (backing / place / "f").touch()
     mount = make_apart(backing, 0, hidden=False)
     (mount.path / "mine").touch()
     counting_proxy.set_clock(-30)
     (mount.path / "another").touch()
-    now = int(time.time())
-    change(backing / "f", "first", now)
-    assert (mount.path / "f").read_text() == "first"
-    change(backing / "f", "other", now)
-    assert (mount.path / "f").read_text() == "other"
+
+    def look(place: str) -> None:
+        assert (mount.path / place / "f").read_text() == "first"
+
+    place, now = within_the_second(lambda place, now: change(backing / place / "f", "first", now), look)
+    change(backing / place / "f", "other", now)
+    assert (mount.path / place / "f").read_text() == "other"
 
 
 @apart

@@ -173,9 +173,6 @@ def test_a_name_made_on_the_server_shows_in_a_directory_that_was_listed(
     assert sorted(os.listdir(mount.path)) == ["known", "new"]
 
 
-HELD = 0.5
-"""Seconds each reply is held: time enough to make a file on the server before the next request."""
-
 MAKING: dict[str, Callable[[Path], object]] = {
     "exclusive create": lambda path: os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY),
     "mkdir": os.mkdir,
@@ -202,12 +199,15 @@ def test_a_name_that_the_server_gets_between_look_and_making_is_eexist(
     make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path, kind: str
 ) -> None:
     mount = make_mount("dir_cache=no", "max_conns=1", port=counting_proxy.port, backing=backing)
-    counting_proxy.set_latency(HELD)
     counting_proxy.reset()
+    counting_proxy.hold_replies()
     with ThreadPoolExecutor(1) as pool:
         making = pool.submit(MAKING[kind], mount.path / "f")
-        eventually(lambda: counting_proxy.read().requests.get("LSTAT"), what="the look")
-        (backing / "f").write_text("theirs")
+        try:
+            eventually(lambda: counting_proxy.read().sent, what="the look's answer")
+            (backing / "f").write_text("theirs")
+        finally:
+            counting_proxy.deliver_replies()
         with fails_with(errno.EEXIST):
             making.result(30)
     assert (backing / "f").read_text() == "theirs"

@@ -147,11 +147,12 @@ def test_a_source_that_changes_meanwhile(
     data = content(20 * MIB)
     (backing / "from").write_bytes(data)
     mount = make_mount(LONG, port=counting_proxy.port, backing=backing)
-    counting_proxy.set_latency(1.0)
+    counting_proxy.set_latency(0)
+    counting_proxy.hold_replies("copy-data")
     process = started("cp", mount.path / "from", mount.path / "to")
     eventually(lambda: "copy-data" in counting_proxy.read().requests, what="a copy under way")
     os.truncate(backing / "from", size)
-    counting_proxy.set_latency(0)
+    counting_proxy.deliver_replies()
     assert ended(process) == (0, "", "")
     assert (backing / "to").read_bytes() == data[:size].ljust(size, b"\0")
     assert os.stat(mount.path / "to").st_size == size
@@ -343,12 +344,15 @@ def test_an_interrupted_copy_leaves_nothing(
     if before:
         (backing / "to").write_bytes(before)
     mount = make_mount(LONG, port=counting_proxy.port, backing=backing)
-    counting_proxy.set_latency(1.0)
+    counting_proxy.set_latency(0)
+    counting_proxy.hold_replies("copy-data")
     process = started("cp", mount.path / "from", mount.path / "to")
     eventually(lambda: "copy-data" in counting_proxy.read().requests, what="a copy under way")
+    closed = counting_proxy.read().requests.get("CLOSE", 0)
     process.send_signal(signal.SIGINT)
+    eventually(lambda: counting_proxy.read().requests.get("CLOSE", 0) >= closed + 2, what="the copy given up")
+    counting_proxy.deliver_replies()
     assert ended(process).status == 130
-    counting_proxy.set_latency(0)
     assert not (backing / "to").exists()
     assert not (mount.path / "to").exists()
 

@@ -81,7 +81,7 @@ def test_umount_names_who_is_inside(make_mount: MakeMount) -> None:
 
 
 def test_umount_shows_what_is_left_to_do(make_mount: MakeMount, counting_proxy: CountingProxy) -> None:
-    mount = make_mount(port=counting_proxy.port)
+    mount = make_mount("timeout=100", port=counting_proxy.port)
     with write_without_a_server(mount.path / "f", 2 << 20, counting_proxy) as program:
         with Terminal("umount", mount.path) as terminal:
             terminal.wait_for("2.00 MiB in 1 file to go")
