@@ -72,6 +72,11 @@ class Traits:
     keeps_case_apart: bool = True
     """Names that differ in case alone are two."""
 
+    @property
+    def one_at_a_time(self) -> bool:
+        """No handle may be made while there is another."""
+        return not (self.gives_each_handle_once and self.opens_several)
+
 
 OPENSSH = Traits(
     carries_out_in_order=True,

@@ -22,6 +22,7 @@ from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError, said
 from sftpfs.remote.connection import Connection, Role
 from sftpfs.remote.growth import Growth
+from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp.link import Link
 from sftpfs.transport.api import Transport
 
@@ -43,6 +44,7 @@ class Sessions(Protocol):
 
     config: PoolConfig
     link: Link
+    traits: ServerTraits
     closed: bool
     """No connection is made any more."""
 
@@ -106,7 +108,7 @@ class Bulk:
 
     def demand_spare(self) -> None:
         """Nothing but stalled connections: open another, if there may be one more."""
-        if self._growing or self.refused or self._pool.closed or self._slow:
+        if self._growing or self.refused or self._pool.closed or self._useless:
             return
         count = sum(1 for one in self.connections if not one.further)
         if count < self._most and trio.current_time() >= self._grow_after:
@@ -131,7 +133,7 @@ class Bulk:
         a slow link: a login is content of seconds there."""
         count = sum(1 for one in self.connections if not one.further)
         limit = self._most if most is None else min(self._most, most)
-        if self._growing or self.refused or self._pool.closed or count >= limit or self._slow:
+        if self._growing or self.refused or self._pool.closed or count >= limit or self._useless:
             return
         busy = BULK_BYTES_PER_CONNECTION * len(self.connections)
         if count and sum(one.outstanding for one in self.connections) < busy:
@@ -148,8 +150,9 @@ class Bulk:
         return FAR <= self._pool.round_trip < math.inf
 
     @property
-    def _slow(self) -> bool:
-        return self._pool.link.slow(clock.awake())
+    def _useless(self) -> bool:
+        """The link is slow, or the server has one file open at a time."""
+        return self._pool.link.slow(clock.awake()) or self._pool.traits.known.one_at_a_time
 
     @property
     def _moved(self) -> int:

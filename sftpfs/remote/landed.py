@@ -48,6 +48,8 @@ async def tail_of(connection: Connection, room: Room, path: bytes, start: int, e
     session = connection.session
     if end <= start:
         return b""
+    if session.one_at_a_time:
+        return None  # the file itself is open
     try:
         handle = await room.use(connection, partial(_open, session, path))
     except StatusError:

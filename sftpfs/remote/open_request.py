@@ -54,6 +54,13 @@ def relied_on(wanted: Wanted) -> list[str]:
     return [trait for trait, in_use in used.items() if in_use]
 
 
+def shown_by(wanted: Wanted) -> list[str]:
+    """The traits a server has shown that took ``wanted``. To append to a new file shows nothing: ProFTPD
+    takes that, and refuses it for a file that is there."""
+    new = OpenFlags.EXCLUSIVE in wanted.flags
+    return [trait for trait in relied_on(wanted) if not (new and trait == "appends")]
+
+
 def plainer(wanted: Wanted, doubted: list[str]) -> Iterator[tuple[list[str], Wanted]]:
     """What may be taken in place of ``wanted``: without what one of the traits ``doubted`` stands for, each
     alone, then without all."""
@@ -92,6 +99,6 @@ async def in_plainer_words(
             continue
         for trait in missing:
             traits.contradict(trait, f"an OPEN was refused ({problem.strerror}) and taken without it")
-        traits.seen(relied_on(words))
+        traits.seen(shown_by(words))
         return handle, words
     raise problem

@@ -18,7 +18,7 @@ from sftpfs.remote.connection import Connection
 from sftpfs.remote.file import File
 from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.open_files import OpenFiles, OpenInode
-from sftpfs.remote.open_request import Wanted, as_taken, in_plainer_words, look_first, relied_on
+from sftpfs.remote.open_request import Wanted, as_taken, in_plainer_words, look_first, shown_by
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.telling import start_telling
 from sftpfs.remote.waiting import opened, value_or_none
@@ -137,7 +137,7 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
         told = failed if problem.errno == failed.errno else problem
         identifier, wanted = await in_plainer_words(session, path, wanted, told)
         return _Asked(identifier, session.start_lstat(path), None, wanted.flags)
-    session.traits.seen(relied_on(wanted))
+    session.traits.seen(shown_by(wanted))
     if identifier == forecast:
         return _Asked(identifier, seen, whole, wanted.flags)
     return _Asked(

@@ -5,6 +5,9 @@ version that was known, when it is used next (``remote.reopening``). The CLOSE g
 before the OPEN that needs the room, on the same session, and behind everything that was sent
 by the handle: nothing under way is lost by it, not even of a file that is busy.
 
+A server found to have one handle at a time (``server_traits``) has room for one: each OPEN waits for what is
+open to be given up, or to end. One that tells that as PERMISSION_DENIED is found out here.
+
 Owned by ``remote.open_files.OpenFiles``; whatever makes a handle does so through it. Each connection has
 the files with a handle on it in ``files``, those looked at last behind the others.
 """
@@ -31,6 +34,9 @@ SPARE = 4
 
 LOOKED_AT = 64
 """Files looked at for one to let go, as long as one was found: of thousands, the best of some will do."""
+
+SEVERAL = "opens_several"
+"""The trait that is learned here."""
 
 PAUSE = 0.01
 """Seconds between tries while every handle is about to be settled or closed: about a round trip nearby."""
@@ -66,13 +72,29 @@ class Room:
     async def use(self, connection: Connection, attempt: Callable[[], Awaitable[T]]) -> T:
         """``attempt``, which makes a handle on ``connection``; again where it failed for want of room,
         as far as FAILURE tells. Raises what it raises."""
+        session = connection.session
+        if session.one_at_a_time:
+            return await self._alone(connection, attempt)
         self._leave(connection)
+        others = session.handles_open
         try:
-            return await attempt()
+            made = await attempt()
         except StatusError as refused:
+            if refused.status == Status.PERMISSION_DENIED and others and session.traits.doubtful(SEVERAL):
+                return await self._alone_perhaps(connection, attempt, refused)
             if refused.status != Status.FAILURE or refused.explicit:
                 raise
             problem = refused
+        else:
+            if others and session.handles_open > 1:
+                session.traits.seen([SEVERAL])
+            return made
+        return await self._after_others(connection, attempt, problem)
+
+    async def _after_others(
+        self, connection: Connection, attempt: Callable[[], Awaitable[T]], problem: StatusError
+    ) -> T:
+        """``attempt`` again, which failed with ``problem``, once there is room. Raises what it raises."""
         async with self._turn:
             while True:
                 made = self._make(connection)
@@ -85,6 +107,29 @@ class Room:
                 except StatusError as refused:
                     if made or refused.status != Status.FAILURE:
                         raise
+
+    async def _alone(self, connection: Connection, attempt: Callable[[], Awaitable[T]]) -> T:
+        """``attempt`` once no handle is open: files give up theirs, listings end. Raises what it raises."""
+        async with self._turn:
+            await self._emptied(connection)
+            return await attempt()
+
+    async def _alone_perhaps(
+        self, connection: Connection, attempt: Callable[[], Awaitable[T]], problem: StatusError
+    ) -> T:
+        """``attempt``, refused by ``problem`` while other handles were open, without them: perhaps it was for
+        those. Raises what it raises."""
+        async with self._turn:
+            await self._emptied(connection)
+            made = await attempt()
+        told = f"an OPEN was refused ({problem.strerror}), and carried out once nothing else was open"
+        connection.session.traits.contradict(SEVERAL, told)
+        return made
+
+    async def _emptied(self, connection: Connection) -> None:
+        while connection.live and connection.session.handles_open:
+            self._make(connection)
+            await trio.sleep(PAUSE)
 
     def _leave(self, connection: Connection) -> None:
         """Make room beforehand where there is known to be none."""

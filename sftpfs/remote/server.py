@@ -93,7 +93,7 @@ class Server:
     @property
     def affordable(self) -> float:
         """As ``Remote.affordable``."""
-        return self._pool.link.affordable
+        return 0.0 if self._pool.traits.known.one_at_a_time else self._pool.link.affordable
 
     @property
     def clock(self) -> ServerClock:
@@ -310,6 +310,8 @@ class Server:
     async def fetch(self, path: bytes, size: int) -> WholeFile | None:
         """As ``Remote.fetch``; on a bulk connection where there is one."""
         check_path(path)
+        if self._pool.traits.known.one_at_a_time:
+            return None
         self._open_files.room.unsettled += 1
         try:
             return await repeat(
@@ -331,7 +333,9 @@ class Server:
         await self._ready(self._open_files.found_at(destination))
 
         async def work(connection: Connection) -> ServerCopy:
-            if not connection.session.capabilities.has(COPY_DATA):
+            known = connection.session.traits.known
+            apart = known.one_at_a_time or not known.closes_without_a_word  # two handles, and nobody waits
+            if apart or not connection.session.capabilities.has(COPY_DATA):
                 raise error(errno.EOPNOTSUPP)
             await self._hold(self._open_files.found_at(destination))
             return await open_copy(connection, self._open_files, source, destination)

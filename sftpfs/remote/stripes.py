@@ -59,7 +59,7 @@ class Stripes:
 
     def begin(self) -> bool:
         """Open the file on the bulk connections it is not yet open on; False where that has to wait."""
-        if self.busy:
+        if self.busy or self._alone:
             return False
         self.busy = True
         self._pool.spawn(self._stripe)
@@ -67,9 +67,14 @@ class Stripes:
 
     def begin_beside(self, target: Connection) -> None:
         """Open the file on ``target``, for what its own connection has not answered."""
-        if not self.busy:
+        if not (self.busy or self._alone):
             self.busy = True
             self._pool.spawn(partial(self._open_beside, target))
+
+    @property
+    def _alone(self) -> bool:
+        """The server has one file open at a time, by one handle."""
+        return self._pool.traits.known.one_at_a_time
 
     async def _stripe(self) -> None:
         """Open this file on the bulk connections it is not yet open on."""

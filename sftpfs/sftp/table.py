@@ -105,6 +105,20 @@ class RequestTable:
         """When the latest reply came, by ``clock.awake``; 0 before the first."""
         return self._last_reply
 
+    @property
+    def one_at_a_time(self) -> bool:
+        """No handle is to be made while there is another."""
+        return self.traits.known.one_at_a_time
+
+    @property
+    def handles_open(self) -> int:
+        """Handles that were given and not closed, as far as the server has answered, and those asked for.
+        None are counted where the server carries requests out in order."""
+        if self.order is None:
+            return 0
+        asked = [*self._requests.values(), *(request for request, _ in self._kept_back.values())]
+        return self.order.open_handles + sum(one.kind.reach is Reach.OPENS for one in asked)
+
     def silent_for(self) -> float:
         """Seconds the server has owed its next answer; 0 where it owes none."""
         since = self.silent_since
@@ -204,6 +218,9 @@ class RequestTable:
             request.fail(
                 SessionLostError(str(self.closed_error.strerror), self.closed_error.errno or errno.EIO)
             )
+            return request
+        if kind.reach is Reach.OPENS and self.one_at_a_time and self.handles_open:
+            request.fail(StatusError(Status.FAILURE, "the server has one file open, and takes no other"))
             return request
         request.kind = kind
         request.detail = detail
@@ -360,7 +377,11 @@ class RequestTable:
             else:
                 del requests[identifier]
                 if self.order is not None:
-                    self._release(self.order, identifier, value if makes_handle else None, True)
+                    try:
+                        self._release(self.order, identifier, value if makes_handle else None, True)
+                    except ProtocolError:
+                        requests[identifier] = request  # to fail with all others
+                        raise
                 self._count_reply(request, now, value)
                 if makes_handle:
                     self.handles.answered(identifier, value)

@@ -22,7 +22,8 @@ READ_SIZE = 1 << 18
 ANNOUNCED = wire.version(3, (b"posix-rename@openssh.com", b"1"), (b"hardlink@openssh.com", b"1"))
 """Neither OpenSSH's nor any one's: nothing is known of such a server."""
 
-OPEN, EXTENDED = 3, 200
+OPEN, HANDLE, EXTENDED = 3, 102, 200
+BY_HANDLE = frozenset({"CLOSE", "READ", "WRITE", "FSTAT", "FSETSTAT", "READDIR"})
 READ_FLAG, WRITE_FLAG, APPEND_FLAG, CREATE_FLAG, TRUNCATE_FLAG, EXCLUSIVE_FLAG = 1, 2, 4, 8, 16, 32
 NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 2, 3, 4, 8
 
@@ -106,6 +107,14 @@ class Refuses(Respect):
     def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
         refused = asked.name == "OPEN" and asked.flags & self.flags == self.flags
         return asked.refused(self.status) if refused else None
+
+
+class RefusesAppends(Respect):
+    """As ProFTPD: OPEN with APPEND is refused, but for a new file."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        refused = asked.flags & (APPEND_FLAG | EXCLUSIVE_FLAG) == APPEND_FLAG
+        return asked.refused(PERMISSION_DENIED) if refused else None
 
 
 class RefusesModes(Respect):
@@ -192,6 +201,30 @@ class LinksTheDraftsWay(Respect):
         )
 
 
+class GivesHandlesTwice(Respect):
+    """A handle is given that is open already; what is asked by it is asked of the file opened last."""
+
+    def request(self, session: Session, asked: Asked) -> bytes | Answer | None:
+        real: bytes | None = session.notes.get(b"real")
+        if asked.name in BY_HANDLE and asked.what == b"1" and real is not None:
+            body = wire.string(real) + asked.packet.raw[14:]
+            return wire.packet(asked.packet.kind, asked.packet.identifier, body)
+        return None
+
+    def reply(self, session: Session, asked: Asked, reply: Packet) -> bytes | None:
+        if reply.kind != HANDLE:
+            return None
+        session.notes[b"real"] = wire.asked(reply.raw).fields.string()
+        return wire.handle(asked.packet.identifier, b"1")
+
+
+class OpensOne(Respect):
+    """A second handle is denied."""
+
+    def request(self, session: Session, asked: Asked) -> bytes | Answer | None:
+        return asked.refused(PERMISSION_DENIED) if asked.name == "OPEN" and session.handles else None
+
+
 class NamesAsItCloses(Respect):
     """A new file has no name before it is closed, nor has one that is emptied its new content."""
 
@@ -248,7 +281,9 @@ RESPECTS: dict[str, Respect] = {
     "refuses what is to be new": Refuses(EXCLUSIVE_FLAG, UNSUPPORTED),
     "fails what is to be new": Refuses(EXCLUSIVE_FLAG, FAILURE),
     "refuses a mode": RefusesModes(),
-    "refuses appends": Refuses(APPEND_FLAG, PERMISSION_DENIED),
+    "refuses appends": RefusesAppends(),
+    "gives handles twice": GivesHandlesTwice(),
+    "opens one": OpensOne(),
     "names as it closes": NamesAsItCloses(),
     "refuses as it closes": RefusesAsItCloses(1000, b"Disk quota exceeded"),
     "cuts as it closes": RefusesAsItCloses(1000, b""),

@@ -112,6 +112,8 @@ def test_files_are_made_in_the_words_a_server_takes(make_there: MakeThere, respe
 
 def test_appends_are_put_at_the_end_that_is_told(make_there: MakeThere) -> None:
     there = make_there("refuses appends")
+    with (there.here / "new").open("a") as file:
+        file.write("made to append to it")
     (there.there / "log").write_text("first\n")
     with (there.here / "log").open("a", buffering=1) as file:
         file.write("second\n")
@@ -214,3 +216,38 @@ def test_openssh_is_heard_as_it_closes_though_nobody_waits(
     assert mount.log().count("refused what was written") == 1
     counting_proxy.heal()
     mount.close()
+
+
+@pytest.mark.parametrize(
+    ("respect", "words"),
+    [
+        ("gives handles twice", "gave one handle to two files"),
+        ("opens one", "opens one file at a time"),
+    ],
+)
+def test_one_handle_at_a_time_where_the_server_has_no_more(
+    make_there: MakeThere, respect: str, words: str
+) -> None:
+    there = make_there(respect, "max_conns=1")
+    there.mount.expect("SFTP session .* closed|the connection to the server is lost|the connection is back")
+    names = [f"f{number}" for number in range(8)]
+    for name in names:
+        (there.there / name).write_bytes(name.encode() * 20_000)
+    files = [(there.here / name).open("rb", buffering=0) for name in names]
+    try:
+        for file, name in [*zip(files, names, strict=True)] * 2:
+            assert os.pread(file.fileno(), 40, 20_000) == (name.encode() * 20)
+    finally:
+        for file in files:
+            file.close()
+    assert sorted(os.listdir(there.here)) == names
+    contradicted(there, words)
+    with (there.here / "out").open("wb", buffering=0) as out, (there.here / "log").open("wb") as log:
+        for name in names:
+            out.write((there.here / name).read_bytes())
+            log.write(name.encode())
+    assert (there.there / "out").read_bytes() == b"".join(name.encode() * 20_000 for name in names)
+    assert (there.there / "log").read_text() == "".join(names)
+    shutil.copytree(there.there, there.here / "copied")
+    for name in names:
+        assert (there.there / "copied" / name).read_bytes() == name.encode() * 20_000
