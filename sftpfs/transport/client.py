@@ -159,7 +159,7 @@ class WorkerTransport:
             if message["offered"]:
                 self.about += f"; the server offers {', '.join(map(str, message['offered']))}"
             self._owner.say(f"logged in as {self.about}")
-            self._owner.warn(message["passed_over"])
+            self._owner.warn(message["warnings"])
             self._logged_in(message["pins"])
         elif kind == "opened":
             self._settle(message["id"], None)
@@ -267,12 +267,12 @@ class AsyncsshConnector:
         for line in text.splitlines():
             log.info("%s", line)
 
-    def warn(self, keys: list[str]) -> None:
-        """Key files that a connection passed over, of which a person is told once."""
-        for key in keys:
-            if key not in self._warned:
-                self._warned.add(key)
-                log.warning("the key %s", key)
+    def warn(self, lines: list[str]) -> None:
+        """What a connection passed over, of which a person is told once."""
+        for line in lines:
+            if line not in self._warned:
+                self._warned.add(line)
+                log.warning("%s", line)
 
     def _request(self, interactive: bool) -> control.Message:
         config = self.config

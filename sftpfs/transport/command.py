@@ -35,8 +35,12 @@ GROUP_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 """What a terminal, a service manager or a shutdown sends to all of us."""
 LEVEL_FLAG = re.compile("-[46AaCfGgKkMNnsTtXxYy]*[qv]")
 """-q or -v among ssh's flags, which win over an option."""
-SSH_DEFAULTS = ("-x", "-a", "-oClearAllForwardings=yes")
-"""Nothing is to be forwarded through a file system's connection; as sshfs does."""
+SSH_DEFAULTS = (
+    *("-x", "-a", "-oClearAllForwardings=yes"),
+    *("-oRemoteCommand=none", "-oRequestTTY=no", "-oStdinNull=no", "-oForkAfterAuthentication=no"),
+)
+"""Nothing is to be forwarded through a file system's connection, and what a configuration has for people's
+logins would leave no stream."""
 
 
 def ssh_arguments(config: TransportConfig, endpoint: Endpoint, batch: bool) -> list[str]:
@@ -64,7 +68,7 @@ def ssh_arguments(config: TransportConfig, endpoint: Endpoint, batch: bool) -> l
         argv += ["-l", endpoint.user]
     argv += ["-s", endpoint.host, config.sftp_server]
     if "/" in config.sftp_server:
-        argv.remove("-s")
+        argv[argv.index("-s")] = "-oSessionType=default"
     return argv
 
 

@@ -29,6 +29,10 @@ from sftpfs.transport.pins import Pin
 from sftpfs.transport.settings import Settings, StrictChecking
 from sftpfs.transport.user_keys import Ask, Log
 
+PROXY_CHUNK, PROXY_TAIL = 65536, 4096
+"""Bytes read at once of what a proxy command says, and kept of it."""
+PROXY_PATIENCE = 1.0
+"""Seconds a proxy command that failed has to say why."""
 CONFIRM_TRIES = 3
 """Times an answer that is neither yes nor no is asked again."""
 VERSION = "sftpfs_as_OpenSSH"
@@ -57,6 +61,23 @@ class Clock:
             self._timeout.reschedule(asyncio.get_running_loop().time() + left)
 
 
+class ProxyWords:
+    """What a proxy command says on standard error: read while it lives, else it would wait for that."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._tail = b""
+        self._reading = asyncio.get_running_loop().create_task(self._read(stream))
+
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        while chunk := await stream.read(PROXY_CHUNK):
+            self._tail = (self._tail + chunk)[-PROXY_TAIL:]
+
+    async def last(self) -> str:
+        """Its last line, once it has said all, or said nothing for a moment."""
+        await asyncio.wait([self._reading], timeout=PROXY_PATIENCE)
+        return one_line(self._tail.decode(errors="replace").strip().rpartition("\n")[2])
+
+
 @dataclass
 class Attempt:
     """What goes on while one connection is made."""
@@ -76,6 +97,8 @@ class Attempt:
     """What the connection being made tells of the server."""
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
     """Proxy commands; ended with the worker."""
+    proxy_words: ProxyWords | None = None
+    """Those of the proxy command started last."""
 
     async def question(self, kind: str, text: str, echo: bool, key: str, attempt: int) -> str | None:
         """As ``Ask``: during a login, so that the server may lose patience."""
@@ -287,19 +310,12 @@ async def open_proxy(settings: Settings, attempt: Attempt) -> socket.socket:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
+    assert process.stderr is not None
     attempt.processes.append(process)
+    attempt.proxy_words = ProxyWords(process.stderr)
     return ours
 
 
 async def proxy_words(attempt: Attempt) -> str:
     """What the proxy command that failed said last."""
-    if not attempt.processes:
-        return ""
-    process = attempt.processes[-1]
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(1.0):
-            text = await process.stderr.read(65536)
-    except TimeoutError:
-        return ""
-    return one_line(text.decode(errors="replace").strip().rpartition("\n")[2])
+    return await attempt.proxy_words.last() if attempt.proxy_words is not None else ""

@@ -165,19 +165,22 @@ class HostKeyJudge:
         return ""
 
     def _in_order(self, algorithms: Algorithms) -> tuple[str, ...]:
-        """Algorithms of known keys first, as ssh has them; certificates only where an authority is known."""
+        """Algorithms of known keys first, as ssh has them; certificates only where an authority is known.
+
+        A key known for the bare name says nothing of this port: dropbear 2022 offers RSA without having a
+        key of it, and ends as it is taken at its word.
+        """
         if algorithms.host_keys_ordered:
             return algorithms.host_keys
         bare = self.settings.bare_name
         certified = self.known.has_authority(self.name, bare) or (self.pin is not None and self.pin.certified)
-        types = self.known.known_types(self.name, bare)
-        if self.pin is not None and not self.pin.certified:
-            types.insert(0, hostkeys.key_type(self.pin.key))
+        types = self.known.known_types(self.name)
+        pinned = hostkeys.key_type(self.pin.key) if self.pin is not None and not self.pin.certified else ""
         usual = [one for one in algorithms.host_keys if certified or not one.endswith(CERTIFICATE)]
 
-        def rank(algorithm: str) -> int:
+        def rank(algorithm: str) -> tuple[bool, bool]:
             kind = key_type_of(algorithm)
-            return types.index(kind) if kind in types else len(types)
+            return kind != pinned, kind not in types
 
         certificates = [one for one in usual if one.endswith(CERTIFICATE)]
         return (*certificates, *sorted((one for one in usual if one not in certificates), key=rank))

@@ -154,15 +154,9 @@ class KnownHosts:
             if entry.marker == marker and (entry.matches(name) or (bare_name and entry.matches(bare_name))):
                 yield entry
 
-    def known_types(self, name: str, bare_name: str | None) -> list[str]:
-        """The types of the keys known for the host, in the order of the files."""
-        found = [
-            entry.key_type
-            for wanted in (name, bare_name)
-            for entry in self._entries
-            if wanted is not None and not entry.marker and entry.matches(wanted)
-        ]
-        return list(dict.fromkeys(found))
+    def known_types(self, name: str) -> set[str]:
+        """The types of the keys known for the host on this port."""
+        return {entry.key_type for entry in self._entries if not entry.marker and entry.matches(name)}
 
 
 def key_type(key: bytes) -> str:

@@ -23,6 +23,7 @@ from sftpfs.transport.config_file import read_lines
 from sftpfs.transport.config_words import match_patterns, split_keyword, split_words
 from sftpfs.transport.jumps import jump_hops
 from sftpfs.transport.keywords import ACCUMULATING, HANDLED, IGNORED, ONE_NAME, RIVALS, canonical
+from sftpfs.transport.networks import on_network
 
 USER_FILE = "~/.ssh/config"
 SYSTEM_FILE = "/etc/ssh/ssh_config"
@@ -39,8 +40,18 @@ class HostConfig:
     ``ACCUMULATING`` grow.
     """
 
-    def __init__(self, original_host: str, user: str | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        original_host: str,
+        user: str | None = None,
+        port: int | None = None,
+        sftp_server: str = "",
+    ) -> None:
+        """``sftp_server``: the subsystem or program asked for; none at a jump host, which has no session."""
         self.original_host = original_host
+        self.unjudged: list[str] = []
+        """Conditions nobody can judge here, and where they stand; their blocks are passed over."""
+        self._sftp_server = sftp_server
         self.unused: list[str] = []
         """Keywords met in files that mean nothing here, for the debug log."""
         self._values: dict[str, list[str]] = {}
@@ -184,10 +195,21 @@ class HostConfig:
             "user": self.user,
             "localuser": login_name(),
             "tagged": self.text("tag") or "",
+            "sessiontype": self._session_type,
+            "command": self._sftp_server,
         }
+        if criterion == "localnetwork":
+            return on_network(argument.split(","), where)
         if criterion not in subjects:
-            return False  # localnetwork, version, sessiontype, command: nothing here can match them
+            self.unjudged.append(f"{where}: Match {criterion}")
+            return False
         return match_patterns(argument.split(","), subjects[criterion])
+
+    @property
+    def _session_type(self) -> str:
+        if not self._sftp_server:
+            return "none"
+        return "exec" if "/" in self._sftp_server else "subsystem"
 
     # --- asking
 

@@ -72,7 +72,7 @@ class Worker:
         self._settings: Settings | None = None
         self._subsystem = "sftp"
         self._pins: dict[str, Message] = {}
-        self._passed_over: list[str] = []
+        self._warnings: list[str] = []
 
     async def run(self) -> None:
         """Serve the control socket until the connection or the front is gone."""
@@ -250,7 +250,7 @@ class Worker:
                 "offered": getattr(connection.get_owner(), "offered", []),
                 "host_key": getattr(connection.get_owner(), "host_key", HostKey.TAKEN).value,
                 "pins": self._pins,
-                "passed_over": self._passed_over,
+                "warnings": self._warnings,
             }
         )
 
@@ -269,7 +269,8 @@ class Worker:
             if not last:
                 raise MountError(error.failure, f"jump host: {error.message}") from None
             raise
-        self._passed_over += map(one_line, getattr(connection.get_owner(), "passed_over", []))
+        passed_over = getattr(connection.get_owner(), "passed_over", [])
+        self._warnings += [f"the key {one_line(text)}" for text in passed_over]
         shown = getattr(connection.get_owner(), "host_keys", None)
         if shown is not None and shown.pin is not None:
             self._pins[shown.name] = shown.pin.message()
@@ -281,10 +282,14 @@ class Worker:
         self, message: Message, host: str, user: str | None, port: int | None, target: bool
     ) -> Settings:
         """The settings for one hop; ``-o`` options are the target's alone, as in ssh."""
-        config = HostConfig(host, user, port)
+        config = HostConfig(host, user, port, message["sftp_server"] if target else "")
         if target:
             config.add_options((name, value) for name, value in message["options"])
         config.add_files(message["config_file"])
+        self._warnings += [
+            f"{one_line(what)} cannot be judged here: the lines it is for are passed over"
+            for what in config.unjudged
+        ]
         if message["debug"] and config.unused:
             self._log(f"ssh options without a meaning here: {', '.join(sorted(set(config.unused)))}")
         defaults = Defaults(

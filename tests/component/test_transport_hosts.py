@@ -17,6 +17,8 @@ import pytest
 from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport.api import PromptKind
+from tests.servers.daemons import Dropbear
+from tests.servers.packages import Store
 from tests.sshd import Sshd, free_port, generate_key
 from tests.transport_helpers import (
     Script,
@@ -132,6 +134,26 @@ def test_the_kind_of_key_that_is_known_is_asked_of_the_server(server: Sshd, tmp_
     for index in range(2):
         hosts.write_text(f"[127.0.0.1]:{server.port} {server.public_host_key(index)}\n")
         success_of(configure(server, ("UserKnownHostsFile", str(hosts))), endpoint_of(server))
+
+
+@pytest.mark.parametrize("known", ["for the bare name", "as well"])
+def test_the_kind_preferred_is_asked_for_where_only_another_is_known_elsewhere(
+    tmp_path: Path, known: str
+) -> None:
+    """dropbear with an ed25519 key alone offers RSA, too, and ends where that is preferred; ssh gets in."""
+    rsa = " ".join(generate_key(tmp_path / "rsa", "rsa").with_suffix(".pub").read_text().split()[:2])
+    server = Dropbear(tmp_path / "server", Store(tmp_path / "packages"))
+    with server.running(tmp_path):
+        options = dict(word.split("=", 1) for word in server.options(server.port))
+        port = options.pop("port")
+        hosts = Path(options["UserKnownHostsFile"])
+        if known == "as well":
+            hosts.write_text(f"[127.0.0.1]:{port} {rsa}\n{hosts.read_text()}")
+        else:
+            hosts.write_text(f"127.0.0.1 {rsa}\n")
+        options |= {"Port": port, "User": "root", "StrictHostKeyChecking": "accept-new"}
+        config = TransportConfig(ssh_config_file="none", ssh_options=tuple(options.items()))
+        success_of(config, Endpoint("127.0.0.1"))
 
 
 def test_an_authority_vouches_for_the_host(tmp_path: Path) -> None:
@@ -345,6 +367,12 @@ def test_a_proxy_command(server: Sshd) -> None:
     error = failure_of(broken, endpoint_of(server))
     assert error.failure is Failure.UNREACHABLE
     assert "proxy command" in error.message and "out of order" in error.message
+
+
+def test_what_a_proxy_command_says_is_read_while_it_works(server: Sshd) -> None:
+    """More than a pipe and what reads it ahead hold: it waited for ever before it connected."""
+    talkative = "sh -c 'head -c 1000000 /dev/zero >&2; exec socat - TCP:%h:%p'"
+    success_of(configure(server, ("ProxyCommand", talkative)), endpoint_of(server))
 
 
 @pytest.mark.parametrize(("wanted", "agreed"), [(True, "zlib@openssh.com"), (False, "none")])

@@ -45,6 +45,34 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 # --- command
 
 
+FOR_PEOPLE = """RemoteCommand date
+RequestTTY force
+StdinNull yes
+SessionType {kind}
+ForkAfterAuthentication yes
+"""
+
+
+@pytest.mark.parametrize(("sftp_server", "kind"), [("sftp", "default"), (SFTP_SERVER, "none")])
+def test_what_a_configuration_has_for_peoples_logins_does_not_take_the_stream(
+    server: Sshd, tmp_path: Path, sftp_server: str, kind: str
+) -> None:
+    """A program, not a subsystem, is what SessionType would be heeded for."""
+    file = tmp_path / "config"
+    file.write_text(FOR_PEOPLE.format(kind=kind))
+
+    async def check() -> None:
+        config = configure(
+            server, kind=COMMAND, ssh_command=("ssh",), ssh_config_file=str(file), sftp_server=sftp_server
+        )
+        async with connector(config, endpoint_of(server)) as made:
+            transport = await made.connect(interactive=False)
+            await handshake(await transport.open_channel())
+            transport.close()
+
+    run(check)
+
+
 def test_opensshs_client_brings_the_stream(server: Sshd) -> None:
     async def check() -> None:
         config = configure(server, kind=COMMAND, ssh_command=("ssh",))

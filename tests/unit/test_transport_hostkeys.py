@@ -101,9 +101,10 @@ def test_authorities() -> None:
     assert verdict(hosts, "a.org", ED) is Verdict.UNKNOWN  # an authority is no host key
 
 
-def test_known_types_in_the_order_of_the_files() -> None:
-    hosts = known(line("a", RSA), line("a", ED))
-    assert hosts.known_types("a", None) == ["ssh-rsa", "ssh-ed25519"]
+def test_known_types_are_those_of_the_port() -> None:
+    hosts = known(line("a", RSA), line("[a]:7", ED))
+    assert hosts.known_types("a") == {"ssh-rsa"}
+    assert hosts.known_types("[a]:7") == {"ssh-ed25519"}
 
 
 @given(st.text(max_size=200))

@@ -76,6 +76,7 @@ def test_argv_of_the_command() -> None:
     by_path = TransportConfig(kind=TransportKind.COMMAND, ssh_command=("ssh",), sftp_server="/s")
     argv = ssh_arguments(by_path, Endpoint("host"), batch=False)
     assert argv[-2:] == ["host", "/s"] and "-s" not in argv and "-oBatchMode=yes" not in argv
+    assert "-oSessionType=default" in argv
 
 
 @pytest.mark.parametrize(

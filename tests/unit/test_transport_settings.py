@@ -106,6 +106,39 @@ def test_match_blocks(tmp_path: Path) -> None:
     assert read(tmp_path / "c", text, "alias", user="ann").port == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "sftp_server", "holds"),
+    [
+        ("localnetwork 127.0.0.0/8", "sftp", True),
+        ("localnetwork 198.51.100.0/24,127.0.0.1", "sftp", True),
+        ("localnetwork 198.51.100.0/24,2001:db8::/32", "sftp", False),
+        ("!localnetwork 198.51.100.0/24", "sftp", True),
+        ("sessiontype subsystem", "sftp", True),
+        ("sessiontype shell,exec", "sftp", False),
+        ("sessiontype exec", "/usr/lib/sftp-server", True),
+        ("sessiontype none", "", True),
+        ("command sftp", "sftp", True),
+        ("command rsync*", "sftp", False),
+    ],
+)
+def test_what_ssh_is_told_of_the_network_and_the_session_is_judged(
+    tmp_path: Path, line: str, sftp_server: str, holds: bool
+) -> None:
+    (tmp_path / "c").write_text(f"Match {line}\n Port 7\n")
+    config = HostConfig("host", sftp_server=sftp_server)
+    config.add_files(str(tmp_path / "c"))
+    assert (config.port == 7) is holds and not config.unjudged
+
+
+def test_what_cannot_be_judged_is_named_and_its_lines_are_passed_over(tmp_path: Path) -> None:
+    config = read(tmp_path / "c", "Match version OpenSSH_10*\n Port 7\nMatch user x version y\n Port 8\n")
+    assert config.port == 22
+    assert config.unjudged == [f"{tmp_path}/c line 1: Match version"]
+    with pytest.raises(MountError) as caught:
+        read(tmp_path / "c", "Match localnetwork 10.0.0.0/99\n")
+    assert "line 1: Match localnetwork" in caught.value.message
+
+
 def test_includes(tmp_path: Path) -> None:
     (tmp_path / "one.conf").write_text("Port 1\nHost other\n Port 9\n")
     (tmp_path / "two.conf").write_text("User two\n")
