@@ -232,7 +232,7 @@ class Go(Server):
         )
     )
     needs = ("usr/lib/go-1.19/bin/go", "usr/share/gocode/src/github.com/pkg/sftp")
-    traits = ("no attributes of links",)
+    traits = ("no attributes of links", "no rename over a directory")
 
     def command(self, served: Path) -> list[str | Path]:
         """Compiled once for each store."""
@@ -264,7 +264,7 @@ class Rclone(Server):
     mode: ClassVar[str] = "off"
     packages = Packages(debian=("rclone",))
     needs = ("usr/bin/rclone",)
-    traits = (*WITHOUT_EXTENSIONS, "no links", "no modes")
+    traits = (*WITHOUT_EXTENSIONS, "no links", "no modes", "no rename over a directory")
 
     def command(self, served: Path) -> list[str | Path]:
         """The served directory is /."""
@@ -298,4 +298,4 @@ class RcloneWrites(Rclone):
     """With a cache of what is written."""
 
     mode = "writes"
-    traits = (*WITHOUT_EXTENSIONS, "no links", "no modes")
+    traits = (*WITHOUT_EXTENSIONS, "no links", "no modes", "no rename over a directory")

@@ -128,6 +128,10 @@ TRAITS: dict[str, Trait] = {
             "names_of_any_bytes_made_there": r"EIO|EINVAL|EILSEQ|here: \[b'plain'\]",
         },
     ),
+    "no rename over a directory": Trait(
+        "RENAME and posix-rename@openssh.com replace files alone",
+        {"rename_a_directory_over_an_empty_one": r"rename: (EXDEV|EPERM|EEXIST) instead of done"},
+    ),
     "umask of the server": Trait(
         "modes of what is made are cut by its umask",
         {"mode_of_a_new_file": "644: '0o600'", "mode_of_a_new_directory": "755: '0o700'"},
@@ -148,13 +152,15 @@ TRAITS: dict[str, Trait] = {
     "no modes": Trait(
         "modes, owners and times of access are taken and not kept; special files are not shown",
         dict.fromkeys((*MODES, "mode_of_a_new_directory", "modes_are_told"), r"'0o\d+' instead of '0o\d+'")
-        | dict.fromkeys(("cp_with_times", "cp_a_tree_in", "rsync_in", "tar_x", "cp_a_tree_out"), r"^modes: ")
+        | dict.fromkeys(("cp_with_times", "cp_a_tree_in", "cp_a_tree_out"), "^modes: ")
+        | dict.fromkeys(("rsync_in", "rsync_out", "tar_x"), "^modes: ")
         | {
             "private_from_the_beginning": r"others: \d+ instead of 0",
             "owner_of_a_file": r"on the server: \(0, 0\)",
             "times_of_a_file": "of access:",
             "times_of_a_directory": r"on the server: \d+\.\d+ instead of",
             "types_are_told": "ENOENT .*pipe",
+            "rsync_again_finds_nothing_to_do": r"^second time: '(\.f\.\.\.p[^']*?(\\n)?)+' instead of ''$",
         },
     ),
     **{

@@ -259,4 +259,4 @@ def install_with_a_mode(place: Place) -> None:
     place.arrives("file", content(12, 30_000))
     place.run("install", "-m", "600", place.scratch / "file", place.here / "file")
     place.run("cmp", place.scratch / "file", place.there / "file")
-    place.saw("facts", oct(os.stat(place.there / "file").st_mode & 0o777))
+    place.saw("mode", oct(os.stat(place.there / "file").st_mode & 0o777))
