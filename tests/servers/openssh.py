@@ -104,6 +104,7 @@ class Gesftpserver(OpenSsh):
 
     packages = Packages(debian=("gesftpserver",))
     needs = ("usr/libexec/gesftpserver",)
+    traits = ("no attributes of links",)
 
     def subsystem_command(self, served: Path) -> str:
         """The program takes no words."""
