@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 
 from tests.harness import processes
 from tests.servers.packages import Store
@@ -38,6 +39,19 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+ending: list[int] = []
+"""The signal that ends us, once there was one."""
+
+ENDED = 2
+"""Our status then."""
+
+
+def end(number: int, _frame: FrameType | None) -> None:
+    """Leave, by way of everything that has to be ended."""
+    ending.append(number)
+    sys.exit(ENDED)
+
+
 def run(options: argparse.Namespace, folder: Path) -> list[Row]:
     """A row for each server that is there."""
     store = Store(
@@ -56,6 +70,8 @@ def run(options: argparse.Namespace, folder: Path) -> list[Row]:
         try:
             row = Row(name, dict(trial.run(options.check, local)))
         except AssertionError as problem:
+            if ending:  # what was ended in the middle complained in its place
+                sys.exit(ENDED)
             print(f"{name}: {problem}\n", flush=True)
             row = Row(name, {})
         else:
@@ -72,7 +88,7 @@ def main() -> int:
         return 0
     processes.mark_run()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(2))
+        signal.signal(number, end)
     with tempfile.TemporaryDirectory(prefix="sftpfs-servers-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         os.environ["XDG_STATE_HOME"] = f"{folder}/state"  # what a mount could not write is nobody's loss here

@@ -124,12 +124,11 @@ class Trial:
             server = self.kind(folder / "server", self.store)
             stack.enter_context(server.running(served))
             try:
-                link, mount = self._start(stack, server, folder, served)
+                worker, mount = self._start(stack, server, folder, served)
             except AssertionError as problem:
                 for name in names:
                     yield name, Outcome(Verdict.REFUSED, f"not mounted: {problem}"[:1500])
                 return
-            worker = stack.enter_context(Worker(folder, link))
             for name in names:
                 if name == LAST:
                     yield name, self._unmount(mount, served)
@@ -146,15 +145,16 @@ class Trial:
                     return
                 yield name, judge(local[name], found)
 
-    def _start(
-        self, stack: ExitStack, server: Server, folder: Path, served: Path
-    ) -> tuple[HelperProcess, Mount]:
+    def _start(self, stack: ExitStack, server: Server, folder: Path, served: Path) -> tuple[Worker, Mount]:
         link = stack.enter_context(HelperProcess("tests.harness.link_server", str(server.port)))
+        worker = stack.enter_context(
+            Worker(folder, link)
+        )  # ends behind the mount: what hangs in it is then freed
         flavour, more = CONTESTANTS[self.contestant]
         spec = f"root@127.0.0.1:{server.path_of(served)}"
         mount = Mount(spec, folder / "mnt", served, [*server.options(link.port), *more], flavour=flavour)
         stack.enter_context(_closing(mount))
-        return link, mount
+        return worker, mount
 
     def _gone(self, mount: Mount) -> str:
         """Why the mount is of no more use, if it is."""
