@@ -13,7 +13,7 @@ trait, what is done then, the test.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 
 logger = logging.getLogger(__name__)
@@ -128,9 +128,11 @@ class ServerTraits:
     INVARIANT: a trait that was contradicted stays ``False``, whatever a later session announces.
     """
 
-    __slots__ = ("_seen", "_vouched", "contradicted", "known", "software")
+    __slots__ = ("_seen", "_tell", "_vouched", "contradicted", "known", "software")
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None] = logger.warning) -> None:
+        """``tell`` is called once for each trait that is found not to hold."""
+        self._tell = tell
         self.known = OPENSSH
         """What is gone by. Before the first session nothing is asked."""
         self.software = ""
@@ -155,7 +157,7 @@ class ServerTraits:
             return
         self.contradicted[trait] = seen
         self.known = replace(self.known, **{trait: False})
-        logger.warning("this server %s: %s", LACKS[trait], seen)
+        self._tell(f"this server {LACKS[trait]}: {seen}")
 
     def seen(self, traits: Iterable[str]) -> None:
         """The server was seen to do what ``traits`` say."""

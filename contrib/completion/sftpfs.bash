@@ -52,7 +52,7 @@ _sftpfs() {
         refresh) words="--help"; kind=-f ;;
         warm) words="--help"; kind=-f ;;
         cp) words="-r -R --recursive -p --preserve -d --no-dereference -a --archive -f --force -v --verbose --help"; kind=-f ;;
-        doctor) words="-o --help" ;;
+        doctor) words="--try -o --help" ;;
         bench) words="--size -o --help" ;;
         install-helpers) words="--remove --directory --help" ;;
         *) [[ $current == -* ]] && words="-h --help -V --version -f -d --debug -v -p -F -C -r -w -s -n -t -o" ;;

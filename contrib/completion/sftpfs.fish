@@ -68,6 +68,7 @@ complete -c sftpfs -n '__fish_seen_subcommand_from cp' -l force -d 'remove what 
 complete -c sftpfs -n '__fish_seen_subcommand_from cp' -s v -d 'say what is copied to where'
 complete -c sftpfs -n '__fish_seen_subcommand_from cp' -l verbose -d 'say what is copied to where'
 complete -c sftpfs -n __fish_is_first_arg -a doctor -d 'examine this machine and a server, and say what is wrong and which options to set'
+complete -c sftpfs -n '__fish_seen_subcommand_from doctor' -l try -d 'try out, with files made there, what this server does'
 complete -c sftpfs -n '__fish_seen_subcommand_from doctor' -s o -r -d 'options, as for a mount'
 complete -c sftpfs -n __fish_is_first_arg -a bench -d 'measure how fast mounts of a server are'
 complete -c sftpfs -n '__fish_seen_subcommand_from bench' -l size -r -d 'size of the large file in MiB'

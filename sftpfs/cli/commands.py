@@ -44,14 +44,18 @@ DOCTOR = Command(
     "Looks whether FUSE can be used here, and whether the server lets us in, offers SFTP, and lets us "
     "read and write in the directory; which of SFTP's extensions and limits it has; how far and how "
     "fast it is. Says of each what it means for a mount. Options are those of a mount.\n\n"
-    "A temporary file is made in the directory and removed. Ends with 0 where a mount is possible, "
+    "A temporary file is made in the directory and removed; with --try some more, in a directory of their "
+    "own, which show what this server does where servers differ. Ends with 0 where a mount is possible, "
     "else with the status the mount would end with.",
     (
         Argument(
             "SERVER", "[user@]host:[directory]; without it this machine alone", Word.SERVER, Count.OPTIONAL
         ),
     ),
-    (Switch(("-o",), "options, as for a mount", values.text, "OPTIONS"),),
+    (
+        Switch(("--try",), "try out, with files made there, what this server does"),
+        Switch(("-o",), "options, as for a mount", values.text, "OPTIONS"),
+    ),
     as_mount=True,
 )
 

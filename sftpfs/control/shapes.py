@@ -114,6 +114,7 @@ STATISTICS = {
         "maximum": count,
         "reconnects": count,
         "lost_for": maybe(seconds),
+        "traits?": Table(text),
         "total": {
             "requests": Table(count),
             "latencies": Table(HISTOGRAM),

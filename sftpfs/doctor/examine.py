@@ -18,8 +18,9 @@ from sftpfs.process import exit_status, leave_no_core, leaves
 from sftpfs.transport.prompter import make_prompter
 
 
-def examine(config: MountConfig | None) -> int:
-    """Examine this machine, and the server of ``config`` where there is one; the exit status."""
+def examine(config: MountConfig | None, tries: bool = False) -> int:
+    """Examine this machine, and the server of ``config`` where there is one; the exit status. ``tries``: with
+    files made on the server, and removed."""
     status = 0
     for finding in examine_machine():
         _show(finding)
@@ -31,7 +32,7 @@ def examine(config: MountConfig | None) -> int:
         leave_no_core()
     try:
         with Interrupts() as interrupts:
-            return trio.run(_examine_server, config, interrupts) or status
+            return trio.run(_examine_server, config, tries, interrupts) or status
     except BaseExceptionGroup as group:
         for error in leaves(group):
             if isinstance(error, MountError):
@@ -40,7 +41,7 @@ def examine(config: MountConfig | None) -> int:
         raise
 
 
-async def _examine_server(config: MountConfig, interrupts: Interrupts) -> int:
+async def _examine_server(config: MountConfig, tries: bool, interrupts: Interrupts) -> int:
     """Cut short by a signal, of which ``interrupts`` knows then; what was made on the server is removed."""
     found: list[int] = []
     with trio.open_signal_receiver(*heeded()) as signals:
@@ -50,7 +51,7 @@ async def _examine_server(config: MountConfig, interrupts: Interrupts) -> int:
             if interrupts.came:
                 work.end()  # before there was a receiver
             with work.whole:
-                found.append(await _findings(config, work))
+                found.append(await _findings(config, tries, work))
             nursery.cancel_scope.cancel()
     return found[0] if found else 0
 
@@ -74,11 +75,11 @@ class Work:
         (self.examination or self.whole).cancel()
 
 
-async def _findings(config: MountConfig, work: Work) -> int:
+async def _findings(config: MountConfig, tries: bool, work: Work) -> int:
     status = 0
     async with connected(config, make_prompter(os.environ)) as connection:
         with trio.CancelScope() as work.examination:
-            async for finding in examine_server(config, connection):
+            async for finding in examine_server(config, connection, tries):
                 _show(finding)
                 if finding.verdict is Verdict.BAD:
                     status = exit_status(Failure.REMOTE_DIRECTORY)

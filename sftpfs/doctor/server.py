@@ -17,10 +17,12 @@ import trio
 from sftpfs.config import MountConfig
 from sftpfs.doctor import speed
 from sftpfs.doctor.findings import Finding, bad, good, note
+from sftpfs.doctor.trial import Trial, means
 from sftpfs.errors import Status, StatusError
 from sftpfs.remote.connection import Connection, Role, open_connection
 from sftpfs.remote.telling import canonical_path
 from sftpfs.root import home_relative
+from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp import extensions
 from sftpfs.sftp.session import Session
 from sftpfs.transport.api import Prompter
@@ -66,7 +68,8 @@ async def connected(config: MountConfig, prompter: Prompter) -> AsyncIterator[Co
         try:
             transport = await connector.connect(interactive=prompter.available)
             try:
-                connection = await open_connection(transport, Role.METADATA, 1, config.pool)
+                traits = ServerTraits(tell=lambda _: None)  # the findings tell it
+                connection = await open_connection(transport, Role.METADATA, 1, config.pool, traits=traits)
                 nursery.start_soon(connection.session.run)
                 yield connection
                 connection.session.close("the examination is over")
@@ -78,8 +81,8 @@ async def connected(config: MountConfig, prompter: Prompter) -> AsyncIterator[Co
             nursery.cancel_scope.cancel()
 
 
-async def examine_server(config: MountConfig, connection: Connection) -> Report:
-    """Every finding about the server."""
+async def examine_server(config: MountConfig, connection: Connection, tries: bool) -> Report:
+    """Every finding about the server. ``tries``: also what is only to be found out with files made there."""
     if connection.transport.about:
         yield good(f"logged in as {connection.transport.about}")
     if connection.transport.host_key is not None:
@@ -102,6 +105,21 @@ async def examine_server(config: MountConfig, connection: Connection) -> Report:
         yield finding
     async for finding in _measured(session, path):
         yield finding
+    async for finding in _traits(session, path, tries):
+        yield finding
+
+
+async def _traits(session: Session, path: bytes, tries: bool) -> Report:
+    """What the server does where servers differ: as it says, or as it is found."""
+    if not tries:
+        for finding in means(session.traits):
+            yield finding
+        return
+    try:
+        async for finding in Trial(session, path).run():
+            yield finding
+    except OSError as error:
+        yield note(f"nothing was tried there: {error.strerror}")
 
 
 def _host_key(judged: HostKey) -> Finding:

@@ -30,7 +30,7 @@ from sftpfs.remote.silence import OWING, Silence
 from sftpfs.remote.sizes import RequestSizes
 from sftpfs.remote.stalls import Stalls
 from sftpfs.server_clock import ServerClock
-from sftpfs.server_traits import ServerTraits
+from sftpfs.server_traits import LACKS, ServerTraits
 from sftpfs.sftp.link import Link
 from sftpfs.sftp.request import SessionStatistics
 from sftpfs.transport.api import Connector, Transport
@@ -208,6 +208,7 @@ class Pool:
             "further_connections_refused": self.bulk.refused,
             "read_size": self.read_sizes.limit,
             "write_size": self.write_sizes.limit,
+            "traits": {LACKS[trait]: seen for trait, seen in self.traits.contradicted.items()},
             "link_slow": self.link.slow(clock.awake()),
             "stalls": self._hedging.stalls.statistics(),
         }

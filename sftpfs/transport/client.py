@@ -154,7 +154,7 @@ class WorkerTransport:
             self.host_key = HostKey(message["host_key"])
             self.about = (
                 f"{message['user']}@{message['where']} by {message['method']}, "
-                f"server {self.server}, cipher {self.cipher}"
+                f"server {message['server']}, cipher {self.cipher}"
             )
             if message["offered"]:
                 self.about += f"; the server offers {', '.join(map(str, message['offered']))}"

@@ -255,3 +255,33 @@ def test_bench_asks_for_a_passphrase_once(sshd: Sshd, backing: Path, tmp_path: P
     assert "remove all of it" in terminal.output
     assert "open sesame" not in terminal.output
     assert list(backing.iterdir()) == []
+
+
+def tried(server: Sshd, directory: Path) -> str:
+    """What ``doctor --try`` says; nothing is left in ``directory``."""
+    options = ",".join(server_options(server))
+    status, said = run("doctor", "--try", f"root@127.0.0.1:{directory}", "-o", options)
+    assert status == 0 and "FAIL" not in said
+    assert not list(directory.iterdir())
+    return said
+
+
+def test_openssh_is_tried_out(sshd: Sshd, backing: Path) -> None:
+    assert "ok it does all that a mount relies on as OpenSSH does" in tried(sshd, backing)
+
+
+@pytest.mark.parametrize(
+    ("denied", "parts"),
+    [
+        ("setstat", ["does not set permissions", "does not set times", "does not set sizes", "chmod fails"]),
+        ("fsetstat,fstat", ["does not set attributes of an open file", "does not tell attributes of an"]),
+    ],
+)
+def test_what_a_server_does_not_do_is_found(
+    tmp_path: Path, backing: Path, denied: str, parts: list[str]
+) -> None:
+    with Sshd(tmp_path / "sshd", subsystem=f"{SFTP_SERVER} -P {denied}") as server:
+        said = tried(server, backing)
+        for part in parts:
+            assert part in said
+        assert "relies on" not in said

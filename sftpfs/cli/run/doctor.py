@@ -7,6 +7,7 @@ import argparse
 from sftpfs.cli.arguments import parse_arguments
 from sftpfs.cli.build import build_config
 
+TRY = "--try"
 NOWHERE = "/nowhere"
 """Stands for the mountpoint: nothing is mounted."""
 
@@ -18,9 +19,10 @@ def run(given: argparse.Namespace) -> int:
     """
     from sftpfs.doctor.examine import examine
 
-    arguments = parse_arguments(given.words)
+    tries = TRY in given.words
+    arguments = parse_arguments([word for word in given.words if word != TRY])
     if not arguments.positionals:
         return examine(None)
     if len(arguments.positionals) == 1:
         arguments.positionals.append(NOWHERE)
-    return examine(build_config(arguments))
+    return examine(build_config(arguments), tries)

@@ -28,6 +28,7 @@ def describe(values: Values) -> str:
         ("mounted", f"{duration(time.time() - values['since'])} ago, {clock(values['since'])}"),
         ("process", f"{values['pid']}, sftpfs {values['version']}"),
         ("server", _server(values)),
+        *(("this server", f"{lacks}: {seen}") for lacks, seen in values["pool"].get("traits", {}).items()),
         ("connections", _connections(values)),
         ("traffic", _traffic(values)),
         ("names", _names(values["mount"])),

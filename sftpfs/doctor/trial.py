@@ -1,0 +1,277 @@
+"""``sftpfs doctor --try``: tries out what a server does where servers differ, with files of its own.
+
+In a directory that it makes in the one named and removes at the end, by the requests of one session. What is
+found is told to the session's ``ServerTraits``; ``means`` says what it means for a mount.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import trio
+
+from sftpfs.doctor.findings import Finding, good, note
+from sftpfs.errors import SessionLostError
+from sftpfs.server_traits import LACKS, ServerTraits
+from sftpfs.sftp.packets import (
+    OPEN_APPEND,
+    OPEN_CREATE,
+    OPEN_EXCLUSIVE,
+    OPEN_READ,
+    OPEN_TRUNCATE,
+    OPEN_WRITE,
+)
+from sftpfs.sftp.session import Session
+from sftpfs.types import AttributeChange
+
+NEW = OPEN_WRITE | OPEN_CREATE | OPEN_EXCLUSIVE
+LONG_AGO = 1_000_000_000
+CONTENT = b"what was there before"
+
+ROUNDS = 20
+"""Writes with a question behind each: a server that keeps no order mostly shows it at the first."""
+
+MEANS = {
+    "carries_out_in_order": "a change and the look behind it take two round trips",
+    "numbers_handles_as_openssh": "opening and reading a small file, and a listing, take a round trip more",
+    "closes_without_a_word": "close(2) waits for the server's word about the file",
+    "honours_exclusive": "O_EXCL is a look and an open: no lock between clients",
+    "rename_keeps_what_is_there": "a rename that must not replace looks first: no lock between clients",
+    "keeps_names_short": "they are shown and used",
+    "takes_symlink_target_first": "links are made the other way round",
+    "gives_each_handle_once": "one file is open at a time",
+    "opens_several": "one file is open at a time",
+    "writes_anywhere": "what changes a part of a file fails; whole new files are written",
+    "appends": "what is appended is written at the end as it was just before",
+    "reads_and_writes": "a file open for both has two handles",
+    "creates_with_a_mode": "permissions of a new file are set behind it",
+    "takes_exclusive": "O_EXCL is a look and an open: no lock between clients",
+    "tells_by_handle": "an open file is asked about by its name",
+    "tells_of_links": "symbolic links show as what they lead to",
+    "tells_canonical_paths": "the directory is taken as it is written",
+    "sets_by_handle": "an open file is changed by its name",
+    "sets_by_path": "a file is changed by opening it",
+    "sets_modes": "chmod fails",
+    "sets_times": "setting times fails, as in cp -p, tar and rsync -t",
+    "sets_sizes": "truncating fails",
+    "times_tell_versions": "a change by others of the same size is not noticed by the time",
+    "keeps_case_apart": "File and file are one",
+}
+"""What the lack of each trait means for a mount."""
+
+
+def means(traits: ServerTraits) -> list[Finding]:
+    """What the server is known to do, and what a mount makes of what it does not."""
+    lacking = [(trait, seen) for trait, granted, seen in traits.table() if not granted]
+    if not lacking:
+        return [good("it does all that a mount relies on as OpenSSH does")]
+    findings = []
+    for trait, seen in lacking:
+        if seen:
+            findings.append(note(f"this server {LACKS[trait]}: {seen}", MEANS[trait]))
+    careful = [trait for trait, seen in lacking if not seen]
+    if careful:
+        doing = "; ".join(LACKS[trait] for trait in careful)
+        findings.append(
+            note(f"a mount takes care, as with every server it does not know, in case it {doing}")
+        )
+    return findings
+
+
+class Trial:
+    """The tries, in a directory of their own. Used once."""
+
+    def __init__(self, session: Session, directory: bytes) -> None:
+        self._session = session
+        self._traits = session.traits
+        self._top = os.path.join(directory, b".sftpfs-try-" + secrets.token_hex(8).encode())
+        self._made: list[bytes] = []
+
+    async def run(self) -> AsyncIterator[Finding]:
+        """Try each, and tell what is not as OpenSSH has it. Raises OSError where nothing can be made."""
+        await self._session.start_mkdir(self._top, 0o700).wait()
+        try:
+            for attempt in (
+                self._order,
+                self._exclusive,
+                self._handles,
+                self._writing,
+                self._renaming,
+                self._links,
+                self._attributes,
+                self._case,
+            ):
+                with suppress(OSError):  # what it needs is not to be had: nothing is learned
+                    await attempt()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._tidy()
+        for finding in means(self._traits):
+            yield finding
+
+    def _path(self, name: bytes) -> bytes:
+        path = os.path.join(self._top, name)
+        if path not in self._made:
+            self._made.append(path)
+        return path
+
+    async def _tidy(self) -> None:
+        for path in reversed(self._made):
+            await _tried(self._session.start_remove(path).wait)
+        await _tried(self._session.start_rmdir(self._top).wait)
+
+    async def _file(self, name: bytes, content: bytes = CONTENT) -> bytes:
+        path = self._path(name)
+        handle = await self._session.start_open(path, OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE).wait()
+        await self._session.start_write(handle, 0, content).wait()
+        if await _tried(self._session.start_close(handle).wait):
+            self._traits.contradict("closes_without_a_word", "a written file could not be closed")
+        return path
+
+    async def _content(self, path: bytes) -> bytes:
+        handle = await self._session.start_open(path, OPEN_READ).wait()
+        try:
+            return bytes(await self._session.start_read(handle, 0, 4096).wait() or b"")
+        finally:
+            self._session.start_close(handle)
+
+    async def _order(self) -> None:
+        session = self._session
+        path = await self._file(b"order", b"")
+        handle = await session.start_open(path, OPEN_WRITE).wait()
+        kept, session.order = session.order, None
+        try:
+            for size in range(4096, 4096 * ROUNDS, 4096):
+                written = session.start_write(handle, size - 4096, bytes(4096))
+                seen = session.start_fstat(handle)
+                await written.wait()
+                told = (await seen.wait()).size
+                if told < size:
+                    self._traits.contradict(
+                        "carries_out_in_order", f"a size of {told} asked behind a write up to {size}"
+                    )
+                    return
+        finally:
+            session.order = kept
+            session.start_close(handle)
+
+    async def _exclusive(self) -> None:
+        path = self._path(b"new")
+        opening = self._session.start_open
+        refused = await _tried(lambda: self._closed(opening(path, NEW, 0o640).wait))
+        if refused:
+            if not await _tried(lambda: self._closed(opening(self._path(b"new2"), NEW).wait)):
+                self._traits.contradict("creates_with_a_mode", str(refused.strerror))
+            elif not await _tried(
+                lambda: self._closed(opening(self._path(b"new3"), NEW & ~OPEN_EXCLUSIVE).wait)
+            ):
+                self._traits.contradict("takes_exclusive", str(refused.strerror))
+        path = await self._file(b"there")
+        if not await _tried(lambda: self._closed(opening(path, NEW).wait)):
+            left = len(await self._content(path))
+            emptied = "kept" if left == len(CONTENT) else "emptied"
+            self._traits.contradict("honours_exclusive", f"a file that was there was opened, and {emptied}")
+
+    async def _closed(self, opened: Callable[[], Awaitable[bytes]]) -> None:
+        """Close the handle it gives."""
+        self._session.start_close(await opened())
+
+    async def _handles(self) -> None:
+        paths = [await self._file(name) for name in (b"one", b"two", b"three")]
+        handles: list[bytes] = []
+        try:
+            for path in paths:
+                opened = self._session.start_open(path, OPEN_READ)
+                refused = await _tried(opened.wait)
+                if refused:
+                    self._traits.contradict("opens_several", str(refused.strerror))
+                    return
+                handles.append(opened.result())
+            if len(set(handles)) < len(handles):
+                self._traits.contradict("gives_each_handle_once", "two files open at once were given one")
+        finally:
+            for handle in set(handles):
+                self._session.start_close(handle)
+
+    async def _writing(self) -> None:
+        session = self._session
+        path = await self._file(b"part")
+        handle = await session.start_open(path, OPEN_WRITE).wait()
+        await _tried(session.start_write(handle, 5, b"WAS").wait)
+        await _tried(session.start_close(handle).wait)
+        if await self._content(path) != CONTENT[:5] + b"WAS" + CONTENT[8:]:
+            self._traits.contradict("writes_anywhere", "a write into a file did not leave the rest")
+        path = await self._file(b"log")
+        opened = session.start_open(path, OPEN_WRITE | OPEN_APPEND)
+        refused = await _tried(opened.wait)
+        if refused:
+            self._traits.contradict("appends", str(refused.strerror))
+            return
+        await _tried(session.start_write(opened.result(), 0, b"!").wait)
+        await _tried(session.start_close(opened.result()).wait)
+        if await self._content(path) != CONTENT + b"!":
+            self._traits.contradict("appends", "what was appended is elsewhere")
+
+    async def _renaming(self) -> None:
+        old, new = await self._file(b"old", b"old"), await self._file(b"taken", b"taken")
+        if not await _tried(self._session.start_rename(old, new).wait):
+            self._traits.contradict("rename_keeps_what_is_there", "a file was replaced by a plain RENAME")
+
+    async def _links(self) -> None:
+        target, link = self._path(b"target"), self._path(b"link")
+        if await _tried(self._session.start_symlink(target, link).wait):
+            return
+        led = self._session.start_readlink(target)
+        if not await _tried(led.wait) and led.result() == link:
+            self._traits.contradict("takes_symlink_target_first", "a link was made the other way round")
+        elif not stat.S_ISLNK((await self._session.start_lstat(link).wait()).mode):
+            self._traits.contradict("tells_of_links", "LSTAT told what a link leads to")
+
+    async def _attributes(self) -> None:
+        session, traits = self._session, self._traits
+        path = await self._file(b"set")
+        for trait, change, shows in (
+            ("sets_modes", AttributeChange(mode=0o604), lambda told: stat.S_IMODE(told.mode) == 0o604),
+            (
+                "sets_times",
+                AttributeChange(atime=LONG_AGO, mtime=LONG_AGO),
+                lambda told: told.mtime == LONG_AGO,
+            ),
+            ("sets_sizes", AttributeChange(size=8), lambda told: told.size == 8),
+        ):
+            refused = await _tried(session.start_setstat(path, change).wait)
+            if refused or not shows(await session.start_stat(path).wait()):
+                traits.contradict(trait, str(refused.strerror) if refused else "nothing came of it")
+        if "sets_sizes" not in traits.contradicted and await self._content(path) != CONTENT[:8]:
+            traits.contradict("sets_sizes", "what was before the new end is gone")
+        handle = await session.start_open(path, OPEN_WRITE).wait()
+        try:
+            for trait, asked in (
+                ("sets_by_handle", session.start_fsetstat(handle, AttributeChange(mode=0o600)).wait),
+                ("tells_by_handle", session.start_fstat(handle).wait),
+            ):
+                refused = await _tried(asked)
+                if refused:
+                    traits.contradict(trait, str(refused.strerror))
+        finally:
+            session.start_close(handle)
+
+    async def _case(self) -> None:
+        await self._file(b"case")
+        if not await _tried(self._session.start_stat(os.path.join(self._top, b"CASE")).wait):
+            self._traits.contradict("keeps_case_apart", "a file was found by its name in capitals")
+
+
+async def _tried(request: Callable[[], Awaitable[object]]) -> OSError | None:
+    """What ``request`` fails with, None where it does not. A lost session is raised."""
+    try:
+        await request()
+    except SessionLostError:
+        raise
+    except OSError as failed:
+        return failed
+    return None
