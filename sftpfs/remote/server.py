@@ -44,7 +44,8 @@ from sftpfs.remote.pool import Pool
 from sftpfs.remote.renaming import Move
 from sftpfs.remote.retry import Again, repeat, resolve
 from sftpfs.remote.setting import may_set, surely_sets
-from sftpfs.remote.telling import canonical_path
+from sftpfs.remote.symlinks import make_symlink
+from sftpfs.remote.telling import canonical_path, start_following
 from sftpfs.remote.two_handles import TwoHandles
 from sftpfs.remote.waiting import value_or_none
 from sftpfs.remote.whole import fetch_whole
@@ -77,7 +78,7 @@ class Server:
         self._pool = pool
         self._open_files = OpenFiles(pool.clock)
         self._late_files = LateFiles(self, pool, self._open_files)
-        self._look = Session.start_stat if follow_symlinks else Session.start_lstat
+        self._look = start_following if follow_symlinks else Session.start_lstat
         self._open_one = partial(open_file, pool, self._open_files, follow=follow_symlinks)
 
     @property
@@ -389,8 +390,9 @@ class Server:
 
         async def work(connection: Connection) -> Attributes:
             session, sent = connection.session, clock.now()
-            made = session.start_symlink(target, path)
-            return await self._created(session, path, made, session.start_lstat(path), sent)
+            attributes = await make_symlink(session, target, path)
+            self.clock.made(attributes.mtime, sent, clock.now())
+            return attributes
 
         return await resolve(
             self._pool, work, lambda connection: lost_reply.symlink(connection.session, target, path)

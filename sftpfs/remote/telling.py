@@ -6,6 +6,8 @@ Used by whatever in ``remote`` asks about an open file, and by ``doctor``; what 
 
 from __future__ import annotations
 
+import errno
+import stat
 from collections.abc import Callable
 
 from sftpfs.aio import Slot
@@ -56,6 +58,29 @@ def start_telling(
             result.fail(slot.error)
 
     when_done(asked, answered)
+    return result
+
+
+def start_following(session: Session, path: bytes) -> Slot[Attributes]:
+    """STAT, and LSTAT of a link that leads nowhere or in a circle: it is shown as itself, to be removed."""
+    result: Slot[Attributes] = Slot()
+
+    def answered(slot: Slot[Attributes]) -> None:
+        failure = slot.error
+        if failure is None:
+            result.set(slot.result())
+        elif isinstance(failure, StatusError) and failure.errno != errno.EACCES:
+            when_done(session.start_lstat(path), lambda seen: itself(seen, failure))
+        else:
+            result.fail(failure)
+
+    def itself(seen: Slot[Attributes], failure: StatusError) -> None:
+        if seen.error is None and stat.S_ISLNK(seen.result().mode):
+            result.set(seen.result())
+        else:
+            result.fail(failure if isinstance(seen.error, StatusError | None) else seen.error)
+
+    when_done(session.start_stat(path), answered)
     return result
 
 

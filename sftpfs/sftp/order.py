@@ -195,7 +195,7 @@ class RequestOrder:
             return About(True, (first,))
         if kind in _PAIRS:
             second, _ = _string(packet, at)
-            return About(True, (first, second) if kind == packets.RENAME else (second,))
+            return About(True, (first, second))  # of SYMLINK either may be the path
         if kind == packets.OPEN:
             flags = int.from_bytes(packet[at : at + 4], "big")
             return About(bool(flags & (packets.OPEN_CREATE | packets.OPEN_TRUNCATE)), (first,))

@@ -318,9 +318,10 @@ class Session(RequestTable):
         """SYMLINK: makes ``path`` a link to ``target``.
 
         Target first, as OpenSSH and all that follow it have it; the draft (§6.10)
-        has them the other way round (OpenSSH PROTOCOL §4.1).
+        has them the other way round (OpenSSH PROTOCOL §4.1), and so has a server found to keep to it.
         """
-        return self._start_strings(SYMLINK, target, path)
+        first, second = (target, path) if self.traits.known.takes_symlink_target_first else (path, target)
+        return self._start_strings(SYMLINK, first, second)
 
     def start_readlink(self, path: bytes) -> Slot[bytes]:
         """READLINK (§6.10): the target of a link."""

@@ -25,7 +25,7 @@ def shown_target(
     """
     if not target or b"\0" in target:
         raise error(errno.EIO, "the server sent an impossible link target")
-    if policy in (SymlinkPolicy.PASS, SymlinkPolicy.FOLLOW):
+    if policy is SymlinkPolicy.PASS:
         return target
     here = _components_below(link_path.rpartition(b"/")[0] or b"/", root)
     if target.startswith(b"/"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,32 @@ def test_transform_symlinks_rewrites_absolute_targets_inside_the_root(
     assert os.readlink(mount.path / "absolute") == "sub/file"
     assert os.readlink(mount.path / "sub" / "absolute") == "../file"
     assert os.readlink(mount.path / "relative") == "file"
+
+
+def test_follow_symlinks_shows_links_that_lead_nowhere(make_mount: MakeMount, backing: Path) -> None:
+    """As links: their directory can be removed, and no link leads out of the mount."""
+    directory = backing / "d"
+    directory.mkdir()
+    (directory / "dead").symlink_to("none")
+    (directory / "loop").symlink_to("loop")
+    (directory / "out").symlink_to("/nowhere/at/all")
+    (directory / "good").symlink_to("f")
+    (directory / "f").write_text("f")
+    mount = make_mount("follow_symlinks", backing=backing)
+    here = mount.path / "d"
+    assert sorted(os.listdir(here)) == ["dead", "f", "good", "loop", "out"]
+    links = {name for name in os.listdir(here) if (here / name).is_symlink()}
+    assert links == {"dead", "loop", "out"}
+    assert os.readlink(here / "dead") == "none"
+    with fails_with(errno.EPERM):
+        os.readlink(here / "out")
+    with fails_with(errno.ENOENT):
+        (here / "dead").read_text()
+    (here / "made").symlink_to("nowhere")
+    assert (directory / "made").is_symlink()
+    (here / "dead").unlink()
+    shutil.rmtree(here)
+    assert not directory.exists()
 
 
 def test_follow_symlinks_shows_no_links(make_mount: MakeMount, backing: Path, outside: Path) -> None:

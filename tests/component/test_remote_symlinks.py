@@ -1,0 +1,63 @@
+"""Symbolic links on servers that take the arguments of SYMLINK in either order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sftpfs.remote.pool import Pool
+from sftpfs.remote.server import Server
+from tests.component import altered
+from tests.component.altered import asked
+from tests.component.sftp_servers import ServerConnector, encoded, run, serving
+
+DRAFT = "links the draft's way"
+REQUESTS = ("symlink", "readlink", "remove")
+
+
+@pytest.mark.parametrize("respect", ["none", DRAFT])
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_link_leads_where_it_was_to(tmp_path: Path, respect: str, taken: bool) -> None:
+    """Whether or not something has the name it leads to, and without a stray link."""
+    target = encoded(tmp_path / "target")
+    if taken:
+        (tmp_path / "target").write_bytes(b"content")
+
+    async def work(server: Server, pool: Pool, base: bytes) -> None:
+        await server.symlink(target, base + b"/one")
+        assert pool.traits.known.takes_symlink_target_first is (respect == "none")
+        second = server.symlink(b"one", base + b"/two")
+        assert await asked(pool, second, REQUESTS) == {"symlink": 1}
+        with pytest.raises(FileExistsError):
+            await server.symlink(b"other", base + b"/two")
+
+    altered.operate(respect, tmp_path, work)
+    assert os.readlink(tmp_path / "one") == os.fsdecode(target)
+    assert os.readlink(tmp_path / "two") == "one"
+    assert sorted(os.listdir(tmp_path)) == ["one", *(["target"] if taken else []), "two"]
+
+
+@pytest.mark.parametrize("respect", ["none", DRAFT])
+def test_a_link_that_cannot_be_made_leaves_none(tmp_path: Path, respect: str) -> None:
+    (tmp_path / "directory").mkdir()
+
+    async def work(server: Server, _: Pool, base: bytes) -> None:
+        with pytest.raises(FileNotFoundError):
+            await server.symlink(base + b"/directory/target", base + b"/none/link")
+        await server.symlink(b"right", base + b"/link")
+
+    altered.operate(respect, tmp_path, work)
+    assert os.readlink(tmp_path / "link") == "right"
+    assert os.listdir(tmp_path / "directory") == []
+
+
+def test_of_openssh_the_order_is_known(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with serving(ServerConnector(), max_connections=1) as (server, pool):
+            linking = server.symlink(b"target", encoded(tmp_path / "link"))
+            assert await asked(pool, linking, REQUESTS) == {"symlink": 1}
+
+    run(test)
+    assert os.readlink(tmp_path / "link") == "target"
