@@ -214,6 +214,13 @@ class Remote(Protocol):
         """``at`` tells which file a path leads to now, as far as the caller knows; once, before files are
         opened."""
 
+    @property
+    def keeps_case_apart(self) -> bool | None:
+        """Whether names that differ in case alone are two; None where that was not seen yet."""
+
+    def case_seen(self, *, apart: bool) -> None:
+        """Names that differ in case alone were seen to be two (``apart``), or one."""
+
     def sets(self, change: AttributeChange) -> bool:
         """False where the server is known to refuse ``change``: what nobody asked for is not sent."""
 

@@ -115,6 +115,21 @@ class Server:
         """As ``Remote.named_by``."""
         self._open_files.at = at
 
+    @property
+    def keeps_case_apart(self) -> bool | None:
+        """As ``Remote.keeps_case_apart``."""
+        traits = self._pool.traits
+        if not traits.known.keeps_case_apart:
+            return False
+        return True if traits.held("keeps_case_apart") else None
+
+    def case_seen(self, *, apart: bool) -> None:
+        """As ``Remote.case_seen``."""
+        if apart:
+            self._pool.traits.seen(["keeps_case_apart"])
+        else:
+            self._pool.traits.contradict("keeps_case_apart", "a name leads to the file of another case")
+
     def sets(self, change: AttributeChange) -> bool:
         """As ``Remote.sets``."""
         return may_set(self._pool.traits, change)

@@ -80,6 +80,15 @@ class NamingRemote:
         """As ``Remote.away``."""
         return self._remote.away
 
+    @property
+    def keeps_case_apart(self) -> bool | None:
+        """As ``Remote.keeps_case_apart``."""
+        return self._remote.keeps_case_apart
+
+    def case_seen(self, *, apart: bool) -> None:
+        """As ``Remote.case_seen``."""
+        self._remote.case_seen(apart=apart)
+
     def sets(self, change: AttributeChange) -> bool:
         """As ``Remote.sets``."""
         return self._remote.sets(change)

@@ -22,6 +22,7 @@ from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.enter_ahead import LARGEST
 from sftpfs.vfs.identity import Identity
 from sftpfs.vfs.inodes import Directory, Inode, PendingLookup
+from sftpfs.vfs.name_cases import NameCases
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.symlinks import shown_target
 from sftpfs.vfs.tree import Tree
@@ -50,6 +51,7 @@ class Resolver:
         self._ahead = ahead
         self._offline = offline
         self._remote = remote
+        self._cases = NameCases(remote)
         self._identity = identity
         self._symlinks = symlinks
         self._mountpoint = mountpoint
@@ -71,14 +73,13 @@ class Resolver:
             self._ahead.looked_up(parent)
         now = clock.now()
         known = self._tree.child(directory, parent.number, name, now)
-        if known is False:
+        if known is False and not self._cases.doubtful(directory, name):
             if directory.renewed_ahead:
                 self._ahead.absence_used(parent)
             if directory.amended and 0.0 < directory.absent_until - now < directory.absence_lease / 4:
                 self._ahead.outdated(parent)  # in use: renewed before anybody has to wait for it
             return None
-        if known is not True:
-            assert isinstance(known, Inode)
+        if isinstance(known, Inode):
             if known.directory is not None and not known.directory.complete_until:
                 self._ahead.found(known)
             return known
@@ -94,8 +95,10 @@ class Resolver:
         waited = False
         while True:
             known = self._tree.child(directory, parent.number, name, clock.now())
-            if known is not True:
-                return known if isinstance(known, Inode) else None
+            if isinstance(known, Inode):
+                return known
+            if known is False and not self._cases.doubtful(directory, name):
+                return None
             pending = directory.pending.get(name)
             if pending is None:
                 if not waited and self._listing_tells(parent):
@@ -167,6 +170,7 @@ class Resolver:
             pending.stale = False
             asked = self._tree.asked(parent, name)
             attributes = await self._look(parent, name)
+            self._cases.answered(directory, name, attributes)
             same = False
             if attributes is not None:
                 same, attributes = await self._identity.judged(asked, attributes)

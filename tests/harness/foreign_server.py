@@ -260,7 +260,29 @@ class RefusesAsItCloses(Respect):
         return None
 
 
+class FoldsCase(Respect):
+    """Names that differ in case alone are one: the one that is there."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        kinds = ("LSTAT", "STAT", "SETSTAT", "OPEN", "OPENDIR", "REMOVE", "MKDIR", "RMDIR")
+        if asked.name not in kinds:
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        return asked.with_body(wire.string(_as_it_is(fields.string())) + fields.rest)
+
+
+def _as_it_is(path: bytes) -> bytes:
+    found = b"/"
+    for name in path.split(b"/")[1:]:
+        if not os.path.lexists(os.path.join(found, name)) and os.path.isdir(found):
+            same = [other for other in os.listdir(found) if other.lower() == name.lower()]
+            name = same[0] if same else name
+        found = os.path.join(found, name)
+    return found
+
+
 RESPECTS: dict[str, Respect] = {
+    "folds case": FoldsCase(),
     "RENAME replaces": RenameReplaces(announces=False, keeps_directories=False),
     "RENAME replaces, but no directory": RenameReplaces(announces=False, keeps_directories=True),
     "posix-rename replaces no directory": RenameReplaces(announces=True, keeps_directories=True),

@@ -1,0 +1,55 @@
+"""Names that differ in case alone, on a server for which they are one and on one for which they are two."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeMount
+from tests.harness.counting import CountingProxy
+from tests.harness.foreign import ForeignServer
+
+MANY = 100
+"""Names of a directory of which not all are compared."""
+
+
+@pytest.mark.parametrize("others", [0, MANY])
+def test_where_they_are_one_each_leads_there(make_mount: MakeMount, backing: Path, others: int) -> None:
+    """Also after a listing, which has one of them."""
+    (backing / "README").write_text("hello")
+    for number in range(others):
+        (backing / f"other{number}").touch()
+    with ForeignServer("folds case") as server:
+        mount = make_mount("negative_timeout=60", port=server.port, backing=backing)
+        here = mount.path
+        assert "README" in os.listdir(here)
+        assert (here / "readme").read_text() == "hello"
+        with (here / "ReadMe").open("r+") as file:
+            file.write("HELLO")
+        assert (backing / "README").read_text() == "HELLO"
+        (here / "Foo").touch()
+        (here / "foo").touch()
+        assert sorted(os.listdir(backing))[:2] == ["Foo", "README"]
+        assert len(os.listdir(here)) == 2 + others
+        subprocess.run(["git", "init", "-q", here / "work"], check=True, timeout=60)
+        command = ["git", "-C", here / "work", "config", "core.ignorecase"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert told.stdout == "true\n"
+        mount.close()
+
+
+def test_where_they_are_two_one_is_asked_for_once(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    (backing / "README").write_text("hello")
+    (backing / "Other").write_text("hello")
+    mount = make_mount("negative_timeout=60", port=counting_proxy.port, backing=backing)
+    os.listdir(mount.path)
+    assert not (mount.path / "readme").exists()
+    counting_proxy.reset()
+    for name in ("ReadMe", "other", "OTHER", "another"):
+        assert not (mount.path / name).exists()
+    assert counting_proxy.read().requests == {}
