@@ -147,6 +147,7 @@ class ProftpdHiddenStores(Proftpd):
     """What is written has its name only after CLOSE."""
 
     more = "AllowStoreRestart on\nHiddenStores on"
+    traits = (*Proftpd.traits, "no name before CLOSE")
 
 
 class ProftpdDefaultRoot(Proftpd):
@@ -264,7 +265,13 @@ class Rclone(Server):
     mode: ClassVar[str] = "off"
     packages = Packages(debian=("rclone",))
     needs = ("usr/bin/rclone",)
-    traits = (*WITHOUT_EXTENSIONS, "no links", "no modes", "no rename over a directory")
+    traits = (
+        *WITHOUT_EXTENSIONS,
+        "no links",
+        "no modes",
+        "no rename over a directory",
+        "no name before CLOSE",
+    )
 
     def command(self, served: Path) -> list[str | Path]:
         """The served directory is /."""
@@ -298,4 +305,10 @@ class RcloneWrites(Rclone):
     """With a cache of what is written."""
 
     mode = "writes"
-    traits = (*WITHOUT_EXTENSIONS, "no links", "no modes", "no rename over a directory")
+    traits = (
+        *WITHOUT_EXTENSIONS,
+        "no links",
+        "no modes",
+        "no rename over a directory",
+        "no name before CLOSE",
+    )

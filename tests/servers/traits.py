@@ -39,6 +39,8 @@ SETTING = [
     "times_set_before_close",
     "times_before_the_last_write",
     "copy_a_tree_by_python",
+    "mkdir_deep",
+    "rsync_in_place",
     "gzip_and_gunzip",
 ]
 """Checks that set times."""
@@ -127,6 +129,10 @@ TRAITS: dict[str, Trait] = {
             "names_of_any_bytes": r"EIO|EINVAL|EILSEQ|\\xef\\xbf\\xbd",
             "names_of_any_bytes_made_there": r"EIO|EINVAL|EILSEQ|here: \[b'plain'\]",
         },
+    ),
+    "no name before CLOSE": Trait(
+        "a new file has its name once it is closed",
+        {"fsync_then_read_elsewhere": "^ENOENT .*served/fsync"},
     ),
     "no rename over a directory": Trait(
         "RENAME and posix-rename@openssh.com replace files alone",

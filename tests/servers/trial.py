@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -177,6 +178,8 @@ class Trial:
             mount.unmount()
         except AssertionError as problem:
             return Outcome(Verdict.REFUSED, str(problem)[-1500:])
+        except subprocess.TimeoutExpired:
+            return Outcome(Verdict.HANG, "its process does not end")
         except OSError as problem:
             return Outcome(Verdict.REFUSED, str(problem))
         same = (served / corner(LAST) / "last").read_bytes() == data
