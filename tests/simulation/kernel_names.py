@@ -238,7 +238,11 @@ class NameCalls(KernelCore):
         node = first.inode
         if node is None:
             raise failure(errno.ENOENT)
-        second = await self.lookup(target, new, reval=True, locked=True)
+        node.opens += 1  # a name in use is not one that memory is short for
+        try:
+            second = await self.lookup(target, new, reval=True, locked=True)
+        finally:
+            node.opens -= 1
         over = second.inode
         if over is not None and flags & 1:
             raise failure(errno.EEXIST)
