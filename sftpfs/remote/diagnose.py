@@ -20,6 +20,9 @@ from sftpfs.types import AttributeChange, Attributes, FilesystemStatistics
 SHORTEST_NAME_LIMIT = 143
 """Bytes; eCryptfs takes the shortest names in common use."""
 
+LEAST_SIZE_LIMIT = (1 << 31) - 1
+"""Bytes; every file system in use takes files of this size."""
+
 
 class Place(NamedTuple):
     """Where a name is: its directory's attributes and file system figures, None where not told."""
@@ -213,7 +216,9 @@ def changing(status: int, change: AttributeChange, there: Attributes | None, pla
             return errno.EISDIR
         if there is not None and change.size > there.size:
             # Growing makes a hole and takes no room, so that the size is to blame.
-            return errno.ENOSPC if no_room(place.statistics) else errno.EFBIG
+            if no_room(place.statistics):
+                return errno.ENOSPC
+            return errno.EFBIG if change.size > LEAST_SIZE_LIMIT else errno.EIO
         return errno.EIO
     if status in (Status.PERMISSION_DENIED, Status.FAILURE) and there is not None:
         # Only the owner may, and the path was reachable. truncate(2) checks permission: EACCES.

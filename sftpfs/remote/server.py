@@ -9,24 +9,18 @@ that the LSTAT sent behind a change sees it. ``remote.retry`` carries them over 
 from __future__ import annotations
 
 import errno
-import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sftpfs import clock, operation
-from sftpfs.aio import Slot
-from sftpfs.errors import SessionLostError, StatusError, UnsentError, error
+from sftpfs.errors import StatusError, error
 from sftpfs.remote import explain, lost_reply
 from sftpfs.remote.api import (
     CurrentPath,
-    Known,
     LinkTarget,
     OpenFlags,
-    Over,
     RemoteFile,
-    Renamed,
     ServerCopy,
-    nothing_known,
 )
 from sftpfs.remote.attributes_by_path import change_attributes
 from sftpfs.remote.connection import Connection
@@ -36,20 +30,18 @@ from sftpfs.remote.flags import ACCESS
 from sftpfs.remote.late import LateFiles
 from sftpfs.remote.listing import list_entries
 from sftpfs.remote.looks import look_at
-from sftpfs.remote.open_files import OpenFiles, OpenInode
+from sftpfs.remote.name_changes import NameChanges
+from sftpfs.remote.open_files import OpenInode
 from sftpfs.remote.opening import PERMISSIONS, open_file
 from sftpfs.remote.owners import owner_names
 from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
-from sftpfs.remote.renaming import Move
 from sftpfs.remote.retry import Again, repeat, resolve
-from sftpfs.remote.setting import may_set, surely_sets
-from sftpfs.remote.symlinks import make_symlink
+from sftpfs.remote.setting import surely_sets
 from sftpfs.remote.telling import canonical_path, start_following
 from sftpfs.remote.two_handles import TwoHandles
 from sftpfs.remote.waiting import value_or_none
 from sftpfs.remote.whole import fetch_whole
-from sftpfs.server_clock import ServerClock
 from sftpfs.sftp.session import Session
 from sftpfs.types import (
     LONGEST_NAME,
@@ -64,19 +56,17 @@ from sftpfs.types import (
     WholeFile,
 )
 
-HARDLINK = "hardlink@openssh.com"
 STATVFS = "statvfs@openssh.com"
 
 
-class Server:
+class Server(NameChanges):
     """See the module. One object a mount.
 
     ``follow_symlinks``: what a path leads to is shown in place of a link.
     """
 
     def __init__(self, pool: Pool, follow_symlinks: bool = False) -> None:
-        self._pool = pool
-        self._open_files = OpenFiles(pool.clock)
+        super().__init__(pool)
         self._late_files = LateFiles(self, pool, self._open_files)
         self._look = start_following if follow_symlinks else Session.start_lstat
         self._open_one = partial(open_file, pool, self._open_files, follow=follow_symlinks)
@@ -95,11 +85,6 @@ class Server:
     def affordable(self) -> float:
         """As ``Remote.affordable``."""
         return 0.0 if self._pool.traits.known.one_at_a_time else self._pool.link.affordable
-
-    @property
-    def clock(self) -> ServerClock:
-        """As ``Remote.clock``."""
-        return self._pool.clock
 
     @property
     def name_max(self) -> int:
@@ -129,10 +114,6 @@ class Server:
             self._pool.traits.seen(["keeps_case_apart"])
         else:
             self._pool.traits.contradict("keeps_case_apart", "a name leads to the file of another case")
-
-    def sets(self, change: AttributeChange) -> bool:
-        """As ``Remote.sets``."""
-        return may_set(self._pool.traits, change)
 
     def surely_sets(self, change: AttributeChange) -> bool:
         """As ``Remote.surely_sets``."""
@@ -208,13 +189,6 @@ class Server:
                 raise await explain.listing(session, failed, path) from None
 
         return await repeat(self._pool, work, self._pool.looking())
-
-    async def _before_changing(self, opening: Awaitable[None]) -> None:
-        """``opening``, of what is to be open before a change, for as long as the operation may wait."""
-        try:
-            await self._pool.silence.within(operation.begun(), opening)
-        except SessionLostError as lost:
-            raise UnsentError(lost.strerror or "", lost.errno or errno.EIO) from None
 
     async def _ready(self, inode: OpenInode | None) -> None:
         """As ``OpenFiles.ready``, no longer than the operation may wait."""
@@ -357,146 +331,3 @@ class Server:
             return await open_copy(connection, self._open_files, source, destination)
 
         return await repeat(self._pool, work, self._pool.bulk.least_busy())
-
-    # changes of names
-
-    async def mkdir(self, path: bytes, mode: int) -> Attributes:
-        """As ``Remote.mkdir``; a second wait where the server's umask altered ``mode``."""
-        check_path(path)
-        asked = clock.now()
-
-        async def work(connection: Connection) -> Attributes:
-            session, sent = connection.session, clock.now()
-            made = session.start_mkdir(path, mode & PERMISSIONS)
-            return await self._created(session, path, made, session.start_lstat(path), sent)
-
-        attributes = await resolve(
-            self._pool,
-            work,
-            lambda connection: lost_reply.mkdir(connection.session, path, asked, self.clock),
-        )
-        # A set-group-ID bit that the new directory inherited stays (mkdir(2)).
-        wanted = mode & PERMISSIONS | attributes.mode & stat.S_ISGID
-        change = AttributeChange(mode=wanted)
-        if attributes.mode & PERMISSIONS == wanted or not stat.S_ISDIR(attributes.mode):
-            return attributes
-        if not self.sets(change):
-            return attributes
-
-        async def correct(connection: Connection) -> Attributes:
-            try:
-                return await change_attributes(
-                    connection, self._open_files, Session.start_lstat, path, change, LinkTarget.TARGET
-                )
-            except SessionLostError:
-                raise
-            except OSError:
-                return attributes
-
-        try:
-            return await repeat(self._pool, correct)
-        except UnsentError as lost:  # what is not sent is the correction
-            raise SessionLostError(lost.strerror or "", lost.errno or errno.EIO) from None
-
-    async def symlink(self, target: bytes, path: bytes) -> Attributes:
-        """As ``Remote.symlink``."""
-        check_path(path)
-        check_link_target(target)
-
-        async def work(connection: Connection) -> Attributes:
-            session, sent = connection.session, clock.now()
-            attributes = await make_symlink(session, target, path)
-            self.clock.made(attributes.mtime, sent, clock.now())
-            return attributes
-
-        return await resolve(
-            self._pool, work, lambda connection: lost_reply.symlink(connection.session, target, path)
-        )
-
-    async def _created(
-        self, session: Session, path: bytes, made: Slot[None], seen: Slot[Attributes], sent: float
-    ) -> Attributes:
-        try:
-            await made.wait()
-        except StatusError as failed:
-            raise await explain.creation(session, failed, path, seen) from None
-        attributes = await seen.wait()
-        self.clock.made(attributes.mtime, sent, clock.now())
-        return attributes
-
-    async def link(self, existing: bytes, path: bytes) -> Attributes:
-        """As ``Remote.link``."""
-        check_path(existing)
-        check_path(path)
-
-        async def work(connection: Connection) -> Attributes:
-            session = connection.session
-            if not session.capabilities.has(HARDLINK):
-                raise error(errno.EOPNOTSUPP)
-            made = session.start_hardlink(existing, path)
-            seen = session.start_lstat(path)
-            try:
-                await made.wait()
-            except StatusError as failed:
-                raise await explain.linking(session, failed, existing, path) from None
-            return await seen.wait()
-
-        return await resolve(
-            self._pool, work, lambda connection: lost_reply.link(connection.session, existing, path)
-        )
-
-    async def remove(
-        self, path: bytes, known: Known = nothing_known, *, look: bool = False
-    ) -> Attributes | None:
-        """As ``Remote.remove``."""
-        check_path(path)
-        await self._before_changing(self._open_files.hold(path))
-
-        async def work(connection: Connection) -> Attributes | None:
-            seen = connection.session.start_lstat(path) if look else None
-            try:
-                await connection.session.start_remove(path).wait()
-            except StatusError as failed:
-                raise await explain.removal(connection.session, failed, path) from None
-            return await value_or_none(seen)
-
-        return await resolve(
-            self._pool, work, lambda connection: lost_reply.remove(connection.session, path, known)
-        )
-
-    async def rmdir(self, path: bytes) -> None:
-        """As ``Remote.rmdir``."""
-        check_path(path)
-
-        async def work(connection: Connection) -> None:
-            try:
-                await connection.session.start_rmdir(path).wait()
-            except StatusError as failed:
-                raise await explain.directory_removal(connection.session, failed, path) from None
-
-        await resolve(self._pool, work, lambda connection: lost_reply.rmdir(connection.session, path))
-
-    async def rename(
-        self,
-        old: bytes,
-        new: bytes,
-        replace: bool,
-        known: Known | None = nothing_known,
-        over: Over = nothing_known,
-        *,
-        look: bool = False,
-        look_over: bool = False,
-    ) -> Renamed:
-        """As ``Remote.rename``; several waits where the server has no posix-rename and ``new`` exists, one
-        more where its RENAME may replace and must not."""
-        check_path(old)
-        check_path(new)
-        move = Move(old, new, replace, look, look_over)
-        await self._before_changing(self._open_files.hold(new))
-        self._open_files.renames += 1
-        try:
-            return await resolve(
-                self._pool, move.make, lambda connection: move.resolved(connection, known, over)
-            )
-        finally:
-            self._open_files.renames -= 1

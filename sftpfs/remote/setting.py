@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sftpfs.aio import Slot
 from sftpfs.errors import Status, StatusError, error
 from sftpfs.remote import diagnose
-from sftpfs.remote.diagnose import Place
+from sftpfs.remote.diagnose import LEAST_SIZE_LIMIT, Place
 from sftpfs.remote.telling import start_telling
 from sftpfs.remote.waiting import when_done
 from sftpfs.server_traits import ServerTraits
@@ -192,7 +192,8 @@ def refusal(
         return failed
     if ours:
         _refused_to_owner(traits, change, failed)
-    if grows and failed.status in SIZE_REFUSED:
+    too_large = change.size is not None and change.size > LEAST_SIZE_LIMIT
+    if grows and too_large and failed.status in SIZE_REFUSED:
         return error(errno.EFBIG)  # a hole takes no room
     if failed.status == Status.PERMISSION_DENIED:
         return error(diagnose.changing(failed.status, change, known, Place()))

@@ -188,6 +188,7 @@ def test_linking(status: int, old: Attributes | None, new: Attributes | None, ex
         (DENIED, AttributeChange(size=0), FILE, Place(), errno.EACCES),
         (FAILURE, AttributeChange(size=0), DIRECTORY, place(), errno.EISDIR),
         (FAILURE, AttributeChange(size=1 << 62), FILE, place(), errno.EFBIG),
+        (FAILURE, AttributeChange(size=FILE.size + 1), FILE, place(), errno.EIO),
         (FAILURE, AttributeChange(size=11), FILE, place(FULL), errno.ENOSPC),
         (FAILURE, AttributeChange(size=5), FILE, place(), errno.EIO),
         (MISSING, AttributeChange(mode=0), None, Place(), errno.ENOENT),

@@ -1,4 +1,4 @@
-"""Programs on servers that do not set mode or times: their data is there, and who asked hears it."""
+"""Programs on servers that refuse requests: their data is there, and who asked hears it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MakeMount
+from tests.conftest import MakeMount, server_options
 from tests.harness.foreign import ForeignServer
 from tests.harness.mounts import Mount
 from tests.sshd import SFTP_SERVER, Sshd
@@ -72,6 +72,26 @@ def test_who_asks_for_times_hears_that_they_are_not_set(refusing: Mount) -> None
     assert (refusing.backing / "f").read_bytes() == b"content and more"
     with pytest.raises(OSError):
         os.utime(refusing.path / "f", (1, 1))
+
+
+def test_a_server_without_realpath_is_mounted(tmp_path: Path, backing: Path) -> None:
+    """By an absolute directory, and where the login starts."""
+    (backing / "file").write_text("content")
+    subsystem = f"{SFTP_SERVER} -P realpath -d {backing}"
+    with Sshd(tmp_path / "sshd", subsystem=subsystem) as sshd:
+        for number, where in enumerate((str(backing), "")):
+            spec = f"{sshd.user}@127.0.0.1:{where}"
+            with Mount(spec, tmp_path / f"mount{number}", backing, server_options(sshd)) as mount:
+                assert "file" in os.listdir(mount.path)
+                assert (mount.path / "file").read_text() == "content"
+                (mount.path / "d").mkdir()
+                (mount.path / "d" / "made").write_text("made")
+                (mount.path / "d" / "made").rename(mount.path / "moved")
+                (mount.path / "link").symlink_to("moved")
+                assert (mount.path / "link").read_text() == "made"
+                for name in ("moved", "link"):
+                    (mount.path / name).unlink()
+                (mount.path / "d").rmdir()
 
 
 def test_nothing_unasked_is_sent_again(make_mount: MakeMount, backing: Path) -> None:
