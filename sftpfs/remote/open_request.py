@@ -8,15 +8,17 @@ refused with them is contradicted (``sftpfs.server_traits``); what it took once 
 from __future__ import annotations
 
 import errno
+import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from sftpfs.errors import StatusError, error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.flags import protocol_flags
-from sftpfs.remote.waiting import opened
+from sftpfs.remote.waiting import opened, value_or_none
 from sftpfs.server_traits import Traits
 from sftpfs.sftp.session import Session
+from sftpfs.types import Attributes
 
 UNEXPLAINED = frozenset({errno.EIO, errno.EACCES, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP})
 """Errnos that may be for the words of a request. All others were seen to be for the file."""
@@ -79,6 +81,32 @@ async def look_first(session: Session, path: bytes) -> None:
             return
         raise
     raise error(errno.EEXIST)
+
+
+async def size_before(session: Session, path: bytes, flags: OpenFlags) -> int:
+    """The bytes of a file that is to be opened to write in what it has, where the server is not known to
+    keep them; else 0. Raises EOPNOTSUPP where it is known not to. One wait until it was seen to keep them."""
+    traits = session.traits
+    in_part = OpenFlags.WRITE in flags and not flags & (OpenFlags.TRUNCATE | OpenFlags.EXCLUSIVE)
+    if not in_part or (traits.known.writes_anywhere and not traits.doubtful("writes_anywhere")):
+        return 0
+    there = await value_or_none(session.start_lstat(path))
+    if there is None or not there.size or not stat.S_ISREG(there.mode):
+        return 0
+    if not traits.known.writes_anywhere:
+        raise error(errno.EOPNOTSUPP, "this server takes whole new files only")
+    return there.size
+
+
+def keeps_what_is_there(session: Session, before: int, now: Attributes) -> None:
+    """A file of ``before`` bytes was opened to write in what it has, and is ``now`` as that. Raises EIO where
+    the OPEN has emptied it."""
+    if before and not now.size:
+        told = f"a file of {before:,} bytes was opened to be written in part, and the server emptied it"
+        session.traits.contradict("writes_anywhere", told)
+        raise error(errno.EIO, told)
+    if before:
+        session.traits.seen(["writes_anywhere"])
 
 
 async def in_plainer_words(

@@ -18,7 +18,15 @@ from sftpfs.remote.connection import Connection
 from sftpfs.remote.file import File
 from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.open_files import OpenFiles, OpenInode
-from sftpfs.remote.open_request import Wanted, as_taken, in_plainer_words, look_first, shown_by
+from sftpfs.remote.open_request import (
+    Wanted,
+    as_taken,
+    in_plainer_words,
+    keeps_what_is_there,
+    look_first,
+    shown_by,
+    size_before,
+)
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.telling import start_telling
 from sftpfs.remote.waiting import opened, value_or_none
@@ -90,6 +98,8 @@ async def _open(
         attributes = await _opened(session, asked, path, follow)
         if OpenFlags.EXCLUSIVE in flags and attributes.size and not session.traits.known.honours_exclusive:
             raise error(errno.EEXIST)  # it came between the look and the OPEN
+        if inode is None or inode.changes == changes:
+            keeps_what_is_there(session, asked.before, attributes)
         whole = await _answer(asked.whole) if asked.whole is not None else None
         while inode is not None and inode.changes != changes:  # by us, meanwhile: before it, or behind it
             changes, whole = inode.changes, None
@@ -112,6 +122,8 @@ class _Asked(NamedTuple):
     whole: WholeRead | None
     flags: OpenFlags
     """What the server took."""
+    before: int = 0
+    """Bytes the file had before it was opened to be written in part, where that was looked at."""
 
 
 async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size: int, most: int) -> _Asked:
@@ -125,6 +137,7 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
     wanted = as_taken(known, Wanted(flags, mode & PERMISSIONS if OpenFlags.CREATE in flags else None))
     if OpenFlags.EXCLUSIVE in flags and not known.honours_exclusive:
         await look_first(session, path)
+    before = await size_before(session, path, flags)
     forecast = session.handles.next() if size else None
     slot = session.start_open(path, protocol_flags(wanted.flags), wanted.mode)
     whole = None if forecast is None else WholeRead(session, forecast, path, size, most)
@@ -136,13 +149,11 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
         problem = await explain.opening(session, failed, path, flags, there)
         told = failed if problem.errno == failed.errno else problem
         identifier, wanted = await in_plainer_words(session, path, wanted, told)
-        return _Asked(identifier, session.start_lstat(path), None, wanted.flags)
+        return _Asked(identifier, session.start_lstat(path), None, wanted.flags, before)
     session.traits.seen(shown_by(wanted))
-    if identifier == forecast:
-        return _Asked(identifier, seen, whole, wanted.flags)
-    return _Asked(
-        identifier, seen if whole is None else start_telling(session, identifier, path), None, wanted.flags
-    )
+    if identifier != forecast and whole is not None:
+        seen, whole = start_telling(session, identifier, path), None
+    return _Asked(identifier, seen, whole, wanted.flags, before)
 
 
 async def _opened(session: Session, asked: _Asked, path: bytes, follow: bool) -> Attributes:

@@ -25,6 +25,7 @@ from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.flags import ACCESS, protocol_flags
 from sftpfs.remote.landed import MOST_READ, behind_ours, sent_of, tail_of, without_landed
 from sftpfs.remote.open_files import OpenFiles
+from sftpfs.remote.open_request import keeps_what_is_there, size_before
 from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.paths import check_path
 from sftpfs.remote.pool import Pool
@@ -225,6 +226,7 @@ class Reopening:
             # First, and apart: opening a pipe would block the server.
             if not await self._same(lambda: session.start_stat(path)):
                 return None
+            before = await size_before(session, path, self._file.flags & ACCESS)
             identifier = await room.use(connection, partial(self._open, session, path))
         except StatusError as refused:
             if refused.errno == errno.ENOENT:
@@ -233,6 +235,8 @@ class Reopening:
         accepted = False
         room.unsettled += 1
         try:
+            if before:
+                keeps_what_is_there(session, before, await start_telling(session, identifier, path).wait())
             attributes = await self._same(lambda: start_telling(session, identifier, path), connection)
             accepted = attributes is not None and await self._look_behind(connection, path, attributes)
         finally:

@@ -117,6 +117,15 @@ class RefusesAppends(Respect):
         return asked.refused(PERMISSION_DENIED) if refused else None
 
 
+class EmptiesWhatItOpens(Respect):
+    """OPEN to write empties."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.flags & (WRITE_FLAG | EXCLUSIVE_FLAG) == WRITE_FLAG:
+            return asked.opened_as(asked.what, asked.flags | TRUNCATE_FLAG)
+        return None
+
+
 class RefusesModes(Respect):
     """OPEN with permissions is refused."""
 
@@ -303,6 +312,7 @@ RESPECTS: dict[str, Respect] = {
     "refuses what is to be new": Refuses(EXCLUSIVE_FLAG, UNSUPPORTED),
     "fails what is to be new": Refuses(EXCLUSIVE_FLAG, FAILURE),
     "refuses a mode": RefusesModes(),
+    "empties what it opens to write": EmptiesWhatItOpens(),
     "refuses appends": RefusesAppends(),
     "gives handles twice": GivesHandlesTwice(),
     "opens one": OpensOne(),

@@ -251,3 +251,22 @@ def test_one_handle_at_a_time_where_the_server_has_no_more(
     shutil.copytree(there.there, there.here / "copied")
     for name in names:
         assert (there.there / "copied" / name).read_bytes() == name.encode() * 20_000
+
+
+def test_a_server_that_empties_what_it_opens_is_found_out_by_one_file(make_there: MakeThere) -> None:
+    there = make_there("empties what it opens to write")
+    there.mount.expect("emptied it")
+    for name in ("first", "second", "third"):
+        (there.there / name).write_bytes(b"content")
+    with pytest.raises(OSError) as caught:
+        os.open(there.here / "first", os.O_WRONLY)
+    assert caught.value.errno == errno.EIO
+    contradicted(there, "takes whole new files only")
+    for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND):
+        with pytest.raises(OSError) as caught:
+            os.open(there.here / "second", flags)
+        assert caught.value.errno == errno.EOPNOTSUPP
+    assert (there.there / "second").read_bytes() == (there.here / "second").read_bytes() == b"content"
+    (there.here / "third").write_bytes(b"whole")
+    (there.here / "new").write_bytes(b"whole")
+    assert (there.there / "third").read_bytes() == (there.there / "new").read_bytes() == b"whole"
