@@ -43,15 +43,19 @@ class ServerClock:
     what was learned last and all that contradicted it within ``SETTLED`` seconds.
     """
 
-    __slots__ = ("_at", "_least", "_most", "_unsettled_until")
+    __slots__ = ("_at", "_least", "_most", "_unsettled_until", "proves_nothing")
 
     def __init__(self) -> None:
         self._least, self._most = -math.inf, math.inf
         self._at = 0.0
         self._unsettled_until = 0.0
+        self.proves_nothing = False
+        """The times the server tells are absent, or stand still: no file was unchanged by its time."""
 
     def earliest(self, at: float) -> float:
         """What the server's clock, and each time it gave a file, was at least at ``at`` (``clock.now``)."""
+        if self.proves_nothing:
+            return 0.0
         if not self.known:
             return clock.wall() - (clock.now() - at) - UNKNOWN
         return at + self._least - GRANULE - DRIFT * abs(at - self._at)

@@ -256,6 +256,8 @@ class ContentState:
         """
         if not self.same_version(attributes) or not self.trusted or self.pages_stale:
             return False
+        if self._clock.proves_nothing or not attributes.mtime:
+            return False
         return self.witnessed is None or attributes.mtime + MTIME_GRAIN < self.witnessed
 
     def fetching(self, asked: float | None = None) -> None:

@@ -18,6 +18,7 @@ from sftpfs import clock
 from sftpfs.aio import Slot
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
+from sftpfs.remote import times
 from sftpfs.remote.setting import try_setting
 from sftpfs.remote.telling import refused, try_lstat
 from sftpfs.remote.waiting import when_done
@@ -237,8 +238,12 @@ def look_at_clock(session: Session, server_clock: ServerClock) -> None:
     def told(slot: Slot[Attributes]) -> None:
         if refused(slot):
             try_lstat(session)
-        if slot.error is None and slot.result().mtime:
-            server_clock.started(slot.result().mtime, sent, clock.now())
+        if slot.error is not None:
+            return
+        mtime = slot.result().mtime
+        times.of_now(session.traits, server_clock, mtime)
+        if mtime:
+            server_clock.started(mtime, sent, clock.now())
 
     when_done(session.start_lstat(OF_NOW), told)
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, error
+from sftpfs.remote import times
 from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.appending import End
 from sftpfs.remote.call import Call, Follower
@@ -232,10 +233,16 @@ class File:
                 return
             attributes = answer.result()
             if asked is not None:
-                asked[0].told(attributes, asked[1])
+                self._told(asked[0], attributes, asked[1])
             result.set(attributes)
 
         return self._call(kind(self, start, done))
+
+    def _told(self, version: KnownVersion, attributes: Attributes, asked: Question) -> None:
+        if self._traits.doubtful(times.TIMES) and version.unmoved(attributes, asked):
+            seen = "a file that was written kept the time it had before"
+            times.prove_nothing(self._traits, self._open_files.clock, seen)
+        version.told(attributes, asked)
 
     def start_setattr(self, change: AttributeChange) -> Slot[None]:
         """As ``RemoteFile.start_setattr``."""
@@ -341,7 +348,7 @@ class File:
                 if short is not None:
                     result.fail(short)
                 else:
-                    version.told(attributes, asked)
+                    self._told(version, attributes, asked)
                     result.set(attributes)
             else:
                 assert session is not None and isinstance(failure, OSError)

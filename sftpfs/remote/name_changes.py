@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from sftpfs import clock, operation
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StatusError, UnsentError, error
-from sftpfs.remote import explain, lost_reply
+from sftpfs.remote import explain, lost_reply, times
 from sftpfs.remote.api import Known, LinkTarget, Over, Renamed, nothing_known
 from sftpfs.remote.attributes_by_path import change_attributes
 from sftpfs.remote.connection import Connection
@@ -102,6 +102,7 @@ class NameChanges:
         async def work(connection: Connection) -> Attributes:
             session, sent = connection.session, clock.now()
             attributes = await make_symlink(session, target, path)
+            times.of_now(self._pool.traits, self.clock, attributes.mtime)
             self.clock.made(attributes.mtime, sent, clock.now())
             return attributes
 
@@ -117,6 +118,7 @@ class NameChanges:
         except StatusError as failed:
             raise await explain.creation(session, failed, path, seen) from None
         attributes = await seen.wait()
+        times.of_now(self._pool.traits, self.clock, attributes.mtime)
         self.clock.made(attributes.mtime, sent, clock.now())
         return attributes
 

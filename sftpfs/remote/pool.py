@@ -29,6 +29,7 @@ from sftpfs.remote.reconnect import Reconnection
 from sftpfs.remote.silence import OWING, Silence
 from sftpfs.remote.sizes import RequestSizes
 from sftpfs.remote.stalls import Stalls
+from sftpfs.remote.times import TIMES
 from sftpfs.server_clock import ServerClock
 from sftpfs.server_traits import LACKS, ServerTraits
 from sftpfs.sftp.link import Link
@@ -246,7 +247,8 @@ class Pool:
         connection = await open_connection(
             transport, role, self._generation, self.config, self.link, self.traits
         )
-        if role is Role.METADATA and connection.session.capabilities.has(LIMITS):
+        judged = self._generation == 1 and self.traits.doubtful(TIMES)
+        if role is Role.METADATA and (judged or connection.session.capabilities.has(LIMITS)):
             look_at_clock(connection.session, self.clock)
         if self.closed:
             connection.session.close("the file system is being unmounted")

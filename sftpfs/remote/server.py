@@ -14,7 +14,7 @@ from functools import partial
 
 from sftpfs import clock, operation
 from sftpfs.errors import StatusError, error
-from sftpfs.remote import explain, lost_reply
+from sftpfs.remote import explain, lost_reply, times
 from sftpfs.remote.api import (
     CurrentPath,
     LinkTarget,
@@ -90,6 +90,11 @@ class Server(NameChanges):
     def name_max(self) -> int:
         """As ``Remote.name_max``."""
         return NAME_MAX if self._pool.traits.known.keeps_names_short else LONGEST_NAME
+
+    def _made(self, mtime: int, sent: float) -> None:
+        """A name we asked for at ``sent`` has ``mtime``."""
+        times.of_now(self._pool.traits, self.clock, mtime)
+        self.clock.made(mtime, sent, clock.now())
 
     @property
     def away(self) -> bool:
@@ -260,7 +265,7 @@ class Server(NameChanges):
             sent = clock.now()
             file, attributes, _ = await self._open_one(connection, path, flags, mode, current_path, new=new)
             if OpenFlags.EXCLUSIVE in flags:
-                self.clock.made(attributes.mtime, sent, clock.now())
+                self._made(attributes.mtime, sent)
             return self._as_asked(file, flags), attributes
 
         if not new:

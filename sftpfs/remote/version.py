@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from sftpfs.types import AttributeChange, Attributes
+from sftpfs.types import MTIME_GRAIN, AttributeChange, Attributes
 
 
 class Change:
@@ -239,6 +239,13 @@ class KnownVersion:
 
     def _late_enough(self, attributes: Attributes, now: float) -> bool:
         return attributes.mtime >= int(min(self.mtime, now))
+
+    def unmoved(self, attributes: Attributes, question: Question) -> bool:
+        """Whether the answer to ``question`` has a time from before the last write that was acknowledged."""
+        last = question.acknowledged
+        if last is None or last.size is not None or last.number <= self._redated:
+            return False
+        return attributes.mtime + MTIME_GRAIN < last.mtime
 
     # a server that lost its power
 

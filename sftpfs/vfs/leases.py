@@ -78,7 +78,7 @@ def proves_unchanged(listed: Attributes, listed_at: float, now: Attributes) -> b
     ``listed`` are its attributes from just before, ``listed_at`` what the server's clock showed at least
     when it was asked for: who takes a clock to be later than it is takes too much for proven.
     """
-    return listed.mtime == now.mtime and listed.mtime + MTIME_GRAIN < listed_at
+    return 0 != listed.mtime == now.mtime and listed.mtime + MTIME_GRAIN < listed_at
 
 
 class NegativeLeases:

@@ -22,7 +22,7 @@ READ_SIZE = 1 << 18
 ANNOUNCED = wire.version(3, (b"posix-rename@openssh.com", b"1"), (b"hardlink@openssh.com", b"1"))
 """Neither OpenSSH's nor any one's: nothing is known of such a server."""
 
-OPEN, HANDLE, EXTENDED = 3, 102, 200
+OPEN, HANDLE, NAME, ATTRS, EXTENDED = 3, 102, 104, 105, 200
 BY_HANDLE = frozenset({"CLOSE", "READ", "WRITE", "FSTAT", "FSETSTAT", "READDIR"})
 READ_FLAG, WRITE_FLAG, APPEND_FLAG, CREATE_FLAG, TRUNCATE_FLAG, EXCLUSIVE_FLAG = 1, 2, 4, 8, 16, 32
 NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 2, 3, 4, 8
@@ -124,6 +124,28 @@ class EmptiesWhatItOpens(Respect):
         if asked.flags & (WRITE_FLAG | EXCLUSIVE_FLAG) == WRITE_FLAG:
             return asked.opened_as(asked.what, asked.flags | TRUNCATE_FLAG)
         return None
+
+
+class StopsTheClock(Respect):
+    """Every time that is told is the same one."""
+
+    def __init__(self, time: int) -> None:
+        self.time = time
+
+    def reply(self, _session: Session, asked: Asked, reply: Packet) -> bytes | None:
+        fields = wire.asked(reply.raw).fields
+        if reply.kind == ATTRS:
+            return wire.packet(ATTRS, asked.packet.identifier, self.stopped(fields))
+        if asked.name != "READDIR" or reply.kind != NAME:
+            return None
+        names = [(fields.string(), fields.string(), self.stopped(fields)) for _ in range(fields.uint32())]
+        return wire.packet(NAME, asked.packet.identifier, wire.names(*names))
+
+    def stopped(self, fields: wire.Fields) -> bytes:
+        """Attributes with our time."""
+        told = cast(dict[str, Any], fields.attrs())
+        told["times"] = (self.time, self.time)
+        return wire.attrs(**told)
 
 
 class RefusesModes(Respect):
@@ -313,6 +335,8 @@ RESPECTS: dict[str, Respect] = {
     "fails what is to be new": Refuses(EXCLUSIVE_FLAG, FAILURE),
     "refuses a mode": RefusesModes(),
     "empties what it opens to write": EmptiesWhatItOpens(),
+    "has no times": StopsTheClock(0),
+    "has one time": StopsTheClock(1_000_000_000),
     "refuses appends": RefusesAppends(),
     "gives handles twice": GivesHandlesTwice(),
     "opens one": OpensOne(),

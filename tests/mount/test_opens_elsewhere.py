@@ -270,3 +270,17 @@ def test_a_server_that_empties_what_it_opens_is_found_out_by_one_file(make_there
     (there.here / "third").write_bytes(b"whole")
     (there.here / "new").write_bytes(b"whole")
     assert (there.there / "third").read_bytes() == (there.there / "new").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("respect", ["has no times", "has one time"])
+def test_times_that_stand_still_prove_nothing(make_there: MakeThere, respect: str) -> None:
+    there = make_there(respect)
+    (there.there / "little").write_bytes(b"A" * 5)
+    (there.there / "large").write_bytes(b"A" * 300_000)
+    for name in ("little", "large"):
+        size = (there.there / name).stat().st_size
+        assert (there.here / name).read_bytes() == b"A" * size
+        assert (there.here / name).read_bytes() == b"A" * size
+        (there.there / name).write_bytes(b"B" * size)
+        assert (there.here / name).read_bytes() == b"B" * size
+    contradicted(there, "gives a changed file the time it had before")
