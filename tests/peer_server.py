@@ -5,7 +5,8 @@
 Modes: ``password`` (secret: "secret" unless given), ``questions`` (two rounds: name and code), ``single``
 (one keyboard-interactive "Password:" prompt), ``worded`` (one round; secret: JSON of name, instructions,
 prompts and banner; no answer lets in), ``unimplemented`` and ``mute`` (let all in, and answer keepalives
-as tinysshd does, or not at all), ``sha1`` (lets everybody in, and signs with ssh-rsa whatever was agreed on;
+as tinysshd does, or not at all), ``one_time`` (takes the secret once, by two methods, and notes what is tried
+in HOST_KEY.tries), ``sha1`` (lets everybody in, and signs with ssh-rsa whatever was agreed on;
 its key has to be RSA).
 """
 
@@ -15,6 +16,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import asyncssh
 from asyncssh.constants import MSG_GLOBAL_REQUEST, MSG_UNIMPLEMENTED
@@ -25,7 +27,8 @@ from asyncssh.public_key import SSHKeyPair
 class Server(asyncssh.SSHServer):
     """Lets in whoever answers right."""
 
-    def __init__(self, mode: str, secret: str) -> None:
+    def __init__(self, host_key: str, mode: str, secret: str) -> None:
+        self.host_key = host_key
         self.mode = mode
         self.secret = secret
         self.round = 0
@@ -39,13 +42,22 @@ class Server(asyncssh.SSHServer):
         return self.mode not in ("sha1", "unimplemented", "mute")
 
     def password_auth_supported(self) -> bool:
-        return self.mode == "password"
+        return self.mode in ("password", "one_time")
 
     def validate_password(self, username: str, password: str) -> bool:
+        if self.mode == "one_time":
+            return self.take_once(password)
         return password == self.secret
 
+    def take_once(self, password: str) -> bool:
+        """Note what is tried; right the first time."""
+        tries = Path(f"{self.host_key}.tries")
+        with tries.open("a") as file:
+            file.write(f"{password}\n")
+        return tries.read_text() == f"{self.secret}\n"
+
     def kbdint_auth_supported(self) -> bool:
-        return self.mode in ("questions", "single", "worded")
+        return self.mode in ("questions", "single", "worded", "one_time")
 
     def get_kbdint_challenge(
         self, username: str, lang: str, submethods: str
@@ -54,7 +66,7 @@ class Server(asyncssh.SSHServer):
         if self.mode == "worded":
             told = json.loads(self.secret)
             return told["name"], told["instructions"], "", [(text, False) for text in told["prompts"]]
-        if self.mode == "single":
+        if self.mode in ("single", "one_time"):
             return "", "", "", [("Password: ", False)]
         return "Door", "Two questions", "", [("Favourite colour? ", True), ("PIN: ", False)]
 
@@ -63,6 +75,8 @@ class Server(asyncssh.SSHServer):
     ) -> bool | tuple[str, str, str, Sequence[tuple[str, bool]]]:
         if self.mode == "single":
             return list(responses) == ["secret"]
+        if self.mode == "one_time":
+            return self.take_once(responses[0])
         if self.mode == "worded":
             return False
         if self.round == 1 and list(responses) == ["blue", "42"]:
@@ -89,7 +103,7 @@ async def main(host_key: str, mode: str, port: str = "0", secret: str = "secret"
     if mode in ("unimplemented", "mute"):
         no_keepalives(answer=mode == "unimplemented")
     acceptor = await asyncssh.create_server(
-        lambda: Server(mode, secret),
+        lambda: Server(host_key, mode, secret),
         "127.0.0.1",
         int(port),
         server_host_keys=[host_key],

@@ -70,7 +70,9 @@ class Pool:
         self._metadata: Connection | None = None
         self._generation = 0
         self._scopes: set[trio.CancelScope] = set()
-        self._reconnection = Reconnection(config, self._attempt, self.spawn, self._install_metadata)
+        self._reconnection = Reconnection(
+            config, self._attempt, self.spawn, self._install_metadata, lambda: connector.logging_in
+        )
         self._hedging = Hedging(self, Stalls(self._latencies))
         self.silence = Silence(self, config.patience)
         self.bulk = Bulk(self, single=connector.single)

@@ -33,11 +33,11 @@ HOST_KEY_BACK_OFF = 2.0
 locked. OpenSSH's PerSourcePenalties counts a connection that ends before the login as one second: with two
 between them they never add up."""
 
-REFUSED_BACK_OFF = 5.0
-LONGEST_REFUSED_BACK_OFF = 60.0
-"""Seconds between attempts where the server refuses the login, at first and, doubled each time, at last: a
-key that comes back is noticed within seconds, an hour without it is some sixty lines in the server's log.
-The first wait is what PerSourcePenalties asks for such an attempt."""
+REFUSED_BACK_OFF = 30.0
+LONGEST_REFUSED_BACK_OFF = 3600.0
+REFUSED_GROWTH = 3.0
+"""Seconds between attempts where the server refuses the login, at first and at last, and what each wait is
+times the one before. Four in ten minutes: fail2ban bans an address for five, and so all who share it."""
 
 SETTLED = 2.0
 """Seconds a connection must have lived for its successor to be tried without a pause."""
@@ -78,7 +78,9 @@ class Reconnection:
         attempt: Attempt,
         spawn: Callable[[Callable[[], Awaitable[None]]], None],
         install: Callable[[Connection], None],
+        logging_in: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``logging_in``: as ``Connector.logging_in``."""
         self.count = 0
         """Connections made again."""
         self.longest = 0.0
@@ -87,6 +89,10 @@ class Reconnection:
         self._attempt = attempt
         self._spawn = spawn
         self._install = install
+        self._logging_in = logging_in
+        self._refused_back_off = REFUSED_BACK_OFF
+        self._login_at = -math.inf
+        """Before which there is no further login: one was refused."""
         self._slot: Slot[Connection | None] | None = None
         """Filled with None where the attempts end without success."""
         self._lost_at: float | None = None
@@ -178,7 +184,10 @@ class Reconnection:
 
     async def _run(self) -> None:
         """Attempts until one succeeds, or nobody has asked for a while."""
-        back_off, refused_back_off = FIRST_BACK_OFF, REFUSED_BACK_OFF
+        back_off = FIRST_BACK_OFF
+        if trio.current_time() < self._login_at:
+            self._tell(trio.current_time())
+            await trio.sleep_until(self._login_at)
         self._failure = None
         if trio.current_time() < self._made_at + SETTLED:
             await trio.sleep(jittered(LONGEST_BACK_OFF / 2))
@@ -187,19 +196,26 @@ class Reconnection:
             first = False
             now = trio.current_time()
             self._tell(now)
+            refused = self._failed_with(Failure.AUTHENTICATION)
+            if refused:
+                self._put_off_login(now)
             if now > self._asked_at + PERSISTENCE:
                 self._give_up_at = None
                 self._finish(None)
                 return
-            if self._failed_with(Failure.AUTHENTICATION):
-                await trio.sleep(jittered(refused_back_off))
-                refused_back_off = min(refused_back_off * 2, LONGEST_REFUSED_BACK_OFF)
+            if refused:
+                await trio.sleep_until(self._login_at)
                 continue
             await trio.sleep(
                 jittered(HOST_KEY_BACK_OFF if self._failed_with(*HOST_KEY_FAILURES) else back_off)
             )
             back_off = min(back_off * 2, LONGEST_BACK_OFF)
         self._returned(connection)
+
+    def _put_off_login(self, now: float) -> None:
+        """A login was refused."""
+        self._login_at = now + jittered(self._refused_back_off)
+        self._refused_back_off = min(REFUSED_GROWTH * self._refused_back_off, LONGEST_REFUSED_BACK_OFF)
 
     def _returned(self, connection: Connection) -> None:
         now = self._made_at = trio.current_time()
@@ -210,6 +226,7 @@ class Reconnection:
         self._away_at = math.inf
         self._told = False
         self._failure = None
+        self._refused_back_off = REFUSED_BACK_OFF
         self._install(connection)
         self._finish(connection)
 
@@ -241,11 +258,17 @@ class Reconnection:
                     nursery.cancel_scope.cancel()
 
             async def impatient() -> None:
-                patience = max(IMPATIENCE, 2 * self.longest)
                 while True:
-                    await trio.sleep(patience)
-                    with trio.move_on_after(patience):
+                    await self._lost_patience()
+                    async with trio.open_nursery() as beside:
+
+                        async def until_it_has_taken_long(scope: trio.CancelScope) -> None:
+                            await self._lost_patience()
+                            scope.cancel()
+
+                        beside.start_soon(until_it_has_taken_long, beside.cancel_scope)
                         await attempt(False)
+                        beside.cancel_scope.cancel()
 
             async def patient() -> None:
                 await attempt(reuse)
@@ -256,6 +279,13 @@ class Reconnection:
         for extra in won[1:]:
             extra.session.close("another connection was made first")
         return won[0] if won else None
+
+    async def _lost_patience(self) -> None:
+        """Wait while an attempt may take, and then while a server that has greeted one makes up its mind."""
+        patience = max(IMPATIENCE, 2 * self.longest)
+        await trio.sleep(patience)
+        while self._logging_in():  # noqa: ASYNC110 - another may begin as soon as one has ended
+            await trio.sleep(patience)
 
     async def _one(self, reuse: bool) -> Connection | None:
         try:

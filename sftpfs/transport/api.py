@@ -82,8 +82,14 @@ class Connector(Protocol):
     def single(self) -> bool:
         """True where there can be one transport only (passive)."""
 
+    @property
+    def logging_in(self) -> bool:
+        """True while a server that has greeted us makes up its mind: somebody there may be asked on a
+        telephone, and another login beside that one would ask once more."""
+
     async def connect(self, *, interactive: bool) -> Transport:
-        """Connect and authenticate within ``connect_timeout`` (time spent at prompts not counted).
+        """Connect within ``connect_timeout``, and authenticate for as long as the server gives (time spent at
+        prompts not counted).
 
         Not ``interactive``: nobody is asked; remembered passwords may be used.
         Raises MountError with the Failure and the words a person needs.

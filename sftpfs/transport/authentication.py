@@ -278,6 +278,10 @@ class Client(asyncssh.SSHClient):
 
     def __init__(self, authenticator: Authenticator, host_keys: HostKeyCheck, log: Log) -> None:
         self.lost: Callable[[Exception | None], None] | None = None
+        self.greeted: Callable[[], None] = lambda: None
+        """Called once the server said that it speaks SSH."""
+        self.trusted: Callable[[], None] = lambda: None
+        """Called once its key was taken: what follows is the login."""
         self._first_line = b""
         self.known = False
         """The server has shown a host key that was taken."""
@@ -337,7 +341,10 @@ class Client(asyncssh.SSHClient):
         def note_and_read() -> bool:
             if b"\n" not in self._first_line:
                 self._first_line = bytes(conn._inpbuf[:SAID_LIMIT])
-            return read_version()
+            more = read_version()
+            if self.begun:
+                self.greeted()
+            return more
 
         conn._recv_handler = note_and_read
 
@@ -350,7 +357,9 @@ class Client(asyncssh.SSHClient):
         if not self._host_keys.accepts(shown_key):
             raise asyncssh.HostKeyNotVerifiable("the host key is not accepted")
         key.all_sig_algorithms = key.all_sig_algorithms & self._host_keys.signatures
-        self.known = True
+        if not self.known:
+            self.known = True
+            self.trusted()
         return key
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -57,6 +57,8 @@ class WorkerTransport:
         self._channels: dict[int, Slot[None]] = {}
         self._next_channel = 0
         self._answers: dict[str, str] = {}
+        self._passwords: set[str] = set()
+        """Keys of the passwords given on this connection, by whichever method."""
         self._prompts: set[trio.CancelScope] = set()
         self._interactive = False
 
@@ -67,9 +69,13 @@ class WorkerTransport:
         try:
             self._tell(request)
             await self._connected.wait()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, MountError) and error.failure is Failure.AUTHENTICATION:
+                self._owner.refused(self._passwords)
             self.close()
             raise
+        finally:
+            self._owner.greeted.discard(self)
 
     async def open_channel(self) -> ByteStream:
         """A further SFTP stream. Raises MountError."""
@@ -166,6 +172,8 @@ class WorkerTransport:
         elif kind == "failed":
             error = MountError(Failure[message["failure"]], message["message"])
             self._settle(message["id"], error)
+        elif kind == "greeted":
+            self._owner.greeted.add(self)
         elif kind == "doubt":
             if self.doubted is not None:
                 self.doubted()
@@ -207,12 +215,15 @@ class WorkerTransport:
                 bool(message["echo"]),
                 key,
                 int(message["attempt"]),
+                given=key in self._passwords,
                 target=bool(message["target"]),
                 interactive=self._interactive,
             )
         self._prompts.discard(scope)
         if text is not None and kind in LASTING:
             self._answers[key] = text
+        if text is not None and kind is PromptKind.PASSWORD:
+            self._passwords.add(key)
         if not self.closed.is_set():
             try:
                 self._tell({"type": "answer", "id": message["id"], "text": text})
@@ -229,6 +240,8 @@ class AsyncsshConnector:
         self.config = config
         self.nursery = nursery
         self.memory = AnswerMemory()
+        self.greeted: set[WorkerTransport] = set()
+        """Those that log in to a server that said that it speaks SSH."""
         self.pins = Pins()
         self._endpoint = endpoint
         self._prompter = prompter
@@ -244,6 +257,11 @@ class AsyncsshConnector:
     def single(self) -> bool:
         """There can be any number of connections."""
         return False
+
+    @property
+    def logging_in(self) -> bool:
+        """As ``Connector.logging_in``."""
+        return bool(self.greeted)
 
     async def connect(self, *, interactive: bool) -> WorkerTransport:
         """A new connection, in a new worker. Raises MountError."""
@@ -274,6 +292,12 @@ class AsyncsshConnector:
                 self._warned.add(line)
                 log.warning("%s", line)
 
+    def refused(self, passwords: set[str]) -> None:
+        """The server let nobody in who gave the passwords of these keys."""
+        self.memory.refused(passwords)
+        if passwords:
+            self._password = None  # what is to be given again is in the memory
+
     def _request(self, interactive: bool) -> control.Message:
         config = self.config
         return {
@@ -303,15 +327,19 @@ class AsyncsshConnector:
         key: str,
         attempt: int,
         *,
+        given: bool,
         target: bool,
         interactive: bool,
     ) -> str | None:
-        """The answer to a worker's question: from memory, from stdin, or from the person."""
-        remembered = self.memory.recall(kind, key, attempt)
+        """The answer to a worker's question: from memory, from stdin, or from the person.
+
+        ``given``: one was given on this connection, and refused; it is not sent by another method.
+        """
+        remembered = None if given else self.memory.recall(kind, key, attempt)
         if remembered is not None:
             return remembered
         if self.config.password_stdin and kind is PromptKind.PASSWORD and target:
-            return await self._stdin_password() if attempt == 0 else None
+            return await self._stdin_password() if attempt == 0 and not given else None
         if not interactive:
             return None
         async with self._asking:

@@ -111,6 +111,11 @@ class CommandConnector:
         """The program can be started again."""
         return False
 
+    @property
+    def logging_in(self) -> bool:
+        """As ``Connector.logging_in``; unknown where somebody chose what ssh logs."""
+        return any(one.words.logging_in for one in self._running if not one.closed.is_set())
+
     async def connect(self, *, interactive: bool) -> CommandTransport:
         """Start the program. What keeps it from connecting shows as the end of its stream,
         ``closed`` and ``reason``. Raises MountError(CONFIGURATION) where it cannot be started.

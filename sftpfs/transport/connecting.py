@@ -9,9 +9,10 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import asyncssh
@@ -33,6 +34,16 @@ PROXY_CHUNK, PROXY_TAIL = 65536, 4096
 """Bytes read at once of what a proxy command says, and kept of it."""
 PROXY_PATIENCE = 1.0
 """Seconds a proxy command that failed has to say why."""
+LOGIN_LIMIT = 130.0
+"""Seconds for a login once the server's key was taken. ssh has no limit: sshd ends one after LoginGraceTime,
+120 s unless told otherwise, and until then somebody may be looking for the telephone on which to agree."""
+LOGIN_PROBES = (
+    (socket.TCP_KEEPIDLE, 4),
+    (socket.TCP_KEEPINTVL, 4),
+    (socket.TCP_USER_TIMEOUT, 12_000),
+)
+"""What tells meanwhile that the path is dead: seconds between questions of the kernel's, milliseconds without
+an answer to one or to what was sent."""
 CONFIRM_TRIES = 3
 """Times an answer that is neither yes nor no is asked again."""
 VERSION = "sftpfs_as_OpenSSH"
@@ -50,6 +61,10 @@ class Clock:
         """Seconds left."""
         when = self._timeout.when()
         return 3600.0 if when is None else max(0.0, when - asyncio.get_running_loop().time())
+
+    def restart(self, seconds: float) -> None:
+        """There are ``seconds`` left from now on."""
+        self._timeout.reschedule(asyncio.get_running_loop().time() + seconds)
 
     async def outside(self, waiting: Awaitable[str | None]) -> str | None:
         """Await ``waiting`` without it counting."""
@@ -88,6 +103,11 @@ class Attempt:
     password_stdin: bool = False
     keep_taken_keys: bool = True
     """As ``TransportConfig.keep_taken_keys``."""
+    greeted: Callable[[], None] = lambda: None
+    """Called as a server says that it speaks SSH."""
+    clock: Clock | None = None
+    limit: float = 0.0
+    """Seconds the stage may take."""
     stage: str = "connecting"
     began: float = 0.0
     """When the connection being made was begun, by the loop's clock."""
@@ -99,6 +119,12 @@ class Attempt:
     """Proxy commands; ended with the worker."""
     proxy_words: ProxyWords | None = None
     """Those of the proxy command started last."""
+
+    def begin(self, stage: str, limit: float) -> None:
+        """``stage`` is reached, and may take ``limit`` seconds."""
+        self.stage, self.limit = stage, limit
+        if self.clock is not None:
+            self.clock.restart(limit)
 
     async def question(self, kind: str, text: str, echo: bool, key: str, attempt: int) -> str | None:
         """As ``Ask``: during a login, so that the server may lose patience."""
@@ -157,6 +183,8 @@ async def connect_hop(
     while True:
         authenticator = Authenticator(settings, algorithms.user_keys, attempt.question, attempt.log)
         attempt.client = client = Client(authenticator, judge, attempt.log)
+        client.greeted = attempt.greeted
+        client.trusted = partial(attempt.begin, "login", LOGIN_LIMIT)
         try:
             options = _options(settings, algorithms, judge)
             connection = await _connect_once(settings, tunnel, attempt, client, options)
@@ -187,7 +215,7 @@ async def _connect_once(
     options: dict[str, Any],
 ) -> asyncssh.SSHClientConnection:
     sock: socket.socket | None = None
-    attempt.stage = "connecting"
+    attempt.begin("connecting", settings.connect_timeout)
     attempt.began, attempt.asked = asyncio.get_running_loop().time(), False
     way = (
         " through its jump host"
@@ -205,9 +233,10 @@ async def _connect_once(
         attempt.stage = "login"
     way_in: dict[str, Any] = {"sock": sock} if sock is not None else {"tunnel": tunnel}
     try:
-        return await asyncssh.connect(
-            settings.host, settings.port, client_factory=lambda: client, **way_in, **options
-        )
+        with impatient(sock):
+            return await asyncssh.connect(
+                settings.host, settings.port, client_factory=lambda: client, **way_in, **options
+            )
     except BaseException:
         if sock is not None:
             sock.close()
@@ -295,6 +324,22 @@ async def open_tcp(settings: Settings) -> socket.socket:
             sock.close()
             raise
     raise connect_failure(str(settings), failures, settings.connect_timeout)
+
+
+@contextmanager
+def impatient(sock: socket.socket | None) -> Iterator[None]:
+    """Have the kernel notice a dead path during a login, when a server may be silent for long (tcp(7))."""
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        yield
+        return
+    before = [(option, sock.getsockopt(socket.IPPROTO_TCP, option)) for option, _ in LOGIN_PROBES]
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in LOGIN_PROBES:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    yield
+    with suppress(OSError):  # lost meanwhile
+        for option, value in before:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def open_proxy(settings: Settings, attempt: Attempt) -> socket.socket:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sftpfs.transport.api import PromptKind
 
 LASTING = (PromptKind.PASSWORD, PromptKind.PASSPHRASE)
@@ -11,13 +13,15 @@ class AnswerMemory:
     """The secrets of one mount.
 
     INVARIANT: holds only answers given on connections that were then let in, never a
-    one-time answer.
+    one-time answer; a password that was refused only if it had let in twice before.
     """
 
-    __slots__ = ("_answers",)
+    __slots__ = ("_answers", "_proven")
 
     def __init__(self) -> None:
         self._answers: dict[str, str] = {}
+        self._proven: set[str] = set()
+        """Keys of what let in more than once, and so is valid more than once."""
 
     def recall(self, kind: PromptKind, key: str, attempt: int) -> str | None:
         """The answer for ``key``, on its first try only: after that it is wrong."""
@@ -25,7 +29,15 @@ class AnswerMemory:
 
     def keep(self, answers: dict[str, str]) -> None:
         """Add what led to a login."""
+        self._proven |= {key for key, answer in answers.items() if self._answers.get(key) == answer}
         self._answers.update(answers)
+
+    def refused(self, keys: Iterable[str]) -> None:
+        """The server let nobody in with the passwords of ``keys``. What was valid once is not given again: it
+        was a one-time secret, or was changed, and such attempts get accounts and addresses locked.
+        """
+        for key in set(keys) - self._proven:
+            self._answers.pop(key, None)
 
     def __repr__(self) -> str:
         return f"<{len(self._answers)} remembered answers>"

@@ -16,6 +16,8 @@ from sftpfs.transport.sockets import SocketTransport, keepalive_time
 class PassiveConnector:
     """Hands out stdin and stdout, once."""
 
+    logging_in = False
+
     def __init__(self, config: TransportConfig) -> None:
         self._config = config
         self._used = False

@@ -61,6 +61,8 @@ class SocketTransport:
 class SocketConnector:
     """Connects plain sockets (``directport``, a UNIX path, ``vsock``)."""
 
+    logging_in = False
+
     def __init__(self, config: TransportConfig, endpoint: Endpoint) -> None:
         self._config = config
         self._endpoint = endpoint

@@ -23,6 +23,8 @@ CHATTER = (DEBUG, "Authenticated to ", "Transferred: sent ", "Bytes per second: 
 ENTERED = ("debug1: Entering interactive session", "debug1: mux_client_request_session: master session id")
 """A session with the server, of its own or of a ControlMaster's."""
 
+GREETED = "debug1: Remote protocol version "
+
 LINE_LIMIT = 4096
 """Bytes kept of a line; its end is what tells."""
 
@@ -57,12 +59,18 @@ class SshWords:
     def __init__(self) -> None:
         self.last = ""
         """The last line for people, fit for a terminal."""
+        self._greeted = False
         self._entered = False
         self._debugging = False
         self._changed = False
         self._proxy_ended = False
         self._too_many = False
         self._rest = b""
+
+    @property
+    def logging_in(self) -> bool:
+        """The server has greeted ssh, and not let it in yet."""
+        return self._greeted and not self._entered
 
     def take(self, chunk: bytes | bytearray) -> list[str]:
         """The lines that ended with ``chunk``; those for people are returned."""
@@ -77,6 +85,7 @@ class SshWords:
     def _line(self, text: bytes) -> str | None:
         line = text.decode(errors="replace").rstrip("\r")
         self._debugging = self._debugging or line.startswith(DEBUG)
+        self._greeted = self._greeted or line.startswith(GREETED)
         self._entered = self._entered or line.startswith(ENTERED)
         if line.startswith(CHATTER):
             return None

@@ -205,7 +205,8 @@ class Worker:
             self._finish(error.message)
         except TimeoutError:
             stage = self._attempt.stage if self._attempt is not None else "connecting"
-            failure = timeout_failure(where, settings.connect_timeout, stage)
+            limit = self._attempt.limit if self._attempt is not None else settings.connect_timeout
+            failure = timeout_failure(where, limit, stage)
             if self._attempt is not None and self._attempt.client is not None:
                 failure = something_else(self._attempt.client) or failure
             self._fail(failure)
@@ -225,9 +226,10 @@ class Worker:
             message["interactive"],
             message["password_stdin"],
             message["keep_taken_keys"],
+            greeted=lambda: self._send({"type": "greeted"}),
         )
         async with asyncio.timeout(settings.connect_timeout) as timeout:
-            self._clock = Clock(timeout)
+            self._clock = self._attempt.clock = Clock(timeout)
             hops = self._hops(message, settings, 0)
             for hop in hops:
                 if hop is settings:
@@ -275,7 +277,7 @@ class Worker:
         if shown is not None and shown.pin is not None:
             self._pins[shown.name] = shown.pin.message()
         spare_ignored_packets(connection)
-        Keepalive(connection, self._doubt)
+        Keepalive(connection, lambda: self._send({"type": "doubt"}))
         self._connections.append(connection)
 
     def _resolve(
@@ -314,10 +316,6 @@ class Worker:
         if error is not None and not isinstance(error, EXPECTED):
             self.fault(error)
         self._finish(words(error) if error is not None else "the server closed the connection")
-
-    def _doubt(self) -> None:
-        """A server on the way has said nothing for long: the front is to ask for something."""
-        self._send({"type": "doubt"})
 
     # --- channels
 

@@ -77,6 +77,7 @@ class ServerConnector:
         if descriptors is not None:
             self.command = ["prlimit", f"--nofile={descriptors}", *self.command]
         self.single = single
+        self.logging_in = False
         self.silence = math.inf
         self.refuse_channels = False
         self.refusal: Failure | None = None

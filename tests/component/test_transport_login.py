@@ -218,6 +218,22 @@ def test_a_wrong_password_is_asked_for_three_times_and_never_remembered(tmp_path
         run(check)
 
 
+def test_a_secret_that_was_valid_once_is_not_sent_again_and_again(tmp_path: Path) -> None:
+    """Once it might be a password; then it is known not to be, by whichever method."""
+    with peer(tmp_path, "one_time") as config:
+
+        async def check() -> None:
+            async with connector(config, Endpoint("127.0.0.1"), Script("secret")) as made:
+                await made.connect(interactive=True)
+                for _ in range(3):
+                    with pytest.raises(MountError) as caught:
+                        await made.connect(interactive=False)
+                    assert caught.value.failure is Failure.AUTHENTICATION
+
+        run(check)
+        assert (tmp_path / "peer_one_time.tries").read_text() == "secret\n" * 2
+
+
 def test_batch_mode_never_asks(tmp_path: Path) -> None:
     with peer(tmp_path, "password") as config:
         options = (*config.ssh_options, ("BatchMode", "yes"))

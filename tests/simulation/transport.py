@@ -109,6 +109,7 @@ class MemoryConnector:
     """Implements ``transport.api.Connector``."""
 
     single = False
+    logging_in = False
 
     def __init__(self, network: Network) -> None:
         self.network = network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -11,7 +12,7 @@ import trio
 import trio.testing
 
 from sftpfs.config import PoolConfig
-from sftpfs.errors import SessionLostError
+from sftpfs.errors import Failure, MountError, SessionLostError
 from sftpfs.remote.api import AWAY_AFTER
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.reconnect import LONGEST_BACK_OFF, PERSISTENCE, Reconnection
@@ -23,11 +24,22 @@ class Attempts:
     def __init__(self) -> None:
         self.made = 0
         self.succeed = False
+        self.at: list[float] = []
+        self.failure: Exception = ConnectionRefusedError(111, "refused")
+        self.greets = False
+        """A server answers at once, and takes a minute to let somebody in."""
+        self.logging_in = 0
 
     async def __call__(self, _reuse: bool) -> Connection:
         self.made += 1
+        self.at.append(trio.current_time())
+        if self.greets:
+            self.logging_in += 1
+            await trio.sleep(60)
+            self.logging_in -= 1
+            return cast(Connection, object())
         if not self.succeed:
-            raise ConnectionRefusedError(111, "refused")
+            raise self.failure
         return cast(Connection, object())
 
 
@@ -37,7 +49,9 @@ def run(test: Callable[[Reconnection, Attempts], Awaitable[None]]) -> None:
     async def inside() -> None:
         attempts = Attempts()
         async with trio.open_nursery() as nursery:
-            reconnection = Reconnection(PoolConfig(), attempts, nursery.start_soon, lambda _: None)
+            reconnection = Reconnection(
+                PoolConfig(), attempts, nursery.start_soon, lambda _: None, lambda: attempts.logging_in > 0
+            )
             await test(reconnection, attempts)
             nursery.cancel_scope.cancel()
 
@@ -94,5 +108,56 @@ def test_past_the_deadline_requests_one_after_another_wait_a_moment_in_all() -> 
         attempts.succeed = True
         await trio.sleep(LONGEST_BACK_OFF * 2)
         assert reconnection.lost_for is None
+
+    run(test)
+
+
+@pytest.mark.parametrize("every", [1.0, 100.0, 400.0])
+def test_a_refused_login_is_tried_rarely_however_often_somebody_asks(every: float) -> None:
+    """fail2ban bans for five within ten minutes."""
+
+    async def test(reconnection: Reconnection, attempts: Attempts) -> None:
+        attempts.failure = MountError(Failure.AUTHENTICATION, "refused")
+        begun = trio.current_time()
+        reconnection.lost(silent=0.0)
+        while trio.current_time() < begun + 6 * 3600:
+            with pytest.raises(SessionLostError) as caught:
+                await reconnection.wait(math.inf)
+            assert caught.value.errno == errno.EACCES
+            await trio.sleep(every)
+        assert max(sum(at <= one < at + 600 for one in attempts.at) for at in attempts.at) <= 4
+        assert 7 <= len(attempts.at) <= 14
+
+    run(test)
+
+
+def test_after_a_login_the_pause_is_short_again() -> None:
+    async def test(reconnection: Reconnection, attempts: Attempts) -> None:
+        attempts.failure = MountError(Failure.AUTHENTICATION, "refused")
+        reconnection.lost(silent=0.0)
+        for _ in range(3600):
+            reconnection.away()
+            await trio.sleep(1)
+        attempts.succeed = True
+        while reconnection.lost_for is not None:
+            reconnection.away()
+            await trio.sleep(1)
+        attempts.succeed, attempts.at = False, []
+        reconnection.lost(silent=0.0)
+        reconnection.away()
+        await trio.sleep(60)
+        assert len(attempts.at) == 2
+
+    run(test)
+
+
+def test_no_second_login_beside_one_whose_server_has_greeted() -> None:
+    async def test(reconnection: Reconnection, attempts: Attempts) -> None:
+        attempts.greets = True
+        reconnection.lost(silent=0.0)
+        while reconnection.lost_for is not None:
+            reconnection.away()
+            await trio.sleep(1)
+        assert attempts.made == 1
 
     run(test)

@@ -53,6 +53,12 @@ def test_only_lasting_answers_are_recalled_and_only_for_the_first_try() -> None:
     memory.keep({"password a": "secret"})
     assert memory.recall(PromptKind.PASSWORD, "password a", 0) == "secret"
     assert memory.recall(PromptKind.PASSWORD, "password a", 1) is None
+    memory.keep({"password c": "lasting"})
+    memory.keep({"password c": "lasting"})
+    memory.keep({"password d": "once"})
+    memory.refused({"password c", "password d", "password e"})
+    assert memory.recall(PromptKind.PASSWORD, "password c", 0) == "lasting"
+    assert memory.recall(PromptKind.PASSWORD, "password d", 0) is None
     assert memory.recall(PromptKind.PASSWORD, "password b", 0) is None
     assert memory.recall(PromptKind.ONE_TIME, "password a", 0) is None
     assert "secret" not in repr(memory)

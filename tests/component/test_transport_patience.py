@@ -1,0 +1,49 @@
+"""A login that takes long because the server asks somebody elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from sftpfs.config import PoolConfig, TransportKind
+from sftpfs.remote.pool import Pool
+from tests.sshd import Sshd
+from tests.transport_helpers import Script, configure, connector, endpoint_of
+
+LIMIT = 90.0
+SILENT = 4
+"""Seconds; longer than a connection may take here, and than an attempt goes without others beside it."""
+
+
+@pytest.mark.parametrize("program", ["asyncssh", "ssh"])
+def test_a_silent_login_is_waited_for_and_no_other_is_begun_beside_it(tmp_path: Path, program: str) -> None:
+    slow = tmp_path / "slow"
+    keys = tmp_path / "sshd" / "authorized_keys"
+    command = "AuthorizedKeysFile none\nAuthorizedKeysCommandUser root\nAuthorizedKeysCommand /bin/sh -c "
+    command += f'"[ ! -e {slow} ] || sleep {SILENT}; cat {keys}"'
+
+    async def check(server: Sshd) -> None:
+        kind = TransportKind.COMMAND if program == "ssh" else TransportKind.ASYNCSSH
+        config = configure(server, kind=kind, ssh_command=("ssh",), connect_timeout=2.0)
+        with trio.fail_after(LIMIT):
+            async with (
+                connector(config, endpoint_of(server), Script()) as made,
+                trio.open_nursery() as nursery,
+            ):
+                pool = Pool(made, PoolConfig(max_connections=1), nursery)
+                await pool.start(interactive=True)
+                slow.touch()
+                before = server.log().count("Connection from")
+                server.drop_connections()
+                transport = pool.shared
+                assert transport is not None
+                await transport.closed.wait()
+                await pool.metadata()
+                assert server.log().count("Connection from") == before + 1
+                await pool.aclose()
+                nursery.cancel_scope.cancel()
+
+    with Sshd(tmp_path / "sshd", config_extra=command) as server:
+        trio.run(check, server)
