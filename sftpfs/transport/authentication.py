@@ -48,6 +48,8 @@ class Authenticator:
         self.accepted = frozenset(accepted)
         """The algorithms our keys may sign with (``PubkeyAcceptedAlgorithms``)."""
         self.passwords_given = 0
+        self.told = ""
+        """What the server said last, in answer to something tried; "" where nothing."""
         self.tried: list[str] = []
         self.offered: list[str] = []
         """The methods the server would take that are not switched off here, in the order we try them."""
@@ -368,7 +370,9 @@ class Client(asyncssh.SSHClient):
             self.lost(exc)
 
     def auth_banner_received(self, msg: str, lang: str) -> None:
-        """A text shown before login."""
+        """A text shown before login, or why there is none: PAM's words come after what was tried."""
+        if self._authenticator.tried:
+            self._authenticator.told = one_line(msg.strip()) or self._authenticator.told
         for line in self._authenticator.attributed(msg.rstrip()).split("\n"):
             self._log(line)
 

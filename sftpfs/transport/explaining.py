@@ -65,6 +65,7 @@ def explain(
         return MountError(Failure.PROTOCOL, f"{settings} refuses SSH service: {text}")
     where = f"{settings} through its jump host" if through else str(settings)
     if isinstance(error, asyncssh.Error | ConnectionError):
+        text = f"it said '{authenticator.told}'" if authenticator.told else text
         return _broken_off(where, text, attempt, client)
     if isinstance(error, ValueError):
         return MountError(Failure.CONFIGURATION, f"ssh options for {settings}: {text}")
@@ -133,5 +134,7 @@ def authentication_failure(
         cure = "nobody can be asked for a password; load a key into ssh-agent or name one with IdentityFile"
     else:
         cure = "check the user name, and that the server knows your key or password"
+    if authenticator.told:
+        cure = f"it says '{authenticator.told}'; {cure}"
     message = f"{settings.user}@{settings} refuses to let us in (methods tried: {tried}): {cure}"
     return MountError(Failure.AUTHENTICATION, message)

@@ -23,6 +23,9 @@ CHATTER = (DEBUG, "Authenticated to ", "Transferred: sent ", "Bytes per second: 
 ENTERED = ("debug1: Entering interactive session", "debug1: mux_client_request_session: master session id")
 """A session with the server, of its own or of a ControlMaster's."""
 
+REFUSAL = re.compile(r"^debug1: kex_exchange_identification: banner line \d+: (.+)$")
+"""What a server says in place of its version, as sshd does to whom it gives no room or a penalty; ssh tells
+nobody."""
 GREETED = "debug1: Remote protocol version "
 
 LINE_LIMIT = 4096
@@ -57,8 +60,8 @@ class SshWords:
     """Standard error of one ssh, line by line."""
 
     def __init__(self) -> None:
-        self.last = ""
-        """The last line for people, fit for a terminal."""
+        self._last = ""
+        self._refusal = ""
         self._greeted = False
         self._entered = False
         self._debugging = False
@@ -66,6 +69,13 @@ class SshWords:
         self._proxy_ended = False
         self._too_many = False
         self._rest = b""
+
+    @property
+    def last(self) -> str:
+        """The last line for people, fit for a terminal, and what the server said in place of its version."""
+        if self._refusal and not self._greeted and self._last:
+            return f"{self._last}; the server says '{self._refusal}'"
+        return self._last
 
     @property
     def logging_in(self) -> bool:
@@ -87,6 +97,9 @@ class SshWords:
         self._debugging = self._debugging or line.startswith(DEBUG)
         self._greeted = self._greeted or line.startswith(GREETED)
         self._entered = self._entered or line.startswith(ENTERED)
+        refusal = REFUSAL.search(line)
+        if refusal and not self._greeted:
+            self._refusal = self._refusal or one_line(refusal[1])
         if line.startswith(CHATTER):
             return None
         self._changed = self._changed or bool(CHANGED.search(line))
@@ -95,7 +108,7 @@ class SshWords:
             self._too_many and line.startswith("Disconnected from ")
         )
         if not PROXY_KILLED.search(line):
-            self.last = one_line(line) or self.last
+            self._last = one_line(line) or self._last
         return line
 
     def failure(self, status: int | None) -> Failure | None:
@@ -105,7 +118,7 @@ class SshWords:
         if self._proxy_ended:
             return Failure.UNREACHABLE
         for pattern, failure in KINDS:
-            if re.search(pattern, self.last):
+            if re.search(pattern, self._last):
                 changed = failure is Failure.HOST_KEY_UNKNOWN and self._changed
                 return Failure.HOST_KEY_CHANGED if changed else failure
         if self._too_many:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sftpfs.config import Endpoint, TransportConfig
+from sftpfs.config import Endpoint, TransportConfig, TransportKind
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport.api import PromptKind
 from tests.servers.daemons import Dropbear
@@ -259,6 +259,22 @@ def test_a_server_without_room_is_none_that_speaks_no_ssh(server: Sshd, words: b
         error = failure_of(configure(server), endpoint)
     assert error.failure is Failure.TRANSPORT
     assert f"takes no further connection just now: it says '{words.decode().strip()}'" in error.message
+
+
+@pytest.mark.parametrize("words", [b"Exceeded MaxStartups\r\n", b"Not allowed at this time\r\n"])
+def test_what_a_server_without_room_says_is_passed_on_for_ssh(server: Sshd, words: bytes) -> None:
+    """It tells nobody by itself."""
+    config = configure(server, kind=TransportKind.COMMAND, ssh_command=("ssh",))
+
+    async def check() -> None:
+        with saying(words) as endpoint:
+            async with connector(config, endpoint) as made:
+                transport = await made.connect(interactive=False)
+                await transport.closed.wait()
+                assert transport.failure is Failure.TRANSPORT
+                assert transport.reason.endswith(f"; the server says '{words.decode().strip()}'")
+
+    run(check)
 
 
 def test_what_breaks_off_is_told_without_numbers(server: Sshd) -> None:

@@ -19,6 +19,7 @@ from tests.transport_helpers import (
     configure,
     connector,
     endpoint_of,
+    failure_of,
     handshake,
     handshake_of,
     peer,
@@ -232,6 +233,14 @@ def test_a_secret_that_was_valid_once_is_not_sent_again_and_again(tmp_path: Path
 
         run(check)
         assert (tmp_path / "peer_one_time.tries").read_text() == "secret\n" * 2
+
+
+def test_what_a_server_says_as_it_refuses_is_passed_on(tmp_path: Path) -> None:
+    """As pam_nologin does."""
+    with peer(tmp_path, "closed") as config:
+        error = failure_of(config, Endpoint("127.0.0.1"), Script("secret", "secret", "secret"))
+    assert error.failure is Failure.AUTHENTICATION
+    assert "it says 'The system is going down at 18:00. Go home.'" in error.message
 
 
 def test_batch_mode_never_asks(tmp_path: Path) -> None:
