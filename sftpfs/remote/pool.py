@@ -232,7 +232,10 @@ class Pool:
     async def connect(self, role: Role, interactive: bool) -> Connection:
         """A session on a transport of its own. Raises MountError, OSError where it is lost at once."""
         begun = trio.current_time()
-        transport = await self._connector.connect(interactive=interactive)
+        beside = self.metadata_nowait() if role is Role.BULK else None
+        transport = await self._connector.connect(
+            interactive=interactive, beside=beside.transport if beside is not None else None
+        )
         if not interactive:
             self._reconnection.longest = max(self._reconnection.longest, trio.current_time() - begun)
         try:

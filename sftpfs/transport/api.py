@@ -87,10 +87,13 @@ class Connector(Protocol):
         """True while a server that has greeted us makes up its mind: somebody there may be asked on a
         telephone, and another login beside that one would ask once more."""
 
-    async def connect(self, *, interactive: bool) -> Transport:
+    async def connect(self, *, interactive: bool, beside: Transport | None = None) -> Transport:
         """Connect within ``connect_timeout``, and authenticate for as long as the server gives (time spent at
         prompts not counted).
 
+        ``beside``: a living connection, whose server the new one has to reach: behind one name there may be
+        many, each with files of its own. Where asyncssh knows its address there is no other; what is behind a
+        proxy is not known. Without, the address of the connection before is tried first, if the name has it.
         Not ``interactive``: nobody is asked; remembered passwords may be used.
         Raises MountError with the Failure and the words a person needs.
         """

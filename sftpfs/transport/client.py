@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import trio
 
@@ -18,7 +19,7 @@ from sftpfs.aio import ByteStream, Slot
 from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
-from sftpfs.transport.api import Prompter, PromptKind
+from sftpfs.transport.api import Prompter, PromptKind, Transport
 from sftpfs.transport.control import HostKey
 from sftpfs.transport.forking import FAULT, ForkServer, close_socket, read_messages, search_path
 from sftpfs.transport.memory import LASTING, AnswerMemory
@@ -52,6 +53,8 @@ class WorkerTransport:
         self.server = ""
         """The server's version string, once connected."""
         self.cipher = ""
+        self.address: list[Any] | None = None
+        """The socket address that was reached, of the first jump host where there is one; None by a proxy."""
         self._owner = owner
         self._connected: Slot[None] = Slot()
         self._channels: dict[int, Slot[None]] = {}
@@ -158,6 +161,7 @@ class WorkerTransport:
         elif kind == "connected":
             self.server, self.cipher = message["server"].removeprefix("SSH-2.0-"), message["cipher"]
             self.host_key = HostKey(message["host_key"])
+            self.address = message["address"]
             self.about = (
                 f"{message['user']}@{message['where']} by {message['method']}, "
                 f"server {message['server']}, cipher {self.cipher}"
@@ -248,6 +252,8 @@ class AsyncsshConnector:
         self._asking = trio.Lock()
         self._starting = trio.Lock()
         self._server: ForkServer | None = None
+        self._address: list[Any] | None = None
+        """That of the last connection; see ``WorkerTransport.address``."""
         self._password: str | None = None
         self._password_read = False
         self._warned: set[str] = set()
@@ -263,7 +269,7 @@ class AsyncsshConnector:
         """As ``Connector.logging_in``."""
         return bool(self.greeted)
 
-    async def connect(self, *, interactive: bool) -> WorkerTransport:
+    async def connect(self, *, interactive: bool, beside: Transport | None = None) -> WorkerTransport:
         """A new connection, in a new worker. Raises MountError."""
         async with self._starting:
             if self._server is None or not self._server.alive:
@@ -272,8 +278,15 @@ class AsyncsshConnector:
                 self._server = await ForkServer.start(self.nursery)
             server = self._server
         transport = WorkerTransport(self, await server.fork())
-        await transport.connect(self._request(interactive))
+        await transport.connect(self._request(interactive) | self._way(beside))
+        self._address = transport.address
         return transport
+
+    def _way(self, beside: Transport | None) -> control.Message:
+        """Where to: the address of ``beside`` alone, or the last one first."""
+        if isinstance(beside, WorkerTransport):
+            return {"address": beside.address, "only": True}
+        return {"address": self._address, "only": False}
 
     async def aclose(self) -> None:
         """End the fork server, and with it every worker."""

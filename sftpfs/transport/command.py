@@ -21,7 +21,7 @@ import trio
 from sftpfs.aio import ByteStream
 from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.errors import Failure, MountError
-from sftpfs.transport.api import Prompter
+from sftpfs.transport.api import Prompter, Transport
 from sftpfs.transport.client import SOCKET_BUFFER
 from sftpfs.transport.control import one_line
 from sftpfs.transport.sockets import SocketTransport
@@ -116,7 +116,7 @@ class CommandConnector:
         """As ``Connector.logging_in``; unknown where somebody chose what ssh logs."""
         return any(one.words.logging_in for one in self._running if not one.closed.is_set())
 
-    async def connect(self, *, interactive: bool) -> CommandTransport:
+    async def connect(self, *, interactive: bool, beside: Transport | None = None) -> CommandTransport:
         """Start the program. What keeps it from connecting shows as the end of its stream,
         ``closed`` and ``reason``. Raises MountError(CONFIGURATION) where it cannot be started.
         """

@@ -105,6 +105,10 @@ class Attempt:
     """As ``TransportConfig.keep_taken_keys``."""
     greeted: Callable[[], None] = lambda: None
     """Called as a server says that it speaks SSH."""
+    address: tuple[Any, ...] | None = None
+    """The socket address to try first; once connected the one that was reached, None by a proxy."""
+    only: bool = False
+    """No other will do."""
     clock: Clock | None = None
     limit: float = 0.0
     """Seconds the stage may take."""
@@ -228,8 +232,10 @@ async def _connect_once(
     if tunnel is None:
         if settings.proxy_command:
             sock = await open_proxy(settings, attempt)
+            attempt.address = None
         else:
-            sock = await open_tcp(settings)
+            sock = await open_tcp(settings, attempt.address, attempt.only)
+            attempt.address = sock.getpeername()
         attempt.stage = "login"
     way_in: dict[str, Any] = {"sock": sock} if sock is not None else {"tunnel": tunnel}
     try:
@@ -296,15 +302,19 @@ def rekey_limit(words: str) -> dict[str, str]:
     return options
 
 
-async def open_tcp(settings: Settings) -> socket.socket:
-    """A connected TCP socket: every address of the host in turn. Raises MountError."""
+async def open_tcp(
+    settings: Settings, first: tuple[Any, ...] | None = None, only: bool = False
+) -> socket.socket:
+    """A connected TCP socket: every address of the host in turn, ``first`` before the others if it is one of
+    them, or ``only`` that. Raises MountError.
+    """
     loop = asyncio.get_running_loop()
+    host, port = (first[0], first[1]) if only and first else (settings.host, settings.port)
     try:
-        addresses = await loop.getaddrinfo(
-            settings.host, settings.port, family=settings.family, type=socket.SOCK_STREAM
-        )
+        addresses = await loop.getaddrinfo(host, port, family=settings.family, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         raise name_failure(settings.host, error) from None
+    addresses.sort(key=lambda one: one[4] != first)
     failures: list[OSError] = []
     share = settings.connect_timeout / max(1, len(addresses))
     for family, kind, protocol, _, address in addresses:

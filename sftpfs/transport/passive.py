@@ -10,6 +10,7 @@ import trio
 from sftpfs.aio import ByteStream
 from sftpfs.config import TransportConfig
 from sftpfs.errors import Failure, MountError
+from sftpfs.transport.api import Transport
 from sftpfs.transport.sockets import SocketTransport, keepalive_time
 
 
@@ -27,7 +28,7 @@ class PassiveConnector:
         """There is one stdin."""
         return True
 
-    async def connect(self, *, interactive: bool) -> SocketTransport:
+    async def connect(self, *, interactive: bool, beside: Transport | None = None) -> SocketTransport:
         """The session on stdin and stdout. Raises MountError(TRANSPORT) the second
         time, and where no server can be there.
         """

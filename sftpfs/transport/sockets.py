@@ -15,6 +15,7 @@ import trio
 from sftpfs.aio import ByteStream
 from sftpfs.config import Endpoint, TransportConfig, TransportKind
 from sftpfs.errors import Failure, MountError
+from sftpfs.transport.api import Transport
 from sftpfs.transport.control import HostKey
 from sftpfs.transport.failures import connect_failure, name_failure, timeout_failure
 
@@ -72,7 +73,7 @@ class SocketConnector:
         """Every connection is a socket of its own."""
         return False
 
-    async def connect(self, *, interactive: bool) -> SocketTransport:
+    async def connect(self, *, interactive: bool, beside: Transport | None = None) -> SocketTransport:
         """Connect within ``connect_timeout``. Raises MountError."""
         with trio.move_on_after(self._config.connect_timeout):
             return SocketTransport(await self._open(), keepalive_time(self._config))

@@ -227,6 +227,8 @@ class Worker:
             message["password_stdin"],
             message["keep_taken_keys"],
             greeted=lambda: self._send({"type": "greeted"}),
+            address=tuple(message["address"]) if message["address"] else None,
+            only=message["only"],
         )
         async with asyncio.timeout(settings.connect_timeout) as timeout:
             self._clock = self._attempt.clock = Clock(timeout)
@@ -252,6 +254,7 @@ class Worker:
                 "offered": getattr(connection.get_owner(), "offered", []),
                 "host_key": getattr(connection.get_owner(), "host_key", HostKey.TAKEN).value,
                 "pins": self._pins,
+                "address": self._attempt.address,
                 "warnings": self._warnings,
             }
         )

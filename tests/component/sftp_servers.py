@@ -20,7 +20,7 @@ from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
-from sftpfs.transport.api import Connector
+from sftpfs.transport.api import Connector, Transport
 from sftpfs.transport.control import HostKey
 
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
@@ -85,7 +85,7 @@ class ServerConnector:
         self.transports: list[ServerTransport] = []
         self.attempts = 0
 
-    async def connect(self, *, interactive: bool) -> ServerTransport:
+    async def connect(self, *, interactive: bool, beside: Transport | None = None) -> ServerTransport:
         """A transport at once, or MountError, or never."""
         self.attempts += 1
         await trio.lowlevel.checkpoint()

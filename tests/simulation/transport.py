@@ -115,7 +115,7 @@ class MemoryConnector:
         self.network = network
         self._numbers = itertools.count()
 
-    async def connect(self, *, interactive: bool) -> MemoryTransport:
+    async def connect(self, *, interactive: bool, beside: object = None) -> MemoryTransport:
         """As ``Connector.connect``: a few round trips, or MountError."""
         from sftpfs.errors import Failure, MountError
 

@@ -1,0 +1,96 @@
+"""Servers behind one name: each has files of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sftpfs.config import Endpoint
+from sftpfs.errors import Failure, MountError
+from sftpfs.transport.connecting import open_tcp
+from sftpfs.transport.settings import Defaults, settings_for
+from sftpfs.transport.ssh_config import HostConfig
+from tests.sshd import Sshd, free_port
+from tests.transport_helpers import configure, connector, endpoint_of, run
+
+NODES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+
+
+@contextmanager
+def listening(port: int, *hosts: str) -> Iterator[None]:
+    """Sockets at ``port`` of each."""
+    sockets = [socket.create_server((host, port)) for host in hosts]
+    try:
+        yield
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def reached(port: int, first: tuple[Any, ...] | None, only: bool = False) -> str:
+    """Which node a connection to a name of all of them goes to."""
+
+    async def connect() -> str:
+        loop = asyncio.get_running_loop()
+        ask = loop.getaddrinfo
+
+        async def named(host: str, *words: Any, **more: Any) -> list[Any]:
+            hosts = NODES if host == "nodes" else (host,)
+            return [one for name in hosts for one in await ask(name, *words, **more)]
+
+        loop.getaddrinfo = named  # type: ignore[method-assign, assignment]
+        config = HostConfig("nodes", port=port)
+        with await open_tcp(settings_for(config, Defaults(5.0, 0.0, 1, False)), first, only) as sock:
+            return str(sock.getpeername()[0])
+
+    return asyncio.run(connect())
+
+
+def test_the_address_of_before_is_tried_first_as_long_as_it_answers_and_the_name_has_it() -> None:
+    port = free_port()
+    with listening(port, *NODES):
+        assert reached(port, None) == NODES[0]
+        assert reached(port, (NODES[2], port)) == NODES[2]
+        assert reached(port, ("127.0.0.9", port)) == NODES[0]
+    with listening(port, *NODES[:2]):
+        assert reached(port, (NODES[2], port)) == NODES[0]
+
+
+def test_beside_a_connection_only_its_address_will_do() -> None:
+    port = free_port()
+    with listening(port, *NODES[:2]):
+        assert reached(port, (NODES[1], port), only=True) == NODES[1]
+        with pytest.raises(MountError) as caught:
+            reached(port, (NODES[2], port), only=True)
+    assert caught.value.failure is Failure.REFUSED
+
+
+def test_a_further_connection_goes_to_the_server_of_the_first(tmp_path: Path) -> None:
+    with Sshd(tmp_path / "one") as one:
+        other = Sshd(tmp_path / "two", port=one.port)
+        other.host = "127.0.0.2"
+        hosts = other.write_known_hosts(other.known_hosts).read_text()
+        key = one.public_host_key()
+        other.known_hosts.write_text(f"{hosts}[127.0.0.2]:{one.port} {key}\n")
+        other.authorize(one.client_key.with_suffix(".pub"))
+        one.authorize(other.client_key.with_suffix(".pub"))
+        with other:
+
+            async def check() -> None:
+                async with (
+                    connector(configure(one), endpoint_of(one)) as first,
+                    connector(configure(other), Endpoint("127.0.0.2", port=one.port)) as second,
+                ):
+                    transport = await first.connect(interactive=False)
+                    before = one.log().count("Accepted publickey")
+                    await second.connect(interactive=False, beside=transport)
+                    assert one.log().count("Accepted publickey") == before + 1
+                    assert "Accepted publickey" not in other.log()
+
+            run(check, one, other)
