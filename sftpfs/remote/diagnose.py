@@ -15,7 +15,7 @@ import stat
 from typing import NamedTuple
 
 from sftpfs.errors import STATUS_TO_ERRNO, Status
-from sftpfs.types import AttributeChange, Attributes, FilesystemStatistics
+from sftpfs.types import NAME_MAX, AttributeChange, Attributes, FilesystemStatistics
 
 SHORTEST_NAME_LIMIT = 143
 """Bytes; eCryptfs takes the shortest names in common use."""
@@ -66,6 +66,8 @@ def by_place(status: int, place: Place, name: bytes) -> int:
     if status == Status.BAD_MESSAGE:
         limit = statistics.namemax if statistics is not None else SHORTEST_NAME_LIMIT
         return errno.ENAMETOOLONG if len(name) > limit > 0 else errno.EINVAL
+    if status == Status.FAILURE and len(name) > NAME_MAX:
+        return errno.ENAMETOOLONG  # some servers have room for more: not this one, it seems
     if status == Status.FAILURE and statistics is not None and statistics.read_only:
         return errno.EROFS
     return STATUS_TO_ERRNO.get(status, errno.EIO)

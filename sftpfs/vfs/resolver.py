@@ -214,19 +214,15 @@ class Resolver:
             self._ahead.outdated(parent)
         if isinstance(found, Attributes):
             return found
-        if found.errno == errno.ENOENT:
-            return None
-        raise found
+        _judge(found, name)
+        return None
 
     async def _lstat(self, parent: Inode, name: bytes) -> Attributes | None:
         try:
             return await in_place.look(self._tree, self._remote.lstat, (parent, name))
         except OSError as problem:
-            if problem.errno == errno.ENOENT:
-                return None
-            if len(name) > NAME_MAX and problem.errno in (errno.EINVAL, errno.EIO):
-                raise error(errno.ENAMETOOLONG) from None  # SFTP v3 has no status for it
-            raise
+            _judge(problem, name)
+            return None
 
     # -- attributes --------------------------------------------------------------
 
@@ -304,3 +300,12 @@ class Resolver:
         inode.target = target
         inode.target_expires = clock.now() + self._tree.policy.link
         return target
+
+
+def _judge(problem: OSError, name: bytes) -> None:
+    """A look at ``name`` failed by ``problem``: raises what that means, but where nothing is there."""
+    if problem.errno == errno.ENOENT:
+        return
+    if len(name) > NAME_MAX and problem.errno in (errno.EINVAL, errno.EIO):
+        raise error(errno.ENAMETOOLONG)  # SFTP v3 has no status for it
+    raise problem

@@ -60,6 +60,8 @@ def place(statistics: FilesystemStatistics | None = HEALTHY, parent: Attributes 
         (BAD, None, place(HEALTHY._replace(namemax=143)), b"n" * 144, errno.ENAMETOOLONG),
         (BAD, None, place(HEALTHY._replace(namemax=143)), b"n" * 143, errno.EINVAL),
         (BAD, None, place(None), b"n" * 144, errno.ENAMETOOLONG),
+        (FAILURE, None, place(), b"n" * 256, errno.ENAMETOOLONG),
+        (FAILURE, None, place(None), b"n" * 255, errno.EIO),
         (BAD, None, place(HEALTHY._replace(namemax=0)), b"n" * 200, errno.EINVAL),
         (Status.OP_UNSUPPORTED, None, place(), b"n", errno.EOPNOTSUPP),
         (77, None, place(FULL), b"n", errno.EIO),
