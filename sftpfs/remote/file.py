@@ -65,6 +65,7 @@ class File:
         "_end",
         "_epoch",
         "_handles",
+        "_in_part",
         "_inode",
         "_last_path",
         "_open_files",
@@ -119,6 +120,7 @@ class File:
         """None until OPEN's attributes are known; shared with the other handles once this is known to be
         the same file."""
         self.current_path = current_path
+        self._in_part = False
         self.refused: Callable[[OSError], None] = nobody_told
         self._written = bool(flags & (OpenFlags.CREATE | OpenFlags.TRUNCATE))
         """Something was changed by the handles there are."""
@@ -345,6 +347,7 @@ class File:
             if failure is None:
                 attributes = answer.result()
                 short = kept(attributes, version.least)
+                self._judge(short)
                 if short is not None:
                     result.fail(short)
                 else:
@@ -355,6 +358,20 @@ class File:
                 explain_write(session, self.path, 1, failure, result)
 
         return self._call(Follower(self, start, done))
+
+    def opened_in_part(self) -> None:
+        """It had bytes as it was opened to be written, and the server is not known to keep those: it may
+        refuse them as it is closed, though nothing is written."""
+        self._in_part = self._written = True
+
+    def _judge(self, short: OSError | None) -> None:
+        """A file that was written in part was closed, and is ``short`` or has its bytes."""
+        if not self._in_part:
+            return
+        if short is None:
+            self._traits.seen(["writes_anywhere"])
+        else:
+            self._traits.contradict("writes_anywhere", str(short.strerror))
 
     def _put_away(self, going: list[Handle]) -> list[Slot[None]]:
         """CLOSE of ``going``: the file is opened again as it is used next."""

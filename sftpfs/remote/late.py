@@ -223,12 +223,16 @@ class LateFile:
             if path is None:
                 raise error(errno.ESTALE)
             file, attributes = await self._server.open_one(path, self.flags, 0, self._current_path)
-            if self._accepts(attributes):
-                self._file = file
-                file.confirm()
-            else:
-                file.close()
+            same = False
+            try:
+                same = await self._same(file, attributes)
+            finally:
+                if not same:
+                    file.close()
+            if not same:
                 raise error(errno.ESTALE)
+            self._file = file
+            file.confirm()
         except OSError as problem:
             failure = problem
         finally:
@@ -244,6 +248,11 @@ class LateFile:
                     when_done(request.send(self._file), request.answered)
             if self._closed and self._file is not None:
                 self._file.close()
+
+    async def _same(self, file: RemoteFile, attributes: Attributes) -> bool:
+        """Whether ``file``, opened as ``attributes``, is this one: asked once more where it is not, for what
+        is known of a file that grows may be newer than what its OPEN brought."""
+        return self._accepts(attributes) or self._accepts(await file.start_fstat().wait())
 
     @staticmethod
     def _refused(problem: OSError) -> Slot[Any]:

@@ -100,13 +100,11 @@ async def size_before(session: Session, path: bytes, flags: OpenFlags) -> int:
 
 def keeps_what_is_there(session: Session, before: int, now: Attributes) -> None:
     """A file of ``before`` bytes was opened to write in what it has, and is ``now`` as that. Raises EIO where
-    the OPEN has emptied it."""
+    the OPEN has emptied it. (Others do so as they close it: ``remote.file`` hears of that.)"""
     if before and not now.size:
         told = f"a file of {before:,} bytes was opened to be written in part, and the server emptied it"
         session.traits.contradict("writes_anywhere", told)
         raise error(errno.EIO, told)
-    if before:
-        session.traits.seen(["writes_anywhere"])
 
 
 async def in_plainer_words(

@@ -100,6 +100,8 @@ async def _open(
             raise error(errno.EEXIST)  # it came between the look and the OPEN
         if inode is None or inode.changes == changes:
             keeps_what_is_there(session, asked.before, attributes)
+        if asked.before:
+            file.opened_in_part()
         whole = await _answer(asked.whole) if asked.whole is not None else None
         while inode is not None and inode.changes != changes:  # by us, meanwhile: before it, or behind it
             changes, whole = inode.changes, None

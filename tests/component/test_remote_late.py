@@ -235,3 +235,22 @@ def test_one_asked_as_the_mount_ends_answers(tmp_path: Path) -> None:
         file.close()
 
     with_late(tmp_path, work)
+
+
+def test_it_grows_between_its_open_and_what_is_known(tmp_path: Path) -> None:
+    """A look that was answered later than the OPEN, and taken in before it."""
+
+    async def work(late: Late) -> None:
+        before = await late.server.lstat(encoded(late.path))
+
+        def known() -> Attributes:
+            if late.path.stat().st_size == before.size:
+                with late.path.open("ab") as other:
+                    other.write(b", and more")
+            return before._replace(size=late.path.stat().st_size, mtime=int(late.path.stat().st_mtime))
+
+        file = late.server.open_later(lambda: encoded(late.path), known)
+        assert bytes(await file.start_read(0, 100).wait()) == b"content, and more"
+        file.close()
+
+    with_late(tmp_path, work)

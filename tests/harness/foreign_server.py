@@ -148,6 +148,17 @@ class StopsTheClock(Respect):
         return wire.attrs(**told)
 
 
+class EmptiesAsItCloses(Respect):
+    """What was there of a file that was opened to write is gone once it is closed, as rclone has it."""
+
+    def reply(self, session: Session, asked: Asked, _reply: Packet) -> bytes | None:
+        if asked.name == "CLOSE" and asked.what in session.handles:
+            made = session.handles[asked.what]
+            if made.flags & (WRITE_FLAG | EXCLUSIVE_FLAG | TRUNCATE_FLAG) == WRITE_FLAG:
+                os.truncate(made.path, 1)
+        return None
+
+
 class RefusesModes(Respect):
     """OPEN with permissions is refused."""
 
@@ -337,6 +348,7 @@ RESPECTS: dict[str, Respect] = {
     "empties what it opens to write": EmptiesWhatItOpens(),
     "has no times": StopsTheClock(0),
     "has one time": StopsTheClock(1_000_000_000),
+    "empties as it closes": EmptiesAsItCloses(),
     "refuses appends": RefusesAppends(),
     "gives handles twice": GivesHandlesTwice(),
     "opens one": OpensOne(),

@@ -284,3 +284,30 @@ def test_times_that_stand_still_prove_nothing(make_there: MakeThere, respect: st
         (there.there / name).write_bytes(b"B" * size)
         assert (there.here / name).read_bytes() == b"B" * size
     contradicted(there, "gives a changed file the time it had before")
+
+
+def test_a_server_that_empties_what_it_closes_is_found_out_by_one_file(make_there: MakeThere) -> None:
+    there = make_there("empties as it closes")
+    there.mount.expect("refused what was written as the file was closed|saved in")
+    for name in ("first", "second"):
+        (there.there / name).write_bytes(b"content")
+    descriptor = os.open(there.here / "first", os.O_WRONLY)
+    os.write(descriptor, b"C")
+    with pytest.raises(OSError) as caught:
+        os.close(descriptor)
+    assert caught.value.errno == errno.EIO
+    contradicted(there, "takes whole new files only")
+    with pytest.raises(OSError) as caught:
+        os.open(there.here / "second", os.O_WRONLY)
+    assert caught.value.errno == errno.EOPNOTSUPP
+    assert (there.there / "second").read_bytes() == b"content"
+
+
+def test_a_file_emptied_though_nothing_was_written_is_told(make_there: MakeThere) -> None:
+    there = make_there("empties as it closes")
+    there.mount.expect("refused what was written as the file was closed|takes whole new files only")
+    (there.there / "file").write_bytes(b"content")
+    descriptor = os.open(there.here / "file", os.O_WRONLY)
+    with pytest.raises(OSError) as caught:
+        os.close(descriptor)
+    assert caught.value.errno == errno.EIO
