@@ -114,12 +114,19 @@ OPENSSH_HOSTS = ("OpenSSH", "dropbear", "tinyssh")
 """How SSH servers name themselves that run OpenSSH's sftp-server: one that has SFTP built in is another's."""
 
 
+WHOLE_FILES = ("rclone",)
+"""How SSH servers name themselves that may empty a file that is opened to be written in part, and only as it
+is closed: nothing else tells before it is too late. (With a cache of its own rclone keeps it, untold.)"""
+
+
 def first_assumption(extensions: Iterable[str], software: str) -> Traits:
     """What is assumed of a server that announced ``extensions`` and whose SSH server calls itself
     ``software``, as ``OpenSSH_9.2p1``; empty where that is not known."""
     announced = frozenset(extensions)
     own = bool(announced & OPENSSH_MARKS) and announced <= OPENSSH_EXTENSIONS
-    return OPENSSH if own and (not software or software.startswith(OPENSSH_HOSTS)) else Traits()
+    if own and (not software or software.startswith(OPENSSH_HOSTS)):
+        return OPENSSH
+    return Traits(writes_anywhere=not software.startswith(WHOLE_FILES))
 
 
 class ServerTraits:
