@@ -6,8 +6,8 @@ Modes: ``password`` (secret: "secret" unless given), ``questions`` (two rounds: 
 (one keyboard-interactive "Password:" prompt), ``worded`` (one round; secret: JSON of name, instructions,
 prompts and banner; no answer lets in), ``unimplemented`` and ``mute`` (let all in, and answer keepalives
 as tinysshd does, or not at all), ``one_time`` (takes the secret once, by two methods, and notes what is tried
-in HOST_KEY.tries), ``closed`` (takes no password and says why), ``sha1`` (lets everybody in, and signs with
-ssh-rsa whatever was agreed on; its key has to be RSA).
+in HOST_KEY.tries), ``closed`` (takes no password and says why, and where the secret is "hangs up" does so),
+``sha1`` (lets everybody in, and signs with ssh-rsa whatever was agreed on; its key has to be RSA).
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Server(asyncssh.SSHServer):
             return self.take_once(password)
         if self.mode == "closed":
             self.connection.send_auth_banner("The system is going down at 18:00.\nGo home.\n")
+            if self.secret == "hangs up":
+                self.connection.close()
             return False
         return password == self.secret
 

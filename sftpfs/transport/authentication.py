@@ -9,7 +9,6 @@ once the server has said that it would take the key.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Protocol
 
 import asyncssh
 
@@ -17,10 +16,10 @@ from sftpfs.beneath import reach
 from sftpfs.transport.algorithms import certified
 from sftpfs.transport.control import HostKey, one_line, shown
 from sftpfs.transport.failures import words
+from sftpfs.transport.host_key_judge import HostKeyJudge
 from sftpfs.transport.hostkeys import rsa_bits
-from sftpfs.transport.pins import Pin
 from sftpfs.transport.settings import Settings
-from sftpfs.transport.shown_key import ShownKey, taken_apart
+from sftpfs.transport.shown_key import taken_apart
 from sftpfs.transport.user_keys import Ask, EncryptedKeyPair, KeyFile, Log, ssh_public_key
 
 KBDINT_ROUND_LIMIT = 32
@@ -252,33 +251,10 @@ class Authenticator:
         return answers
 
 
-class HostKeyCheck(Protocol):
-    """Decides on the key a server shows; called while keys are exchanged, so it cannot wait."""
-
-    @property
-    def name(self) -> str:
-        """What the host is called in known_hosts."""
-
-    @property
-    def pin(self) -> Pin | None:
-        """The key that was taken last; None where none had to be shown (Kerberos)."""
-
-    @property
-    def judged(self) -> HostKey:
-        """How it came to its last decision."""
-
-    @property
-    def signatures(self) -> set[bytes]:
-        """What the key may prove itself with."""
-
-    def accepts(self, shown: ShownKey) -> bool:
-        """True where what is shown is the server's."""
-
-
 class Client(asyncssh.SSHClient):
     """What asyncssh calls back on one connection."""
 
-    def __init__(self, authenticator: Authenticator, host_keys: HostKeyCheck, log: Log) -> None:
+    def __init__(self, authenticator: Authenticator, host_keys: HostKeyJudge, log: Log) -> None:
         self.lost: Callable[[Exception | None], None] | None = None
         self.greeted: Callable[[], None] = lambda: None
         """Called once the server said that it speaks SSH."""
@@ -296,6 +272,11 @@ class Client(asyncssh.SSHClient):
     def method(self) -> str:
         """The authentication method that was used last: the one that let us in."""
         return self._authenticator.tried[-1] if self._authenticator.tried else "none"
+
+    @property
+    def tried(self) -> bool:
+        """Something was offered to the server that would let us in."""
+        return bool(self._authenticator.tried)
 
     @property
     def settings(self) -> Settings:
@@ -318,7 +299,7 @@ class Client(asyncssh.SSHClient):
         return self._host_keys.judged
 
     @property
-    def host_keys(self) -> HostKeyCheck:
+    def host_keys(self) -> HostKeyJudge:
         """What judged it."""
         return self._host_keys
 

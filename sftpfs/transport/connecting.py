@@ -201,8 +201,8 @@ async def connect_hop(
                 message = f"host key of {settings} cannot be verified: {one_line(str(error))}"
                 raise MountError(Failure.HOST_KEY_CHANGED, message) from None
         except (asyncssh.Error, OSError, ValueError) as error:
-            if isinstance(error, TimeoutError):
-                raise
+            if isinstance(error, TimeoutError) and error.errno is None:
+                raise  # of our clock; the kernel's says that the path is dead
             raise explain(
                 error, settings, attempt, client, authenticator, through=tunnel is not None
             ) from None

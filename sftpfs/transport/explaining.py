@@ -18,6 +18,9 @@ from sftpfs.transport.settings import Settings
 PATIENCE = 1.0
 """Seconds of a login after which, somebody having been asked, it was that which took them."""
 
+WAITED = 5.0
+"""Seconds of a login after which a server that ends it is taken to have waited for somebody else."""
+
 SSHD_IS_BUSY = ("Exceeded MaxStartups", "Not allowed at this time")
 """What OpenSSH's server says in place of its version to those it has no room for, or none any more."""
 
@@ -65,7 +68,9 @@ def explain(
         return MountError(Failure.PROTOCOL, f"{settings} refuses SSH service: {text}")
     where = f"{settings} through its jump host" if through else str(settings)
     if isinstance(error, asyncssh.Error | ConnectionError):
-        text = f"it said '{authenticator.told}'" if authenticator.told else text
+        if authenticator.told:  # sshd ends the connection where PAM's account rules keep somebody out
+            message = f"{where} does not let {settings.user} in: it says '{authenticator.told}'"
+            return MountError(Failure.AUTHENTICATION, message)
         return _broken_off(where, text, attempt, client)
     if isinstance(error, ValueError):
         return MountError(Failure.CONFIGURATION, f"ssh options for {settings}: {text}")
@@ -101,6 +106,12 @@ def _broken_off(where: str, text: str, attempt: Circumstances, client: Client) -
             "it gives no more time than that (LoginGraceTime)"
         )
         return MountError(Failure.TRANSPORT, message)
+    if client.tried and took >= WAITED:  # to begin again at once would ask them once more
+        message = (
+            f"{where} closed the connection {took:.0f} s into the login, which nobody agreed to there in the "
+            "time it gives (LoginGraceTime), or its log says why"
+        )
+        return MountError(Failure.AUTHENTICATION, message)
     return MountError(
         Failure.TRANSPORT, f"{where} closed the connection during login ({text}); its log may say why"
     )

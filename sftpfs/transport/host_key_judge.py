@@ -22,7 +22,7 @@ from sftpfs.transport.user_keys import Log
 
 
 class HostKeyJudge:
-    """Judges the keys one server shows (``HostKeyCheck``).
+    """Judges the keys one server shows, while keys are exchanged: it cannot wait.
 
     After a refusal ``error`` says why, or ``unknown`` is the key to ask a person about.
     ``pin`` is what every further key of this attempt, and of the mount, has to be.

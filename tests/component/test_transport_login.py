@@ -235,9 +235,10 @@ def test_a_secret_that_was_valid_once_is_not_sent_again_and_again(tmp_path: Path
         assert (tmp_path / "peer_one_time.tries").read_text() == "secret\n" * 2
 
 
-def test_what_a_server_says_as_it_refuses_is_passed_on(tmp_path: Path) -> None:
-    """As pam_nologin does."""
-    with peer(tmp_path, "closed") as config:
+@pytest.mark.parametrize("words", [(), ("hangs up",)])
+def test_what_a_server_says_as_it_refuses_is_passed_on(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """As pam_nologin does; it is a refusal, too, where the connection ends with it, and tried as rarely."""
+    with peer(tmp_path, "closed", *words) as config:
         error = failure_of(config, Endpoint("127.0.0.1"), Script("secret", "secret", "secret"))
     assert error.failure is Failure.AUTHENTICATION
     assert "it says 'The system is going down at 18:00. Go home.'" in error.message
