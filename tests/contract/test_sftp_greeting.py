@@ -63,7 +63,7 @@ def test_the_end_instead_of_a_greeting() -> None:
     [
         b"\0\0\0\0",
         wire.status(3, 4, b"no"),
-        wire.version(2),
+        wire.version(1),
         wire.version(6),
         wire.packet(2, 3, wire.string(b"name without data")),
         wire.packet(2, 3, b"\xff\xff\xff\xff"),

@@ -32,7 +32,6 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "data for attributes": lambda i: wire.data(i, b"data"),
     "unknown type": lambda i: wire.packet(77, i, FILE),
     "a request": lambda i: wire.packet(7, i, wire.string(b"/")),
-    "status OK without a result": lambda i: wire.status(i, 0),
     "truncated attributes": lambda i: wire.packet(105, i, FILE[:-1]),
     "truncated status": lambda i: wire.packet(101, i, b"\0"),
     "status with a message too long": lambda i: wire.packet(101, i, struct.pack(">II", 4, 1 << 30)),
@@ -96,13 +95,27 @@ def reply_to_read(reply: Callable[[int], bytes]) -> Session:
     ("reply", "words"),
     [
         (lambda i: wire.data(i, b"12345678901"), "11 bytes where 10"),
-        (lambda i: wire.data(i, b""), "without data"),
         (lambda i: wire.packet(103, i, struct.pack(">I", 8) + b"short"), "longer than its packet"),
         (lambda i: wire.packet(104, i, wire.names()), "type 104"),
     ],
 )
 def test_data_other_than_asked(reply: Callable[[int], bytes], words: str) -> None:
     assert words in str(reply_to_read(reply).closed_error)
+
+
+@pytest.mark.parametrize("reply", [lambda i: wire.data(i, b""), lambda i: wire.status(i, 0)])
+def test_an_answer_without_a_result_fails_its_request_alone(reply: Callable[[int], bytes]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.stream.send_all(reply((await peer.request()).identifier))
+        await peer.stream.send_all(wire.data((await peer.request()).identifier, b"data"))
+
+    async def body(session: Session) -> None:
+        with pytest.raises(OSError) as raised:
+            await session.start_read(b"handle", 0, 10).wait()
+        assert raised.value.errno == errno.EIO
+        assert bytes(await session.start_read(b"handle", 0, 10).wait() or b"") == b"data"
+
+    with_peer(script, body)
 
 
 def test_a_lie_about_the_number_of_names() -> None:

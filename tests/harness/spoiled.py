@@ -100,7 +100,7 @@ SPOILED: dict[str, Spoiler] = {
     "dots": _listed(b".", b"..", b"f", attributes=DIRECTORY),
     "an empty name": _listed(b"", b"f"),
     "a name of 5000 bytes": _listed(b"x" * 5000, b"f"),
-    "a name of 300 bytes": _listed(b"x" * 300, b"f"),
+    "a name of 1025 bytes": _listed(b"x" * 1025, b"f"),
     "a name twice": lambda _request, reply, _number: wire.packet(
         NAME, reply.identifier, wire.names((b"f", b"", FILE), (b"f", b"", DIRECTORY))
     ),
