@@ -14,8 +14,9 @@ from sftpfs.remote.pool import Pool
 from tests.harness.delay import DelayProxy
 from tests.transport_helpers import connector, peer, run
 
-INTERVAL, COUNT = 0.5, 2
-IDLE = 8 * INTERVAL
+INTERVAL, COUNT = 1.5, 2
+"""The first is what an answer may take on a busy machine."""
+IDLE = 5 * INTERVAL
 """Seconds: a connection that counted what is not replied to would be given up after three intervals."""
 
 
