@@ -150,7 +150,7 @@ ROWS = [
     *rows("read", "OPEN", "", EIO, EIO, "status OK"),
     # A server without room for another handle says that, too: where we have one to give up it is asked again.
     *rows("read", "OPEN", "", EIO_OR_RIGHT, EIO, "failure"),
-    *rows("read", "READ", "", EIO, EIO, "data without bytes"),
+    *rows("read", "READ", "", EIO_OR_RIGHT, EIO, "data without bytes"),
     *rows("read", "READ", "", RIGHT, None, "another id"),
     *rows("read", "READ", "", RIGHT, None, "data longer than its packet"),
     *rows("read", "READ", "", RIGHT, RIGHT, "data in small pieces"),

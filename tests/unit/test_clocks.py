@@ -29,6 +29,7 @@ ASKING = {"monotonic", "time", "time_ns", "clock_gettime", "perf_counter", "now"
 AGES = {
     "data/state.py": "when content was fetched",
     "remote/connection.py": "when the server's clock was looked at",
+    "remote/name_changes.py": "when what was made was asked for",
     "remote/server.py": "when what was made was asked for",
 }
 """Who else counts the time that passes."""
@@ -43,6 +44,7 @@ WALL_CLOCK = {
     "data/writer.py": "the mtime shown while dirty, and how long data lingers, as a distance either way",
     "fuse/trace.py": "what people are shown",
     "mount.py": "what people are shown",
+    "remote/times.py": "whether a server's times are of these days",
     "salvage.py": "what people are shown",
     "server_clock.py": "while nothing is known of the server's, for what is older than a day; times shown",
     "vfs/answers.py": "ctime",

@@ -16,6 +16,7 @@ from sftpfs.remote.copying import PIECE, Copy
 from sftpfs.remote.open_files import OpenFiles
 from sftpfs.remote.writes import explain_write
 from sftpfs.server_clock import ServerClock
+from sftpfs.server_traits import ServerTraits
 from sftpfs.types import Attributes, FilesystemStatistics, ServerCapabilities
 
 FREE = FilesystemStatistics(4096, 4096, 100_000, 1024, 1024, 100, 50, 50, 255, False)
@@ -26,6 +27,9 @@ class Session:
     """Refuses to copy, and tells how much is free."""
 
     capabilities = ServerCapabilities(frozenset({"statvfs@openssh.com"}))
+
+    def __init__(self) -> None:
+        self.traits = ServerTraits()
 
     def start_copy_data(self, *_: Any) -> Slot[None]:
         slot: Slot[None] = Slot()
@@ -43,7 +47,7 @@ class Session:
 def test_a_refused_piece_is_judged_by_its_length(length: int, expected: int) -> None:
     session = Session()
     connection: Any = SimpleNamespace(session=session)
-    copy = Copy(connection, (b"s", b"d"), b"/dir/file", OpenFiles(ServerClock()))
+    copy = Copy(connection, (b"s", b"d"), b"/dir/source", b"/dir/file", OpenFiles(ServerClock()))
 
     async def run() -> None:
         await copy.run(0, length, lambda _: None)

@@ -17,6 +17,7 @@ from sftpfs.remote.open_files import OpenFiles
 from sftpfs.remote.room import LOOKED_AT
 from sftpfs.remote.version import KnownVersion
 from sftpfs.server_clock import ServerClock
+from sftpfs.server_traits import ServerTraits
 from sftpfs.types import Attributes, Limits, ServerCapabilities
 
 ATTRIBUTES = Attributes(stat.S_IFREG | 0o644, 100, 0, 0, 50, 1000)
@@ -71,7 +72,13 @@ class Mount:
     def connection(self) -> Any:
         """One on which all are open, and that may have no more."""
         capabilities = ServerCapabilities(frozenset(), Limits(0, 0, 0, len(self.files)))
-        session = SimpleNamespace(capabilities=capabilities, generation=1)
+        session = SimpleNamespace(
+            capabilities=capabilities,
+            generation=1,
+            one_at_a_time=False,
+            handles_open=len(self.files),
+            traits=ServerTraits(),
+        )
         return SimpleNamespace(session=session, handles_let_go=0, files=OrderedDict.fromkeys(self.files))
 
 

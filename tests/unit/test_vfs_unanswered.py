@@ -31,6 +31,7 @@ class Server:
     """Lets everybody in; what it is asked it answers after ``latency`` seconds, or not by the deadline."""
 
     away = False
+    keeps_case_apart = True
 
     def __init__(self) -> None:
         self.latency = 0.0
