@@ -56,5 +56,5 @@ def test_a_file_costs_the_same_however_many_are_open(same: bool) -> None:
         while len(opened) < count:
             opened.append(open_one())
         one_more()
-        counted.append(lines_of(one_more))
+        counted.append(min(lines_of(one_more) for _ in range(5)))  # once in a while an age has passed
     assert counted[0] == counted[1] == counted[2]
