@@ -210,19 +210,26 @@ def success_of(config: TransportConfig, endpoint: Endpoint, script: Script | Non
     run(check)
 
 
-def ssh_lets_in(server: Sshd, config: TransportConfig) -> bool:
-    """Whether OpenSSH's client logs in with the same options, asked nothing; to stand beside ours."""
+def ssh_beside(server: Sshd, config: TransportConfig) -> subprocess.CompletedProcess[str]:
+    """OpenSSH's client with the same options, asked nothing; to stand beside ours. 0, or 255 where it is not
+    let in."""
     command = ["ssh", "-F", "none", "-p", str(server.port), "-oBatchMode=yes"]
     command += [f"-o{name}={value}" for name, value in config.ssh_options]
     done = subprocess.run(
         [*command, server.host, "true"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
+        text=True,
         timeout=LIMIT,
         check=False,
     )
     assert done.returncode in (0, 255), done.stderr
-    return done.returncode == 0
+    return done
+
+
+def ssh_lets_in(server: Sshd, config: TransportConfig) -> bool:
+    """Whether OpenSSH's client logs in with the same options."""
+    return ssh_beside(server, config).returncode == 0
 
 
 def both_let_in(server: Sshd, config: TransportConfig) -> None:

@@ -112,7 +112,7 @@ async def examine_server(config: MountConfig, connection: Connection, tries: boo
 async def _traits(session: Session, path: bytes, tries: bool) -> Report:
     """What the server does where servers differ: as it says, or as it is found."""
     if not tries:
-        for finding in means(session.traits):
+        for finding in means(session.traits, tried=False):
             yield finding
         return
     try:

@@ -10,7 +10,6 @@ import os
 import secrets
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 
 import trio
 
@@ -64,11 +63,13 @@ MEANS = {
 """What the lack of each trait means for a mount."""
 
 
-def means(traits: ServerTraits) -> list[Finding]:
-    """What the server is known to do, and what a mount makes of what it does not."""
+def means(traits: ServerTraits, tried: bool) -> list[Finding]:
+    """What the server is known to do, or was ``tried`` to, and what a mount makes of what it does not."""
     lacking = [(trait, seen) for trait, granted, seen in traits.table() if not granted]
     if not lacking:
-        return [good("it does all that a mount relies on as OpenSSH does")]
+        if tried:
+            return [good("it does all that a mount relies on as OpenSSH does")]
+        return [good("by what it says of itself it is OpenSSH's, which does all that a mount relies on")]
     findings = []
     for trait, seen in lacking:
         if seen:
@@ -95,23 +96,31 @@ class Trial:
         """Try each, and tell what is not as OpenSSH has it. Raises OSError where nothing can be made."""
         await self._session.start_mkdir(self._top, 0o700).wait()
         try:
-            for attempt in (
-                self._order,
-                self._exclusive,
-                self._handles,
-                self._writing,
-                self._renaming,
-                self._links,
-                self._attributes,
-                self._case,
-            ):
-                with suppress(OSError):  # what it needs is not to be had: nothing is learned
-                    await attempt()
+            untried = [await self._untried(what, attempt) for what, attempt in self._attempts()]
         finally:
             with trio.CancelScope(shield=True):
                 await self._tidy()
-        for finding in means(self._traits):
+        missed = [finding for finding in untried if finding is not None]
+        for finding in [*missed, *means(self._traits, tried=not missed)]:
             yield finding
+
+    def _attempts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        return [
+            ("the order of requests", self._order),
+            ("files that are to be new", self._exclusive),
+            ("several files open at once", self._handles),
+            ("writing in part and at the end", self._writing),
+            ("a plain rename", self._renaming),
+            ("symbolic links", self._links),
+            ("attributes", self._attributes),
+            ("names in another case", self._case),
+        ]
+
+    async def _untried(self, what: str, attempt: Callable[[], Awaitable[None]]) -> Finding | None:
+        """None where ``attempt`` came to its end; what it needed is not to be had else. A lost session is
+        raised."""
+        refused = await _tried(attempt)
+        return note(f"could not be tried: {what} ({refused.strerror})") if refused else None
 
     def _path(self, name: bytes) -> bytes:
         path = os.path.join(self._top, name)
@@ -223,8 +232,7 @@ class Trial:
 
     async def _links(self) -> None:
         target, link = self._path(b"target"), self._path(b"link")
-        if await _tried(self._session.start_symlink(target, link).wait):
-            return
+        await self._session.start_symlink(target, link).wait()
         led = self._session.start_readlink(target)
         if not await _tried(led.wait) and led.result() == link:
             self._traits.contradict("takes_symlink_target_first", "a link was made the other way round")

@@ -105,7 +105,8 @@ class RepeatedHandleError(Exception):
 class RequestOrder:
     """See the module.
 
-    INVARIANT: no two requests in ``_under_way`` meet, but those that were sent before there was this object.
+    INVARIANT: of two requests in ``_abouts`` that meet, the later one is in ``_waits``, for the earlier one
+    among others.
     """
 
     __slots__ = ("_abouts", "_handles", "_packets", "_waits")

@@ -25,6 +25,7 @@ from tests.transport_helpers import (
     endpoint_of,
     failure_of,
     run,
+    ssh_beside,
 )
 
 REPOSITORY = Path(__file__).parents[2]
@@ -216,16 +217,8 @@ def test_who_mounts_is_told_of_a_key_that_was_passed_over(
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     words = f"the key {key} cannot be used: UNPROTECTED PRIVATE KEY FILE, permissions 0644 are too open"
     assert told == ([words] if first else [])
-    command = ["ssh", "-F", "none", "-p", str(server.port), "-oBatchMode=yes"]
-    command += [f"-o{name}={value}" for name, value in config.ssh_options]
-    ssh = subprocess.run(
-        [*command, server.host, "true"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=True,
-    )
+    ssh = ssh_beside(server, config)
+    assert ssh.returncode == 0
     assert ("UNPROTECTED PRIVATE KEY FILE" in ssh.stderr) is first
 
 

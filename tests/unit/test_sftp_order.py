@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from sftpfs.sftp import packets
-from sftpfs.sftp.order import RepeatedHandleError, RequestOrder
+from sftpfs.sftp.order import RepeatedHandleError, RequestOrder, meet
 from sftpfs.types import AttributeChange
 
 READS, WRITES, APPENDS = packets.OPEN_READ, packets.OPEN_WRITE, packets.OPEN_WRITE | packets.OPEN_APPEND
@@ -125,6 +127,36 @@ def test_what_waits_is_not_overtaken(order: RequestOrder) -> None:
     assert not order.enter(3, write(b"w", 10, 10))
     assert order.answered(1, None, True) == [2]
     assert order.answered(2, None, True) == [3]
+
+
+def test_whatever_comes_no_two_that_meet_are_under_way(order: RequestOrder) -> None:
+    packets_made = [packet for pair in (*APART, *BESIDE) for packet in pair]
+    chance = random.Random(7)
+    made: dict[int, bytes] = {}
+    under_way: set[int] = set()
+    most = 0
+    for number in range(1, 400):
+        if chance.random() < 0.55 or not under_way:
+            made[number] = chance.choice(packets_made)
+            if order.enter(number, made[number]):
+                under_way.add(number)
+        else:
+            ended = chance.choice(sorted(under_way))
+            under_way.discard(ended)
+            del made[ended]
+            under_way.update(order.answered(ended, None, False))
+        abouts = order._abouts
+        for later, about in abouts.items():
+            met = {one for one in abouts if one < later and meet(about, abouts[one])}
+            assert met == order._waits.get(later, set())
+            assert (later in under_way) is (not met)
+        most = max(most, len(under_way))
+    assert most > 5
+    while under_way:
+        ended = under_way.pop()
+        under_way.update(order.answered(ended, None, False))
+        del made[ended]
+    assert not made, "what waits is let go in the end"
 
 
 def test_a_failed_request_lets_others_go(order: RequestOrder) -> None:
