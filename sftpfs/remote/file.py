@@ -22,6 +22,7 @@ from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.appending import End
 from sftpfs.remote.call import Call, Follower
 from sftpfs.remote.connection import Connection, Handle
+from sftpfs.remote.disorder import Lacking, in_doubt
 from sftpfs.remote.handing_over import closed_and_seen, kept, nobody_told, watch
 from sftpfs.remote.open_files import OpenFiles, OpenInode
 from sftpfs.remote.outbox import Outbox
@@ -33,6 +34,7 @@ from sftpfs.remote.stripes import Stripes
 from sftpfs.remote.telling import start_telling
 from sftpfs.remote.transfer import OfOperation, Repeatable
 from sftpfs.remote.version import Change, KnownVersion, Question
+from sftpfs.remote.waiting import pass_on
 from sftpfs.remote.writes import Write, WritePiece, explain_write, fail_explained
 from sftpfs.sftp.session import Session
 from sftpfs.types import AttributeChange, Attributes, Buffer
@@ -214,11 +216,14 @@ class File:
         """As ``RemoteFile.start_fstat_behind``."""
         return self._fstat(Follower)
 
-    def _fstat(self, kind: type[Call[Attributes]]) -> Slot[Attributes]:
+    def _fstat(self, kind: type[Call[Attributes]], lacking: Lacking | None = None) -> Slot[Attributes]:
+        """``lacking``: it is asked again, for an answer that lacked what was acknowledged."""
         asked: tuple[KnownVersion, Question] | None = None
+        session: Session | None = None
 
         def start(handle: Handle) -> Slot[Attributes]:
-            version = self.version
+            nonlocal session
+            version, session = self.version, handle.session
 
             def before() -> None:
                 nonlocal asked
@@ -235,7 +240,14 @@ class File:
                 return
             attributes = answer.result()
             if asked is not None:
-                self._told(asked[0], attributes, asked[1])
+                version, question = asked
+                if lacking is None and in_doubt(self._traits, version, attributes, question):
+                    again = Lacking(attributes.size, version.least, version.sent)
+                    pass_on(self._fstat(kind, again), result)
+                    return
+                if lacking is not None and session is not None:
+                    lacking.judge(session, version, attributes)
+                self._told(version, attributes, question)
             result.set(attributes)
 
         return self._call(kind(self, start, done))

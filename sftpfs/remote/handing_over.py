@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from sftpfs.aio import Slot
 from sftpfs.errors import StatusError, error
-from sftpfs.remote.waiting import when_done
+from sftpfs.remote.waiting import pass_on, when_done
 from sftpfs.types import Attributes
 
 logger = logging.getLogger(__name__)
@@ -48,13 +48,7 @@ def closed_and_seen(closing: list[Slot[None]], look: Callable[[], Slot[Attribute
         if failure is not None:
             result.fail(failure)
         else:
-            when_done(look(), seen)
-
-    def seen(slot: Slot[Attributes]) -> None:
-        if slot.error is not None:
-            result.fail(slot.error)
-        else:
-            result.set(slot.result())
+            pass_on(look(), result)
 
     for slot in closing:
         when_done(slot, closed)

@@ -24,6 +24,7 @@ from sftpfs.latency import Histogram
 from sftpfs.remote.api import AWAY_AFTER
 from sftpfs.remote.bulk import Bulk
 from sftpfs.remote.connection import LIMITS, Connection, Role, look_at_clock, open_connection
+from sftpfs.remote.disorder import begin_anew
 from sftpfs.remote.hedging import Hedging
 from sftpfs.remote.reconnect import Reconnection
 from sftpfs.remote.silence import OWING, Silence
@@ -266,6 +267,7 @@ class Pool:
         return connection
 
     def _watch(self, connection: Connection) -> None:
+        begin_anew(connection.session)
         self._hedging.look(connection, clock.awake())
         if connection is self._metadata:
             self.silence.owed(connection.session)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from sftpfs.aio import Slot
 from sftpfs.errors import Status, StatusError
-from sftpfs.remote.waiting import when_done
+from sftpfs.remote.waiting import pass_on, when_done
 from sftpfs.sftp.session import Session
 from sftpfs.types import Attributes
 
@@ -47,15 +47,9 @@ def start_telling(
             traits.contradict("tells_by_handle", f"FSTAT is refused: {failure.strerror}")
             if before is not None:
                 before()
-            when_done(session.start_stat(path), result_of)
+            pass_on(session.start_stat(path), result)
         else:
             result.fail(failure)
-
-    def result_of(slot: Slot[Attributes]) -> None:
-        if slot.error is None:
-            result.set(slot.result())
-        else:
-            result.fail(slot.error)
 
     when_done(asked, answered)
     return result

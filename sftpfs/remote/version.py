@@ -240,6 +240,12 @@ class KnownVersion:
     def _late_enough(self, attributes: Attributes, now: float) -> bool:
         return attributes.mtime >= int(min(self.mtime, now))
 
+    def lacks(self, attributes: Attributes, question: Question) -> bool:
+        """Whether the answer to ``question``, the first behind all changes of ours, is a smaller size than
+        what was acknowledged before it came."""
+        first = not self.exact and question.orderly and question.sent == self.sent
+        return first and not self._under_way and attributes.size < self.least
+
     def unmoved(self, attributes: Attributes, question: Question) -> bool:
         """Whether the answer to ``question`` has a time from before the last write that was acknowledged."""
         last = question.acknowledged

@@ -23,6 +23,18 @@ def when_done(slot: Slot[T], callback: Callable[[Slot[T]], None]) -> None:
         slot.callback = callback
 
 
+def pass_on(slot: Slot[T], result: Slot[T]) -> None:
+    """``result`` is what ``slot`` comes to."""
+
+    def done(slot: Slot[T]) -> None:
+        if slot.error is None:
+            result.set(slot.result())
+        else:
+            result.fail(slot.error)
+
+    when_done(slot, done)
+
+
 async def value_or_none(slot: Slot[T] | None) -> T | None:
     """The slot's value, or None where the server refused, or was not asked. Raises SessionLostError."""
     try:

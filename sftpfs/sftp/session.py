@@ -153,7 +153,7 @@ class Session(RequestTable):
     def _keep_apart(self) -> None:
         """Go by what the server is known to do."""
         known = self.traits.known
-        if not known.numbers_handles_as_openssh:
+        if not (known.numbers_handles_as_openssh and known.carries_out_in_order):
             self.handles.give_up()
         if not known.carries_out_in_order and self.order is None:
             self.order = RequestOrder()

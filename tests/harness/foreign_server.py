@@ -11,6 +11,7 @@ import json
 import os
 import struct
 import sys
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from tests.harness import sftp_wire as wire
@@ -18,6 +19,9 @@ from tests.harness.sftp_frames import Framer, Packet
 
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 READ_SIZE = 1 << 18
+
+FOLLOWS_WITHIN = 0.5
+"""Seconds in which what was sent with a WRITE is here; who waits for the answer waits as long."""
 
 ANNOUNCED = wire.version(3, (b"posix-rename@openssh.com", b"1"), (b"hardlink@openssh.com", b"1"))
 """Neither OpenSSH's nor any one's: nothing is known of such a server."""
@@ -78,6 +82,8 @@ class Respect:
     """One in which a server differs: this one in none."""
 
     announced = ANNOUNCED
+    looks_before_it_writes = False
+    """An FSTAT that is there as a WRITE before it is carried out goes first; answers come in order."""
 
     def request(self, _session: Session, _asked: Asked) -> bytes | Answer | None:
         """What the server gets in place of the request; None: the request itself."""
@@ -86,6 +92,13 @@ class Respect:
     def reply(self, _session: Session, _asked: Asked, _reply: Packet) -> bytes | None:
         """What the client gets in place of the reply; None: the reply itself."""
         return None
+
+
+class LooksBeforeItWrites(Respect):
+    """Says that it is OpenSSH's, and carries requests out in another order than they came in."""
+
+    announced = wire.version(3, (b"limits@openssh.com", b"1"), (b"posix-rename@openssh.com", b"1"))
+    looks_before_it_writes = True
 
 
 class OpensWhatIsToBeNew(Respect):
@@ -341,6 +354,7 @@ RESPECTS: dict[str, Respect] = {
     "ignores sizes": IgnoresSizes(),
     "links the draft's way": LinksTheDraftsWay(),
     "none": Respect(),
+    "looks before it writes": LooksBeforeItWrites(),
     "opens what is to be new": OpensWhatIsToBeNew(),
     "refuses what is to be new": Refuses(EXCLUSIVE_FLAG, UNSUPPORTED),
     "fails what is to be new": Refuses(EXCLUSIVE_FLAG, FAILURE),
@@ -383,8 +397,15 @@ class Server:
         replies, framer, session = _packets(child.stdout), Framer(), Session()
         try:
             while data := await reader.read(READ_SIZE):
-                for packet in framer.feed(data):
-                    writer.write(await self._answered(session, packet, child.stdin, replies))
+                together = list(framer.feed(data))
+                if self.respect.looks_before_it_writes and together[-1:] and together[-1].name == "WRITE":
+                    with suppress(TimeoutError):
+                        more = await asyncio.wait_for(reader.read(READ_SIZE), FOLLOWS_WITHIN)
+                        together += framer.feed(more)
+                answers = {}
+                for packet in self._in_turn(together):
+                    answers[packet.identifier] = await self._answered(session, packet, child.stdin, replies)
+                writer.writelines(answers[packet.identifier] for packet in together)
                 await writer.drain()
         except ConnectionError:
             pass
@@ -392,6 +413,11 @@ class Server:
             child.kill()
             await child.wait()
             writer.close()
+
+    def _in_turn(self, packets: list[Packet]) -> list[Packet]:
+        if not self.respect.looks_before_it_writes:
+            return packets
+        return sorted(packets, key=lambda packet: packet.name != "FSTAT")
 
     async def _answered(
         self, session: Session, packet: Packet, server: asyncio.StreamWriter, replies: Any
