@@ -142,15 +142,14 @@ class Operations(pyfuse3.Operations):
         inode = await self._look_up(parent, name)
         if inode is not None:
             return self._entry(parent, name, inode, ctx)
-        return self._replies.missing(self._tree.missing_until(parent, name))
+        return self._replies.missing(self._filesystem.resolver.missing_until(parent, name))
 
     async def _look_up(self, parent: Inode, name: bytes) -> Inode | None:
         """What ``name`` leads to now. Who shares another's question may get the answer when it was let go."""
         inode = None
         for _ in range(LOOKUP_ATTEMPTS):
             inode = await self._filesystem.resolver.lookup(parent, name)
-            assert parent.directory is not None
-            if inode is None or parent.directory.children.get(name) is inode:
+            if inode is None or self._filesystem.resolver.leads(parent, name, inode):
                 break
         return inode
 

@@ -20,10 +20,11 @@ PREFERRED_SIZE = 1 << 20
 class Replies:
     """Builds replies; kernel timeouts follow the leases, within what the user set."""
 
-    __slots__ = ("_attribute_limit", "_entry_limit", "_filesystem")
+    __slots__ = ("_attribute_limit", "_cases", "_entry_limit", "_filesystem")
 
     def __init__(self, filesystem: Filesystem, config: CacheConfig) -> None:
         self._filesystem = filesystem
+        self._cases = filesystem.cases
         self._entry_limit = config.entry_timeout
         self._attribute_limit = config.attribute_timeout
 
@@ -36,8 +37,8 @@ class Replies:
         if remaining < 0.0:
             remaining = 0.0
         limit = self._entry_limit
-        if inode.aliases:
-            limit = 0.0  # each of its names has a lease of its own
+        if inode.aliases or self._cases.folded:
+            limit = 0.0  # each of its names has a lease of its own, or has others that end it
         reply.entry_timeout = remaining if limit is None else min(remaining, limit)
         limit = self._attribute_limit
         reply.attr_timeout = remaining if limit is None else min(remaining, limit)

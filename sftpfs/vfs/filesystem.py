@@ -28,6 +28,7 @@ from sftpfs.vfs.files import Files
 from sftpfs.vfs.identity import Identity
 from sftpfs.vfs.inodes import NANOSECONDS, Inode, last_path_of
 from sftpfs.vfs.listings import Listings
+from sftpfs.vfs.name_cases import NameCases
 from sftpfs.vfs.namespace import Namespace
 from sftpfs.vfs.naming import NamingRemote
 from sftpfs.vfs.offline import Offline
@@ -111,10 +112,13 @@ class Filesystem:
         self.ahead = Ahead(self.tree, remote, self.contents, self.listings, self.background)
         mountpoint = os.fsencode(os.path.abspath(config.mountpoint))
         identity = Identity(self.tree, remote)
+        self.cases = NameCases(self.tree, remote)
         self.resolver = Resolver(
-            self.tree, remote, self.ahead, self.offline, identity, config.symlinks, mountpoint
+            self.tree, remote, self.ahead, self.offline, identity, self.cases, config.symlinks, mountpoint
         )
-        self.namespace = Namespace(self.tree, remote, identity, self.owners, config.hard_links, naming)
+        self.namespace = Namespace(
+            self.tree, remote, identity, self.cases, self.owners, config.hard_links, naming
+        )
         self.files = Files(
             self.tree,
             remote,

@@ -325,6 +325,10 @@ class Inventory:
 
     # -- the kernel's references ----------------------------------------------
 
+    def names_held(self) -> list[tuple[int, bytes]]:
+        """The names (directory's number, name) of all that the kernel holds."""
+        return [(parent.number, name) for one in self._by_number.values() for parent, name in one.names()]
+
     def pin(self, inode: Inode) -> None:
         """The kernel was told of ``inode`` once more, with its attributes."""
         if inode.lookups == 0:

@@ -1,56 +1,94 @@
 """Names that differ in case alone: one file or two, which SFTP does not tell.
 
-Owns what is asked where a listing has a name in another case than the one looked for. Used by
-``vfs.resolver`` only. Pure but for what it tells ``remote``.
+Owns how that is found out, and under which name a file is known here that programs call by another. A name
+is held as a listing has it; where cases are one the others lead to the same inode, and are held nowhere.
+The kernel then has no lease on any name: it does not know what else ends with one that it changes. Used by
+``vfs.resolver`` and ``vfs.namespace``.
 """
 
 from __future__ import annotations
 
 from sftpfs.remote.api import Remote
 from sftpfs.types import Attributes
+from sftpfs.vfs import in_place
 from sftpfs.vfs.inodes import Directory, Inode
+from sftpfs.vfs.tree import Tree
 
 FEW = 32
-"""Names of a directory that are all compared; of a larger one those in upper, lower and swapped case."""
+"""Names of a directory that are all compared to find out whether one may be meant; of a larger one those in
+upper, lower and swapped case."""
 
 
 class NameCases:
     """See the module."""
 
-    __slots__ = ("_remote",)
+    __slots__ = ("_remote", "_tree", "folded")
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, tree: Tree, remote: Remote) -> None:
+        self._tree = tree
         self._remote = remote
+        self.folded = remote.keeps_case_apart is False
+        """Whether names that differ in case alone are known to be one."""
 
     def doubtful(self, directory: Directory, name: bytes) -> bool:
         """Whether ``name``, which is missing as far as a listing tells, may be there in another case."""
         apart = self._remote.keeps_case_apart
         return not apart if apart is not None else _in_another_case(directory, name) is not None
 
-    def answered(self, directory: Directory, name: bytes, found: Attributes | None) -> None:
-        """The server was asked for ``name``, and told of what it leads to."""
-        if self._remote.keeps_case_apart is not None:
-            return
-        other = _in_another_case(directory, name)
+    def kept(self, directory: Directory | None, name: bytes) -> bytes:
+        """The name by which what ``name`` leads to is known here: another one only where cases are one and
+        the last listing has it in another. Of ASCII letters alone: which others a server takes
+        for one is its own affair."""
+        if directory is None or name in directory.children or not self.folded:
+            return name
+        if not directory.complete(0.0):
+            return name
+        wanted, length = name.lower(), len(name)
+        same = (one for one in directory.children if len(one) == length and one.lower() == wanted)
+        return next(same, name)
+
+    async def answered(self, parent: Inode, name: bytes, found: Attributes | None) -> bool:
+        """The server was asked for ``name``, and told of what it leads to. Where that looks like what has the
+        name in another case, a listing and one more look tell: three waits, until one was proof. True where
+        it was found that cases are one, and the answer is to be asked for anew."""
+        if self._remote.keeps_case_apart is not None or parent.directory is None:
+            return False
+        other = _in_another_case(parent.directory, name)
         if other is None:
-            return
+            return False
         if found is None:
             self._remote.case_seen(apart=True)
-        elif found._replace(atime=0) == other.attributes._replace(atime=0):
+        elif _alike(found, parent.directory.children[other].attributes):
+            await self._prove(parent, name, other, found)
+        return self.folded
+
+    async def _prove(self, parent: Inode, name: bytes, other: bytes, found: Attributes) -> None:
+        """A name that is there before a listing and after it, and not in it, is in it by another case."""
+        try:
+            listing = await in_place.look(self._tree, self._remote.list_directory, parent)
+            again = await in_place.look(self._tree, self._remote.lstat, (parent, name))
+        except OSError:
+            return
+        names = {entry.name for entry in listing.entries}
+        if name in names:
+            self._remote.case_seen(apart=True)
+        elif other in names and _alike(again, found):
             self._remote.case_seen(apart=False)
-            directory.complete_until = directory.absent_until = 0.0
+            self.folded = True
+            self._tree.outdate(self._tree.names_held(), [])  # with leases that are given no more
 
 
-def _in_another_case(directory: Directory, name: bytes) -> Inode | None:
-    """What has ``name`` in another case, as far as is known."""
+def _alike(one: Attributes, other: Attributes) -> bool:
+    return one._replace(atime=0, nlink=0) == other._replace(atime=0, nlink=0)
+
+
+def _in_another_case(directory: Directory, name: bytes) -> bytes | None:
+    """What ``name`` is known as in another case, as far as that is known."""
     children = directory.children
     if name in children:
         return None
     folded = name.lower()
     if len(children) <= FEW:
-        return next((child for other, child in children.items() if other.lower() == folded), None)
-    for variant in (folded, name.upper(), name.swapcase(), name.capitalize()):
-        child = children.get(variant)
-        if child is not None and variant != name:
-            return child
-    return None
+        return next((other for other in children if other.lower() == folded), None)
+    variants = (folded, name.upper(), name.swapcase(), name.capitalize())
+    return next((variant for variant in variants if variant != name and variant in children), None)

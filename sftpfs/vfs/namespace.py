@@ -19,6 +19,7 @@ from sftpfs.vfs import in_place
 from sftpfs.vfs.answers import leads_to
 from sftpfs.vfs.identity import LITTLE, Identity
 from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.name_cases import NameCases
 from sftpfs.vfs.naming import NamingRemote
 from sftpfs.vfs.ownership import OwnerMap
 from sftpfs.vfs.tree import Tree
@@ -42,6 +43,7 @@ class Namespace:
         tree: Tree,
         remote: Remote,
         identity: Identity,
+        cases: NameCases,
         owners: OwnerMap,
         hard_links: bool,
         naming: NamingRemote | None = None,
@@ -50,6 +52,7 @@ class Namespace:
         self._tree = tree
         self._remote = remote
         self._identity = identity
+        self._cases = cases
         self._owners = owners
         self._hard_links = hard_links
 
@@ -145,18 +148,21 @@ class Namespace:
 
     async def unlink(self, parent: Inode, name: bytes) -> None:
         """Remove a name. Open handles go on working: the server keeps the file for them."""
+        name = self._kept(parent, name)
         await self._remove(
             parent, name, lambda path, look: self._remote.remove(path, self._known(parent, name), look=look)
         )
 
     async def rmdir(self, parent: Inode, name: bytes) -> None:
         """Remove an empty directory; ENOTEMPTY otherwise."""
+        name = self._kept(parent, name)
         await self._remove(parent, name, lambda path, _: self._remote.rmdir(path))
 
     async def rename(
         self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes, replace: bool
     ) -> None:
         """Rename; ``replace`` over an existing name atomically, else EEXIST."""
+        old_name, new_name = self._kept(old_parent, old_name), self._kept(new_parent, new_name)
         source = old_parent.directory.children.get(old_name) if old_parent.directory else None
         target = new_parent.directory.children.get(new_name) if new_parent.directory else None
         if source is not None and source is target:
@@ -261,6 +267,10 @@ class Namespace:
             child.expires = 0.0
         else:
             self._tree.unknown(parent, name)
+
+    def _kept(self, parent: Inode, name: bytes) -> bytes:
+        """``name`` as it is known here, where the server takes names that differ in case alone for one."""
+        return self._cases.kept(parent.directory, name)
 
     def _known(self, parent: Inode, name: bytes) -> Known:
         """What the server last told of what ``name`` leads to now, to be asked for later: None then where it

@@ -43,6 +43,7 @@ class Resolver:
         ahead: Ahead,
         offline: Offline,
         identity: Identity,
+        cases: NameCases,
         symlinks: SymlinkPolicy,
         mountpoint: bytes,
     ) -> None:
@@ -51,7 +52,7 @@ class Resolver:
         self._ahead = ahead
         self._offline = offline
         self._remote = remote
-        self._cases = NameCases(remote)
+        self._cases = cases
         self._identity = identity
         self._symlinks = symlinks
         self._mountpoint = mountpoint
@@ -86,6 +87,18 @@ class Resolver:
         return await self._offline.ask(
             partial(self._find, parent, name), partial(self._tree.expired_child, parent, name)
         )
+
+    def missing_until(self, parent: Inode, name: bytes) -> float:
+        """When the lease on the absence of ``name`` ends (``clock.now``). None where it may be made by
+        another name."""
+        return 0.0 if self._cases.folded else self._tree.missing_until(parent, name)
+
+    def leads(self, parent: Inode, name: bytes, inode: Inode) -> bool:
+        """Whether ``name`` leads to ``inode``, as far as is known."""
+        directory = parent.directory
+        assert directory is not None
+        children = directory.children
+        return children.get(name) is inode or children.get(self._cases.kept(directory, name)) is inode
 
     async def _find(self, parent: Inode, name: bytes) -> Inode | None:
         """As ``lookup``, from the lease or the server only."""
@@ -168,12 +181,16 @@ class Resolver:
                 if known is not True:
                     return known if isinstance(known, Inode) else None
             pending.stale = False
-            asked = self._tree.asked(parent, name)
+            asked = self._tree.asked(parent, self._cases.kept(directory, name))
             attributes = await self._look(parent, name)
-            self._cases.answered(directory, name, attributes)
+            if await self._cases.answered(parent, name, attributes):
+                continue
             same = False
             if attributes is not None:
                 same, attributes = await self._identity.judged(asked, attributes)
+                if not same and asked.name != name:  # by its case, all the same: the next listing tells
+                    asked = self._tree.asked(parent, name)
+                    directory.complete_until = directory.absent_until = 0.0
             if pending.stale or name in directory.changing:
                 known = self._tree.child(directory, parent.number, name, clock.now())
                 if known is not True:
@@ -182,7 +199,7 @@ class Resolver:
             if attributes is None:
                 self._tree.missing(parent, name)
                 return None
-            current = directory.children.get(name)
+            current = directory.children.get(asked.name)
             proven = not same and current is not None and current.handles  # by what is open
             if current is not None and self._tree.overtaken(asked) and not proven:
                 return current  # what we changed meanwhile is newer than this answer

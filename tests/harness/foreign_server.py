@@ -320,10 +320,19 @@ class FoldsCase(Respect):
 
     def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
         kinds = ("LSTAT", "STAT", "SETSTAT", "OPEN", "OPENDIR", "REMOVE", "MKDIR", "RMDIR")
-        if asked.name not in kinds:
-            return None
         fields = wire.asked(asked.packet.raw).fields
-        return asked.with_body(wire.string(_as_it_is(fields.string())) + fields.rest)
+        if asked.name in kinds:
+            return asked.with_body(wire.string(_as_it_is(fields.string())) + fields.rest)
+        if asked.name not in ("RENAME", "posix-rename@openssh.com"):
+            return None
+        words = b"" if asked.name == "RENAME" else wire.string(fields.string())
+        old, new = _as_it_is(fields.string()), fields.string()
+        there, new = _as_it_is(new), _as_it_is(os.path.dirname(new)) + b"/" + os.path.basename(new)
+        if os.path.lexists(there) and there != old:
+            if asked.name == "RENAME":
+                return asked.refused(FAILURE)
+            new = there
+        return asked.with_body(words + wire.string(old) + wire.string(new))
 
 
 def _as_it_is(path: bytes) -> bytes:

@@ -41,6 +41,39 @@ def test_where_they_are_one_each_leads_there(make_mount: MakeMount, backing: Pat
         mount.close()
 
 
+def test_what_is_done_by_one_is_seen_by_the_other(make_mount: MakeMount, backing: Path) -> None:
+    """Both are known to the kernel all the while."""
+    (backing / "README").write_text("hello")
+    (backing / "Dir").mkdir()
+    with ForeignServer("folds case") as server:
+        mount = make_mount("negative_timeout=60", port=server.port, backing=backing)
+        here = mount.path
+        assert sorted(os.listdir(here)) == ["Dir", "README"]
+        assert (here / "readme").stat().st_ino == (here / "README").stat().st_ino
+        with (here / "readme").open() as reader, (here / "README").open("a") as writer:
+            writer.write(" world")
+            writer.flush()
+            assert reader.read() == "hello world"
+        (here / "dir" / "new").write_text("new")
+        assert os.listdir(here / "Dir") == ["new"]
+        (here / "README").rename(here / "readme")  # two names of one file: nothing
+        (here / "README").rename(here / "other")
+        (here / "Other").rename(here / "readme")
+        assert sorted(os.listdir(backing)) == ["Dir", "readme"] == sorted(os.listdir(here))
+        assert (here / "ReadMe").read_text() == "hello world"
+        (here / "README").unlink()
+        for name in ("readme", "README", "ReadMe"):
+            assert not (here / name).exists()
+        (here / "dir" / "NEW").rename(here / "DIR" / "Other")
+        assert not (here / "Dir" / "new").exists()
+        assert os.listdir(backing / "Dir") == ["Other"]
+        (here / "dir" / "other").unlink()
+        (here / "dir").rmdir()
+        assert not (here / "Dir").exists()
+        assert os.listdir(backing) == [] == os.listdir(here)
+        mount.close()
+
+
 def test_where_they_are_two_one_is_asked_for_once(
     make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
 ) -> None:

@@ -136,7 +136,11 @@ def test_rename_over_a_directory(place: Place) -> None:
     assert os.listdir(place.there / "full") == ["child"]
 
 
-@states("N8", "A rename that changes only the case of a name is a rename like any other.")
+@states(
+    "N8",
+    "A rename that changes only the case of a name is a rename like any other, "
+    "where the server keeps cases apart.",
+)
 def test_rename_of_case_only(place: Place) -> None:
     (place.here / "Readme").write_text("text")
     os.rename(place.here / "Readme", place.here / "README")

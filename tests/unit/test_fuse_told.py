@@ -31,6 +31,7 @@ class Names:
         self.tree = Tree(b"/srv", DIRECTORY, CacheConfig(), known_clock())
         self.config = SimpleNamespace(data=SimpleNamespace(kernel_cache=False, direct_io=False))
         self.resolver = self
+        self.cases = SimpleNamespace(folded=False)
         self.answers: list[Any] = []
 
     def appearance(self, inode: Inode) -> Appearance:
@@ -40,6 +41,13 @@ class Names:
     async def lookup(self, parent: Inode, name: bytes) -> Inode | None:
         answer: Inode | None = self.answers.pop(0)()
         return answer
+
+    def leads(self, parent: Inode, name: bytes, inode: Inode) -> bool:
+        assert parent.directory is not None
+        return parent.directory.children.get(name) is inode
+
+    def missing_until(self, parent: Inode, name: bytes) -> float:
+        return self.tree.missing_until(parent, name)
 
 
 class Reply:

@@ -18,6 +18,7 @@ from sftpfs.types import Attributes
 from sftpfs.vfs.ahead import Ahead
 from sftpfs.vfs.background import Background
 from sftpfs.vfs.identity import Identity
+from sftpfs.vfs.name_cases import NameCases
 from sftpfs.vfs.offline import Offline
 from sftpfs.vfs.resolver import Resolver
 from sftpfs.vfs.tree import Tree
@@ -69,7 +70,8 @@ def run(test: Callable[[Server, Look], Awaitable[None]]) -> None:
         )
         ahead = cast(Ahead, Nothing())
         offline, identity = Offline(remote, False, Background()), Identity(tree, remote)
-        resolver = Resolver(tree, remote, ahead, offline, identity, SymlinkPolicy.PASS, b"/mnt")
+        cases = NameCases(tree, remote)
+        resolver = Resolver(tree, remote, ahead, offline, identity, cases, SymlinkPolicy.PASS, b"/mnt")
         await test(server, lambda: resolver.lookup(tree.root, b"name"))
 
     trio.run(inside, clock=trio.testing.MockClock(autojump_threshold=0))
