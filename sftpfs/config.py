@@ -163,6 +163,18 @@ class OwnershipConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NamesConfig:
+    """What character sets names are in."""
+
+    modules: tuple[str, ...] = ()
+    """``iconv``: they are converted."""
+    from_code: str = "UTF-8"
+    """On the server."""
+    to_code: str | None = None
+    """Here; named where they are converted."""
+
+
+@dataclass(frozen=True, slots=True)
 class FuseConfig:
     """What the kernel and libfuse are told."""
 
@@ -188,6 +200,7 @@ class MountConfig:
     cache: CacheConfig = field(default_factory=CacheConfig)
     data: DataConfig = field(default_factory=DataConfig)
     ownership: OwnershipConfig = field(default_factory=OwnershipConfig)
+    names: NamesConfig = field(default_factory=NamesConfig)
     fuse: FuseConfig = field(default_factory=FuseConfig)
     symlinks: SymlinkPolicy = SymlinkPolicy.CONTAIN
     hard_links: bool = True

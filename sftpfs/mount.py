@@ -24,6 +24,7 @@ import trio
 
 from sftpfs import beneath, claim, clock, covering, kept, logs, mountpoint
 from sftpfs.aio import Slot
+from sftpfs.character_sets import NameConversion
 from sftpfs.config import MountConfig, SymlinkPolicy, TransportKind
 from sftpfs.control.location import make_directory
 from sftpfs.control.mounted import Mounted
@@ -34,6 +35,8 @@ from sftpfs.fuse.mount import FuseMount
 from sftpfs.place import Place
 from sftpfs.process import DATA_LOST_STATUS, guarded, leave_no_core, run_as_daemon, to_stderr
 from sftpfs.progress import report
+from sftpfs.remote.api import Remote
+from sftpfs.remote.converted import ConvertedRemote
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from sftpfs.root import find_root
@@ -224,9 +227,12 @@ class _Service:
         config = self._config
         if not config.delay_connect:
             await pool.start(interactive=self._prompter.available)
-        remote = Server(pool, follow_symlinks=config.symlinks is SymlinkPolicy.FOLLOW)
+        remote: Remote = Server(pool, follow_symlinks=config.symlinks is SymlinkPolicy.FOLLOW)
         root = await find_root(remote, config)
         log.info("the directory on the server is %s", os.fsdecode(root.path))
+        if config.names.to_code is not None:
+            names = NameConversion(config.names.from_code, config.names.to_code)
+            remote, root = ConvertedRemote(remote, names), root._replace(path=names.shown_path(root.path))
         self._salvage.root = root.path
         fuse_mount = FuseMount(config, self._place, remote, root.path, root.attributes, self._salvage)
         try:
@@ -257,7 +263,7 @@ class _Service:
         if not shown[0]:
             raise self._place.moved()
 
-    def _open_control(self, pool: Pool, remote: Server, fuse_mount: FuseMount, nursery: trio.Nursery) -> None:
+    def _open_control(self, pool: Pool, remote: Remote, fuse_mount: FuseMount, nursery: trio.Nursery) -> None:
         """Let people look in. Where that cannot be, the mount does without."""
         view = Mounted(
             self._config,

@@ -44,6 +44,7 @@ def build_config(arguments: Arguments) -> MountConfig:
     endpoint, mountpoint = _positionals(arguments.positionals)
     _check_exclusive(arguments.options)
     fields = _fields(arguments.options)
+    _check_names(fields)
     ssh_options = _ssh_options(arguments.ssh_options, fields)
     config = _assemble(MountConfig(endpoint, mountpoint), fields)
     transport = replace(config.transport, ssh_options=ssh_options, kind=_transport_kind(arguments.options))
@@ -95,6 +96,16 @@ def _fields(options: list[tuple[Option, str | None]]) -> dict[str, object]:
         for field in option.fields:
             fields[field] = value
     return fields
+
+
+def _check_names(fields: dict[str, object]) -> None:
+    """Raises MountError(USAGE); names the character set of the locale where none is named."""
+    if fields.get("names.modules"):
+        fields.setdefault("names.to_code", values.character_set_here())
+        return
+    for name in ("from_code", "to_code"):
+        if f"names.{name}" in fields:
+            raise usage_error(f"option {name} needs modules=iconv")
 
 
 def _ssh_options(given: list[tuple[str, str]], fields: dict[str, object]) -> tuple[tuple[str, str], ...]:

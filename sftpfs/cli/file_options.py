@@ -187,6 +187,32 @@ LINKS = [
     ),
     _symlinks("follow_symlinks", SymlinkPolicy.FOLLOW, "the server follows links: the mount shows none"),
     Option(
+        "modules",
+        "iconv: names are in another character set on the server than here, as from_code and to_code say",
+        Section.LINKS,
+        ("names.modules",),
+        values.modules,
+        "iconv",
+    ),
+    Option(
+        "from_code",
+        "with modules=iconv, what names are in on the server: a character set that Python knows and that "
+        "contains ASCII, or UTF-8-MAC, as macOS writes accents",
+        Section.LINKS,
+        ("names.from_code",),
+        values.character_set,
+        "CHARSET",
+        default="UTF-8",
+    ),
+    Option(
+        "to_code",
+        "with modules=iconv, what names are in here; without it what the locale says",
+        Section.LINKS,
+        ("names.to_code",),
+        values.character_set,
+        "CHARSET",
+    ),
+    Option(
         "disable_hardlink",
         "link(2) fails with EPERM, as where there are no hard links",
         Section.LINKS,

@@ -6,7 +6,9 @@ but the user and group databases, and know nothing of options.
 
 from __future__ import annotations
 
+import codecs
 import grp
+import locale
 import math
 import os
 import pwd
@@ -14,6 +16,7 @@ import shlex
 from collections.abc import Callable
 from typing import TypeVar
 
+from sftpfs import character_sets
 from sftpfs.account import in_home
 
 T = TypeVar("T")
@@ -148,6 +151,28 @@ def command(value: str) -> tuple[str, ...]:
     if "/" in program:
         program = path(program)
     return (program, *words[1:])
+
+
+def modules(value: str) -> tuple[str, ...]:
+    """libfuse's modules: the one that there is here."""
+    if value != "iconv":
+        raise ValueError("iconv, and in place of subdir the directory as host:directory")
+    return (value,)
+
+
+def character_set(value: str) -> str:
+    """The name of a character set that file names can be in."""
+    character_sets.character_set(value)
+    return value
+
+
+def character_set_here() -> str:
+    """That of the locale; UTF-8 where it names none but ASCII, or one that no file name is in."""
+    named = locale.nl_langinfo(locale.CODESET)
+    try:
+        return "UTF-8" if codecs.lookup(named).name == "ascii" else character_set(named)
+    except (LookupError, ValueError):
+        return "UTF-8"
 
 
 def vsock_address(value: str) -> tuple[int, int]:

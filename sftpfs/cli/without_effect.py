@@ -78,8 +78,7 @@ MOOT: list[Option] = [
 ]
 
 REFUSED: list[Option] = [
-    *_refused("libfuse's modules are not there; name the directory as host:directory", "modules", "subdir"),
-    *_refused("libfuse's modules are not there; names are passed as they are", "from_code", "to_code"),
+    *_refused("name the directory as host:directory", "subdir"),
     *_refused("unmount and mount again with the other options", "remount"),
     *_refused("not possible with libfuse", "blkdev", "nosymfollow", "bind", "rbind", "move", "loop"),
 ]

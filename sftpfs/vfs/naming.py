@@ -1,6 +1,6 @@
 """``idmap=name``: the names of owners are known before attributes are shown.
 
-Stands between vfs and the server as a ``Remote`` itself: whatever brings attributes asks, in
+Stands between vfs and the server: whatever brings attributes asks, in
 one batch, for the names of ids not met before, and answers once they are mapped. One more
 wait for each new owner in the life of the mount. Decides nothing: ``vfs.ownership`` does.
 """
@@ -8,98 +8,28 @@ wait for each new owner in the life of the mount. Decides nothing: ``vfs.ownersh
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import trio
 
 from sftpfs.errors import SessionLostError
-from sftpfs.remote.api import (
-    CurrentPath,
-    Known,
-    LinkTarget,
-    OpenFlags,
-    Over,
-    Remote,
-    RemoteFile,
-    Renamed,
-    ServerCopy,
-    nothing_known,
-)
-from sftpfs.server_clock import ServerClock
-from sftpfs.types import (
-    AttributeChange,
-    Attributes,
-    FilesystemStatistics,
-    Listing,
-    OwnerNames,
-    ServerCapabilities,
-    WholeFile,
-)
+from sftpfs.remote.api import CurrentPath, LinkTarget, OpenFlags, Remote, RemoteFile
+from sftpfs.remote.in_front import InFront
+from sftpfs.types import AttributeChange, Attributes, Listing, OwnerNames, WholeFile
 from sftpfs.vfs.ownership import OwnerMap, local_ids
 
 IDS_TOGETHER = 1000
 """Ids asked for in one request: 4 KiB, and a reply of some 30 KiB at the most usual."""
 
 
-class NamingRemote:
-    """See the module. Implements ``remote.api.Remote``."""
+class NamingRemote(InFront):
+    """See the module."""
 
-    __slots__ = ("_owners", "_remote")
+    __slots__ = ("_owners",)
 
     def __init__(self, remote: Remote, owners: OwnerMap) -> None:
-        self._remote = remote
+        super().__init__(remote)
         self._owners = owners
-
-    @property
-    def capabilities(self) -> ServerCapabilities:
-        """As ``Remote.capabilities``."""
-        return self._remote.capabilities
-
-    @property
-    def round_trip(self) -> float:
-        """As ``Remote.round_trip``."""
-        return self._remote.round_trip
-
-    @property
-    def affordable(self) -> float:
-        """As ``Remote.affordable``."""
-        return self._remote.affordable
-
-    @property
-    def clock(self) -> ServerClock:
-        """As ``Remote.clock``."""
-        return self._remote.clock
-
-    @property
-    def name_max(self) -> int:
-        """As ``Remote.name_max``."""
-        return self._remote.name_max
-
-    @property
-    def away(self) -> bool:
-        """As ``Remote.away``."""
-        return self._remote.away
-
-    @property
-    def keeps_case_apart(self) -> bool | None:
-        """As ``Remote.keeps_case_apart``."""
-        return self._remote.keeps_case_apart
-
-    def case_seen(self, *, apart: bool) -> None:
-        """As ``Remote.case_seen``."""
-        self._remote.case_seen(apart=apart)
-
-    def sets(self, change: AttributeChange) -> bool:
-        """As ``Remote.sets``."""
-        return self._remote.sets(change)
-
-    def surely_sets(self, change: AttributeChange) -> bool:
-        """As ``Remote.surely_sets``."""
-        return self._remote.surely_sets(change)
-
-    def named_by(self, at: Callable[[bytes], CurrentPath | None]) -> None:
-        """As ``Remote.named_by``."""
-        self._remote.named_by(at)
 
     async def know(self, attributes: Collection[Attributes], near: bytes) -> None:
         """Map the owners of ``attributes``, found in directory ``near``, unless that was tried before."""
@@ -131,14 +61,6 @@ class NamingRemote:
         """As ``Remote.stat``."""
         return await self._known(await self._remote.stat(path), path)
 
-    async def readlink(self, path: bytes) -> bytes:
-        """As ``Remote.readlink``."""
-        return await self._remote.readlink(path)
-
-    async def realpath(self, path: bytes) -> bytes:
-        """As ``Remote.realpath``."""
-        return await self._remote.realpath(path)
-
     async def lstat_many(self, paths: Sequence[bytes]) -> list[Attributes | OSError]:
         """As ``Remote.lstat_many``."""
         found = await self._remote.lstat_many(paths)
@@ -153,14 +75,6 @@ class NamingRemote:
         entries = [entry.attributes for entry in listing.entries if entry.attributes is not None]
         await self.know([listing.attributes, *entries], path)
         return listing
-
-    async def owner_names(self, uids: Sequence[int], gids: Sequence[int], near: bytes) -> OwnerNames:
-        """As ``Remote.owner_names``."""
-        return await self._remote.owner_names(uids, gids, near)
-
-    async def statvfs(self, path: bytes) -> FilesystemStatistics | None:
-        """As ``Remote.statvfs``."""
-        return await self._remote.statvfs(path)
 
     async def open(
         self, path: bytes, flags: OpenFlags, mode: int, current_path: CurrentPath
@@ -191,14 +105,6 @@ class NamingRemote:
             await self._known(whole.attributes, path)
         return whole
 
-    async def open_copy(self, source: bytes, destination: bytes) -> ServerCopy:
-        """As ``Remote.open_copy``: of files that are known, and so are their owners."""
-        return await self._remote.open_copy(source, destination)
-
-    def open_later(self, current_path: CurrentPath, known: Callable[[], Attributes | None]) -> RemoteFile:
-        """As ``Remote.open_later``."""
-        return self._remote.open_later(current_path, known)
-
     async def setattr(
         self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET
     ) -> Attributes:
@@ -216,30 +122,6 @@ class NamingRemote:
     async def link(self, existing: bytes, path: bytes) -> Attributes:
         """As ``Remote.link``."""
         return await self._known(await self._remote.link(existing, path), path)
-
-    async def remove(
-        self, path: bytes, known: Known = nothing_known, *, look: bool = False
-    ) -> Attributes | None:
-        """As ``Remote.remove``."""
-        return await self._remote.remove(path, known, look=look)
-
-    async def rmdir(self, path: bytes) -> None:
-        """As ``Remote.rmdir``."""
-        await self._remote.rmdir(path)
-
-    async def rename(
-        self,
-        old: bytes,
-        new: bytes,
-        replace: bool,
-        known: Known | None = nothing_known,
-        over: Over = nothing_known,
-        *,
-        look: bool = False,
-        look_over: bool = False,
-    ) -> Renamed:
-        """As ``Remote.rename``."""
-        return await self._remote.rename(old, new, replace, known, over, look=look, look_over=look_over)
 
     async def know_local(self, uid: int | None, gid: int | None, near: bytes) -> None:
         """Before a chown to ``uid`` and ``gid``: SFTP finds no id by name, but they may be the same there."""

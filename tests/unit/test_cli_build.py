@@ -75,6 +75,9 @@ CASES: list[tuple[str, str, Any]] = [
     ("no_contain_symlinks,transform_symlinks", "symlinks", SymlinkPolicy.TRANSFORM),
     ("follow_symlinks,contain_symlinks", "symlinks", SymlinkPolicy.FOLLOW),
     ("disable_hardlink", "hard_links", False),
+    ("modules=iconv", "names.modules", ("iconv",)),
+    ("modules=iconv,from_code=latin1", "names.from_code", "latin1"),
+    ("to_code=UTF-8-MAC,modules=iconv", "names.to_code", "UTF-8-MAC"),
     ("password_stdin", "transport.password_stdin", True),
     ("compression=yes", "transport.compression", True),
     ("ConnectTimeout=3", "transport.connect_timeout", 3.0),
@@ -209,6 +212,11 @@ def test_idmap_file() -> None:
         ("password_stdin,passive", ["password_stdin and passive"]),
         ("User=-x", ["User", "remote username contains invalid characters"]),
         ("Compression=fast", ["Compression", "yes or no"]),
+        ("modules=iconv:subdir", ["modules", "iconv", "host:directory"]),
+        ("modules=iconv,from_code=UTF-16", ["from_code", "contains ASCII", "'UTF-16'"]),
+        ("modules=iconv,to_code=nonsense", ["to_code", "Python knows"]),
+        ("from_code=latin1", ["from_code", "modules=iconv"]),
+        ("to_code=latin1", ["to_code", "modules=iconv"]),
     ],
 )
 def test_malformed_and_conflicting_values(text: str, parts: list[str]) -> None:

@@ -22,11 +22,12 @@ BASE = {
     "latency",
     "beneath",
     "names",
+    "character_sets",
     "account",
     "ranges",
     "__init__",
 }
-API = {"remote.api"}
+API = {"remote.api", "remote.in_front"}
 
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
@@ -40,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "latency": set(),
     "beneath": set(),
     "names": set(),
+    "character_sets": {"types"},
     "account": set(),
     "ranges": set(),
     "covering": BASE,
