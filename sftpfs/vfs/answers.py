@@ -72,10 +72,17 @@ class Answers(Eviction):
         return self.install(parent, name, attributes, same=bool(same))
 
     def install(
-        self, parent: Inode, name: bytes, attributes: Attributes, *, same: bool | None = None
+        self,
+        parent: Inode,
+        name: bytes,
+        attributes: Attributes,
+        *,
+        same: bool | None = None,
+        since: float = 0.0,
     ) -> Inode:
         """``name`` in ``parent`` has ``attributes``, now. ``same``: it is the inode known by this name, or is
-        not; None to go by what ``leads_to`` says, another one where it says nothing."""
+        not; None to go by what ``leads_to`` says, another one where it says nothing. ``since``: when the
+        lease on it begins (``clock.now``), 0 for now."""
         directory = parent.directory
         assert directory is not None
         if directory.listing is not None:
@@ -87,15 +94,17 @@ class Answers(Eviction):
         if inode is None:
             inode = Inode(next(self._numbers), parent, name, attributes)
             self._enter(parent, name, inode)
-            self._grant(inode, changed=False)
+            self._grant(inode, changed=False, since=since)
             return inode
-        self.refresh(inode, attributes)
-        self._name_granted(parent, name, inode)
+        self.refresh(inode, attributes, since=since)
+        self._name_granted(parent, name, inode, since)
         return inode
 
-    def refresh(self, inode: Inode, attributes: Attributes, *, named: bool = True) -> bool:
+    def refresh(
+        self, inode: Inode, attributes: Attributes, *, named: bool = True, since: float = 0.0
+    ) -> bool:
         """The server says ``inode`` has ``attributes`` now; True where its content changed. Not ``named``:
-        an open handle says so, which renews no lease of a name.
+        an open handle says so, which renews no lease of a name. ``since`` as in ``install``.
 
         Raises ESTALE where they are of another type of file.
         """
@@ -114,7 +123,7 @@ class Answers(Eviction):
         if changed or permission_changed(inode.attributes, attributes):
             self._changed_there(inode, attributes)
         inode.attributes = attributes
-        self._grant(inode, changed)
+        self._grant(inode, changed, since)
         if changed:
             inode.target_expires = 0.0
         if not named and inode.linked:
@@ -155,10 +164,12 @@ class Answers(Eviction):
         changed: Set[bytes],
         told: Set[bytes] = frozenset(),
         begun: int | None = None,
+        since: float = 0.0,
     ) -> None:
         """A whole listing of ``parent``, asked for when the server's clock showed ``started`` at least;
         names in ``changed`` were changed by us meanwhile, of those in ``told`` the server has said
-        since what they are. ``begun``: the count of our changes as it began, now where None.
+        since what they are. ``begun``: the count of our changes as it began, now where None. ``since``: when
+        it was asked for, from which its leases count: of a large one the first names are old by its end.
 
         Entries without attributes are for the caller to look up first.
         """
@@ -176,7 +187,7 @@ class Answers(Eviction):
             child = directory.children.get(name)
             if name not in told:
                 foreign = foreign or child is None
-                self._install_listed(parent, name, attributes, begun)
+                self._install_listed(parent, name, attributes, begun, since)
             elif child is not None and child.attributes.nlink == UNKNOWN_ID:
                 child.attributes = child.attributes._replace(nlink=attributes.nlink)
         seen |= changed | told
@@ -192,7 +203,7 @@ class Answers(Eviction):
         directory.subdirectories = None
         lease = directory.absence_lease if was_complete else 0.0
         directory.absence_lease = self.policy.absence_lease(lease, foreign)
-        self._complete(parent, directory)
+        self._complete(parent, directory, since or clock.now())
 
     def renew_absence(self, parent: Inode, attributes: Attributes) -> bool:
         """The server says the listed directory ``parent`` has ``attributes`` now; True where they
@@ -227,10 +238,12 @@ class Answers(Eviction):
         self.negatives.discard_all({each.number for each in doubted if each.directory is not None})
         return doubted
 
-    def _install_listed(self, parent: Inode, name: bytes, attributes: Attributes, begun: int) -> None:
+    def _install_listed(
+        self, parent: Inode, name: bytes, attributes: Attributes, begun: int, since: float
+    ) -> None:
         inode = parent.directory.children.get(name)  # type: ignore[union-attr]
         if inode is None:
-            self.install(parent, name, attributes)
+            self.install(parent, name, attributes, since=since)
             return
         if inode.attributes.kind == attributes.kind and inode.epoch > begun:
             return  # changed here since: this may be from before, and says nothing of who changed it
@@ -238,18 +251,17 @@ class Answers(Eviction):
         if same is None:
             inode.expires = min(inode.expires, clock.now())  # a lookup is to tell
         elif not same:
-            self.install(parent, name, attributes, same=False)
+            self.install(parent, name, attributes, same=False, since=since)
         elif inode.expires <= clock.now() or (inode.content is None and inode.epoch == 0):
-            self.install(parent, name, attributes, same=True)
+            self.install(parent, name, attributes, same=True, since=since)
         else:
-            self._name_granted(parent, name, inode)
+            self._name_granted(parent, name, inode, since)
             if inode.attributes.nlink == UNKNOWN_ID:
                 inode.attributes = inode.attributes._replace(nlink=attributes.nlink)
 
-    def _complete(self, parent: Inode, directory: Directory) -> None:
-        now = clock.now()
-        directory.complete_until = directory.listed_until = now + self.policy.directory
-        directory.absent_until = now + min(directory.absence_lease, self.policy.directory)
+    def _complete(self, parent: Inode, directory: Directory, since: float) -> None:
+        directory.complete_until = directory.listed_until = since + self.policy.directory
+        directory.absent_until = since + min(directory.absence_lease, self.policy.directory)
         if self._idle.pop(parent.number, None) is not None:
             self._idle[parent.number] = parent  # the youngest now
 

@@ -168,9 +168,10 @@ class Inventory:
 
     # -- one inode ---------------------------------------------------------------
 
-    def _grant(self, inode: Inode, changed: bool) -> None:
+    def _grant(self, inode: Inode, changed: bool, since: float = 0.0) -> None:
+        """A lease on ``inode`` from ``since`` (``clock.now``), 0 for now."""
         inode.lease = self.policy.next_lease(inode.lease, changed)
-        expires = clock.now() + inode.lease
+        expires = (since or clock.now()) + inode.lease
         if not 0.0 <= expires - self._last_end < ENDS_TOGETHER:
             self._last_end = expires
         inode.expires = self._last_end
@@ -318,10 +319,10 @@ class Inventory:
         self._outdating[inode.number] = left
         return left[0]
 
-    def _name_granted(self, parent: Inode, name: bytes, inode: Inode) -> None:
-        """The server or we say that ``name`` leads to ``inode``, now."""
+    def _name_granted(self, parent: Inode, name: bytes, inode: Inode, since: float = 0.0) -> None:
+        """The server or we say that ``name`` leads to ``inode``: a lease as ``_grant``'s."""
         if inode.aliases:
-            self._names_until[parent.number, name] = clock.now() + self.policy.attribute
+            self._names_until[parent.number, name] = (since or clock.now()) + self.policy.attribute
 
     # -- the kernel's references ----------------------------------------------
 

@@ -61,7 +61,7 @@ class Listings:
         pending = PendingListing(self._tree.changes)
         directory.listing = pending
         mark = inode.change_mark
-        started = self._tree.clock.at_least()
+        started, asked = self._tree.clock.at_least(), clock.now()
         try:
             listing = await self._fetch(inode)
         except BaseException as problem:
@@ -71,7 +71,9 @@ class Listings:
         directory.listing = None
         if inode.change_mark == mark:
             self._tree.refresh(inode, listing.attributes)
-        self._tree.install_listing(inode, listing, started, pending.changed, pending.told, pending.begun)
+        self._tree.install_listing(
+            inode, listing, started, pending.changed, pending.told, pending.begun, asked
+        )
         pending.slot.set(None)
 
     async def _fetch(self, inode: Inode) -> Listing:

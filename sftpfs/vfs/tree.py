@@ -101,7 +101,7 @@ class Tree(Answers):
         if inode.directory is not None:
             inode.directory.absence_lease = self.policy.absence_lease(0.0, False)
             inode.directory.amended = True
-            self._complete(inode, inode.directory)
+            self._complete(inode, inode.directory, clock.now())
             _count_subdirectory(parent, 1)
         self.directory_changed(parent)
         return inode
