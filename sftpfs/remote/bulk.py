@@ -22,6 +22,7 @@ from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError, said
 from sftpfs.remote.connection import Connection, Role
 from sftpfs.remote.growth import Growth
+from sftpfs.remote.same_server import same_server
 from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp.link import Link
 from sftpfs.transport.api import Transport
@@ -194,10 +195,26 @@ class Bulk:
         connection.further = True
         self._admit(connection)
 
+    async def _belongs(self, connection: Connection) -> bool:
+        """Whether a new connection leads where metadata goes; else it is ended."""
+        first = self._pool.metadata_nowait()
+        belongs = False
+        try:
+            belongs = first is not None and await same_server(first, connection)
+        finally:
+            if not belongs:
+                connection.session.close("it may lead to another server than the first connection")
+        # That one may have been made again meanwhile, with another server behind it.
+        return belongs and self._pool.metadata_nowait() is first
+
     async def _open_bulk(self) -> Connection | None:
         if not self._channels_only:
             try:
-                return await self._pool.connect(Role.BULK, interactive=False)
+                connection = await self._pool.connect(Role.BULK, interactive=False)
+                if await self._belongs(connection):
+                    return connection
+                self._channels_only = True
+                logger.info("a further connection may lead to another server than the first: it is not used")
             except MountError as failure:
                 if failure.failure is Failure.AUTHENTICATION:
                     self._channels_only = True

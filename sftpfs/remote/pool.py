@@ -27,6 +27,7 @@ from sftpfs.remote.connection import LIMITS, Connection, Role, look_at_clock, op
 from sftpfs.remote.disorder import begin_anew
 from sftpfs.remote.hedging import Hedging
 from sftpfs.remote.reconnect import Reconnection
+from sftpfs.remote.same_server import at_one_address
 from sftpfs.remote.silence import OWING, Silence
 from sftpfs.remote.sizes import RequestSizes
 from sftpfs.remote.stalls import Stalls
@@ -319,6 +320,9 @@ class Pool:
         self.silence.look()
         if old is not None and not any(one.transport is old.transport for one in self._connections):
             old.transport.close()
+        for one in self.bulk.connections:
+            if not at_one_address(one.transport, connection.transport):
+                one.session.close("the server may be another one now")
         self.capabilities = connection.session.capabilities
         self.read_sizes.told(self.capabilities.limits.read_size)
         self.write_sizes.told(self.capabilities.limits.write_size)

@@ -48,6 +48,8 @@ class Transport(Protocol):
     have answered. ``silence``: seconds without an answer after which the connection counts as dead; infinite
     where what is underneath asks the other side itself whether it is alive. ``doubted`` is called where it
     got no answer to that, ever: something is to be asked by SFTP before the connection is given up.
+    ``address``: where it leads; two that are equal lead to one server. None where that is not known: behind a
+    proxy or a jump host.
     ``server`` is what the SSH server calls itself, as ``OpenSSH_9.2p1``; empty where that is not known.
     ``about`` says for a person who we are there and what the server is, as far as is known.
     ``host_key``: how its key was judged; None where that is not our business (ssh, a socket).
@@ -56,6 +58,7 @@ class Transport(Protocol):
     closed: trio.Event
     reason: str
     failure: Failure | None
+    address: object
     server: str
     about: str
     host_key: HostKey | None
@@ -92,8 +95,8 @@ class Connector(Protocol):
         prompts not counted).
 
         ``beside``: a living connection, whose server the new one has to reach: behind one name there may be
-        many, each with files of its own. Where asyncssh knows its address there is no other; what is behind a
-        proxy is not known. Without, the address of the connection before is tried first, if the name has it.
+        many, each with files of its own. Where we know its address no other is tried; where we do not, any
+        may be reached. Without, the address of the connection before is tried first, if the name has it.
         Not ``interactive``: nobody is asked; remembered passwords may be used.
         Raises MountError with the Failure and the words a person needs.
         """

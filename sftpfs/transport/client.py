@@ -53,7 +53,8 @@ class WorkerTransport:
         self.server = ""
         """The server's version string, once connected."""
         self.cipher = ""
-        self.address: list[Any] | None = None
+        self.address: object = None
+        self.way: list[Any] | None = None
         """The socket address that was reached, of the first jump host where there is one; None by a proxy."""
         self._owner = owner
         self._connected: Slot[None] = Slot()
@@ -161,7 +162,8 @@ class WorkerTransport:
         elif kind == "connected":
             self.server, self.cipher = message["server"].removeprefix("SSH-2.0-"), message["cipher"]
             self.host_key = HostKey(message["host_key"])
-            self.address = message["address"]
+            self.way = message["address"]
+            self.address = self.way if message["direct"] else None
             self.about = (
                 f"{message['user']}@{message['where']} by {message['method']}, "
                 f"server {message['server']}, cipher {self.cipher}"
@@ -252,8 +254,8 @@ class AsyncsshConnector:
         self._asking = trio.Lock()
         self._starting = trio.Lock()
         self._server: ForkServer | None = None
-        self._address: list[Any] | None = None
-        """That of the last connection; see ``WorkerTransport.address``."""
+        self._last_way: list[Any] | None = None
+        """That of the last connection; see ``WorkerTransport.way``."""
         self._password: str | None = None
         self._password_read = False
         self._warned: set[str] = set()
@@ -279,14 +281,14 @@ class AsyncsshConnector:
             server = self._server
         transport = WorkerTransport(self, await server.fork())
         await transport.connect(self._request(interactive) | self._way(beside))
-        self._address = transport.address
+        self._last_way = transport.way
         return transport
 
     def _way(self, beside: Transport | None) -> control.Message:
         """Where to: the address of ``beside`` alone, or the last one first."""
         if isinstance(beside, WorkerTransport):
-            return {"address": beside.address, "only": True}
-        return {"address": self._address, "only": False}
+            return {"address": beside.way, "only": True}
+        return {"address": self._last_way, "only": False}
 
     async def aclose(self) -> None:
         """End the fork server, and with it every worker."""

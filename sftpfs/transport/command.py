@@ -180,6 +180,7 @@ class CommandConnector:
             nursery.start_soon(until_exit)
             async for chunk in words:
                 self._show(transport.words.take(chunk), chunk)
+                transport.address = transport.words.address
             nursery.cancel_scope.cancel()
         self._show(transport.words.finish(), b"")
 

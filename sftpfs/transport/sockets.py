@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
@@ -27,16 +27,24 @@ QUEUE_RETRY = 0.02
 """Seconds between two tries at a UNIX socket whose queue is full."""
 
 
+class _Place(NamedTuple):
+    """Where a TCP connection leads."""
+
+    family: int
+    address: object
+
+
 class SocketTransport:
     """One connected socket, or one pair of descriptors; its one stream is handed out once."""
 
-    def __init__(self, stream: ByteStream, silence: float = math.inf) -> None:
+    def __init__(self, stream: ByteStream, silence: float = math.inf, address: object = None) -> None:
         self.closed = trio.Event()
         self.reason = ""
         self.failure: Failure | None = None
         self.may_be_asking = False
         self.silence = silence
         self.doubted: Callable[[], None] | None = None
+        self.address = address
         self.server = ""
         self.about = ""
         self.host_key: HostKey | None = None
@@ -76,7 +84,8 @@ class SocketConnector:
     async def connect(self, *, interactive: bool, beside: Transport | None = None) -> SocketTransport:
         """Connect within ``connect_timeout``. Raises MountError."""
         with trio.move_on_after(self._config.connect_timeout):
-            return SocketTransport(await self._open(), keepalive_time(self._config))
+            stream, address = await self._open(beside.address if beside is not None else None)
+            return SocketTransport(stream, keepalive_time(self._config), address)
         raise timeout_failure(self._where, self._config.connect_timeout, "connecting")
 
     async def aclose(self) -> None:
@@ -92,29 +101,35 @@ class SocketConnector:
             return f"vsock {config.vsock[0]}:{config.vsock[1]}"
         return f"{self._endpoint.host} port {config.direct_port}"
 
-    async def _open(self) -> ByteStream:
+    async def _open(self, only: object) -> tuple[ByteStream, object]:
+        """A stream and the address it leads to: ``only`` that, where it is not None."""
         if self._config.kind is TransportKind.TCP:
-            return await self._open_tcp()
+            return await self._open_tcp(only)
         if self._config.kind is TransportKind.UNIX:
-            return await self._connect(socket.AF_UNIX, self._config.unix_path)
-        return await self._connect(socket.AF_VSOCK, self._config.vsock)
+            path = self._config.unix_path
+            return await self._connect(socket.AF_UNIX, path), path
+        return await self._connect(socket.AF_VSOCK, self._config.vsock), self._config.vsock
 
-    async def _open_tcp(self) -> ByteStream:
-        host = self._endpoint.host
-        try:
-            addresses = await trio.socket.getaddrinfo(host, self._config.direct_port, type=socket.SOCK_STREAM)
-        except (socket.gaierror, UnicodeError) as error:
-            raise name_failure(host, error) from None
+    async def _open_tcp(self, only: object) -> tuple[ByteStream, object]:
+        places = [only] if isinstance(only, _Place) else await self._places()
         failures: list[BaseException] = []
-        for family, _, _, _, address in addresses:
-            with trio.move_on_after(self._config.connect_timeout / len(addresses)) as scope:
+        for place in places:
+            with trio.move_on_after(self._config.connect_timeout / len(places)) as scope:
                 try:
-                    return await self._attempt(family, address)
+                    return await self._attempt(*place), place
                 except OSError as error:
                     failures.append(error)
             if scope.cancelled_caught:
                 failures.append(TimeoutError())
         raise connect_failure(self._where, failures, self._config.connect_timeout)
+
+    async def _places(self) -> list[_Place]:
+        host = self._endpoint.host
+        try:
+            found = await trio.socket.getaddrinfo(host, self._config.direct_port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise name_failure(host, error) from None
+        return [_Place(family, address) for family, _, _, _, address in found]
 
     async def _connect(self, family: int, address: object) -> ByteStream:
         try:

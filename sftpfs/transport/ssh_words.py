@@ -27,6 +27,8 @@ REFUSAL = re.compile(r"^debug1: kex_exchange_identification: banner line \d+: (.
 """What a server says in place of its version, as sshd does to whom it gives no room or a penalty; ssh tells
 nobody."""
 GREETED = "debug1: Remote protocol version "
+REACHED = re.compile(r"^debug1: Connecting to \S+ \[([0-9A-Fa-f:.]+(?:%\S+)?)\] port (\d+)\.$")
+"""An address it tries, the last of which let it in; none by a proxy."""
 
 LINE_LIMIT = 4096
 """Bytes kept of a line; its end is what tells."""
@@ -62,6 +64,7 @@ class SshWords:
     def __init__(self) -> None:
         self._last = ""
         self._refusal = ""
+        self._address: tuple[str, ...] | None = None
         self._greeted = False
         self._entered = False
         self._debugging = False
@@ -76,6 +79,11 @@ class SshWords:
         if self._refusal and not self._greeted and self._last:
             return f"{self._last}; the server says '{self._refusal}'"
         return self._last
+
+    @property
+    def address(self) -> tuple[str, ...] | None:
+        """The address and port of the server that greeted ssh; None where that is not known."""
+        return self._address if self._greeted else None
 
     @property
     def logging_in(self) -> bool:
@@ -95,6 +103,9 @@ class SshWords:
     def _line(self, text: bytes) -> str | None:
         line = text.decode(errors="replace").rstrip("\r")
         self._debugging = self._debugging or line.startswith(DEBUG)
+        reached = REACHED.search(line)
+        if reached and not self._greeted:
+            self._address = reached.groups()
         self._greeted = self._greeted or line.startswith(GREETED)
         self._entered = self._entered or line.startswith(ENTERED)
         refusal = REFUSAL.search(line)

@@ -255,6 +255,7 @@ class Worker:
                 "host_key": getattr(connection.get_owner(), "host_key", HostKey.TAKEN).value,
                 "pins": self._pins,
                 "address": self._attempt.address,
+                "direct": len(hops) == 1,
                 "warnings": self._warnings,
             }
         )

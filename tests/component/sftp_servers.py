@@ -38,6 +38,7 @@ class ServerTransport:
         self.may_be_asking = False
         self.silence = connector.silence
         self.doubted: Callable[[], None] | None = None
+        self.address: object = "one"
         self.server = ""
         self.about = ""
         self.host_key: HostKey | None = None

@@ -6,15 +6,21 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
-from sftpfs.config import Endpoint
+from sftpfs.config import Endpoint, PoolConfig, TransportConfig, TransportKind
 from sftpfs.errors import Failure, MountError
+from sftpfs.remote.connection import Role, open_connection
+from sftpfs.remote.same_server import at_one_address
+from sftpfs.transport.api import Transport
 from sftpfs.transport.connecting import open_tcp
 from sftpfs.transport.settings import Defaults, settings_for
+from sftpfs.transport.sockets import SocketConnector, SocketTransport
 from sftpfs.transport.ssh_config import HostConfig
 from tests.sshd import Sshd, free_port
 from tests.transport_helpers import configure, connector, endpoint_of, run
@@ -94,3 +100,58 @@ def test_a_further_connection_goes_to_the_server_of_the_first(tmp_path: Path) ->
                     assert "Accepted publickey" not in other.log()
 
             run(check, one, other)
+
+
+def test_a_bare_connection_beside_another_goes_to_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    config = TransportConfig(kind=TransportKind.TCP, direct_port=port)
+    order = list(NODES)
+
+    async def named(host: str, *words: Any, **more: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (node, port)) for node in order]
+
+    async def check() -> None:
+        nodes = SocketConnector(config, Endpoint("nodes"))
+
+        async def reached(beside: SocketTransport | None = None) -> SocketTransport:
+            found = await nodes.connect(interactive=False, beside=beside)
+            found.close()
+            return found
+
+        first = await reached()
+        order.reverse()
+        elsewhere, beside = await reached(), await reached(first)
+        assert at_one_address(first, beside) and not at_one_address(first, elsewhere)
+        order[:] = NODES[1:]
+        assert at_one_address(first, await reached(first))
+
+    with listening(port, *NODES):
+        monkeypatch.setattr(trio.socket, "getaddrinfo", named)
+        run(check)
+
+
+@pytest.mark.parametrize("by_ssh", [False, True], ids=["asyncssh", "ssh"])
+def test_the_address_is_known_but_for_a_proxy_or_a_jump_host(tmp_path: Path, by_ssh: bool) -> None:
+    with Sshd(tmp_path / "sshd") as server, Sshd(tmp_path / "gate") as gate:
+        way = f"ssh -F none -i {gate.client_key} -o UserKnownHostsFile={gate.known_hosts} -p {gate.port}"
+        proxy = ("ProxyCommand", f"{way} root@127.0.0.1 -W %h:%p")
+        gate.config_extra = "AllowTcpForwarding yes"
+
+        async def reached(*options: tuple[str, str]) -> Transport:
+            config = configure(server, *options)
+            if by_ssh:
+                config = replace(config, kind=TransportKind.COMMAND, ssh_command=("ssh",))
+            async with connector(config, endpoint_of(server)) as made:
+                transport = await made.connect(interactive=False)
+                connection = await open_connection(transport, Role.METADATA, 1, PoolConfig())
+                connection.session.close("told")
+                transport.close()
+                return transport
+
+        async def check() -> None:
+            direct = await reached()
+            assert direct.address is not None
+            assert at_one_address(direct, await reached())
+            assert (await reached(proxy)).address is None
+
+        run(check, server, gate)

@@ -10,10 +10,22 @@ class DelayProxy(HelperProcess):
 
     ``one_way`` seconds of delay in each direction, so a round trip costs twice that;
     ``rate`` in bytes per second each way, of all connections together, None for as fast as it goes.
+    ``later``: where all connections but the first lead, if not to ``target``.
     """
 
-    def __init__(self, target: int, one_way: float = 0.0, rate: float | None = None) -> None:
-        super().__init__("tests.harness.delay_server", str(target), str(one_way), str(rate or 0.0))
+    def __init__(
+        self, target: int, one_way: float = 0.0, rate: float | None = None, later: int | None = None
+    ) -> None:
+        words = (target, one_way, rate or 0.0, later or target)
+        super().__init__("tests.harness.delay_server", *map(str, words))
+
+    def lead_to(self, target: int) -> None:
+        """Connections made from now on lead there."""
+        self.ask("lead", to=target)
+
+    def cut(self, number: int) -> None:
+        """Connection ``number`` (from 0, in order of coming) ends."""
+        self.ask("cut", number=number)
 
     def set_delay(self, one_way: float) -> None:
         """Delay what arrives from now on by ``one_way`` seconds."""

@@ -43,12 +43,16 @@ class Direction:
 class Link:
     """The delay and rate all connections share; ``rate`` in bytes per second each way, 0 for no limit."""
 
-    def __init__(self, target: int, one_way: float, rate: float) -> None:
+    def __init__(self, target: int, one_way: float, rate: float, later: int) -> None:
         self.target = target
+        self.later = later
+        """Where all connections but the first lead."""
         self.one_way = one_way
         self.directions = (Direction(rate), Direction(rate))
         self.flowing: list[threading.Event] = []
         """Of each connection there was, whether anything passes on it."""
+        self.ends: list[tuple[socket.socket, socket.socket]] = []
+        """Of each, too."""
 
     def carry(
         self, source: socket.socket, sink: socket.socket, direction: Direction, flowing: threading.Event
@@ -99,12 +103,13 @@ class Link:
         """Accept for ever."""
         while True:
             client, _ = listener.accept()
-            server = socket.create_connection(("127.0.0.1", self.target))
+            server = socket.create_connection(("127.0.0.1", self.later if self.flowing else self.target))
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             flowing = threading.Event()
             flowing.set()
             self.flowing.append(flowing)
+            self.ends.append((client, server))
             for ends in ((client, server, self.directions[0]), (server, client, self.directions[1])):
                 threading.Thread(target=self.carry, args=(*ends, flowing), daemon=True).start()
 
@@ -116,6 +121,11 @@ class Link:
             case "hole":
                 flowing = self.flowing[request["number"]]
                 flowing.clear() if request["holed"] else flowing.set()
+            case "lead":
+                self.target = self.later = request["to"]
+            case "cut":
+                for end in self.ends[request["number"]]:
+                    end.shutdown(socket.SHUT_RDWR)
             case "connections":
                 return {"connections": len(self.flowing)}
             case other:
@@ -132,7 +142,7 @@ def _end(sink: socket.socket) -> None:
 
 def main() -> None:
     """Listen, say where, and obey stdin until it ends."""
-    link = Link(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))
+    link = Link(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=link.serve, args=(listener,), daemon=True).start()
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)

@@ -33,6 +33,7 @@ class MemoryTransport:
     may_be_asking = False
     doubted = None
     failure = None
+    address = "one"
     server = ""
     about = ""
 

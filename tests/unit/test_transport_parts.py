@@ -173,3 +173,16 @@ def test_what_somebody_chose_to_be_logged_stays() -> None:
 
     assert not level("ssh", "-T", "-oRequestTTY=no") and not level("ssh", "-i", "/q")
     assert level("ssh", "-v") and level("ssh", "-Tq") and level("ssh", LogLevel="INFO")
+
+
+def test_the_address_that_ssh_reached_is_the_last_it_tried_before_the_server_greeted() -> None:
+    words = SshWords()
+    words.take(b"debug1: Connecting to h [::1] port 22.\ndebug1: connect to address ::1 port 22: refused\r\n")
+    words.take(b"debug1: Connecting to h [192.0.2.1] port 22.\r\n")
+    assert words.address is None
+    words.take(
+        b"debug1: kex_exchange_identification: banner line 0: debug1: Connecting to h [1.1.1.1] port 1.\n"
+    )
+    words.take(b"debug1: Remote protocol version 2.0, remote software version OpenSSH_9.2\n")
+    words.take(b"debug1: Connecting to h [2.2.2.2] port 2.\n")
+    assert words.address == ("192.0.2.1", "22")
