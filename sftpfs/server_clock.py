@@ -4,7 +4,8 @@ One object a mount: ``remote`` tells it what it learns, ``vfs`` and ``data`` ask
 - A version or a listing is proven unchanged by an mtime only where it was fetched in a later second of the
   server's clock: by ``earliest``. Who takes the server to be later than it is takes too much for proven.
 - What is found after a lost reply is ours only if it is no older than our request.
-- Times shown of what we changed a moment ago, which the server has not told yet: ``estimate``.
+- Times shown of what we changed a moment ago, which the server has not told yet: ``estimate``. What has them
+  is not kept by the kernel, and who wrote a file is told the server's own (``Operations.getattr``).
 
 What is learned from:
 - A name just made by us: the server's clock gave it its mtime, between our request and the answer.
@@ -69,11 +70,14 @@ class ServerClock:
         """The server has told its time."""
         return self._least > -math.inf
 
-    def estimate(self) -> float:
-        """What the server's clock shows now, most likely: what ours does, unless that cannot be."""
+    def estimate(self, at: float | None = None) -> float:
+        """What the server's clock shows at ``at`` (``clock.now``; None: now), most likely: what ours does,
+        unless that cannot be."""
         now = clock.now()
-        drift = DRIFT * abs(now - self._at)
-        return min(max(clock.wall(), now + self._least - drift), now + self._most + drift)
+        if at is None:
+            at = now
+        drift = DRIFT * abs(at - self._at)
+        return min(max(clock.wall() - (now - at), at + self._least - drift), at + self._most + drift)
 
     def made(self, mtime: int, sent: float, answered: float) -> None:
         """A name we asked for at ``sent`` has ``mtime`` (whole seconds), as told at ``answered``."""

@@ -10,6 +10,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from math import inf
 from weakref import WeakSet
 
 import trio
@@ -76,9 +77,14 @@ class FileContent:
         return self._state.size
 
     @property
-    def mtime_ns(self) -> int | None:
-        """Time of the last write, while dirty; None while clean."""
-        return self._state.mtime_ns
+    def mtime(self) -> int | None:
+        """Seconds since 1970, while dirty: rules over the server's. None while clean."""
+        return self._state.mtime
+
+    @property
+    def undated(self) -> bool:
+        """``mtime`` is taken to be so: the server dates the last write, and has not told yet."""
+        return self._state.undated
 
     @property
     def server_dated(self) -> bool:
@@ -328,12 +334,29 @@ class FileContent:
         return True
 
     async def settle(self) -> Attributes | None:
-        """As ``ContentWriter.settle``: what was written before is acknowledged (no fsync). Who is asked stays
-        open meanwhile: released, it would not be opened again where its connection is lost."""
+        """As ``ContentWriter.settle``: what was written before is acknowledged (no fsync)."""
+        with self._all_open():
+            return await self.writer.settle()
+
+    async def date(self, patience: float) -> None:
+        """The server has told the time of what was written before, where nothing was written since, and this
+        takes no longer than ``patience`` seconds: that is waited for once, as it will take longer again until
+        the file is clean. What failed stays for the handles."""
+        state = self._state
+        if patience < inf and state.dates_late:
+            return
+        with trio.move_on_after(patience) as scope, self._all_open():
+            await self.writer.flush(None)
+        state.dates_late = scope.cancelled_caught and state.dirty
+
+    @contextmanager
+    def _all_open(self) -> Iterator[None]:
+        """Who is asked stays open meanwhile: released, it would not be opened again where its connection is
+        lost."""
         with ExitStack() as held:
             for handle in self.handles:
                 held.enter_context(self.using(handle.remote))
-            return await self.writer.settle()
+            yield
 
     def forget(self) -> None:
         """The inode is gone."""

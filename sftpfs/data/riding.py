@@ -105,7 +105,7 @@ class Rider:
         state = self._state
         state.epoch += 1
         if change.mtime is not None:
-            state.mtime_ns = change.mtime * 10**9
+            state.set_mtime = change.mtime
             state.server_dated = False
 
     def ride(self) -> bool:

@@ -192,10 +192,10 @@ class Settling:
         is read next asks again.
         """
         state = self._state
-        assert state.attributes is not None and state.size is not None and state.mtime_ns is not None
+        assert state.attributes is not None and state.size is not None and state.mtime is not None
         attributes = state.attributes
         if self.failure is None:
-            attributes = attributes._replace(size=state.size, mtime=state.mtime_ns // 10**9)
+            attributes = attributes._replace(size=state.size, mtime=state.mtime)
         lost = self.failure is not None
         self._clean(attributes, lost=True, told=False)
         state.verify = True

@@ -183,7 +183,7 @@ class HandleState:
 class ContentState:
     """Version, size and trust of one file.
 
-    INVARIANT: ``dirty`` False implies no dirty extent and ``size`` and ``mtime_ns`` None.
+    INVARIANT: ``dirty`` False implies no dirty extent and ``size`` None.
     INVARIANT: while clean and ``trusted``, every cached chunk and every fetch of the current generation was
     asked for after ``attributes`` were told, so its bytes are of that version or newer, never older.
     """
@@ -192,18 +192,20 @@ class ContentState:
         "_clock",
         "appending",
         "attributes",
+        "dates_late",
         "dirty",
         "epoch",
         "generation",
-        "mtime_ns",
         "number",
         "pages_stale",
         "resizes",
         "server_dated",
+        "set_mtime",
         "size",
         "trusted",
         "verify",
         "witnessed",
+        "written_at",
     )
 
     def __init__(self, number: int, server_clock: ServerClock) -> None:
@@ -220,7 +222,12 @@ class ContentState:
         self.appending = False
         """What is dirty goes to the end, wherever that is: its offsets mean nothing."""
         self.size: int | None = None
-        self.mtime_ns: int | None = None
+        self.set_mtime = 0
+        """Seconds since 1970: of a dirty file that is not ``server_dated``."""
+        self.dates_late = False
+        """What was written since the file was clean takes long to be dated: somebody waited in vain."""
+        self.written_at = 0.0
+        """When it was last written (``clock.now``): of one that is."""
         self.server_dated = False
         """The mtime is, or will be, what the server's clock said of our last write, no time we set."""
         self.witnessed: float | None = None
@@ -242,6 +249,19 @@ class ContentState:
     def shown_size(self) -> int:
         """The size that rules: ours while dirty, else the server's."""
         return self.size if self.size is not None else self.server_size
+
+    @property
+    def undated(self) -> bool:
+        """The server will date the file by our last write, and has not told the time yet."""
+        return self.dirty and self.server_dated
+
+    @property
+    def mtime(self) -> int | None:
+        """Seconds since 1970, while dirty: what was set, or what the server's clock showed most likely as the
+        file was last written. None while clean."""
+        if not self.dirty:
+            return None
+        return int(self._clock.estimate(self.written_at)) if self.server_dated else self.set_mtime
 
     def same_version(self, attributes: Attributes) -> bool:
         """True where ``attributes`` tell the size and mtime we know."""
@@ -276,14 +296,20 @@ class ContentState:
         """First change since clean: from now on our size and mtime rule."""
         self.dirty = True
         self.trusted = False
-        self.server_dated = False
+        self.server_dated = self.dates_late = False
+        self.set_mtime = self.attributes.mtime if self.attributes is not None else 0
         self.size = self.server_size
+
+    def written(self) -> None:
+        """Bytes were written just now, while dirty: the server is to date them."""
+        self.written_at = clock.now()
+        self.server_dated = True
+        self.epoch += 1
 
     def settled(self, attributes: Attributes) -> None:
         """Everything is on the server, which tells ``attributes``."""
         self.dirty = self.appending = False
         self.size = None
-        self.mtime_ns = None
         self.trusted = False
         self.epoch += 1
         self.attributes = attributes

@@ -155,12 +155,9 @@ class ContentWriter:
             self._reader.overwritten(offset, end)
             if end > state.shown_size:
                 state.size = end
-        now = clock.wall_ns()
-        state.mtime_ns = now
-        state.server_dated = True
-        state.epoch += 1
+        state.written()
         if not extents.unsent_bytes:
-            self._since_ns = now
+            self._since_ns = clock.wall_ns()
         replaced = extents.write(offset, data, handle)
         if replaced:
             self._mount.gate.release(replaced)
@@ -175,11 +172,8 @@ class ContentWriter:
 
     def defer(self, change: AttributeChange, demanded: bool) -> None:
         """Absorb ``change`` of mode or times, to go with the next flush. Only while there is a creator."""
-        state = self._state
-        if not state.dirty:
+        if not self._state.dirty:
             self._touch()
-            assert state.attributes is not None
-            state.mtime_ns = state.attributes.mtime * 10**9
         self.rider.add(change, demanded)
 
     # Sending.
@@ -436,6 +430,6 @@ class ContentWriter:
             return
         if self.extents.unsent_bytes and abs(now_ns - self._since_ns) >= lingering:
             self.send_all()
-        due = abs(now_ns - self.settling.asked_ns) >= lingering and self._state.mtime_ns is not None
+        due = abs(now_ns - self.settling.asked_ns) >= lingering and self._state.dirty
         if due and not self.settling.live and not rider.busy:
             self.ask()

@@ -28,7 +28,7 @@ from pyfuse3 import (
 
 from sftpfs.errors import error
 from sftpfs.fuse.guard import guarded
-from sftpfs.fuse.opener import holds, lives
+from sftpfs.fuse.opener import Openers
 from sftpfs.fuse.reads import ReadsUnderWay, became_shorter, ends_early
 from sftpfs.fuse.reply import Replies, statvfs_reply
 from sftpfs.types import Buffer
@@ -77,8 +77,7 @@ class Operations(pyfuse3.Operations):
         self._direct_io = filesystem.config.data.direct_io
         self._handles = itertools.count(1)
         self._files: dict[int, OpenFile] = {}
-        self._openers: dict[int, int] = {}
-        """By handle the process, or its thread, that opened it."""
+        self._openers = Openers()
         self._reads = ReadsUnderWay()
         self._directories: dict[int, OpenDirectory] = {}
 
@@ -221,8 +220,17 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         found = self._tree.get(inode)
+        if found.content is not None and found.content.undated:
+            await self._date(found, ctx.pid)
         await self._filesystem.resolver.revalidate(found)
         return self._attributes(found, ctx)
+
+    async def _date(self, inode: Inode, pid: int) -> None:
+        """The time a writer is told must still be the file's once it is closed. Who opened it has to wait
+        for what was written anyway; another thread of the program, or a child, may have other work."""
+        opened = self._openers.opened_to_write(pid, inode)
+        if opened or self._openers.may_write(pid, inode):
+            await self._filesystem.date(inode, patient=opened)
 
     @guarded
     async def setattr(
@@ -274,7 +282,7 @@ class Operations(pyfuse3.Operations):
     def _file_info(self, file: OpenFile, keep_cache: bool, opener: int) -> FileInfo:
         number = FileHandleT(next(self._handles))
         self._files[number] = file
-        self._openers[number] = opener
+        self._openers.opened(file.handle, opener)
         # What is appended the kernel would put into its pages where it takes the end to be. Such a handle
         # can be neither read nor mapped, so nothing else is lost by it.
         appends = file.handle.append and not file.handle.readable
@@ -318,7 +326,7 @@ class Operations(pyfuse3.Operations):
         data = handle.read_nowait(off, size)
         if data is not None and not ends_early(inode, off, size, data):
             return data
-        with self._reads.one(inode.number, off, self._openers[fh]) as read:
+        with self._reads.one(inode.number, off, self._openers.of(handle)) as read:
             if data is None:
                 data = await handle.read(off, size)
             if handle.direct or not ends_early(inode, off, size, data):
@@ -345,10 +353,10 @@ class Operations(pyfuse3.Operations):
         handle, inode = self._files[fh].handle, self._files[fh].inode
         try:
             await handle.flush()
-            if handle.undecided and not holds(self._openers[fh], inode.number, inode.name):
+            if handle.undecided and not self._openers.hold(handle, inode):
                 await handle.hand_over()
         except OSError:
-            handle.listened = lives(self._openers[fh])
+            handle.listened = self._openers.live(handle)
             raise
 
     @guarded
@@ -357,8 +365,9 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def release(self, fh: FileHandleT) -> None:
-        del self._openers[fh]
-        await self._filesystem.files.release(self._files.pop(fh))
+        file = self._files.pop(fh)
+        self._openers.released(file.handle)
+        await self._filesystem.files.release(file)
 
     # -- directories ---------------------------------------------------------------
 

@@ -42,8 +42,9 @@ class Replies:
         reply.entry_timeout = remaining if limit is None else min(remaining, limit)
         limit = self._attribute_limit
         reply.attr_timeout = remaining if limit is None else min(remaining, limit)
-        if inode.content is not None and inode.content.deferring:
-            reply.attr_timeout = 0.0  # not the server's word yet: should it refuse, that is seen at once
+        content = inode.content
+        if content is not None and (content.deferring or content.undated):
+            reply.attr_timeout = 0.0  # not the server's word yet: should that be another, it is seen at once
         reply.st_mode = mode
         reply.st_nlink = nlink
         reply.st_uid = uid

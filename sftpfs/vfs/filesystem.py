@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from math import inf
 from typing import NamedTuple, Protocol
 
 import trio
@@ -44,6 +45,9 @@ Numbers = list[int]
 
 FORGETTING_TAKES = 0.05
 """Seconds in which the kernel tells what it forgot when asked to, before more is asked for."""
+
+PATIENCE = 1.0
+"""Seconds a thread that shows how far another one's writing has come is held up, once a file."""
 
 STATISTICS_LEASE = 1.0
 """Seconds statfs figures are believed: df and file managers ask several times at once."""
@@ -171,8 +175,9 @@ class Filesystem:
         if content is not None and content.dirty:
             if content.size is not None:
                 size = content.size
-            if content.mtime_ns is not None:
-                mtime_ns = content.mtime_ns
+            mtime = content.mtime
+            if mtime is not None:
+                mtime_ns = mtime * NANOSECONDS
                 if content.server_dated and mtime_ns > ctime_ns:
                     ctime_ns = mtime_ns
         nlink = 0 if not inode.linked else attributes.nlink if attributes.nlink > 1 else 1
@@ -182,6 +187,15 @@ class Filesystem:
         return _new_tuple(
             Appearance, (mode, nlink, uid, gid, size, attributes.atime * NANOSECONDS, mtime_ns, ctime_ns)
         )
+
+    async def date(self, inode: Inode, *, patient: bool) -> None:
+        """Have the server tell the time of what was written to ``inode`` so far, for one who wrote it and
+        may compare it with the file's later. Not while it is away. One round trip, which ``close`` then has
+        not to make, and all that is written goes before. Not ``patient``: ``PATIENCE`` seconds at most.
+        """
+        content = inode.content
+        assert content is not None
+        await self.offline.ask(partial(content.date, inf if patient else PATIENCE), lambda: (None,))
 
     async def listing(self, inode: Inode) -> list[bytes]:
         """What a program lists: every name. Listings it will want next follow."""

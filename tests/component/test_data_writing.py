@@ -17,13 +17,13 @@ def test_close_of_a_small_file_is_one_batch(tmp_path: Path) -> None:
         assert handle.write_nowait(0, b"hello")
         assert room.kinds() == []
         assert (room.content.dirty, room.content.size) == (True, 5)
-        assert room.content.mtime_ns is not None
+        assert room.content.mtime is not None
         closing = await room.start(handle.flush)
         assert room.kinds() == ["write", "fstat"]
         room.server.finish_all()
         await settle_tasks()
         closing.take()
-        assert (room.content.dirty, room.content.size, room.content.mtime_ns) == (False, None, None)
+        assert (room.content.dirty, room.content.size, room.content.mtime) == (False, None, None)
         assert room.observer.settled == [(9, room.server.attributes())]
         await handle.flush()
         assert room.kinds() == []

@@ -98,6 +98,13 @@ def create_and_sync(here: Path) -> None:
     write(here, os.O_CREAT | os.O_EXCL, "new", sync=True)
 
 
+def create_and_look(here: Path) -> None:
+    """The same with fstat, as git and editors do."""
+    with opened(here / "new", os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+        os.write(fd, KIB4)
+        os.fstat(fd)
+
+
 def overwrite(here: Path) -> None:
     """O_TRUNC."""
     write(here, os.O_TRUNC)
@@ -145,6 +152,7 @@ ROWS = [
     Row("mkdir cold", 1, lambda here: os.mkdir(here / "d")),
     Row("chmod cold", 1, lambda here: os.chmod(here / "f", 0o600), prepare=old_file),
     Row("create write fsync close", 2, create_and_sync, warm=know_names),
+    Row("create write fstat close", 2, create_and_look, warm=know_names),
     Row("overwrite", 2, overwrite, prepare=old_file, warm=know_names),
     Row("append", 2, append, prepare=old_file, warm=know_names),
     Row("atomic save", 3, atomic_save, prepare=old_file, warm=know_names),

@@ -227,8 +227,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/mount/test_posix_metadata.py::test_mtime_set_while_open_survives_the_close",
     ),
     "A7": (
-        "While a file has unsent data its mtime is this machine's clock; after `close` it is the server's.",
-        "tests/mount/test_posix_files.py::test_mtime_is_the_same_before_and_after_close_within_a_second",
+        "The time that a program is told of a file it has open for writing is the file's after `close`, if "
+        "nothing is written or changed in between: whole seconds, by the server's clock.",
+        "tests/mount/test_times_while_written.py::test_the_time_told_after_the_last_write_is_the_time_after_close",
+        "tests/mount/test_times_while_written.py::test_a_child_with_the_descriptor_is_told_the_time_after_close",
+        "tests/mount/test_times_while_written.py::test_who_does_not_write_is_told_at_once_and_asks_again",
     ),
     "A12": (
         "Blocks are counted from the size: SFTP does not tell holes.",

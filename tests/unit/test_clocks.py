@@ -27,7 +27,7 @@ OTHERS_CLOCKS = {"clock.py": "the seam", "transport/outlet.py": "asyncssh's, wit
 ASKING = {"monotonic", "time", "time_ns", "clock_gettime", "perf_counter", "now"}
 
 AGES = {
-    "data/state.py": "when content was fetched",
+    "data/state.py": "when content was fetched, or written",
     "remote/connection.py": "when the server's clock was looked at",
     "remote/name_changes.py": "when what was made was asked for",
     "remote/server.py": "when what was made was asked for",
