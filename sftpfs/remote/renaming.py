@@ -50,8 +50,8 @@ class Move:
             there, before = await value_or_none(seen), await value_or_none(over)
             return Renamed(there is not None, before)
         except StatusError as failed:
-            if self._replace and _in_the_way(failed, atomic):
-                await self._replacing(session, failed)
+            if self._replace and _in_the_way(session, failed, atomic):
+                await self._replacing(session, failed, atomic)
                 return Renamed()
             raise await explain.renaming(session, failed, self._old, self._new, self._replace) from None
 
@@ -78,17 +78,17 @@ class Move:
                 return
         raise error(errno.EEXIST)
 
-    async def _replacing(self, session: Session, failed: StatusError) -> None:
+    async def _replacing(self, session: Session, failed: StatusError, atomic: bool) -> None:
         self._moving_aside = True
         try:
-            await rename_replacing(session, failed, self._old, self._new, self._aside)
+            await rename_replacing(session, failed, self._old, self._new, self._aside, directories=atomic)
         except UnexplainedError as lost:  # not the end of it: what was moved aside is to be tidied
             raise SessionLostError(str(lost.strerror), lost.errno or errno.EIO) from None
 
 
-def _in_the_way(failed: StatusError, atomic: bool) -> bool:
-    """Whether what has the new name may be why the rename ``failed``. posix-rename replaces; where it says
-    all the same that the name is taken (Go's os.Rename: by any directory), it is to be moved as well."""
-    if atomic:
+def _in_the_way(session: Session, failed: StatusError, atomic: bool) -> bool:
+    """Whether what has the new name may be why the rename ``failed``. posix-rename replaces; but servers
+    written in Go refuse any directory in its place, and say so in words of their own."""
+    if atomic and (failed.explicit or session.traits.known.rename_keeps_what_is_there):
         return failed.explicit and failed.errno == errno.EEXIST
     return explain.code(failed) == Status.FAILURE

@@ -36,17 +36,17 @@ def can_replace(seen: RenameSeen) -> bool:
 
 
 async def rename_replacing(
-    session: Session, failed: StatusError, old: bytes, new: bytes, aside: bytes
+    session: Session, failed: StatusError, old: bytes, new: bytes, aside: bytes, *, directories: bool
 ) -> None:
-    """Finish a rename that ``failed`` as plain RENAME, if because ``new`` exists.
+    """Finish a rename that ``failed``, if because ``new`` exists, or of ``directories`` only, is one.
 
     Not to be left half done, hence shielded from cancellation; the session's deadline
     bounds every step. ``aside`` is where ``new`` is moved for the time. Raises OSError;
     after a SessionLostError ``tidy`` is to follow on the next session.
     """
     seen = await explain.see_rename(session, old, new)
-    if not can_replace(seen):
-        raise error(diagnose.renaming(failed.status, seen, True, name_of(new)))
+    if not can_replace(seen) or (directories and not diagnose.is_directory(seen.new)):
+        raise error(diagnose.renaming(explain.code(failed), seen, True, name_of(new)))
     with trio.CancelScope(shield=True):
         try:
             await session.start_rename(new, aside).wait()

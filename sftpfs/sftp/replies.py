@@ -30,6 +30,8 @@ TARGET_LIMIT = 4095
 
 _MESSAGE_LIMIT = 200
 """Bytes kept of a server's error text: enough for one line."""
+_HALF = 98
+"""Of a longer one these from its beginning and its end: what happened may stand behind two long paths."""
 
 _COMMON_FLAGS = ATTR_SIZE | ATTR_UIDGID | ATTR_PERMISSIONS | ATTR_ACMODTIME
 _NO_ID = 0xFFFFFFFF
@@ -70,7 +72,9 @@ def read_string(data: _Bytes, position: int) -> tuple[bytes, int]:
 
 def printable(text: bytes) -> str:
     """Text of the server's in one line that is safe on a terminal, shortened."""
-    line = " ".join(text[:_MESSAGE_LIMIT].decode(errors="replace").split())
+    if len(text) > _MESSAGE_LIMIT:
+        text = text[:_HALF] + b" .. " + text[-_HALF:]
+    line = " ".join(text.decode(errors="replace").split())
     return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
 
 

@@ -70,7 +70,13 @@ def test_a_rename_that_replaces_moves_nothing_aside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "respect", ["RENAME replaces, but no directory", "posix-rename replaces no directory"]
+    "respect",
+    [
+        "RENAME replaces, but no directory",
+        "posix-rename replaces no directory",
+        "posix-rename replaces no directory, in words of its own",
+        "RENAME replaces no directory, in a later version's words",
+    ],
 )
 def test_a_directory_replaces_an_empty_one(tmp_path: Path, respect: str) -> None:
     """Go's os.Rename refuses it, and says that the name is taken."""

@@ -30,6 +30,8 @@ OPEN, HANDLE, NAME, ATTRS, EXTENDED = 3, 102, 104, 105, 200
 BY_HANDLE = frozenset({"CLOSE", "READ", "WRITE", "FSTAT", "FSETSTAT", "READDIR"})
 READ_FLAG, WRITE_FLAG, APPEND_FLAG, CREATE_FLAG, TRUNCATE_FLAG, EXCLUSIVE_FLAG = 1, 2, 4, 8, 16, 32
 NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 2, 3, 4, 8
+FILE_ALREADY_EXISTS = 11
+"""Of version 6 (draft-ietf-secsh-filexfer-13)."""
 
 
 class Asked(NamedTuple):
@@ -191,11 +193,15 @@ class RefusesKinds(Respect):
 
 
 class RenameReplaces(Respect):
-    """RENAME is rename(2), as Go's os.Rename has it where ``keeps_directories``."""
+    """RENAME is rename(2), as Go's os.Rename has it where ``keeps_directories``, which ``says`` why."""
 
-    def __init__(self, *, announces: bool, keeps_directories: bool) -> None:
+    def __init__(
+        self, *, announces: bool, keeps_directories: bool, status: int = FAILURE, says: bytes = b"file exists"
+    ) -> None:
         self.announced = ANNOUNCED if announces else wire.version(3)
         self._keeps_directories = keeps_directories
+        self._status = status
+        self._says = says
 
     def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
         if asked.name not in ("RENAME", "posix-rename@openssh.com"):
@@ -205,7 +211,7 @@ class RenameReplaces(Respect):
             fields.string()
         old, new = fields.string(), fields.string()
         if self._keeps_directories and os.path.isdir(new):
-            return asked.refused(FAILURE, b"rename %s %s: file exists" % (old, new))
+            return asked.refused(self._status, b"rename %s %s: %s" % (old, new, self._says))
         body = wire.string(b"posix-rename@openssh.com") + wire.string(old) + wire.string(new)
         return wire.packet(EXTENDED, asked.packet.identifier, body)
 
@@ -350,6 +356,12 @@ RESPECTS: dict[str, Respect] = {
     "RENAME replaces": RenameReplaces(announces=False, keeps_directories=False),
     "RENAME replaces, but no directory": RenameReplaces(announces=False, keeps_directories=True),
     "posix-rename replaces no directory": RenameReplaces(announces=True, keeps_directories=True),
+    "posix-rename replaces no directory, in words of its own": RenameReplaces(
+        announces=True, keeps_directories=True, says=b"can't copy directory - destination already exists"
+    ),
+    "RENAME replaces no directory, in a later version's words": RenameReplaces(
+        announces=False, keeps_directories=True, status=FILE_ALREADY_EXISTS, says=b"File exists"
+    ),
     "denies LSTAT": RefusesKinds(PERMISSION_DENIED, "LSTAT"),
     "denies FSTAT": RefusesKinds(PERMISSION_DENIED, "FSTAT"),
     "denies REALPATH": RefusesKinds(PERMISSION_DENIED, "REALPATH"),

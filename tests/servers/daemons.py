@@ -233,7 +233,7 @@ class Go(Server):
         )
     )
     needs = ("usr/lib/go-1.19/bin/go", "usr/share/gocode/src/github.com/pkg/sftp")
-    traits = ("no attributes of links", "no rename over a directory")
+    traits = ("no attributes of links",)
 
     def command(self, served: Path) -> list[str | Path]:
         """Compiled once for each store."""
@@ -269,7 +269,6 @@ class Rclone(Server):
         *WITHOUT_EXTENSIONS,
         "no links",
         "no modes",
-        "no rename over a directory",
         "no name before CLOSE",
     )
 
@@ -309,6 +308,5 @@ class RcloneWrites(Rclone):
         *WITHOUT_EXTENSIONS,
         "no links",
         "no modes",
-        "no rename over a directory",
         "no name before CLOSE",
     )

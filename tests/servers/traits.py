@@ -134,10 +134,6 @@ TRAITS: dict[str, Trait] = {
         "a new file has its name once it is closed",
         {"fsync_then_read_elsewhere": "^ENOENT .*served/fsync"},
     ),
-    "no rename over a directory": Trait(
-        "RENAME and posix-rename@openssh.com replace files alone",
-        {"rename_a_directory_over_an_empty_one": r"rename: (EXDEV|EPERM|EEXIST) instead of done"},
-    ),
     "umask of the server": Trait(
         "modes of what is made are cut by its umask",
         {"mode_of_a_new_file": "644: '0o600'", "mode_of_a_new_directory": "755: '0o700'"},

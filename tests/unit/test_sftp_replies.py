@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftpfs.errors import ProtocolError
+from sftpfs.errors import ProtocolError, Status, StatusError
 from sftpfs.sftp import extensions, replies
 from sftpfs.sftp.packets import PACKET_LIMIT
 from sftpfs.types import UNKNOWN_ID, Attributes
@@ -248,6 +248,15 @@ def test_status_messages_are_one_printable_line(code: int, message: bytes) -> No
     assert found == code
     assert text.isprintable()
     assert len(text) <= 200
+
+
+def test_what_happened_is_read_behind_long_paths() -> None:
+    """As servers written in Go tell it."""
+    told = b"rename %s %s: file exists" % (b"/old" * 400, b"/new" * 400)
+    code, text = replies.decode_status(view(wire.status(0, Status.FAILURE, told)[9:]))
+    assert text.startswith("rename /old/old")
+    failure = StatusError(code, text)
+    assert (failure.errno, failure.explicit) == (errno.EEXIST, True)
 
 
 def test_status_without_a_message() -> None:
