@@ -98,6 +98,8 @@ async def _open(
         attributes = await _opened(session, asked, path, follow)
         if OpenFlags.EXCLUSIVE in flags and attributes.size and not session.traits.known.honours_exclusive:
             raise error(errno.EEXIST)  # it came between the look and the OPEN
+        if OpenFlags.TRUNCATE in flags and not session.traits.known.closes_without_a_word:
+            attributes = attributes._replace(size=0)  # what the name shows may be what was there until CLOSE
         if inode is None or inode.changes == changes:
             keeps_what_is_there(session, asked.before, attributes)
         if asked.before:

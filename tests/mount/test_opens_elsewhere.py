@@ -171,6 +171,21 @@ def test_a_file_that_has_no_name_before_it_is_closed(make_there: MakeThere) -> N
     assert not list(there.there.glob("*.in"))
 
 
+def test_a_file_that_is_emptied_is_empty_here_before_it_is_there(make_there: MakeThere) -> None:
+    """The server shows the old content until the file is closed; that it is gone then is no loss."""
+    there = make_there("names as it closes")
+    (there.there / "file").write_bytes(b"old" * 1000)
+    with opened(there.here / "file", os.O_WRONLY | os.O_TRUNC):
+        assert os.stat(there.here / "file").st_size == 0
+    assert (there.there / "file").read_bytes() == b""
+    with opened(there.here / "file", os.O_WRONLY | os.O_TRUNC) as writer:
+        os.write(writer, b"new")
+        assert os.stat(there.here / "file").st_size == 3
+    with opened(there.here / "file", os.O_WRONLY | os.O_TRUNC):
+        assert os.stat(there.here / "file").st_size == 0
+    assert (there.there / "file").read_bytes() == (there.here / "file").read_bytes() == b""
+
+
 @pytest.mark.parametrize(
     ("respect", "number"), [("refuses as it closes", errno.EDQUOT), ("cuts as it closes", errno.EIO)]
 )
