@@ -260,11 +260,12 @@ class Namespace:
             self._tree.unknown(parent, name)
 
     def distrust(self, parent: Inode, name: bytes) -> None:
-        """The server contradicted what we knew of ``name``: ask again next time."""
+        """The server contradicted what we knew of ``name``: it and the listing are asked for again."""
         assert parent.directory is not None
         child = parent.directory.children.get(name)
         if child is not None:
             child.expires = 0.0
+            parent.directory.complete_until = parent.directory.absent_until = 0.0
         else:
             self._tree.unknown(parent, name)
 

@@ -111,7 +111,7 @@ class Track:
         if loss.mixed:
             self.lose()
             return
-        verb, at, mtime = self.last_change
+        (verb, at, mtime), self.last_change = self.last_change, ("", 0.0, 0)  # undone: no later loss takes it
         answered = at < now - answer and not any(at <= cut <= at + answer for cut in cuts[:-1])
         if verb == "write" and answered and mtime > loss.back.mtime + 3:
             for notes in self.opens:

@@ -284,7 +284,8 @@ class Oracle:
                     call.views.append(track.truncated(details["size"]))
                     return
             raise Lie(f"the mount cut {self._names(node)} to {details['size']} bytes, which nobody asked for")
-        if not track.justified(details["offset"], details["data"]):
+        tracks = (self.track(twin) for twin in self.twins.of(node))
+        if not any(one.justified(details["offset"], details["data"]) for one in tracks):
             raise Lie(
                 f"the mount wrote {details['data'][:24]!r}… at {details['offset']} of {self._names(node)}, "
                 "which no program wrote there"
@@ -444,13 +445,15 @@ class Oracle:
         )
 
     def _told_apart(self, call: Call) -> bool:
-        """Whether another client changed a file of several names, or what is open, and a connection was lost:
+        """Whether another client changed a file of several names or one of these, or what is open, and a
+        connection was lost:
         its handle cannot be had again. What has the name is another file then as well as if it had been
         replaced."""
         low = self.history.low(call.start)
         lost = any(at >= low for at in self.cuts) or any(end >= low for _, end in self.outages())
         return any(
-            track.foreign_at >= low and ((lost and track.opens) or self._had_several(track.node))
+            (track.foreign_at >= low and ((lost and track.opens) or self._had_several(track.node)))
+            or (self._had_several(track.node) and self._named_by_others({track.node}, low))
             for track in (self.files.get(one) for one in self.reach(call) if isinstance(one, Node))
             if track is not None
         )
@@ -476,9 +479,14 @@ class Oracle:
             for other in self.unknown
         )
 
+    def _taken_back(self, call: Call) -> bool:
+        """Whether the reply may have been lost and others have taken away, meanwhile, what was to be renamed:
+        whether it was renamed before nobody can tell."""
+        return self.cut_within(call) and self.moved_by_others(call)
+
     def _alike(self, call: Call) -> bool:
-        """Whether the reply of a rename may have been lost, of a file that another client changed meanwhile,
-        and that may have looked like the one it was to replace: nobody can tell then which has the name."""
+        """Whether the reply of a rename or a removal may have been lost, of a file that others have changed
+        meanwhile: nobody can tell then whether what has the name is what was to be replaced or removed."""
         low = self.history.low(call.start)
         changed = any(
             isinstance(node, Node) and self.track(node).foreign_at >= low for node in self.reach(call)
@@ -490,7 +498,9 @@ class Oracle:
         number = problem.errno
         if number in (errno.ESTALE, errno.EIO) and self.moved_by_others(call):
             return
-        if number == errno.EIO and call.verb == "rename" and self._alike(call):
+        if number == errno.EIO and call.verb in ("rename", "unlink") and self._alike(call):
+            return
+        if number == errno.ENOENT and call.verb == "rename" and self._taken_back(call):
             return
         if number == errno.ESTALE and call.verb == "open" and self._changed_twice(call):
             return  # replaced twice while it is being opened: the kernel asks once more, and no more
