@@ -188,6 +188,13 @@ class FuseConfig:
     passthrough: tuple[str, ...] = ()
     """Options handed to libfuse as they are (nosuid, nodev, max_background=N, ...)."""
 
+    @property
+    def kernel_judges(self) -> bool:
+        """The kernel decides by owners and mode bits, before the server is asked."""
+        if self.default_permissions is not None:
+            return self.default_permissions
+        return self.allow_other or self.allow_root
+
 
 @dataclass(frozen=True, slots=True)
 class MountConfig:

@@ -106,19 +106,20 @@ class FuseMount:
         Raises MountError where the root can be neither listed nor entered.
         """
         await self.filesystem.learn_owner()
+        try:
+            await self.filesystem.listings.listing(self.filesystem.tree.root)
+        except OSError as problem:
+            # A directory that may be entered but not listed is still worth mounting.
+            if problem.errno != errno.EACCES or not await self._may_be_entered():
+                raise MountError(
+                    Failure.REMOTE_DIRECTORY,
+                    f"{self._config.endpoint} cannot be read: {problem.strerror or problem}",
+                ) from None
+        await self.filesystem.learn_owner_by_root()
         fuse = self._config.fuse
         note = self.filesystem.owners.note_of_owner(fuse.allow_other or fuse.allow_root)
         if note is not None:
             log.warning("note: %s", note)
-        try:
-            await self.filesystem.listings.listing(self.filesystem.tree.root)
-        except OSError as problem:
-            if problem.errno == errno.EACCES and await self._may_be_entered():
-                return  # a directory that may be entered but not listed is still worth mounting
-            raise MountError(
-                Failure.REMOTE_DIRECTORY,
-                f"{self._config.endpoint} cannot be read: {problem.strerror or problem}",
-            ) from None
 
     async def _may_be_entered(self) -> bool:
         """Whether names in the root could lead anywhere; that is asked only where it cannot be listed."""
@@ -228,12 +229,11 @@ def mount_options(config: MountConfig) -> set[str]:
     fuse = config.fuse
     name = fuse.filesystem_name if fuse.filesystem_name is not None else str(config.endpoint)
     options = {f"fsname={_escaped(name)}", f"subtype={fuse.subtype}", *fuse.passthrough}
-    shared = fuse.allow_other or fuse.allow_root
     if fuse.allow_other:
         options.add("allow_other")
     if fuse.allow_root:
         options.add("allow_root")
-    if fuse.default_permissions if fuse.default_permissions is not None else shared:
+    if fuse.kernel_judges:
         options.add("default_permissions")
     if fuse.read_only:
         options.add("ro")

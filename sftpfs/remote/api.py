@@ -200,6 +200,11 @@ class Remote(Protocol):
         """What is known of the server's clock."""
 
     @property
+    def process_ids(self) -> tuple[int, int] | None:
+        """uid and gid of the server's process, and so of what it makes; None where its /proc does not tell.
+        Known once a request that came after the first session's beginning was answered."""
+
+    @property
     def name_max(self) -> int:
         """Bytes of the longest name worth asking for, as far as is known of the server."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,10 @@ HANDLES_TRIED = 2
 """Handles asked for and closed as the first session of a mount begins; later ones learn from what is
 asked of them, so that nothing but that can go wrong with them."""
 
-OF_NOW = b"/proc/self/status"
-"""The kernel of a Linux server makes such a file as somebody first looks at it. No request of SFTP tells
-the time, and a name of ours made to learn it would be seen by others."""
+PROCESS = b"/proc/self/task"
+"""The kernel of a Linux server makes such a directory as somebody first looks at it, and it belongs to whom
+the process runs as, as files in it do not where it keeps its memory to itself, which sftp-server does. No
+request of SFTP tells the time or the login, and a name of ours made to learn it would be seen by others."""
 
 REASON_PATIENCE = 1.0
 """Seconds a program whose stream ended gets to end too, and so to tell its status and last words."""
@@ -207,7 +209,7 @@ async def open_connection(
     if generation == 1 and session.traits.known.numbers_handles_as_openssh:
         _try_handles(session, HANDLES_TRIED)
     if generation == 1 and session.traits.doubtful("tells_of_links"):
-        try_lstat(session)  # of OpenSSH's ``look_at_clock`` asks as much
+        try_lstat(session)  # of OpenSSH's ``look_at_process`` asks as much
     if generation == 1 and not session.traits.doubtful("sets_by_handle"):
         try_setting(session)
     return Connection(session, transport, role)
@@ -228,8 +230,11 @@ def _try_handles(session: Session, times: int) -> None:
     when_done(session.start_opendir(b"/"), given)
 
 
-def look_at_clock(session: Session, server_clock: ServerClock) -> None:
-    """Ask for a file that came to be with the session's process, at a time of the server's clock.
+def look_at_process(
+    session: Session, server_clock: ServerClock, is_process: Callable[[Attributes], None]
+) -> None:
+    """Ask for a directory that came to be with the session's process, at a time of the server's clock;
+    ``is_process`` is told of it.
 
     Nobody waits for it, and a server without one costs nothing: then the clock is learned as a name is made.
     """
@@ -240,12 +245,13 @@ def look_at_clock(session: Session, server_clock: ServerClock) -> None:
             try_lstat(session)
         if slot.error is not None:
             return
+        is_process(slot.result())
         mtime = slot.result().mtime
         times.of_now(session.traits, server_clock, mtime)
         if mtime:
             server_clock.started(mtime, sent, clock.now())
 
-    when_done(session.start_lstat(OF_NOW), told)
+    when_done(session.start_lstat(PROCESS), told)
 
 
 async def _with_reason(failure: MountError, transport: Transport) -> MountError:

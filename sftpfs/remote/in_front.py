@@ -61,6 +61,11 @@ class InFront:
         return self._remote.clock
 
     @property
+    def process_ids(self) -> tuple[int, int] | None:
+        """As ``Remote.process_ids``."""
+        return self._remote.process_ids
+
+    @property
     def name_max(self) -> int:
         """As ``Remote.name_max``."""
         return self._remote.name_max

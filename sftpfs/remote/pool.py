@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import stat
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from sftpfs.errors import MountError, SessionLostError
 from sftpfs.latency import Histogram
 from sftpfs.remote.api import AWAY_AFTER
 from sftpfs.remote.bulk import Bulk
-from sftpfs.remote.connection import LIMITS, Connection, Role, look_at_clock, open_connection
+from sftpfs.remote.connection import LIMITS, Connection, Role, look_at_process, open_connection
 from sftpfs.remote.disorder import begin_anew
 from sftpfs.remote.hedging import Hedging
 from sftpfs.remote.reconnect import Reconnection
@@ -37,7 +38,7 @@ from sftpfs.server_traits import LACKS, ServerTraits
 from sftpfs.sftp.link import Link
 from sftpfs.sftp.request import SessionStatistics
 from sftpfs.transport.api import Connector, Transport
-from sftpfs.types import ServerCapabilities
+from sftpfs.types import UNKNOWN_ID, Attributes, ServerCapabilities
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class Pool:
         """No connection is made any more: the file system is being unmounted."""
         self.capabilities = ServerCapabilities()
         self.clock = ServerClock()
+        self.process_ids: tuple[int, int] | None = None
+        """As ``Remote.process_ids``."""
         self.traits = ServerTraits()
         self.read_sizes = RequestSizes()
         self.write_sizes = RequestSizes()
@@ -256,7 +259,7 @@ class Pool:
         )
         judged = self._generation == 1 and self.traits.doubtful(TIMES)
         if role is Role.METADATA and (judged or connection.session.capabilities.has(LIMITS)):
-            look_at_clock(connection.session, self.clock)
+            look_at_process(connection.session, self.clock, self._is_process)
         if self.closed:
             connection.session.close("the file system is being unmounted")
             raise SessionLostError("the file system is being unmounted")
@@ -266,6 +269,10 @@ class Pool:
         self._nursery.start_soon(self._run, connection)
         logger.info("connection %d is up, for %s", connection.session.generation, role.value)
         return connection
+
+    def _is_process(self, process: Attributes) -> None:
+        if stat.S_ISDIR(process.mode) and UNKNOWN_ID not in (process.uid, process.gid):
+            self.process_ids = (process.uid, process.gid)
 
     def _watch(self, connection: Connection) -> None:
         begin_anew(connection.session)

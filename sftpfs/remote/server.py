@@ -87,6 +87,11 @@ class Server(NameChanges):
         return 0.0 if self._pool.traits.known.one_at_a_time else self._pool.link.affordable
 
     @property
+    def process_ids(self) -> tuple[int, int] | None:
+        """As ``Remote.process_ids``."""
+        return self._pool.process_ids
+
+    @property
     def name_max(self) -> int:
         """As ``Remote.name_max``."""
         return NAME_MAX if self._pool.traits.known.keeps_names_short else LONGEST_NAME

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import NamedTuple, Protocol
@@ -29,6 +30,7 @@ from sftpfs.vfs.files import Files
 from sftpfs.vfs.identity import Identity
 from sftpfs.vfs.inodes import NANOSECONDS, Inode, last_path_of
 from sftpfs.vfs.listings import Listings
+from sftpfs.vfs.login import Login
 from sftpfs.vfs.name_cases import NameCases
 from sftpfs.vfs.namespace import Namespace
 from sftpfs.vfs.naming import NamingRemote
@@ -133,6 +135,7 @@ class Filesystem:
             self.ahead,
             self.offline,
         )
+        self._login = Login(self.tree, remote, self.owners, config)
         self.refresher = Refresher(self.tree, self.listings, self.resolver)
         self.copier = Copier(self.tree, remote, identity, config.pool.reconnect)
         self.attributes = AttributeWriter(self.tree, remote, self.resolver, identity, self.owners, naming)
@@ -155,14 +158,16 @@ class Filesystem:
         self._statistics_expire = 0.0
 
     async def learn_owner(self) -> None:
-        """Find out who we are on the server: the owner of the login's home. Two round trips."""
-        try:
-            home = await self._remote.realpath(b".")
-            self.owners.learn_session(await self._remote.stat(home))
+        """Find out who we are on the server, before anything is shown. Two round trips."""
+        with suppress(OSError):  # then ids are shown as the server has them
+            await self._login.learn()
             if self._naming is not None:
                 await self._naming.know((self.tree.root.attributes,), self.tree.root_path)
-        except OSError:
-            return  # then ids are shown as the server has them
+
+    async def learn_owner_by_root(self) -> None:
+        """The same by what is in the root, which was listed."""
+        with suppress(OSError):
+            await self._login.learn_by_root()
 
     def appearance(self, inode: Inode) -> Appearance:
         """What stat shows now, from memory. EPERM for unmapped ids with nomap=error."""

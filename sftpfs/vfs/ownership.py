@@ -50,10 +50,14 @@ class OwnerMap:
         self._remote_users = {local: remote for remote, local in self._users.items()}
         self._remote_groups = {local: remote for remote, local in self._groups.items()}
         self.session_uid = self.session_gid = UNKNOWN_ID
+        self.unclear = False
+        """Nothing told who the login is: not until it made a file."""
 
     def learn_session(self, home: Attributes) -> None:
-        """The login owns its home directory: these are its ids on the server, until it made a file."""
+        """The login's ids on the server are those of ``home``, its own as far as is known, until it made a
+        file."""
         self.session_uid, self.session_gid = home.uid, home.gid
+        self.unclear = False
         if self.by_name:
             self._claim_login()
         if self._config.id_mapping is IdMapping.USER and home.uid != UNKNOWN_ID:
@@ -159,6 +163,11 @@ class OwnerMap:
     def note_of_owner(self, others_enter: bool) -> str | None:
         """A line for the person who mounts, where what is created here will belong to somebody else."""
         session, (own, _) = self.session_uid, self._local
+        if self.unclear and others_enter and self._config.uid is None:
+            return (
+                "the server does not tell which files are the login's own before one is created here: until "
+                "then permission bits may keep you from them (uid=N shows all files as yours)"
+            )
         if session in (UNKNOWN_ID, 0) or self._config.uid is not None:
             return None  # what root creates is given to whoever asked for it
         try:

@@ -260,9 +260,19 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "With `idmap=user` (the default) the login's own uid and gid on the server show as the mounting "
         "user's, and all others as the server's numbers.",
         "tests/mount/test_idmap_name.py::test_a_note_says_who_will_own_what_is_created",
+        "tests/mount/test_confined_login.py::test_a_home_that_is_another_ones_is_told_by_the_servers_process",
         "tests/unit/test_vfs_ownership.py::test_user_mapping_swaps_the_logins_ids_and_leaves_others",
         "tests/unit/test_vfs_ownership.py::test_a_file_it_made_tells_who_the_login_is_where_its_home_is_not"
         "_its_own",
+    ),
+    "O13": (
+        "Where the home is root's and there is no /proc, as for an account that sshd confines "
+        "(ChrootDirectory), the login is sought among the owners of the mounted directory and of what is "
+        "in it.",
+        "tests/mount/test_confined_login.py::test_ones_own_files_can_be_written_before_any_was_made",
+        "tests/mount/test_confined_login.py::test_names_tell_where_the_server_has_them",
+        "tests/mount/test_confined_login.py::test_nothing_is_tried_where_the_kernel_does_not_judge",
+        "tests/mount/test_confined_login.py::test_who_cannot_be_told_is_nobody_and_a_line_says_so",
     ),
     "O2": (
         "`idmap=none` shows the server's numbers.",
