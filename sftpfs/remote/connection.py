@@ -255,8 +255,9 @@ def look_at_process(
 
 
 async def _with_reason(failure: MountError, transport: Transport) -> MountError:
-    """``failure``, or what the transport says of it: its program knows why the stream ended."""
-    if failure.failure is Failure.TIMED_OUT:
+    """``failure``, or what the transport says of it: its program knows why the stream ended, but where the
+    server said that itself."""
+    if failure.failure in (Failure.TIMED_OUT, Failure.PROTOCOL):
         return failure
     with trio.move_on_after(REASON_PATIENCE):
         await transport.closed.wait()

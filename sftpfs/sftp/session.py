@@ -383,9 +383,10 @@ def _no_greeting(seen: bytes) -> MountError:
 def _foreign_greeting(seen: bytes, violation: ProtocolError) -> MountError:
     """The error for a greeting that is not SFTP: text of a shell start-up file, mostly."""
     if seen and all(byte >= 0x20 or byte in b"\t\n\r\x1b" for byte in seen[:4]):
+        seen = seen.partition(b"\0")[0]  # the greeting that follows is none of it
         return MountError(
             Failure.PROTOCOL,
-            f"the server printed text before SFTP started: {printable(seen)!r}; make its shell start-up"
-            " files (.bashrc) print nothing when not interactive",
+            f"the server printed text before SFTP started: {printable(seen)!r}; if that is not why there is"
+            " no SFTP, make its shell start-up files (.bashrc) print nothing when not interactive",
         )
     return MountError(Failure.PROTOCOL, f"the server does not speak SFTP: it sent {violation}")

@@ -38,6 +38,8 @@ PROXY_ENDED = re.compile("^(Connection closed by|banner exchange: Connection to)
 """What a proxy says of it may come after that, in a pipe shared with it."""
 PROXY_KILLED = re.compile(r"^Killed by signal \d+\.$")
 """What an ssh as the proxy says as the one before it ends."""
+TOLD_WHY, ENDED = "Received disconnect from ", "Disconnected from "
+"""The server's reason, and the line behind it that has none."""
 TOO_MANY = re.compile("^Received disconnect from .*: Too many authentication failures$")
 
 KINDS = (
@@ -64,6 +66,7 @@ class SshWords:
     def __init__(self) -> None:
         self._last = ""
         self._refusal = ""
+        self._told_why = ""
         self._address: tuple[str, ...] | None = None
         self._greeted = False
         self._entered = False
@@ -78,7 +81,7 @@ class SshWords:
         """The last line for people, fit for a terminal, and what the server said in place of its version."""
         if self._refusal and not self._greeted and self._last:
             return f"{self._last}; the server says '{self._refusal}'"
-        return self._last
+        return self._told_why if self._told_why and self._last.startswith(ENDED) else self._last
 
     @property
     def address(self) -> tuple[str, ...] | None:
@@ -115,9 +118,9 @@ class SshWords:
             return None
         self._changed = self._changed or bool(CHANGED.search(line))
         self._proxy_ended = self._proxy_ended or bool(PROXY_ENDED.search(line))
-        self._too_many = bool(TOO_MANY.search(line)) or (
-            self._too_many and line.startswith("Disconnected from ")
-        )
+        self._too_many = bool(TOO_MANY.search(line)) or (self._too_many and line.startswith(ENDED))
+        if line.startswith(TOLD_WHY):
+            self._told_why = one_line(line)
         if not PROXY_KILLED.search(line):
             self._last = one_line(line) or self._last
         return line

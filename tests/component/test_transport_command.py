@@ -176,3 +176,21 @@ def test_who_chose_what_ssh_logs_sees_it_and_is_told_no_kinds(server: Sshd, tmp_
     quiet = (("IdentityFile", str(stranger)), ("LogLevel", "ERROR"))
     config = by_ssh(configure(server, *quiet))
     assert failure_by_ssh(config, endpoint_of(server)).failure is Failure.NO_SFTP
+
+
+@pytest.mark.parametrize("ssh", [False, True], ids=["asyncssh", "ssh"])
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("/usr/sbin/nologin", "'This account is currently not available.'"),
+        ("echo no room; exit 1", "'no room'"),
+    ],
+)
+def test_what_is_said_in_place_of_sftp_is_passed_on(
+    tmp_path: Path, ssh: bool, command: str, words: str
+) -> None:
+    """It tells more than the status behind it."""
+    with Sshd(tmp_path / "sshd", config_extra=f"ForceCommand {command}") as closed:
+        config = configure(closed)
+        error = failure_by_ssh(by_ssh(config) if ssh else config, endpoint_of(closed))
+    assert error.failure is Failure.PROTOCOL and words in error.message

@@ -47,6 +47,11 @@ def test_text_before_sftp(text: bytes, end: bool) -> None:
     assert text.split()[-1].decode() in failure.message
 
 
+def test_the_greeting_behind_the_text_is_not_shown() -> None:
+    failure = refused(b"hello\n" + wire.version(3, (b"posix-rename@openssh.com", b"1")))
+    assert "'hello'" in failure.message
+
+
 def test_a_little_text_and_the_end() -> None:
     failure = refused(b"no", end=True)
     assert "printed text before SFTP started: 'no'" in failure.message

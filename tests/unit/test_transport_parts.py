@@ -162,6 +162,13 @@ def test_only_ssh_itself_tells_a_kind_of_failure() -> None:
     assert words.failure(255) is Failure.AUTHENTICATION and len(words.last) <= 4096
 
 
+def test_why_a_server_disconnects_is_told_and_decides_nothing() -> None:
+    words = SshWords()
+    why = "Received disconnect from ::1 port 22:2: ann@host: Permission denied (publickey)."
+    words.take(f"debug1: x\r\n{why}\r\nDisconnected from ::1 port 22\r\n".encode())
+    assert words.last == why and words.failure(255) is Failure.TRANSPORT
+
+
 def test_what_somebody_chose_to_be_logged_stays() -> None:
     def level(*command: str, **options: str) -> bool:
         config = TransportConfig(
