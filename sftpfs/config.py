@@ -106,6 +106,8 @@ class PoolConfig:
     """Requests and open files survive the loss of a connection; else they fail with it."""
     max_read: int | None = None
     max_write: int | None = None
+    several_handles: bool = True
+    """A large file may be opened on several connections; else each OPEN is a program's (``no_readahead``)."""
 
     @property
     def patience(self) -> float:

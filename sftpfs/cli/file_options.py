@@ -66,7 +66,11 @@ DATA = [
         ("data.synchronous_writes",),
     ),
     Option(
-        "no_readahead", "read only what was asked for", Section.DATA, ("data.read_ahead",), constant=False
+        "no_readahead",
+        "read only what was asked for, and open only what is opened, each file by one handle",
+        Section.DATA,
+        ("data.read_ahead", "pool.several_handles"),
+        constant=False,
     ),
     Option("direct_io", "bypass the kernel's page cache", Section.DATA, ("data.direct_io",)),
     Option(

@@ -97,7 +97,7 @@ class Bulk:
     def begin(self) -> None:
         """The metadata connection is there. Far from the server the first bulk connection follows at
         once, for it takes many round trips."""
-        if self._far:
+        if self._far and self._pool.config.several_handles:
             self.demand(most=1)
 
     def ended(self, connection: Connection) -> None:

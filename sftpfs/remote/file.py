@@ -73,6 +73,7 @@ class File:
         "_open_files",
         "_reopening",
         "_requested",
+        "_several",
         "_silence",
         "_stripes",
         "_traits",
@@ -114,6 +115,7 @@ class File:
         handle: what was told since may count them, or not. None where none are in doubt."""
         self.used = True
         """A request was made since ``remote.room`` last asked."""
+        self._several = pool.config.several_handles
         self.patience = pool.config.patience
         """Seconds after which a request is not sent again."""
         self.read_sizes = pool.read_sizes
@@ -324,7 +326,8 @@ class File:
     def _account(self, length: int) -> None:
         self.used = True
         self._requested += length
-        if self._requested > BULK_BYTES and not (self.closed or self.appends or self._one_handle):
+        alone = self.closed or self.appends or self._one_handle or not self._several
+        if self._requested > BULK_BYTES and not alone:
             bulk = self._bulk
             bulk.demand()
             if self._epoch != bulk.epoch and self._stripes.begin():

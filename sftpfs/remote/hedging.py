@@ -24,6 +24,7 @@ from sftpfs.remote.connection import Connection
 from sftpfs.remote.stalls import FLOOR, Stalls
 from sftpfs.remote.transfer import OfFile
 from sftpfs.remote.waiting import abandon, when_done
+from sftpfs.sftp.kinds import OPEN
 from sftpfs.sftp.request import Reach, Request, Unwanted
 
 logger = logging.getLogger(__name__)
@@ -43,13 +44,16 @@ class Connections(Protocol):
 class Hedging:
     """See the module. One object a pool.
 
+    ``opens_again``: a file may be opened once more than it was asked for.
+
     INVARIANT: ``_again`` are the requests under way a second time.
     """
 
-    __slots__ = ("_again", "_connections", "stalls")
+    __slots__ = ("_again", "_connections", "_opens_again", "stalls")
 
-    def __init__(self, connections: Connections, stalls: Stalls) -> None:
+    def __init__(self, connections: Connections, stalls: Stalls, opens_again: bool = True) -> None:
         self.stalls = stalls
+        self._opens_again = opens_again
         self._connections = connections
         self._again: set[Request[Any]] = set()
 
@@ -93,7 +97,7 @@ class Hedging:
             if handle is not None and self.stalls.admit():
                 self._race(connection, request, owner.ask_again(handle))
             return
-        if not connection.refuge:
+        if not connection.refuge and (self._opens_again or request.kind is not OPEN):
             # Elsewhere it begins from nothing: once is enough for what is slow rather than stuck.
             self._move(connection, request)
 

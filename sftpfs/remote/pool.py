@@ -78,7 +78,7 @@ class Pool:
         self._reconnection = Reconnection(
             config, self._attempt, self.spawn, self._install_metadata, lambda: connector.logging_in
         )
-        self._hedging = Hedging(self, Stalls(self._latencies))
+        self._hedging = Hedging(self, Stalls(self._latencies), config.several_handles)
         self.silence = Silence(self, config.patience)
         self.bulk = Bulk(self, single=connector.single)
 

@@ -73,8 +73,8 @@ class Stripes:
 
     @property
     def _alone(self) -> bool:
-        """The server has one file open at a time, by one handle."""
-        return self._pool.traits.known.one_at_a_time
+        """The server has one file open at a time, by one handle, or each file is to have one."""
+        return self._pool.traits.known.one_at_a_time or not self._pool.config.several_handles
 
     async def _stripe(self) -> None:
         """Open this file on the bulk connections it is not yet open on."""

@@ -99,6 +99,31 @@ def test_looks_are_answered_by_a_connection_opened_for_them(tmp_path: Path) -> N
     run(test)
 
 
+def test_no_file_is_opened_again_where_each_is_to_have_one_handle(tmp_path: Path) -> None:
+    """Looks are answered by the other connection all the same; what has to do with a file waits."""
+    (tmp_path / "file").write_bytes(b"content")
+    connector = ServerConnector()
+
+    async def test() -> None:
+        async with stalling(connector, max_connections=2, several_handles=False) as (server, pool):
+            name = encoded(tmp_path / "file")
+            held, _ = await server.open(name, READ, 0, lambda: name)
+            stop(connector)
+            read = held.start_read(0, 100)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.open, name, READ, 0, lambda: name)
+                await server.lstat(name)
+                await server.list_directory(encoded(tmp_path))
+                await server.lstat(name)
+                assert not read.done
+                connector.processes[0].send_signal(signal.SIGCONT)
+            assert await read.wait() == b"content"
+            opened = [one["requests"].get("open", 0) for one in pool.statistics()["connections"]]
+            assert opened == [2, 0]
+
+    run(test)
+
+
 def test_only_so_many_are_under_way_twice(tmp_path: Path) -> None:
     connector = ServerConnector()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -233,6 +234,27 @@ def test_no_readahead_asks_for_nothing_that_is_not_read(
     assert "READ" not in counting_proxy.read().requests
     read_in(mount.path, names[:6])
     assert counting_proxy.read().requests["READ"] == 6
+
+
+def test_no_readahead_opens_exactly_what_is_opened_by_one_handle(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    """Of some servers a file can be read once. Over a distance a large one has handles on several connections
+    otherwise, and small ones are fetched before they are opened."""
+    large = random.Random(1).randbytes(24 << 20)
+    old_file(backing / "large", large)
+    for number in range(12):
+        old_file(backing / f"{number:04}", content(number))
+    mount = make_mount("no_readahead", port=counting_proxy.port, backing=backing)
+    names = sorted(os.listdir(mount.path))[:-1]
+    counting_proxy.reset()
+    assert (mount.path / "large").read_bytes() == large
+    (mount.path / "written").write_bytes(large)
+    read_in(mount.path, names)
+    count = counting_proxy.read()
+    assert count.requests["OPEN"] == 2 + len(names)
+    told = len(large) + sum(len(content(number)) for number in range(12))
+    assert told <= count.sent["DATA"] < told + (1 << 20)
 
 
 def test_a_directory_whose_name_the_kernel_knows_is_listed_as_it_is_entered(

@@ -88,6 +88,13 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "What was fetched ahead is believed as long as its lease, counted from when it was asked for.",
         "tests/mount/test_ahead.py::test_what_was_fetched_ahead_is_not_believed_past_its_lease",
     ),
+    "C11": (
+        "With `no_readahead` a file is opened on the server as often as programs open it, each time by one "
+        "handle, and nothing of it is asked for that nobody reads (but what the kernel reads ahead of a reader).",
+        "tests/mount/test_ahead.py::test_no_readahead_asks_for_nothing_that_is_not_read",
+        "tests/mount/test_ahead.py::test_no_readahead_opens_exactly_what_is_opened_by_one_handle",
+        "tests/component/test_remote_stalls.py::test_no_file_is_opened_again_where_each_is_to_have_one_handle",
+    ),
     "C9": (
         "With `cache=no` every `stat` and lookup asks the server.",
         "tests/mount/test_coherence.py::test_without_a_cache_everything_shows_at_once",

@@ -41,6 +41,7 @@ CASES: list[tuple[str, str, Any]] = [
     ("sshfs_sync", "data.synchronous_writes", True),
     ("sync", "data.synchronous_writes", True),
     ("no_readahead", "data.read_ahead", False),
+    ("no_readahead", "pool.several_handles", False),
     ("direct_io", "data.direct_io", True),
     ("kernel_cache", "data.kernel_cache", True),
     ("noauto_cache", "data.auto_cache", False),
