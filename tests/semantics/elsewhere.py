@@ -90,7 +90,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "C11": (
         "With `no_readahead` a file is opened on the server as often as programs open it, each time by one "
-        "handle, and nothing of it is asked for that nobody reads (but what the kernel reads ahead of a reader).",
+        "handle, and nothing of it is asked for that nobody reads (but what the kernel reads ahead of a "
+        "reader).",
         "tests/mount/test_ahead.py::test_no_readahead_asks_for_nothing_that_is_not_read",
         "tests/mount/test_ahead.py::test_no_readahead_opens_exactly_what_is_opened_by_one_handle",
         "tests/component/test_remote_stalls.py::test_no_file_is_opened_again_where_each_is_to_have_one_handle",
