@@ -135,7 +135,7 @@ class ServerTraits:
     INVARIANT: a trait that was contradicted stays ``False``, whatever a later session announces.
     """
 
-    __slots__ = ("_seen", "_tell", "_vouched", "contradicted", "known", "software")
+    __slots__ = ("_proven", "_seen", "_tell", "_tried", "_vouched", "contradicted", "known", "software")
 
     def __init__(self, tell: Callable[[str], None] = logger.warning) -> None:
         """``tell`` is called once for each trait that is found not to hold."""
@@ -148,6 +148,9 @@ class ServerTraits:
         """Traits that were found not to hold, and what was seen, for people."""
         self._seen: set[str] = set()
         """Traits that were seen to hold."""
+        self._proven: set[str] = set()
+        """Traits that no server is granted unseen, and this one was seen to have."""
+        self._tried: set[str] = set()
         self._vouched = True
         """The server is one of those whose traits are known."""
 
@@ -156,7 +159,8 @@ class ServerTraits:
         self.software = software
         assumed = first_assumption(extensions, software)
         self._vouched = assumed is OPENSSH
-        self.known = replace(assumed, **dict.fromkeys(self.contradicted, False))
+        found = dict.fromkeys(self._proven, True) | dict.fromkeys(self.contradicted, False)
+        self.known = replace(assumed, **found)
 
     def contradict(self, trait: str, seen: str) -> None:
         """The server does not do what ``trait`` says: ``seen``, for people. Told in the log once."""
@@ -165,6 +169,19 @@ class ServerTraits:
         self.contradicted[trait] = seen
         self.known = replace(self.known, **{trait: False})
         self._tell(f"this server {LACKS[trait]}: {seen}")
+
+    def may_be_tried(self, trait: str) -> bool:
+        """Whether ``trait``, which is not granted, is worth a question: once in the life of a mount."""
+        if getattr(self.known, trait) or trait in self.contradicted or trait in self._tried:
+            return False
+        self._tried.add(trait)
+        return True
+
+    def prove(self, trait: str) -> None:
+        """The server has ``trait``, which it was not granted, unless something contradicted that."""
+        if trait not in self.contradicted:
+            self._proven.add(trait)
+            self.known = replace(self.known, **{trait: True})
 
     def seen(self, traits: Iterable[str]) -> None:
         """The server was seen to do what ``traits`` say."""

@@ -25,7 +25,7 @@ from sftpfs.remote.renaming import Move
 from sftpfs.remote.retry import repeat, resolve
 from sftpfs.remote.setting import may_set
 from sftpfs.remote.symlinks import make_symlink
-from sftpfs.remote.waiting import value_or_none
+from sftpfs.remote.waiting import new_seen, value_or_none
 from sftpfs.server_clock import ServerClock
 from sftpfs.sftp.session import Session
 from sftpfs.types import AttributeChange, Attributes
@@ -64,7 +64,7 @@ class NameChanges:
         async def work(connection: Connection) -> Attributes:
             session, sent = connection.session, clock.now()
             made = session.start_mkdir(path, mode & PERMISSIONS)
-            return await self._created(session, path, made, session.start_lstat(path), sent)
+            return await self._created(session, path, made, session.start_lstat_of_new(path), sent)
 
         attributes = await resolve(
             self._pool,
@@ -117,7 +117,7 @@ class NameChanges:
             await made.wait()
         except StatusError as failed:
             raise await explain.creation(session, failed, path, seen) from None
-        attributes = await seen.wait()
+        attributes = await new_seen(session, path, seen)
         times.of_now(self._pool.traits, self.clock, attributes.mtime)
         self.clock.made(attributes.mtime, sent, clock.now())
         return attributes
@@ -132,12 +132,12 @@ class NameChanges:
             if not session.capabilities.has(HARDLINK):
                 raise error(errno.EOPNOTSUPP)
             made = session.start_hardlink(existing, path)
-            seen = session.start_lstat(path)
+            seen = session.start_lstat_of_new(path)
             try:
                 await made.wait()
             except StatusError as failed:
                 raise await explain.linking(session, failed, existing, path) from None
-            return await seen.wait()
+            return await new_seen(session, path, seen)
 
         return await resolve(
             self._pool, work, lambda connection: lost_reply.link(connection.session, existing, path)

@@ -24,6 +24,9 @@ UNEXPLAINED = frozenset({errno.EIO, errno.EACCES, errno.EPERM, errno.EINVAL, err
 """Errnos that may be for the words of a request. All others were seen to be for the file."""
 
 
+EXCLUSIVE = "honours_exclusive"
+
+
 class Wanted(NamedTuple):
     """What is asked of the server."""
 
@@ -81,6 +84,28 @@ async def look_first(session: Session, path: bytes) -> None:
             return
         raise
     raise error(errno.EEXIST)
+
+
+async def learn_exclusive(session: Session, path: bytes, mode: int) -> None:
+    """Whether EXCL is honoured, found out by what was just made at ``path``, has that name, is empty and is
+    open: once in the life of a mount, and three waits. To make it anew with EXCL must be refused, and to open
+    it without must not be: then the refusal was not for there being a handle already."""
+    traits = session.traits
+    if not traits.may_be_tried(EXCLUSIVE) or traits.known.one_at_a_time or not traits.known.writes_anywhere:
+        return
+    new = protocol_flags(OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.EXCLUSIVE)
+    try:
+        handle = await opened(session, session.start_open(path, new, mode))
+    except StatusError:
+        again = protocol_flags(OpenFlags.WRITE)
+        try:
+            handle = await opened(session, session.start_open(path, again))
+        except StatusError:
+            return
+        traits.prove(EXCLUSIVE)
+    else:
+        traits.contradict(EXCLUSIVE, "a file that had just been made was made once more")
+    await session.start_close(handle).wait()
 
 
 async def size_before(session: Session, path: bytes, flags: OpenFlags) -> int:

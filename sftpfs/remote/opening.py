@@ -23,6 +23,7 @@ from sftpfs.remote.open_request import (
     as_taken,
     in_plainer_words,
     keeps_what_is_there,
+    learn_exclusive,
     look_first,
     shown_by,
     size_before,
@@ -98,6 +99,8 @@ async def _open(
         attributes = await _opened(session, asked, path, follow)
         if OpenFlags.EXCLUSIVE in flags and attributes.size and not session.traits.known.honours_exclusive:
             raise error(errno.EEXIST)  # it came between the look and the OPEN
+        if OpenFlags.EXCLUSIVE in flags and asked.seen.error is None and not attributes.size:
+            await learn_exclusive(session, path, mode & PERMISSIONS)
         if OpenFlags.TRUNCATE in flags and not session.traits.known.closes_without_a_word:
             attributes = attributes._replace(size=0)  # what the name shows may be what was there until CLOSE
         if inode is None or inode.changes == changes:
@@ -145,7 +148,9 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
     forecast = session.handles.next() if size else None
     slot = session.start_open(path, protocol_flags(wanted.flags), wanted.mode)
     whole = None if forecast is None else WholeRead(session, forecast, path, size, most)
-    seen = session.start_lstat(path) if whole is None else whole.told
+    new = OpenFlags.EXCLUSIVE in flags
+    look = session.start_lstat_of_new if new else session.start_lstat
+    seen = look(path) if whole is None else whole.told
     try:
         identifier = await opened(session, slot)
     except StatusError as failed:

@@ -11,7 +11,7 @@ import errno
 
 from sftpfs.errors import Status, StatusError, error
 from sftpfs.remote import explain
-from sftpfs.remote.waiting import value_or_none
+from sftpfs.remote.waiting import new_seen, value_or_none
 from sftpfs.sftp.session import Session
 from sftpfs.types import Attributes
 
@@ -23,7 +23,7 @@ async def make_symlink(session: Session, target: bytes, path: bytes) -> Attribut
 
     Two waits for the first link where the order is not known, a few more where it is found to be the draft's.
     """
-    made, seen = session.start_symlink(target, path), session.start_lstat(path)
+    made, seen = session.start_symlink(target, path), session.start_lstat_of_new(path)
     doubtful = session.traits.doubtful(TRAIT)
     try:
         await made.wait()
@@ -36,15 +36,15 @@ async def make_symlink(session: Session, target: bytes, path: bytes) -> Attribut
             raise problem from None
         return await session.start_lstat(path).wait()
     if not doubtful:
-        return await seen.wait()
+        return await new_seen(session, path, seen)
     there = await value_or_none(seen)
     ours, stray = session.start_readlink(path), session.start_readlink(target)
     leads_to, comes_from = await value_or_none(ours), await value_or_none(stray)
     if leads_to == target:
         session.traits.seen([TRAIT])
-        return await seen.wait()
+        return await new_seen(session, path, seen)
     if comes_from != path:
-        return await seen.wait()
+        return await new_seen(session, path, seen)
     await session.start_remove(target).wait()
     session.traits.contradict(TRAIT, "a link was made at what it was to lead to")
     if there is not None:

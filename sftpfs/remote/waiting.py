@@ -10,6 +10,7 @@ from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StatusError
 from sftpfs.sftp.request import Reach, Request
 from sftpfs.sftp.session import Session
+from sftpfs.types import Attributes
 
 T = TypeVar("T")
 
@@ -41,6 +42,17 @@ async def value_or_none(slot: Slot[T] | None) -> T | None:
         return None if slot is None else await slot.wait()
     except StatusError:
         return None
+
+
+async def new_seen(session: Session, path: bytes, seen: Slot[Attributes]) -> Attributes:
+    """What was just made at ``path`` is; ``seen`` is the answer to ``Session.start_lstat_of_new``, which may
+    have come too early. Raises OSError."""
+    try:
+        return await seen.wait()
+    except StatusError as failed:
+        if failed.errno != errno.ENOENT or session.traits.known.carries_out_in_order:
+            raise
+    return await session.start_lstat(path).wait()
 
 
 async def opened(session: Session, slot: Slot[bytes]) -> bytes:

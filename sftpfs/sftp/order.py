@@ -106,7 +106,7 @@ class RequestOrder:
     """See the module.
 
     INVARIANT: of two requests in ``_abouts`` that meet, the later one is in ``_waits``, for the earlier one
-    among others.
+    among others; but for one that may go ``beside`` it.
     """
 
     __slots__ = ("_abouts", "_handles", "_packets", "_waits")
@@ -121,14 +121,18 @@ class RequestOrder:
         self._handles: dict[bytes, OpenHandle] = {}
         """Those that were given and not closed."""
 
-    def enter(self, identifier: int, packet: bytes) -> bool:
-        """Request ``identifier`` is to be sent as ``packet``, a WRITE without its data: may it go now?"""
+    def enter(self, identifier: int, packet: bytes, beside: int | None = None) -> bool:
+        """Request ``identifier`` is to be sent as ``packet``, a WRITE without its data: may it go now?
+
+        It need not wait for request ``beside`` where that may: its answer shows whether it came behind."""
         about = self._about(packet)
         if about is NOTHING:
             return True
         if packet[4] in _TELLING or _renames(packet):
             self._packets[identifier] = packet
         before = {earlier for earlier, other in self._abouts.items() if meet(about, other)}
+        if beside is not None and beside not in self._waits:
+            before.discard(beside)
         self._abouts[identifier] = about
         if before:
             self._waits[identifier] = before

@@ -224,6 +224,14 @@ class Session(RequestTable):
         STAT where the server is known to answer no LSTAT."""
         return self._start_string(LSTAT if self.traits.known.tells_of_links else STAT, path)
 
+    def start_lstat_of_new(self, path: bytes) -> Slot[Attributes]:
+        """LSTAT of what the request made just before is to make at ``path``, where nothing may be. It goes
+        beside that on any server: where it comes too early it finds nothing, and is to be asked again."""
+        kind, made = LSTAT if self.traits.known.tells_of_links else STAT, self._last_id
+        identifier = self._next_id()
+        packet = packets.encode_string_request(kind.type, identifier, path)
+        return self._start(kind, identifier, packet, path, beside=made)
+
     def start_stat(self, path: bytes) -> Slot[Attributes]:
         """STAT (§6.8): links followed."""
         return self._start_string(STAT, path)

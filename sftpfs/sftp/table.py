@@ -206,9 +206,11 @@ class RequestTable:
         detail: Any = None,
         data: Buffer | None = None,
         direction: LinkDirection | None = None,
+        beside: int | None = None,
     ) -> Slot[T]:
         """Send ``packet``, followed by ``data``, and note the request under ``identifier``. ``detail`` is
-        the length of the content that goes in ``direction``, where one is given.
+        the length of the content that goes in ``direction``, where one is given. ``beside`` as
+        ``RequestOrder.enter`` has it.
 
         Fills no other request's slot, whatever happens: a failed write is dealt with
         by the writer task.
@@ -226,7 +228,7 @@ class RequestTable:
         request.detail = detail
         request.direction = direction
         buffers: tuple[Buffer, ...] = (packet,) if data is None else (packet, data)
-        if self.order is not None and not self.order.enter(identifier, packet):
+        if self.order is not None and not self.order.enter(identifier, packet, beside):
             self._kept_back[identifier] = request, buffers
         else:
             self._depart(identifier, request, buffers)

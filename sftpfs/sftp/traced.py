@@ -46,8 +46,9 @@ class TracedSession(Session):
         detail: Any = None,
         data: Buffer | None = None,
         direction: LinkDirection | None = None,
+        beside: int | None = None,
     ) -> Slot[T]:
-        request = super()._start(kind, identifier, packet, detail, data, direction)
+        request = super()._start(kind, identifier, packet, detail, data, direction, beside)
         self._numbers[id(request)] = identifier
         length = "" if data is None else f", {len(data)} bytes"
         log.debug("%d.%d → %s %s%s", self.generation, identifier, kind.name, _strings(packet), length)

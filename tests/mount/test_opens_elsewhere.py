@@ -110,6 +110,26 @@ def test_files_are_made_in_the_words_a_server_takes(make_there: MakeThere, respe
         contradicted(there, words)
 
 
+@pytest.mark.parametrize(
+    ("respect", "honoured"), [("none", True), ("opens what is to be new", False), ("opens one", False)]
+)
+def test_what_the_first_new_file_shows_saves_the_look_before_the_others(
+    make_there: MakeThere, respect: str, honoured: bool
+) -> None:
+    """Not where a second handle is refused whatever for, nor where a name can be made twice."""
+    there = make_there(respect, "negative_timeout=60")
+    (there.here / "first").write_text("first")
+    assert not (there.here / "second").exists()
+    before = len(there.server.requests())
+    with opened(there.here / "second", os.O_CREAT | os.O_EXCL | os.O_WRONLY) as descriptor:
+        os.write(descriptor, b"second")
+    sent = there.server.requests()[before:]
+    assert ("LSTAT" not in sent[: sent.index("OPEN")]) is honoured, sent
+    assert [(there.there / name).read_text() for name in ("first", "second")] == ["first", "second"]
+    if respect == "opens what is to be new":
+        contradicted(there, "opens a file that was to be new and is there")
+
+
 def test_appends_are_put_at_the_end_that_is_told(make_there: MakeThere) -> None:
     there = make_there("refuses appends")
     with (there.here / "new").open("a") as file:

@@ -121,6 +121,26 @@ def test_other_requests_go_together(order: RequestOrder, first: bytes, second: b
     assert order.enter(2, second)
 
 
+@pytest.mark.parametrize(
+    ("made", "name"), [(opening(b"/d/new", WRITES | packets.OPEN_CREATE), b"/d/new"), (MKDIR, b"/d/x")]
+)
+def test_a_look_at_what_is_made_may_go_beside_it(order: RequestOrder, made: bytes, name: bytes) -> None:
+    assert order.enter(1, made)
+    assert not order.enter(2, lstat(name))
+    assert order.enter(3, lstat(name), 1)
+    assert order.answered(3, None, False) == []
+    assert order.answered(1, b"n", True) == [2]
+
+
+def test_a_look_does_not_go_beside_what_has_to_wait(order: RequestOrder) -> None:
+    removed, made = by_path(packets.REMOVE, b"/d/new"), opening(b"/d/new", WRITES | packets.OPEN_CREATE)
+    assert order.enter(1, removed)
+    assert not order.enter(2, made)
+    assert not order.enter(3, lstat(b"/d/new"), 2)
+    assert order.answered(1, None, True) == [2]
+    assert order.answered(2, b"n", True) == [3]
+
+
 def test_what_waits_is_not_overtaken(order: RequestOrder) -> None:
     assert order.enter(1, write(b"w", 0, 10))
     assert not order.enter(2, by_path(packets.FSTAT, b"w"))
