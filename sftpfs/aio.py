@@ -1,4 +1,4 @@
-"""Small parts for waiting: a slot for one result, a gate for bytes, a byte stream.
+"""Small parts for waiting: a slot for one result, a gate for bytes, a byte stream, work in a thread.
 
 Owns what trio is asked for on the hot path. No policy. Every room of the front
 process may import it; it imports nothing of sftpfs.
@@ -6,14 +6,58 @@ process may import it; it imports nothing of sftpfs.
 
 from __future__ import annotations
 
+import errno
+import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+NO_THREAD = "can't start new thread"
+"""What Python says as the system refuses one."""
+
+THREAD_PAUSE = 0.1
+"""Seconds between tries to start a thread."""
+
+THREAD_TOLD = 2.0
+"""Seconds of these tries after which the log is told."""
+
+
+async def in_thread(
+    work: Callable[..., T],
+    *arguments: Any,
+    patience: float = math.inf,
+    limiter: trio.CapacityLimiter | None = None,
+    abandon_on_cancel: bool = False,
+) -> T:
+    """What ``work`` gives in a thread of its own, as ``trio.to_thread.run_sync``.
+
+    The system may let nobody start a thread for a while (pids.max of a container, RLIMIT_NPROC): that is
+    waited for. Raises OSError(EAGAIN) after ``patience`` seconds of it, and what ``work`` raises.
+    """
+    since, told = trio.current_time(), False
+    while True:
+        try:
+            return await trio.to_thread.run_sync(
+                work, *arguments, limiter=limiter, abandon_on_cancel=abandon_on_cancel
+            )
+        except RuntimeError as problem:
+            if str(problem) != NO_THREAD:
+                raise
+        waited = trio.current_time() - since
+        if waited >= patience:
+            raise OSError(errno.EAGAIN, "no thread can be started: there are as many processes as may be")
+        if waited >= THREAD_TOLD and not told:
+            told = True
+            logger.warning("no thread can be started: there are as many processes as may be; some work waits")
+        await trio.sleep(THREAD_PAUSE)
 
 
 class Slot(Generic[T]):

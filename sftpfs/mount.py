@@ -17,13 +17,13 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Protocol
 
 import trio
 
 from sftpfs import beneath, claim, clock, covering, kept, logs, mountpoint
-from sftpfs.aio import Slot
+from sftpfs.aio import Slot, in_thread
 from sftpfs.character_sets import NameConversion
 from sftpfs.config import MountConfig, SymlinkPolicy, TransportKind
 from sftpfs.control.location import make_directory
@@ -61,6 +61,9 @@ LEAVE_LIMIT = 1.0
 
 FAREWELL_LIMIT = 1.0
 """Seconds to tell a person who waits for the unmount that it is done."""
+
+THREAD_PATIENCE = 1.0
+"""Seconds the end waits for a thread to be had; then it does without, and holds up who looks in."""
 
 CLOSE_LIMIT = 5.0
 """Seconds for connections and their processes to end; then they are left to notice it themselves."""
@@ -316,7 +319,10 @@ class _Service:
         if self._drain_scope.cancelled_caught:
             unwritten = fuse_mount.give_up(error(errno.ECANCELED, "the mount was ended before it was done"))
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._salvage.close)
+            try:
+                await in_thread(self._salvage.close, patience=THREAD_PATIENCE)
+            except OSError:
+                self._salvage.close()
         failures = [fuse_mount.filesystem.told(one) for one in unwritten]
         for failure in failures:
             log.error("data lost: %s", failure)
@@ -355,7 +361,7 @@ class _Service:
             quiet += kept.INTERVAL
             if quiet < kept.PATIENCE:
                 continue
-            who = await trio.to_thread.run_sync(kept.keepers, fuse_mount.device)
+            who = await in_thread(kept.keepers, fuse_mount.device)
             if who or quiet > kept.LIMIT:
                 return who or "a process that cannot be seen from here"
 
@@ -410,7 +416,11 @@ class _Service:
         """Unmount; where somebody stays inside, end a moment later without them, and say who that is."""
         if not await fuse_mount.detach(lazy=False):
             mount = self._place.now()
-            users = await trio.to_thread.run_sync(kept.holders, mount) if mount is not None else []
+            users: list[str] = []
+            with suppress(OSError):
+                users = (
+                    await in_thread(kept.holders, mount, patience=LEAVE_LIMIT) if mount is not None else []
+                )
             path = self._config.mountpoint
             log.warning("%s is in use by %s: cut off in a second", path, kept.some(users) or "somebody")
             await fuse_mount.detach(lazy=True)

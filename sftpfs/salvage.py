@@ -15,6 +15,7 @@ import os
 import stat
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
 
@@ -108,9 +109,12 @@ class Salvage:
         self._busy = False
         self._hurried = False
         self._since = 0.0
-        self._thread: threading.Thread | None = None
         self._losses: dict[int, Loss] = {}
         """By incident, in the order of the losses."""
+        # Now, for there may be no thread to be had as something is lost. A daemon: a disk that hangs must not
+        # keep the process.
+        self._thread = threading.Thread(target=self._run, name="salvage", daemon=True)
+        self._thread.start()
 
     def keep(self, path: bytes, lost: LostBytes) -> None:
         """Save ``lost`` of the file at ``path`` on the server, soon. Never waits, never raises."""
@@ -128,10 +132,6 @@ class Salvage:
                 lost = lost._replace(data=b"")
             self._queue.append(_Piece(path, lost, lost.offset, lost.offset + size, kept))
             self._changed.notify()
-        if self._thread is None:
-            # A daemon: a disk that hangs must not keep the process.
-            self._thread = threading.Thread(target=self._run, name="salvage", daemon=True)
-            self._thread.start()
 
     def remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
         """Of ``incident`` no more than ``ranges`` is missing, by what was kept so far: the rest is not to be
@@ -186,10 +186,9 @@ class Salvage:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(CLOSE_LIMIT)
-            if self._thread.is_alive():
-                log.error("lost data is still being saved in %s; the disk does not answer", self.directory)
+        self._thread.join(CLOSE_LIMIT)
+        if self._thread.is_alive():
+            log.error("lost data is still being saved in %s; the disk does not answer", self.directory)
 
     # the thread
 
@@ -320,8 +319,11 @@ class Salvage:
 
     def _free(self) -> int:
         """Bytes that may be added."""
+        used = 0
         with os.scandir(reach(self.directory)) as entries:
-            used = sum(entry.stat(follow_symlinks=False).st_blocks for entry in entries) * 512
+            for entry in entries:
+                with suppress(FileNotFoundError):  # restored just now, or noted anew by another mount
+                    used += entry.stat(follow_symlinks=False).st_blocks * 512
         figures = os.statvfs(reach(self.directory))
         return min(STORE_BYTES - used, figures.f_bavail * figures.f_frsize // SHARE_OF_FREE)
 

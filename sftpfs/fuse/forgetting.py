@@ -19,6 +19,7 @@ import pyfuse3
 import trio
 from pyfuse3 import FileNameT, InodeT
 
+from sftpfs.aio import in_thread
 from sftpfs.fuse import turns
 from sftpfs.vfs.inodes import Inode
 
@@ -53,7 +54,7 @@ class Forgetting:
                     if one.directory is None and not one.handles
                     for parent, name in one.names()
                 ]
-                await trio.to_thread.run_sync(_take_off, entries)
+                await in_thread(_take_off, entries)
             await trio.lowlevel.checkpoint()
 
 

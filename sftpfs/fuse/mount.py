@@ -14,6 +14,7 @@ from contextlib import suppress
 import pyfuse3
 import trio
 
+from sftpfs.aio import in_thread
 from sftpfs.config import MountConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.fuse import turns
@@ -153,7 +154,7 @@ class FuseMount:
         if not self.is_there():
             return True
         with trio.move_on_after(UNMOUNT_PATIENCE):
-            await trio.to_thread.run_sync(self._place.unmount, lazy, abandon_on_cancel=True)
+            await in_thread(self._place.unmount, lazy, abandon_on_cancel=True)
         return not self.is_there()
 
     def is_there(self) -> bool:
@@ -170,7 +171,7 @@ class FuseMount:
         if self._mounted:
             numbers = list(inodes)
             self._operations.outdating(numbers)
-            await trio.to_thread.run_sync(outdate_all, list(entries), numbers, limiter=self._telling)
+            await in_thread(outdate_all, list(entries), numbers, limiter=self._telling)
 
     def terminate(self) -> None:
         """Make ``run`` return although the mount may be busy. Nothing once it is closed."""

@@ -20,7 +20,7 @@ import trio
 
 import sftpfs
 from sftpfs import beneath
-from sftpfs.aio import Slot
+from sftpfs.aio import Slot, in_thread
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import control
 
@@ -122,7 +122,7 @@ class ForkServer:
         ours, theirs = control.socketpair()
         try:
             with theirs:
-                process = await trio.to_thread.run_sync(start_process, theirs.fileno())
+                process = await in_thread(start_process, theirs.fileno(), patience=START_LIMIT)
         except BaseException:
             ours.close()
             raise
@@ -210,4 +210,7 @@ class ForkServer:
                 return False
             return True
 
-        return await trio.to_thread.run_sync(wait)
+        try:
+            return await in_thread(wait, patience=STOP_LIMIT)
+        except OSError:
+            return process.poll() is not None

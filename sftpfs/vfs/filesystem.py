@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import trio
 
 from sftpfs import clock
-from sftpfs.aio import Slot
+from sftpfs.aio import Slot, in_thread
 from sftpfs.config import MountConfig
 from sftpfs.data import Contents, LostBytes
 from sftpfs.remote.api import Remote
@@ -338,7 +338,7 @@ class Filesystem:
         """What was written so far to the server, as ``drain`` but without an end in view: lines."""
         failed = self._unwritten(await self.contents.settle_all())
         if failed:
-            await trio.to_thread.run_sync(self._losses.settle)
+            await in_thread(self._losses.settle)
         return [self.told(one) for one in failed]
 
     def told(self, unwritten: Unwritten) -> str:

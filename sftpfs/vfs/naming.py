@@ -10,8 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Sequence
 
-import trio
-
+from sftpfs.aio import in_thread
 from sftpfs.errors import SessionLostError
 from sftpfs.remote.api import CurrentPath, LinkTarget, OpenFlags, Remote, RemoteFile
 from sftpfs.remote.in_front import InFront
@@ -20,6 +19,9 @@ from sftpfs.vfs.ownership import OwnerMap, local_ids
 
 IDS_TOGETHER = 1000
 """Ids asked for in one request: 4 KiB, and a reply of some 30 KiB at the most usual."""
+
+PATIENCE = 5.0
+"""Seconds an operation waits for a thread to ask this machine's user database in."""
 
 
 class NamingRemote(InFront):
@@ -46,7 +48,7 @@ class NamingRemote(InFront):
                 raise
             except OSError:
                 names = OwnerNames({}, {})  # what brought the attributes is worth more than their names
-            local = await trio.to_thread.run_sync(local_ids, names)
+            local = await in_thread(local_ids, names, patience=PATIENCE)
             self._owners.learn_names(some, names, local)
 
     async def _known(self, attributes: Attributes, path: bytes) -> Attributes:

@@ -6,7 +6,11 @@ import errno
 import json
 import os
 import stat
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Never
 
 import pytest
 
@@ -270,3 +274,38 @@ def test_nothing_lost_nothing_made(tmp_path: Path) -> None:
     kept.close()
     assert kept.losses() == []
     assert not (tmp_path / "state").exists()
+
+
+def test_a_loss_is_saved_where_no_thread_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many processes as may be: what was accepted is saved all the same, and the mount lives."""
+    kept = salvage_in(tmp_path / "state")
+
+    def refused(_: threading.Thread) -> Never:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    kept.keep(b"/f", lost(0, b"bytes"))
+    (path,) = files(kept)
+    assert Path(path).read_bytes() == b"bytes"
+
+
+def test_another_mount_may_save_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One outage takes the data of two mounts: a file of the other's has another name between two looks."""
+    kept = salvage_in(tmp_path / "state")
+    (tmp_path / "state/lost").mkdir(parents=True)
+    real = os.scandir
+
+    def scandir(path: str) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        temporary = Path(path, "another.json.new")
+        temporary.touch()
+        with real(path) as found:
+            entries = list(found)
+        temporary.rename(Path(path, "another.json"))
+        return nullcontext(iter(entries))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    kept.keep(b"/f", lost(0, b"bytes"))
+    (path,) = files(kept)
+    assert Path(path).read_bytes() == b"bytes"
