@@ -22,7 +22,8 @@ class LostBytes(NamedTuple):
     """Bytes a program wrote and was not yet told of whether they are on the server: they are not."""
 
     incident: int
-    """The same for all that one file loses until it is clean again, and for nothing else."""
+    """The same for all that one file loses until it is clean again, and for nothing else. What was appended
+    has another one than what has an offset, and a further one where two such pieces would have one place."""
     offset: int
     data: Buffer
     """Does not change any more."""
@@ -32,7 +33,7 @@ class LostBytes(NamedTuple):
 
 
 class Incident(NamedTuple):
-    """What one file loses until it is clean again."""
+    """What one file loses together: see ``LostBytes.incident``."""
 
     number: int
     appended: bool
@@ -47,12 +48,15 @@ class Losses:
     INVARIANT: ``incidents`` are those of which something is absent, the last one first.
     """
 
-    __slots__ = ("_ended", "_incident", "_mount", "_number", "incidents")
+    __slots__ = ("_appended", "_current", "_ended", "_mount", "_number", "incidents")
 
     def __init__(self, number: int, mount: MountContent) -> None:
         self._number = number
         self._mount = mount
-        self._incident = 0
+        self._current: dict[bool, int] = {}
+        """The incident under way of what was appended, and of what was not."""
+        self._appended: list[tuple[int, int]] = []
+        """All that was reported of the former."""
         self._ended = False
         self.incidents: list[Incident] = []
 
@@ -95,10 +99,13 @@ class Losses:
         than it was taken to be."""
         incidents, self.incidents = self.incidents, []
         for incident in incidents:
+            if incident.appended and not appended:
+                self.incidents.append(incident)
+                continue
             absent = without(incident.absent, newer)
             if absent:
                 self.incidents.append(incident._replace(absent=absent))
-            if told and absent != incident.absent and (appended or not incident.appended):
+            if told and absent != incident.absent:
                 self._mount.observer.content_remains(incident.number, absent)
         if not self.incidents:
             self._mount.made_good(self._number)
@@ -106,7 +113,7 @@ class Losses:
     def settled(self, attributes: Attributes | None) -> None:
         """The file is clean, and has ``attributes`` if they were told; what is lost from now on has nothing
         to do with what was."""
-        self._incident = 0
+        self._current.clear()
         self.told(attributes)
 
     def told(self, attributes: Attributes | None) -> None:
@@ -116,15 +123,21 @@ class Losses:
             self._mount.observer.content_left(numbers, attributes)
 
     def _report(self, offset: int, data: Buffer, failure: OSError, appended: bool) -> None:
-        mount = self._mount
-        if not self._incident:
-            self._incident = mount.new_incident()
-        if not self.incidents or self.incidents[0].number != self._incident:
-            self.incidents.insert(0, Incident(self._incident, appended, []))
-        last = self.incidents[0]
-        absent = merged([*last.absent, (offset, offset + len(data))])
-        self.incidents[0] = last._replace(absent=absent)
-        mount.observer.content_lost(self._number, LostBytes(self._incident, offset, data, failure, appended))
+        mount, lost = self._mount, (offset, offset + len(data))
+        number = self._current.get(appended)
+        if number is None or (appended and without([lost], self._appended) != [lost]):
+            number = self._current[appended] = mount.new_incident()
+            if appended:
+                self._appended = []
+        if appended:
+            self._appended = merged([*self._appended, lost])
+        at = next((at for at, one in enumerate(self.incidents) if one.number == number), -1)
+        if at < 0:
+            self.incidents.insert(0, Incident(number, appended, []))
+            at = 0
+        known = self.incidents[at]
+        self.incidents[at] = known._replace(absent=merged([*known.absent, lost]))
+        mount.observer.content_lost(self._number, LostBytes(number, offset, data, failure, appended))
 
 
 def missing(offset: int, end: int, failure: OSError) -> Iterator[tuple[int, int]]:

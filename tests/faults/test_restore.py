@@ -44,6 +44,12 @@ class Full:
         self.lost = lost
         mount.expect("could not be written|data lost")
 
+    def fill(self) -> None:
+        """There is no room."""
+        with suppress(OSError), open(self.disk / "filler", "wb", buffering=0) as filler:
+            while filler.write(bytes(4096)):
+                pass
+
     def room(self) -> None:
         """There is room again."""
         (self.disk / "filler").unlink()
@@ -74,9 +80,7 @@ def full(make_mount: MakeMount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     try:
         with CountingProxy(latency=0.0) as proxy:
             made = Full(make_mount(port=proxy.port, backing=disk), tmp_path / "state/sftpfs/lost")
-            with suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
-                while filler.write(bytes(4096)):
-                    pass
+            made.fill()
             yield made
             if not made.mount.closed:
                 say("restore", "--drop", "all")
@@ -118,9 +122,7 @@ def test_what_was_written_or_cut_off_after_a_loss_is_not_undone(full: Full) -> N
     full.room()
     with open(full.mount.path / "sheet", "r+b") as sheet:
         sheet.write(b"new" * 500)
-    with open(full.disk / "filler", "wb", buffering=0) as filler, suppress(OSError):
-        while filler.write(bytes(4096)):
-            pass
+    full.fill()
     full.loses("sheet", b"late", "r+b", at=8192)
     left = [[], [(0, 2000)], [(1500, 3000)], [(8192, 8196)]]
     eventually(lambda: [one.missing for one in full.saved()] == left, 20, "noted")
@@ -172,6 +174,32 @@ def test_appends_are_appended(full: Full) -> None:
     os.utime(full.disk / "log", (0, 0))
     assert full.restore("all").status == 0
     assert (full.disk / "log").read_bytes() == b"first\nsecond\n"
+
+
+BOTH = """
+import os, sys
+end = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+anywhere = os.open(sys.argv[1], os.O_WRONLY)
+os.write(end, b"appended")
+os.pwrite(anywhere, b"at 1 MiB", 1 << 20)
+os._exit(0)
+"""
+
+
+def test_what_was_appended_and_what_was_not(full: Full) -> None:
+    """Two descriptors of one file lose data together: each piece has its own place."""
+    full.room()
+    (full.mount.path / "doc").write_bytes(bytes(4096))
+    full.fill()
+    subprocess.run([sys.executable, "-c", BOTH, full.mount.path / "doc"], check=False, timeout=30)
+    eventually(lambda: sorted(one.appended for one in full.saved()) == [False, True], 20, "saved")
+    full.room()
+    done = full.restore("all")
+    assert (done.status, done.stderr) == (0, "")
+    with open(full.disk / "doc", "rb") as file:
+        assert (
+            os.pread(file.fileno(), 8, 4096) == b"appended" and os.pread(file.fileno(), 9, MIB) == b"at 1 MiB"
+        )
 
 
 def test_a_file_that_changed_is_left_alone(full: Full) -> None:

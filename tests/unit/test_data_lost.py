@@ -33,10 +33,12 @@ class Heard:
         self.observer = self
         self.lost: list[LostBytes] = []
         self.good = 0
+        self.incidents = 0
         self.remaining: list[tuple[int, list[tuple[int, int]]]] = []
 
     def new_incident(self) -> int:
-        return 1
+        self.incidents += 1
+        return self.incidents
 
     def content_lost(self, number: int, lost: LostBytes) -> None:
         self.lost.append(lost)
@@ -82,7 +84,6 @@ def test_a_file_emptied_has_no_loss() -> None:
 def test_what_remains_of_each_loss_is_told() -> None:
     made, heard = losses((0, 10))
     made.settled(None)
-    heard.new_incident = lambda: 2  # type: ignore[method-assign]
     made._report(5, bytes(15), PLAIN, False)
     made.written(0, 7, synced=False)
     assert heard.remaining == [(2, [(7, 20)]), (1, [(7, 10)])]
@@ -96,11 +97,21 @@ def test_where_appended_bytes_would_be_nobody_knows_until_the_file_is_emptied() 
     heard = Heard()
     made = Losses(7, heard)  # type: ignore[arg-type]
     made._report(0, bytes(10), PLAIN, True)
-    made.written(0, 5, synced=False)
+    made.written(0, 10, synced=False)
     made.cut(8)
-    assert heard.remaining == []
+    assert heard.remaining == [] and not heard.good
     made.cut(0)
-    assert heard.remaining == [(1, [])]
+    assert heard.remaining == [(1, [])] and heard.good == 1
+
+
+def test_what_was_appended_is_kept_apart() -> None:
+    """From what has an offset, and from another that was taken to have its place: none is over another."""
+    heard = Heard()
+    made = Losses(7, heard)  # type: ignore[arg-type]
+    for offset, appended in ((0, True), (10, True), (5, False), (10, True), (20, True), (5, False)):
+        made._report(offset, bytes(10), PLAIN, appended)
+    assert [one.incident for one in heard.lost] == [1, 1, 2, 3, 3, 2]
+    assert [(one.number, one.appended) for one in made.incidents] == [(3, True), (2, False), (1, True)]
 
 
 def test_what_is_written_back_leaves_later_losses_of_the_same_bytes() -> None:
