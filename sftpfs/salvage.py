@@ -228,7 +228,10 @@ class Salvage:
                     saved = saved._replace(newer=merged([*saved.newer, *newer]))
             loss.saved = saved
             try:
-                store.describe(saved)
+                fd = store.hold(saved)
+                if fd is not None:
+                    with open(fd, "wb"):
+                        store.describe(saved)
             except OSError as problem:
                 log.error("what %s is could not be noted beside it: %s", saved.base, said(problem))
 
@@ -250,25 +253,26 @@ class Salvage:
         self._prepare()
         loss = self._losses[number]
         saved = loss.saved
-        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-        if saved is None or loss.acknowledged():
+        fd = None if saved is None else store.hold(saved)
+        if saved is None or fd is None:
             saved = self._begun(number, pieces[0])
-            flags |= os.O_CREAT | os.O_EXCL
+            flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_CREAT | os.O_EXCL
+            fd = os.open(reach(saved.base), flags, 0o600)
         problem: OSError | None = None
         written: list[_Piece] = []
-        with open(os.open(reach(saved.base), flags, 0o600), "wb", buffering=0) as file:
+        with open(fd, "wb", buffering=0) as file:
             loss.saved = saved
             try:
                 self._fill(file.fileno(), pieces, written)
             except OSError as failure:
                 problem = failure
             os.fsync(file.fileno())
-        done += written
-        ranges = merged([*saved.ranges, *((piece.start, piece.end) for piece in written)])
-        newer = without(saved.newer, [(piece.start, piece.end) for piece in written])
-        until = max(clock.wall(), saved.since)
-        loss.saved = saved = saved._replace(ranges=ranges, newer=newer, until=until)
-        store.describe(saved)
+            done += written
+            ranges = merged([*saved.ranges, *((piece.start, piece.end) for piece in written)])
+            newer = without(saved.newer, [(piece.start, piece.end) for piece in written])
+            until = max(clock.wall(), saved.since)
+            loss.saved = saved = saved._replace(ranges=ranges, newer=newer, until=until)
+            store.describe(saved)
         if problem is not None:
             raise problem
 

@@ -7,10 +7,13 @@ Whatever sorts names sorts losses: moment and number have a fixed width.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -157,13 +160,54 @@ def since(saved: Saved) -> Saved | None:
     return now._replace(ranges=ranges) if ranges else None
 
 
-def remove(saved: Saved) -> None:
-    """Take a loss out of the store. Raises OSError."""
-    for path in (saved.base, f"{saved.base}.json"):
+def remove(saved: Saved) -> Saved | None:
+    """Take a loss out of the store. What came to it after ``saved`` was read is returned, and all of it is
+    there still then. Raises OSError."""
+    fd = hold(saved)
+    try:
+        more = since(saved)
+        if more is None:
+            for path in (saved.base, f"{saved.base}.json"):
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+        return more
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def hold(saved: Saved) -> int | None:
+    """The data file, open to write, which nobody else adds to or takes away until it is closed; None where it
+    was taken away. Raises OSError."""
+    try:
+        fd = os.open(reach(saved.base), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    with suppress(OSError):  # no locks there: who comes between the two loses, as without this
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    if os.fstat(fd).st_nlink:
+        return fd
+    os.close(fd)
+    return None
+
+
+@contextmanager
+def alone(directory: str, tell: Callable[[], None]) -> Iterator[None]:
+    """Be the only one that writes back, or drops, what is in the store while the block runs; ``tell`` hears
+    that somebody else is waited for. Where it has no locks, or is not there, one may be beside another."""
+    fd = -1
+    with suppress(OSError):
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell()
+            fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if fd >= 0:
+            os.close(fd)
 
 
 def _read(base: str) -> Saved | None:

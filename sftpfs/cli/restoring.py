@@ -19,6 +19,9 @@ from sftpfs.store import Saved
 STEP = 1 << 20
 """Bytes read and written at once."""
 
+APPENDED = 32 << 10
+"""Bytes appended at once: what is one piece with every server, whoever else appends."""
+
 GRAIN = 2.0
 """Seconds a file's time may lie behind the loss of its bytes without a change in between: SFTP tells whole
 seconds, and what of the same write did arrive may have done so a moment later."""
@@ -60,7 +63,8 @@ def target_of(saved: Saved, mounts: Sequence[Values]) -> Target | None:
 
 def check(target: Target, losses: Sequence[Saved], *, same: bool) -> None:
     """Raises RefusedError where the file is not the one that lost its bytes, or changed since. ``same``: it
-    is to be that one, not one that was named for it. Others may have appended where we did."""
+    is to be that one, not one that was named for it. Others may have appended where we did. This machine's
+    clock is asked only where the server could not say what the file was left as."""
     _refresh(target)
     try:
         seen = os.stat(target.path)
@@ -68,9 +72,14 @@ def check(target: Target, losses: Sequence[Saved], *, same: bool) -> None:
         raise RefusedError("it is not there any more; --force makes it anew") from None
     if any(saved.errno == errno.ESTALE for saved in losses):
         raise RefusedError("it had been replaced or changed by others; --force writes into what is there now")
-    left = losses[-1].left if same and not losses[-1].appended else None
-    other = left is not None and left != (seen.st_size, int(seen.st_mtime))
-    if other or seen.st_mtime > max(saved.until for saved in losses) + GRAIN:
+    left = losses[-1].left if same else None
+    if left is None:
+        changed = seen.st_mtime > max(saved.until for saved in losses) + GRAIN
+    elif all(saved.appended for saved in losses):
+        changed = seen.st_size < left[0]
+    else:
+        changed = left != (seen.st_size, int(seen.st_mtime))
+    if changed:
         raise RefusedError("it was changed after the loss; look at it, then --force writes into it")
 
 
@@ -90,7 +99,7 @@ def write_back(target: Target, saved: Saved, make: bool) -> None:
             os.fsync(file.fileno())  # it may be the first that hears of the loss, which is known here
         if saved.appended:
             start = os.fstat(file.fileno()).st_size
-        for offset, data in pieces(source.fileno(), saved):
+        for offset, data in pieces(source.fileno(), saved, APPENDED if saved.appended else STEP):
             _write(file.fileno(), data, None if saved.appended else offset)
         os.fsync(file.fileno())
     _refresh(target)
@@ -105,11 +114,11 @@ def _refresh(target: Target) -> None:
             client.ask("refresh", path=found.inside)
 
 
-def pieces(fd: int, saved: Saved) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of what is missing. Raises RefusedError where that is cut short."""
+def pieces(fd: int, saved: Saved, most: int) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of what is missing, ``most`` at once. Raises RefusedError where that is cut short."""
     for start, end in saved.missing:
         while start < end:
-            data = os.pread(fd, min(STEP, end - start), start)
+            data = os.pread(fd, min(most, end - start), start)
             if not data:
                 raise RefusedError(f"{saved.base} is shorter than it should be")
             yield start, data
@@ -125,7 +134,7 @@ def _write(fd: int, data: bytes, offset: int | None) -> None:
 
 
 def _verify(target: Target, saved: Saved, start: int | None) -> None:
-    """``start``: where appended bytes begin."""
+    """``start``: where appended bytes begin, or others do who appended at the same time."""
     try:
         read_fd = os.open(target.path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
@@ -133,17 +142,38 @@ def _verify(target: Target, saved: Saved, start: int | None) -> None:
             raise RefusedError("it is shorter afterwards than what was written to it") from None
         return
     with open(saved.base, "rb", buffering=0) as source, open(read_fd, "rb", buffering=0) as file:
-        for offset, data in pieces(source.fileno(), saved):
-            where = offset if start is None else start
-            there = b""
-            while len(there) < len(data):
-                more = os.pread(file.fileno(), len(data) - len(there), where + len(there))
-                if not more:
-                    break
-                there += more
-            if there != data:
+        for offset, data in pieces(source.fileno(), saved, STEP if start is None else APPENDED):
+            if start is None:
+                there = _read(file.fileno(), offset, len(data)) == data
+            else:
+                end = _end_of(file.fileno(), data, start)
+                there = end is not None
+                start = end or start
+            if not there:
                 raise RefusedError("what is there afterwards is not what was written back")
-            start = None if start is None else start + len(data)
+
+
+def _read(fd: int, offset: int, length: int) -> bytes:
+    there = b""
+    while len(there) < length:
+        more = os.pread(fd, length - len(there), offset + len(there))
+        if not more:
+            break
+        there += more
+    return there
+
+
+def _end_of(fd: int, data: bytes, start: int) -> int | None:
+    """Where ``data`` ends in what the file has from ``start`` on; None where it is not there."""
+    found = b""
+    while more := os.pread(fd, STEP, start + len(found)):
+        found += more
+        at = found.find(data)
+        if at >= 0:
+            return start + at + len(data)
+        passed = max(0, len(found) - len(data) + 1)
+        start, found = start + passed, found[passed:]
+    return None
 
 
 Problem = (OSError, MountError, RefusedError)

@@ -171,9 +171,63 @@ def test_appends_are_appended(full: Full) -> None:
     full.loses("log", b"second\n", "ab")
     full.room()
     (full.disk / "log").write_bytes(b"first\n")
-    os.utime(full.disk / "log", (0, 0))
+    os.utime(full.disk / "log", (full.saved()[0].until + 60,) * 2)  # others append long after the loss
     assert full.restore("all").status == 0
     assert (full.disk / "log").read_bytes() == b"first\nsecond\n"
+
+
+APPENDS = """
+import os, sys, time
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+print(flush=True)
+while True:
+    os.write(fd, b"theirs\\n")
+    time.sleep(0.0005)
+"""
+
+
+def test_what_was_appended_is_found_among_what_others_append(full: Full) -> None:
+    """Another client goes on with the log while it is written back."""
+    (full.mount.path / "log").touch()
+    ours = b"".join(b"%07d\n" % number for number in range(9000))
+    full.loses("log", ours, "ab")
+    full.room()
+    words = [sys.executable, "-c", APPENDS, full.disk / "log"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            other.stdout.readline()
+            done = full.restore("all")
+        finally:
+            other.kill()
+    assert (done.status, done.stderr) == (0, "") and full.saved() == []
+    lines = (full.disk / "log").read_bytes().split(b"\n")
+    assert b"\n".join(line for line in lines if line != b"theirs") == ours
+
+
+def test_two_who_write_back_do_it_once(full: Full) -> None:
+    for name in ("log", "more"):
+        (full.mount.path / name).touch()
+        full.loses(name, name.encode() * 50_000, "ab")
+    full.room()
+    words = [sys.executable, "-m", "sftpfs", "restore", "all"]
+    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [one.communicate(timeout=60)[1] for one in both]
+    assert [one.returncode for one in both] == [0, 0], told
+    for name in ("log", "more"):
+        assert (full.disk / name).read_bytes() == name.encode() * 50_000
+
+
+def test_a_server_whose_clock_is_ahead(full: Full) -> None:
+    """What the file was left as proves that nobody changed it; this machine's time of day does not."""
+    full.loses("doc", b"ours", at=4096)
+    (one,) = full.saved()
+    eventually(lambda: full.saved()[0].left is not None, 20, "what it was left as")
+    (one,) = full.saved()
+    store.describe(one._replace(since=one.since - 600, until=one.until - 600))
+    full.room()
+    done = full.restore("all")
+    assert (done.status, done.stderr) == (0, "")
 
 
 BOTH = """

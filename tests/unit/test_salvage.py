@@ -254,11 +254,11 @@ def test_what_is_lost_while_the_loss_is_written_back_is_found(tmp_path: Path, ap
     assert store.since(read) is None
     kept.keep(b"/f", lost(5, b"second", appended=appended))
     kept.settle()
-    more = store.since(read)
+    more = store.remove(read)
     assert more is not None and more.missing == ([(5, 11)] if appended else [(0, 11)])
     kept.remains(1, [])
     kept.close()
-    assert store.since(more) is None
+    assert store.remove(more) is None and not os.listdir(tmp_path / "lost")
 
 
 def test_what_could_not_be_saved_stays_on_record(tmp_path: Path) -> None:

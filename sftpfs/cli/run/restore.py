@@ -23,6 +23,13 @@ ALL = "all"
 def run(given: Namespace) -> int:
     """What was chosen is in its files again, or away, when it returns 0."""
     directory = store.store_directory()
+    if given.list or not given.what:
+        return _work(given, directory)
+    with store.alone(directory, lambda: to_stderr("another sftpfs restore is at work; waiting for it")):
+        return _work(given, directory)
+
+
+def _work(given: Namespace, directory: str) -> int:
     saved = store.all_saved(directory)
     mounts = [values for values in whoever_answers("statistics") if "root" in values]
     chosen = _chosen(saved, given.what, mounts) if given.what else saved
@@ -103,8 +110,7 @@ def _restore(chosen: list[Saved], mounts: list[Values], to: str | None, force: b
                 while more is not None:  # its program may be losing more of it meanwhile
                     if more.missing:
                         write_back(target, more, make=force)
-                    more = store.since(more)
-                store.remove(one)
+                    more = store.remove(more)
                 print(printable(f"restored: {os.fsdecode(target.path)}, {_what(one)}"))
         except Problem as problem:
             to_stderr(f"not restored: {printable(name)}: {printable(reason_of(problem))}")
@@ -121,10 +127,15 @@ def _in_a_mount(path: str) -> bool:
 
 
 def _drop(chosen: list[Saved]) -> int:
+    failed = False
     for one in chosen:
-        store.remove(one)
-        print(printable(f"dropped: {os.fsdecode(one.path)}, {_what(one)}"))
-    return 0
+        what = f"{os.fsdecode(one.path)}, {_what(one)}"
+        if store.remove(one) is None:
+            print(printable(f"dropped: {what}"))
+        else:
+            to_stderr(printable(f"not dropped: {what}: more of it is being lost; look at it again"))
+            failed = True
+    return exit_status(Failure.COMMAND) if failed else 0
 
 
 def _what(saved: Saved) -> str:
