@@ -333,6 +333,11 @@ class FileContent:
         state.verify = True
         return True
 
+    def found(self, attributes: Attributes) -> None:
+        """An open handle tells that others have changed the file, which is clean: it has ``attributes``."""
+        if not self._state.dirty and not self._state.same_version(attributes):
+            self._mount.observer.content_outdated(self.number, attributes)
+
     async def settle(self) -> Attributes | None:
         """As ``ContentWriter.settle``: what was written before is acknowledged (no fsync)."""
         with self._all_open():

@@ -282,11 +282,16 @@ class Remote(Protocol):
         One or two round trips. None where the file has another size, or is no regular file.
         """
 
-    def open_later(self, current_path: CurrentPath, known: Callable[[], Attributes | None]) -> RemoteFile:
+    def open_later(
+        self,
+        current_path: CurrentPath,
+        known: Callable[[], Attributes | None],
+        changed: Callable[[Attributes], None] | None = None,
+    ) -> RemoteFile:
         """A file to read, opened by its current path when first used, or in a while. Sends nothing now.
 
         ESTALE then where it is neither what is ``known`` of it (None: we are changing it), nor
-        that grown: it would be another file's bytes.
+        that grown: it would be another file's bytes. ``changed`` is told of one that has grown.
         """
 
     async def open_copy(self, source: bytes, destination: bytes) -> ServerCopy:

@@ -173,9 +173,14 @@ class ConvertedRemote(InFront):
         """As ``Remote.fetch``."""
         return await self._remote.fetch(self._found(path), size)
 
-    def open_later(self, current_path: CurrentPath, known: Callable[[], Attributes | None]) -> RemoteFile:
+    def open_later(
+        self,
+        current_path: CurrentPath,
+        known: Callable[[], Attributes | None],
+        changed: Callable[[Attributes], None] | None = None,
+    ) -> RemoteFile:
         """As ``Remote.open_later``."""
-        return self._remote.open_later(self._current(current_path), known)
+        return self._remote.open_later(self._current(current_path), known, changed)
 
     async def open_copy(self, source: bytes, destination: bytes) -> ServerCopy:
         """As ``Remote.open_copy``."""

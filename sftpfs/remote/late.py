@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -51,13 +51,18 @@ class LateFiles:
         """In the order they were made, with the time."""
         self._tended = False
 
-    def make(self, current_path: CurrentPath, known: Callable[[], Attributes | None]) -> RemoteFile:
+    def make(
+        self,
+        current_path: CurrentPath,
+        known: Callable[[], Attributes | None],
+        changed: Callable[[Attributes], None] | None,
+    ) -> RemoteFile:
         """As ``Remote.open_later``."""
         inode = self.open_files.find(current_path)
         lender = None if inode is None else inode.readable()
         if isinstance(lender, File):
             return lender
-        file = LateFile(self._server, self, current_path, partial(_may_be, known))
+        file = LateFile(self._server, self, current_path, partial(_Known, known, changed))
         self.open_files.late(file, current_path)
         self._waiting[file] = clock.awake()
         if not self._tended:
@@ -97,6 +102,41 @@ class _Kept:
             self.slot.fail(slot.error)
 
 
+class Expected(Protocol):
+    """What a file is to be that is opened by its path."""
+
+    def accepts(self, found: Attributes) -> bool:
+        """Whether a file that was ``found`` as it was opened can be it."""
+
+    def opened(self, found: Attributes) -> None:
+        """It was taken for it."""
+
+
+class _Known:
+    """Expected is what is known of a file that others may be appending to; ``changed`` is told of it."""
+
+    __slots__ = ("_before", "_changed", "_known")
+
+    def __init__(
+        self, known: Callable[[], Attributes | None], changed: Callable[[Attributes], None] | None
+    ) -> None:
+        self._known = known
+        self._changed = changed
+        self._before = known()
+
+    def accepts(self, found: Attributes) -> bool:
+        """As ``Expected.accepts``. What is known now may be younger than what was opened."""
+        return _may_be(self._before, found) or _may_be(self._known(), found)
+
+    def opened(self, found: Attributes) -> None:
+        """As ``Expected.opened``. News is only what nothing was told after."""
+        before, now = self._before, self._known()
+        if self._changed is None or before is None or now is None:
+            return
+        if _version(before) == _version(now) != _version(found):
+            self._changed(found)
+
+
 class LateFile:
     """See the module. For reading only.
 
@@ -104,9 +144,9 @@ class LateFile:
     """
 
     __slots__ = (
-        "_accepts",
         "_closed",
         "_current_path",
+        "_expect",
         "_failure",
         "_file",
         "_kept",
@@ -122,15 +162,15 @@ class LateFile:
         server: Server,
         late_files: LateFiles,
         current_path: CurrentPath,
-        accepts: Callable[[Attributes], bool],
+        expect: Callable[[], Expected],
     ) -> None:
-        """``accepts`` tells whether a file with such attributes can be this one."""
+        """``expect`` is asked as the OPEN is sent."""
         self.flags = OpenFlags.READ
         self.refused: Callable[[OSError], None] = nobody_told
         self._server = server
         self._late_files = late_files
         self._current_path = current_path
-        self._accepts = accepts
+        self._expect = expect
         self._file: RemoteFile | None = None
         self._failure: OSError | None = None
         self._kept: list[_Kept] = []
@@ -222,17 +262,14 @@ class LateFile:
             path = self._current_path()
             if path is None:
                 raise error(errno.ESTALE)
+            expected = self._expect()
             file, attributes = await self._server.open_one(path, self.flags, 0, self._current_path)
-            same = False
-            try:
-                same = await self._same(file, attributes)
-            finally:
-                if not same:
-                    file.close()
-            if not same:
+            if not expected.accepts(attributes):
+                file.close()
                 raise error(errno.ESTALE)
             self._file = file
             file.confirm()
+            expected.opened(attributes)
         except OSError as problem:
             failure = problem
         finally:
@@ -249,11 +286,6 @@ class LateFile:
             if self._closed and self._file is not None:
                 self._file.close()
 
-    async def _same(self, file: RemoteFile, attributes: Attributes) -> bool:
-        """Whether ``file``, opened as ``attributes``, is this one: asked once more where it is not, for what
-        is known of a file that grows may be newer than what its OPEN brought."""
-        return self._accepts(attributes) or self._accepts(await file.start_fstat().wait())
-
     @staticmethod
     def _refused(problem: OSError) -> Slot[Any]:
         slot: Slot[Any] = Slot()
@@ -261,8 +293,11 @@ class LateFile:
         return slot
 
 
-def _may_be(known: Callable[[], Attributes | None], found: Attributes) -> bool:
+def _may_be(known: Attributes | None, found: Attributes) -> bool:
     """Is a file still the ``known`` one (None: we are changing it) where it is ``found`` as that? It may have
     grown."""
-    now = known()
-    return now is None or found.size > now.size or (found.size, found.mtime) == (now.size, now.mtime)
+    return known is None or found.size > known.size or _version(found) == _version(known)
+
+
+def _version(attributes: Attributes) -> tuple[int, int]:
+    return attributes.size, attributes.mtime

@@ -322,9 +322,14 @@ class Server(NameChanges):
         finally:
             self._open_files.room.unsettled -= 1
 
-    def open_later(self, current_path: CurrentPath, known: Callable[[], Attributes | None]) -> RemoteFile:
+    def open_later(
+        self,
+        current_path: CurrentPath,
+        known: Callable[[], Attributes | None],
+        changed: Callable[[Attributes], None] | None = None,
+    ) -> RemoteFile:
         """As ``Remote.open_later``."""
-        return self._late_files.make(current_path, known)
+        return self._late_files.make(current_path, known, changed)
 
     async def open_copy(self, source: bytes, destination: bytes) -> ServerCopy:
         """As ``Remote.open_copy``; on a bulk connection where there is one."""

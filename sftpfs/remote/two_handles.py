@@ -8,6 +8,7 @@ taken only for the version that is known.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sftpfs.aio import Slot
@@ -21,6 +22,23 @@ if TYPE_CHECKING:
     from sftpfs.remote.server import Server
 
 
+class _AsWritten:
+    """As ``late.Expected``: what the writer's file has become by its writes."""
+
+    __slots__ = ("_writer",)
+
+    def __init__(self, writer: File) -> None:
+        self._writer = writer
+
+    def accepts(self, found: Attributes) -> bool:
+        """As ``Expected.accepts``."""
+        version = self._writer.version
+        return version is None or version.accepts(found)
+
+    def opened(self, found: Attributes) -> None:
+        """As ``Expected.opened``: the writer knows."""
+
+
 class TwoHandles:
     """See the module."""
 
@@ -31,11 +49,7 @@ class TwoHandles:
         if writer.appends:
             self.flags |= OpenFlags.APPEND
         self._writer = writer
-        self._reader = LateFile(server, late_files, writer.current_path, self._same)
-
-    def _same(self, attributes: Attributes) -> bool:
-        version = self._writer.version
-        return version is None or version.accepts(attributes)
+        self._reader = LateFile(server, late_files, writer.current_path, partial(_AsWritten, writer))
 
     @property
     def refused(self) -> Callable[[OSError], None]:

@@ -126,9 +126,11 @@ class Files:
 
     def _open_from_memory(self, inode: Inode, flags: int) -> tuple[OpenFile, bool, bool]:
         """An open of when the content was fetched or last found unchanged."""
-        later = self._remote.open_later(self._tree.current_path(inode), partial(_known, inode))
+        current_path = self._tree.current_path(inode)
+        later = self._remote.open_later(current_path, partial(_known, inode), partial(_changed, inode))
+        outdated = self._shorten_if_hot(inode) or _is_outdated(inode)
         file, keep_cache = self._attach(inode, later, flags, ahead=True)
-        return file, keep_cache, _is_outdated(inode)
+        return file, keep_cache, outdated
 
     async def _open(self, inode: Inode, flags: int, patience: float) -> tuple[OpenFile, bool, bool]:
         content = inode.content
@@ -400,6 +402,12 @@ class Files:
 def _known(inode: Inode) -> Attributes | None:
     """What the content in memory is the version of; None while we are changing it."""
     return inode.content.version if inode.content is not None else None
+
+
+def _changed(inode: Inode, attributes: Attributes) -> None:
+    """What was opened from memory has grown by when it is opened on the server."""
+    if inode.content is not None:
+        inode.content.found(attributes)
 
 
 def _beneath(inode: Inode) -> Attributes:

@@ -238,19 +238,47 @@ def test_one_asked_as_the_mount_ends_answers(tmp_path: Path) -> None:
 
 
 def test_it_grows_between_its_open_and_what_is_known(tmp_path: Path) -> None:
-    """A look that was answered later than the OPEN, and taken in before it."""
+    """A look that was answered later than the OPEN, and taken in before it: what is known is younger each
+    time than what the server told of the open file."""
 
     async def work(late: Late) -> None:
         before = await late.server.lstat(encoded(late.path))
 
         def known() -> Attributes:
-            if late.path.stat().st_size == before.size:
-                with late.path.open("ab") as other:
-                    other.write(b", and more")
-            return before._replace(size=late.path.stat().st_size, mtime=int(late.path.stat().st_mtime))
+            with late.path.open("ab") as other:
+                other.write(b", and more")
+            found = late.path.stat()
+            return before._replace(size=found.st_size, mtime=int(found.st_mtime))
 
         file = late.server.open_later(lambda: encoded(late.path), known)
-        assert bytes(await file.start_read(0, 100).wait()) == b"content, and more"
+        assert bytes(await file.start_read(0, 27).wait()) == b"content, and more, and more"
+        file.close()
+
+    with_late(tmp_path, work)
+
+
+@pytest.mark.parametrize("told_since", [False, True])
+@pytest.mark.parametrize("grows", [False, True])
+def test_that_it_has_grown_is_told_where_nobody_knows_it(
+    tmp_path: Path, grows: bool, told_since: bool
+) -> None:
+    async def work(late: Late) -> None:
+        first = await late.server.lstat(encoded(late.path))
+        answers = [first, first._replace(size=100) if told_since else first]
+        told: list[int] = []
+
+        def known() -> Attributes:
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
+        def changed(found: Attributes) -> None:
+            told.append(found.size)
+
+        file = late.server.open_later(lambda: encoded(late.path), known, changed)
+        if grows:
+            with late.path.open("ab") as other:
+                other.write(b", and more")
+        await file.start_read(0, 100).wait()
+        assert told == ([17] if grows and not told_since else [])
         file.close()
 
     with_late(tmp_path, work)

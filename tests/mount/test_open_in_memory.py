@@ -46,13 +46,16 @@ class Memory:
 
 
 @pytest.fixture
-def memory(make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path) -> Iterator[Memory]:
+def memory(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path, request: pytest.FixtureRequest
+) -> Iterator[Memory]:
+    """The files were changed a minute ago, or the parameter's seconds."""
     (backing / "files").mkdir()
-    now = time.time()
+    changed = time.time() - getattr(request, "param", 60)
     for number in range(FILES):
         file = backing / "files" / f"{number:03}"
         file.write_bytes(content(file.name))
-        os.utime(file, (now - 60, now - 60))
+        os.utime(file, (changed, changed))
     mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
     counting_proxy.set_latency(DELAY)
     memory = Memory(mount, counting_proxy, backing)
@@ -62,6 +65,40 @@ def memory(make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path) 
     eventually(lambda: counting_proxy.ask("outstanding")["outstanding"] == 0, what="nothing under way")
     yield memory
     counting_proxy.set_latency(0)
+
+
+FOLLOWED = 10.0
+"""Seconds until a change is seen of what is asked for about every second: half of the lease."""
+
+
+def grows(memory: Memory, path: Path, descriptor: int) -> None:
+    """Another client appends to the file, and its reader goes on."""
+    size = os.fstat(descriptor).st_size
+    assert os.read(descriptor, 1 << 20) == content(path.name)
+    with open(memory.backing / path.name, "ab") as there:
+        there.write(b"more")
+    eventually(lambda: os.fstat(descriptor).st_size == size + 4, FOLLOWED, "it has grown")
+    assert os.read(descriptor, 100) == b"more"
+
+
+def test_one_that_grows_as_it_is_opened_is_followed(memory: Memory) -> None:
+    """It is opened on the server a second later: that tells."""
+    path, descriptor = memory.opened()
+    try:
+        grows(memory, path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("memory", [3], indirect=True)
+def test_one_that_was_changed_lately_is_followed(memory: Memory) -> None:
+    path, descriptor = memory.opened()
+    try:
+        before = memory.proxy.read().requests.get("OPEN", 0)
+        eventually(lambda: memory.proxy.read().requests.get("OPEN", 0) > before, what="opened on the server")
+        grows(memory, path, descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def emptied(path: Path) -> bytes:

@@ -83,6 +83,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "A file that grows on the server is followed by a program that keeps it open: it is asked about "
         "every second while it changes.",
         "tests/mount/test_coherence.py::test_a_file_made_here_and_grown_there_is_followed",
+        "tests/mount/test_open_in_memory.py::test_one_that_was_changed_lately_is_followed",
+        "tests/mount/test_open_in_memory.py::test_one_that_grows_as_it_is_opened_is_followed",
     ),
     "C8": (
         "What was fetched ahead is believed as long as its lease, counted from when it was asked for.",
