@@ -7,6 +7,7 @@ rest to the reader and the writer of the content.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 LEAST_PART = 64 << 10
 """Bytes: a request of the kernel's that is not the last of one write(2) is larger, 128 KiB less a page on
 the oldest kernels and 1 MiB on others."""
+
+
+def _always() -> bool:
+    return True
 
 
 class FileHandle(HandleState):
@@ -130,23 +135,35 @@ class FileHandle(HandleState):
             self.content.writer.telling.unheard = None
             _raise(problem)
 
-    async def flush(self) -> None:
+    async def flush(self, last: Callable[[], bool] = _always) -> None:
         """A copy of the descriptor was closed: every write of the file is acknowledged. Raises the first
-        that failed, if ``write`` or ``fsync`` did not, each time: a child may have closed its copy."""
-        if self.writable:
-            await self.content.writer.flush(self)
+        that failed, if ``write`` or ``fsync`` did not, each time: a child may have closed its copy.
+
+        What is ``undecided`` is handed over where that was the ``last`` copy, as far as can be known: what
+        the server refuses of it is raised as well."""
+        if not self.writable:
+            return
+        handed_over = False
+
+        def decided() -> bool:
+            nonlocal handed_over
+            handed_over = self.undecided and last()
+            return handed_over
+
+        writer = self.content.writer
+        await writer.flush(self, handed_over=decided)
+        _raise(self.error)
+        expected = handed_over
+        if decided():
+            await writer.hand_over(self)
             _raise(self.error)
+        elif expected:
+            await writer.flush(self)  # its last name went meanwhile: nothing is decided any more
 
     @property
     def undecided(self) -> bool:
         """The server may still refuse what was written, as it is closed."""
         return self.writable and self.remote.undecided
-
-    async def hand_over(self) -> None:
-        """The descriptor's last copy is closed, as far as can be known, and ``flush`` was done: the server
-        has what was ``undecided``. Raises what it refused, as ``flush`` does."""
-        await self.content.writer.hand_over(self)
-        _raise(self.error)
 
     async def fsync(self) -> None:
         """Every write of the file is acknowledged, and the server was asked to bring it to its disk. Raises
@@ -196,7 +213,7 @@ class FileHandle(HandleState):
         self.created = False  # what is asked for from now on could miss the last flush
         try:
             if self.writable and content.dirty:
-                await content.writer.flush(self)
+                await content.writer.flush(self, handed_over=lambda: self.undecided)
             if self.undecided:
                 await content.writer.hand_over(self)
         finally:

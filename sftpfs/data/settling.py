@@ -173,6 +173,10 @@ class Settling:
         else:
             state.size = max(attributes.size, extents.end, passed_end)
 
+    def handed_over(self, attributes: Attributes) -> None:
+        """All we wrote was acknowledged, and the file is closed on the server, as one of ``attributes``."""
+        self._clean(attributes, lost=self.failure is not None)
+
     def _clean(self, attributes: Attributes, lost: bool, *, told: bool = True) -> None:
         state, mount = self._state, self._mount
         foreign = attributes.size != state.size

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from sftpfs import clock
 from sftpfs.aio import Slot
@@ -31,6 +32,10 @@ neighbours, little enough that close does not find everything still to do."""
 
 LINGER_SECONDS = 1.0
 """Dirty data nobody flushes is sent after this, and local attributes give way to the server's."""
+
+
+def _never() -> bool:
+    return False
 
 
 class ContentWriter:
@@ -277,17 +282,25 @@ class ContentWriter:
         if synced is not None:
             await synced.wait()
 
-    async def flush(self, handle: HandleState | None, *, fsync: bool = False) -> OSError | None:
-        """All written so far is acknowledged or failed; then clean, unless more was written meanwhile.
+    async def flush(
+        self, handle: HandleState | None, *, fsync: bool = False, handed_over: Callable[[], bool] = _never
+    ) -> OSError | None:
+        """All written so far is acknowledged or failed; then clean, unless more was written meanwhile, or
+        ``handed_over``, asked once all is sent: then ``hand_over`` follows, and makes it clean.
 
         One wait where all travels on one connection, since the server keeps the order.
         Returns the first failure among these writes; raises only what FSYNC raises.
         """
-        failure, _ = await self._flush(handle, fsync=fsync)
+        failure, _ = await self._flush(handle, fsync=fsync, handed_over=handed_over)
         return failure
 
     async def _flush(
-        self, handle: HandleState | None, *, fsync: bool = False, told: bool = False
+        self,
+        handle: HandleState | None,
+        *,
+        fsync: bool = False,
+        told: bool = False,
+        handed_over: Callable[[], bool] = _never,
     ) -> tuple[OSError | None, Settlement | None]:
         """As ``flush``, and the FSTAT that followed these writes: always there is one where ``told``."""
         asked = handle or self._any_handle()
@@ -298,6 +311,7 @@ class ContentWriter:
         settlement: Settlement | None = None
         synced: Slot[None] | None = None
         self.send_all()
+        decided = handed_over()
         through = self.rider.through(asked)
         in_order = self._in_order(through)
         if in_order:
@@ -305,7 +319,7 @@ class ContentWriter:
         batches = self.extents.close_batches()
         if through is not None and in_order:
             synced = through.remote.start_fsync() if fsync else None
-            settlement = self.settling.start(through, behind=True)
+            settlement = None if decided else self.settling.start(through, behind=True)
         failure = await all_done(batches)
         if asked not in self.handles:
             asked = self._any_handle()
@@ -322,6 +336,8 @@ class ContentWriter:
             return failure, settlement
         if fsync and synced is None:
             synced = through.remote.start_fsync()
+        if decided and failure is None:
+            return None, None
         if settlement is None and self._state.dirty and (told or not self.extents):
             settlement = self._start_settlement(through)
         if settlement is not None:
@@ -339,7 +355,11 @@ class ContentWriter:
             self.refused(handle, failure)
             return
         self.undecided.decided(handle)
-        if not state.dirty and state.epoch == epoch:
+        if state.epoch != epoch or self.extents or self.rider.busy:
+            return
+        if state.dirty:
+            self.settling.handed_over(attributes)
+        else:
             if attributes.size != state.server_size:
                 self._reader.drop()
             state.attributes = attributes
@@ -355,6 +375,9 @@ class ContentWriter:
         self.undecided.refused(handle, self.losses, failure)
         self._reader.drop()
         state.verify = True
+        if state.dirty and not self.extents and not self.rider.busy:
+            self.settling.failure = failure
+            self.settling.abandon()
         self._mount.observer.content_unknown(state.number)
         self.telling.failed(self.extents.batch, failure, handle, lost=True)
 

@@ -352,9 +352,7 @@ class Operations(pyfuse3.Operations):
     async def flush(self, fh: FileHandleT) -> None:
         handle, inode = self._files[fh].handle, self._files[fh].inode
         try:
-            await handle.flush()
-            if handle.undecided and not self._openers.hold(handle, inode):
-                await handle.hand_over()
+            await handle.flush(lambda: not self._openers.hold(handle, inode))
         except OSError:
             handle.listened = self._openers.live(handle)
             raise

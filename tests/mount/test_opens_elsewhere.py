@@ -130,6 +130,20 @@ def test_what_the_first_new_file_shows_saves_the_look_before_the_others(
         contradicted(there, "opens a file that was to be new and is there")
 
 
+def test_what_a_server_decides_as_it_is_closed_is_asked_about_once(make_there: MakeThere) -> None:
+    """Behind the CLOSE, and not before it as well."""
+    there = make_there("none")
+    (there.here / "first").write_text("first")
+    descriptor = os.open(there.here / "new", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    os.write(descriptor, b"content")
+    before = len(there.server.requests())
+    os.close(descriptor)
+    sent = there.server.requests()[before:]
+    assert [name for name in sent if name != "READDIR"][:3] == ["WRITE", "CLOSE", "LSTAT"]
+    assert (there.here / "new").stat().st_mtime == (there.there / "new").stat().st_mtime // 1
+    assert (there.here / "new").read_text() == "content"
+
+
 def test_appends_are_put_at_the_end_that_is_told(make_there: MakeThere) -> None:
     there = make_there("refuses appends")
     with (there.here / "new").open("a") as file:
