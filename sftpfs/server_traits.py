@@ -44,7 +44,9 @@ class Traits:
     opens_several: bool = True
     """A second handle may be open beside the first."""
     writes_anywhere: bool = True
-    """A file may be written in any order, by several handles, and one that is there in part."""
+    """A file may be written by several handles, and one that is there in part."""
+    writes_in_any_order: bool = True
+    """A WRITE may go anywhere in the file, and need not follow the one before."""
     appends: bool = True
     """OPEN takes APPEND."""
     creates_with_a_mode: bool = True
@@ -218,7 +220,8 @@ LACKS = {
     "takes_symlink_target_first": "takes the path of a symbolic link before its target",
     "gives_each_handle_once": "gave one handle to two files",
     "opens_several": "opens one file at a time",
-    "writes_anywhere": "takes whole new files only, from front to back",
+    "writes_anywhere": "takes whole new files only",
+    "writes_in_any_order": "takes what is written to a file from front to back only",
     "appends": "does not open files to append to them",
     "reads_and_writes": "does not open a file to read and write it",
     "creates_with_a_mode": "does not create a file with permissions",

@@ -81,6 +81,8 @@ class FileHandle(HandleState):
             self.content.kept_pages(self)
         if self.error is not None or self.synchronous or self.doubtful or not self.writable or not data:
             return False
+        if self.in_order:
+            return False
         if not self.content.writer.write_nowait(self, offset, data):
             return False
         self.part_end = offset + len(data) if len(data) >= LEAST_PART else -1
@@ -97,6 +99,8 @@ class FileHandle(HandleState):
         if not data:
             return
         writer = self.content.writer
+        if self.in_order and not writer.follows(offset):
+            raise error(errno.EOPNOTSUPP, "this server takes what is written from front to back only")
         if self.doubtful:
             await all_done(writer.send_and_close())  # what was accepted before ``write`` does not report
             self.reports = True

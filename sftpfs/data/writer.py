@@ -122,6 +122,10 @@ class ContentWriter:
             gate.release(size)
         self._absorb(handle, offset, data)
 
+    def follows(self, offset: int) -> bool:
+        """Whether a write at ``offset`` begins where the file ends."""
+        return offset == self._state.shown_size
+
     def _hazard(self, handle: HandleState) -> bool:
         """Must what is dirty be acknowledged before ``handle`` may write?"""
         if self.rider.holds_writes:

@@ -45,6 +45,7 @@ MEANS = {
     "gives_each_handle_once": "one file is open at a time",
     "opens_several": "one file is open at a time",
     "writes_anywhere": "what changes a part of a file fails; whole new files are written",
+    "writes_in_any_order": "a write that does not follow the one before fails",
     "appends": "what is appended is written at the end as it was just before",
     "reads_and_writes": "a file open for both has two handles",
     "creates_with_a_mode": "permissions of a new file are set behind it",
@@ -208,6 +209,12 @@ class Trial:
 
     async def _writing(self) -> None:
         session = self._session
+        new = await session.start_open(self._path(b"holes"), NEW).wait()
+        refused = await _tried(session.start_write(new, 10, b"behind").wait)
+        refused = refused or await _tried(session.start_write(new, 0, b"before").wait)
+        await _tried(session.start_close(new).wait)
+        if refused:
+            self._traits.contradict("writes_in_any_order", str(refused.strerror))
         path = await self._file(b"part")
         handle = await session.start_open(path, OPEN_WRITE).wait()
         await _tried(session.start_write(handle, 5, b"WAS").wait)

@@ -97,6 +97,10 @@ class RemoteFile(Protocol):
         """Something was written by the handle there is, and the server may refuse it as that is closed."""
 
     @property
+    def in_order(self) -> bool:
+        """What is written has to follow what was written before: elsewhere the server refuses it."""
+
+    @property
     def ordered(self) -> bool:
         """True while every request of this file travels on one connection."""
 

@@ -339,6 +339,11 @@ class File:
         return OpenFlags.WRITE in self.flags and not self._traits.known.closes_without_a_word
 
     @property
+    def in_order(self) -> bool:
+        """As ``RemoteFile.in_order``."""
+        return not self._traits.known.writes_in_any_order
+
+    @property
     def undecided(self) -> bool:
         """As ``RemoteFile.undecided``. A file without a name has nothing to be decided any more."""
         return self._written and self._one_handle and self.current_path() is not None
@@ -520,7 +525,10 @@ class File:
             self._inode.open_late(None)
         if OpenFlags.APPEND in self.flags:
             return version.appending(handle.connection, length, self._now())
-        return version.writing(handle.connection, offset + length, self._now())
+        end = version.most
+        change = version.writing(handle.connection, offset + length, self._now())
+        change.follows = offset == end
+        return change
 
     def write_ended(self, change: Change | None, data: Buffer, failure: BaseException | None) -> None:
         """As ``Handles.write_ended``."""

@@ -212,6 +212,11 @@ class LateFile:
         return self._start(lambda file: file.start_fsync())
 
     @property
+    def in_order(self) -> bool:
+        """As ``RemoteFile.in_order``: there are no writes."""
+        return False
+
+    @property
     def undecided(self) -> bool:
         """As ``RemoteFile.undecided``: there are no writes."""
         return False

@@ -29,6 +29,10 @@ class OpenFile(HandleOwner, Protocol):
     current_path: CurrentPath
     version: KnownVersion | None
 
+    @property
+    def undecided(self) -> bool:
+        """As ``RemoteFile.undecided``."""
+
     def primary(self) -> Handle | None:
         """A handle on a connection that lives."""
 

@@ -17,6 +17,7 @@ from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.file import File
 from sftpfs.remote.flags import protocol_flags
+from sftpfs.remote.in_order import check_one_writer
 from sftpfs.remote.open_files import OpenFiles, OpenInode
 from sftpfs.remote.open_request import (
     Wanted,
@@ -78,6 +79,8 @@ async def _open(
     room, session = open_files.room, connection.session
     most = pool.read_sizes.limit
     known = None if inode is None else inode.version
+    if OpenFlags.WRITE in flags:
+        check_one_writer(session.traits.known, inode)
     emptied = None
     if inode is not None and OpenFlags.TRUNCATE in flags:
         inode.changes += 1

@@ -61,6 +61,11 @@ class TwoHandles:
         self._writer.refused = refused
 
     @property
+    def in_order(self) -> bool:
+        """As ``RemoteFile.in_order``."""
+        return self._writer.in_order
+
+    @property
     def undecided(self) -> bool:
         """As ``RemoteFile.undecided``."""
         return self._writer.undecided

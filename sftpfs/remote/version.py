@@ -28,7 +28,7 @@ from sftpfs.types import MTIME_GRAIN, AttributeChange, Attributes
 class Change:
     """One change of ours on its way: a piece of a write, or a change of size or times."""
 
-    __slots__ = ("appended", "connection", "end", "mtime", "number", "orderly", "size")
+    __slots__ = ("appended", "connection", "end", "follows", "mtime", "number", "orderly", "size")
 
     def __init__(
         self,
@@ -52,6 +52,8 @@ class Change:
         """The size it sets."""
         self.mtime = mtime
         """The oldest mtime it can leave, seconds."""
+        self.follows = True
+        """A write that begins where all before it ended, or that was sent before."""
         self.orderly = True
         """All that was under way as it was sent is carried out before it."""
 

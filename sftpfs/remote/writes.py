@@ -19,6 +19,7 @@ from sftpfs.errors import IncompleteWriteError, SessionLostError, Status, Status
 from sftpfs.remote import diagnose
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Handle
+from sftpfs.remote.in_order import judged
 from sftpfs.remote.paths import parent_of
 from sftpfs.remote.sizes import SAFE
 from sftpfs.remote.transfer import Handles, lost, may_be_too_large, piece_size
@@ -152,10 +153,12 @@ class WritePiece:
             self._stretch.unsent -= 1
             self._split(most, refused=False)
             return
-        self._handle = handle
+        again, self._handle = self.sent, handle
         file.outbox.departed(self._stretch, handle.connection)
         offset = self._offset if self.place is None else self.place
         self._change = file.write_sent(handle, offset, length)
+        if again and self._change is not None:
+            self._change.follows = True
         handle.connection.outstanding += length
         slot = handle.session.start_write(handle.identifier, offset, self._data)
         when_done(slot, self._answered)
@@ -180,7 +183,9 @@ class WritePiece:
         assert handle is not None
         length = len(self._data)
         handle.connection.outstanding -= length
-        failure = slot.error
+        failure, change = slot.error, self._change
+        if change is not None and not change.follows:
+            failure = judged(handle.session.traits, failure)
         file.write_ended(self._change, self._data, failure)
         if failure is not None:
             self._failed(handle, failure)

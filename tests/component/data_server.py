@@ -190,7 +190,7 @@ class SteppedFile:
         request.execute = after_earlier  # type: ignore[method-assign]
         return slot
 
-    undecided = False
+    undecided = in_order = False
 
     def start_hand_over(self) -> Slot[Attributes]:
         raise AssertionError("nothing is undecided")

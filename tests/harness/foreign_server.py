@@ -174,6 +174,25 @@ class EmptiesAsItCloses(Respect):
         return None
 
 
+class WritesInOrder(EmptiesAsItCloses):
+    """As rclone without a cache: it takes whole files, and a WRITE that follows the one before."""
+
+    def request(self, session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name != "WRITE":
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        handle, offset, data = fields.string(), fields.uint64(), fields.string()
+        if offset != session.notes.get(handle, 0):
+            return asked.refused(FAILURE, b"Illegal seek")
+        session.notes[handle] = offset + len(data)
+        return None
+
+    def reply(self, session: Session, asked: Asked, reply: Packet) -> bytes | None:
+        if asked.name == "CLOSE":
+            session.notes.pop(asked.what, None)
+        return super().reply(session, asked, reply)
+
+
 class RefusesModes(Respect):
     """OPEN with permissions is refused."""
 
@@ -384,6 +403,7 @@ RESPECTS: dict[str, Respect] = {
     "has no times": StopsTheClock(0),
     "has one time": StopsTheClock(1_000_000_000),
     "empties as it closes": EmptiesAsItCloses(),
+    "writes in order": WritesInOrder(),
     "refuses appends": RefusesAppends(),
     "gives handles twice": GivesHandlesTwice(),
     "opens one": OpensOne(),

@@ -360,3 +360,56 @@ def test_a_file_emptied_though_nothing_was_written_is_told(make_there: MakeThere
     with pytest.raises(OSError) as caught:
         os.close(descriptor)
     assert caught.value.errno == errno.EIO
+
+
+def test_what_is_not_written_from_front_to_back_fails_at_once_where_it_was_refused(
+    make_there: MakeThere, tmp_path: Path
+) -> None:
+    """The server shows it at the first: that is told by fsync or close; the next is not accepted any more."""
+    there = make_there("writes in order")
+    there.mount.expect("could not be written: .*; saved in")
+    data = os.urandom(3_000_000)
+    (tmp_path / "data").write_bytes(data)
+    subprocess.run(["cp", tmp_path / "data", there.here / "first"], check=True, timeout=60)
+    assert (there.there / "first").read_bytes() == data
+    with opened(there.here / "hole", os.O_CREAT | os.O_WRONLY) as descriptor:
+        os.pwrite(descriptor, b"far", 100_000)
+        with pytest.raises(OSError) as caught:
+            os.fsync(descriptor)
+        assert caught.value.errno == errno.EOPNOTSUPP
+    contradicted(there, "takes what is written to a file from front to back only")
+    with opened(there.here / "second", os.O_CREAT | os.O_WRONLY) as descriptor:
+        os.write(descriptor, data)
+        for offset in (0, 1000, len(data) + 1):
+            with pytest.raises(OSError) as caught:
+                os.pwrite(descriptor, b"elsewhere", offset)
+            assert caught.value.errno == errno.EOPNOTSUPP
+        os.pwrite(descriptor, b"end", len(data))
+    assert (there.there / "second").read_bytes() == (there.here / "second").read_bytes() == data + b"end"
+    subprocess.run(["cp", tmp_path / "data", there.here / "third"], check=True, timeout=60)
+    assert (there.there / "third").read_bytes() == data
+
+
+def test_one_writer_at_a_time_where_whole_files_are_taken(make_there: MakeThere) -> None:
+    """Each would put what it wrote in the place of the other's: the second is not opened."""
+    there = make_there("empties as it closes")
+    there.mount.expect("as the file is closed|saved in")
+    (there.there / "spoiled").write_bytes(b"content")
+    with pytest.raises(OSError) as caught, open(there.here / "spoiled", "r+b", buffering=0) as spoiled:
+        spoiled.write(b"C")
+    assert caught.value.errno == errno.EIO
+    contradicted(there, "takes whole new files only")
+    with opened(there.here / "file", os.O_CREAT | os.O_WRONLY) as first:
+        os.write(first, b"first")
+        for flags in (
+            os.O_WRONLY | os.O_TRUNC,
+            os.O_RDWR | os.O_TRUNC,
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
+        ):
+            with pytest.raises(OSError) as caught:
+                os.open(there.here / "file", flags)
+            assert caught.value.errno == errno.EOPNOTSUPP
+        os.write(first, b" and more")
+    assert (there.there / "file").read_bytes() == b"first and more"
+    (there.here / "file").write_bytes(b"another")
+    assert (there.there / "file").read_bytes() == b"another"
