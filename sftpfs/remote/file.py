@@ -83,6 +83,7 @@ class File:
         "closed",
         "current_path",
         "flags",
+        "made",
         "outbox",
         "patience",
         "read_sizes",
@@ -109,6 +110,8 @@ class File:
         self.appends = appends
         """As in ``__init__``."""
         self.closed = False
+        self.made = False
+        """The file was made by this open."""
         self.outbox = Outbox(self)
         self.appended_to: int | None = None
         """Where the file ended, of what was acknowledged, as the session was lost under appends of this
@@ -149,6 +152,7 @@ class File:
         """What was opened. ``asked``: where the question stands among the changes that other handles of the
         file its path stands for made; ``new``: we made it. Where it looks like that file it is it."""
         self.version = KnownVersion(attributes)
+        self.made = new
         self._asked = asked
         inode = None if new else self._open_files.find(self.current_path)
         if not new and (inode is None or inode.version is None or inode.version.accepts(attributes)):

@@ -11,7 +11,7 @@ import errno
 import math
 import stat
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from sftpfs.remote.landed import MOST_READ, behind_ours, sent_of, tail_of, witho
 from sftpfs.remote.open_files import OpenFiles
 from sftpfs.remote.open_request import keeps_what_is_there, size_before
 from sftpfs.remote.outbox import Outbox
+from sftpfs.remote.own_mode import OwnMode
 from sftpfs.remote.paths import check_path
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.telling import start_telling
@@ -47,6 +48,7 @@ class Reopenable(Protocol):
     appended_to: int | None
     closed: bool
     current_path: CurrentPath
+    made: bool
     outbox: Outbox
     version: KnownVersion | None
 
@@ -68,6 +70,7 @@ class Reopening:
         "_asked",
         "_behind",
         "_file",
+        "_mode",
         "_open_files",
         "_pool",
         "_running",
@@ -87,6 +90,7 @@ class Reopening:
         self._behind: bytes | None = None
         """What the file has behind what was acknowledged; None: not known, or not of interest."""
         self._asked: Question | None = None
+        self._mode = OwnMode()
         self.heard = 0.0
         """The last sign of life of any session the file had a handle on and lost, by ``clock.awake``."""
         self.parked = False
@@ -224,10 +228,12 @@ class Reopening:
         check_path(path)
         try:
             # First, and apart: opening a pipe would block the server.
-            if not await self._same(lambda: session.start_stat(path)):
+            seen = await self._same(lambda: session.start_stat(path))
+            if seen is None:
                 return None
             before = await size_before(session, path, self._file.flags & ACCESS)
-            identifier = await room.use(connection, partial(self._open, session, path))
+            attempt = partial(room.use, connection, partial(self._open, session, path))
+            identifier = await self._opened(session, path, seen, attempt)
         except StatusError as refused:
             if refused.errno == errno.ENOENT:
                 return None
@@ -288,6 +294,13 @@ class Reopening:
             found = behind_ours(found, version.tail)
         self._behind = found
         return found is not None or not grown
+
+    async def _opened(
+        self, session: Session, path: bytes, seen: Attributes, attempt: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        if not self._file.made:
+            return await attempt()
+        return await self._mode.open(session, path, self._file.flags, seen, attempt, lambda handle: handle)
 
     async def _open(self, session: Session, path: bytes) -> bytes:
         pflags = protocol_flags(self._file.flags & ACCESS)

@@ -33,6 +33,7 @@ from sftpfs.remote.looks import look_at
 from sftpfs.remote.name_changes import NameChanges
 from sftpfs.remote.open_files import OpenInode
 from sftpfs.remote.opening import PERMISSIONS, open_file
+from sftpfs.remote.own_mode import OwnMode
 from sftpfs.remote.owners import owner_names
 from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
@@ -277,15 +278,17 @@ class Server(NameChanges):
             # Emptying twice is one open that took longer: nothing was written through it yet.
             changes = flags & (OpenFlags.CREATE | OpenFlags.TRUNCATE)
             return await repeat(self._pool, work, None if changes else self._pool.looking())
-        asked = clock.now()
+        asked, own = clock.now(), OwnMode()
 
         async def look(connection: Connection) -> tuple[RemoteFile, Attributes] | Again:
-            found = await lost_reply.create(connection.session, path, mode & PERMISSIONS, asked, self.clock)
+            session, most = connection.session, (mode | own.owed) & PERMISSIONS
+            found = await lost_reply.create(session, path, most, asked, self.clock)
             if isinstance(found, Again):
                 return found
             wanted = flags & ACCESS
-            file, attributes, _ = await self._open_one(connection, path, wanted, mode, current_path, new=True)
-            return self._as_asked(file, flags), attributes
+            attempt = partial(self._open_one, connection, path, wanted, mode, current_path, new=True)
+            file, attributes, _ = await own.open(session, path, wanted, found, attempt, _handle)
+            return self._as_asked(file, flags), attributes._replace(mode=attributes.mode & ~own.owed)
 
         return await resolve(self._pool, work, look)
 
@@ -346,3 +349,8 @@ class Server(NameChanges):
             return await open_copy(connection, self._open_files, source, destination)
 
         return await repeat(self._pool, work, self._pool.bulk.least_busy())
+
+
+def _handle(opened: tuple[File, Attributes, WholeFile | None]) -> bytes | None:
+    handle = opened[0].primary()
+    return None if handle is None else handle.identifier

@@ -16,6 +16,7 @@ counts for no depth: nobody waits for it.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +50,12 @@ class Count:
 class CountingProxy(HelperProcess):
     """The counting server, in its own process; every connection gets an sftp-server of its own."""
 
-    def __init__(self, latency: float = LATENCY, start_directory: Path | None = None) -> None:
-        super().__init__(
-            "tests.harness.counting_server", str(latency), str(start_directory or "/"), private_mounts=True
-        )
+    def __init__(
+        self, latency: float = LATENCY, start_directory: Path | None = None, wrapped: Sequence[str] = ()
+    ) -> None:
+        """``wrapped``: the command that runs sftp-server, as somebody else say."""
+        words = (str(latency), str(start_directory or "/"), *wrapped)
+        super().__init__("tests.harness.counting_server", *words, private_mounts=True)
 
     def reset(self) -> None:
         """Wait until nothing is outstanding, then count from zero."""

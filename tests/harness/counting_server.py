@@ -208,6 +208,7 @@ class Connection:
     async def run(self) -> None:
         """Move packets both ways until one side ends."""
         server = await asyncio.create_subprocess_exec(
+            *sys.argv[3:],
             SFTP_SERVER,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
