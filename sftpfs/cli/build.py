@@ -157,8 +157,11 @@ def _passthrough(options: list[tuple[Option, str | None]]) -> tuple[str, ...]:
 
 
 def _symlink_policy(options: list[tuple[Option, str | None]]) -> SymlinkPolicy:
-    """sshfs lets these be combined: following leaves no links to contain, containing is the stricter."""
-    given = {option.constant for option, _ in options if option.fields == ("symlinks",)}
+    """sshfs lets these be combined: following leaves no links to contain, containing is the stricter. Of
+    containing and not containing the last counts."""
+    constants = [option.constant for option, _ in options if option.fields == ("symlinks",)]
+    opposites = [one for one in constants if one in (SymlinkPolicy.CONTAIN, SymlinkPolicy.PASS)]
+    given = set(constants) - set(opposites) | set(opposites[-1:])
     for policy in (SymlinkPolicy.FOLLOW, SymlinkPolicy.CONTAIN, SymlinkPolicy.TRANSFORM, SymlinkPolicy.PASS):
         if policy in given:
             return policy

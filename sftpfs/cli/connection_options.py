@@ -99,7 +99,6 @@ CONNECTION = [
         "operations and open files survive the loss of a connection (default)",
         Section.CONNECTION,
         ("pool.reconnect",),
-        excludes="reconnect",
     ),
     Option(
         "no_reconnect",
@@ -107,7 +106,6 @@ CONNECTION = [
         Section.CONNECTION,
         ("pool.reconnect",),
         constant=False,
-        excludes="reconnect",
     ),
     Option(
         "soft",
@@ -115,14 +113,12 @@ CONNECTION = [
         Section.CONNECTION,
         ("pool.hard",),
         constant=False,
-        excludes="patience",
     ),
     Option(
         "hard",
         "operations wait for ever for a server that is lost",
         Section.CONNECTION,
         ("pool.hard",),
-        excludes="patience",
     ),
     Option("delay_connect", "connect when the mount is first used", Section.CONNECTION, ("delay_connect",)),
     Option(

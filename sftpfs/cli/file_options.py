@@ -172,8 +172,8 @@ OWNERSHIP = [
 ]
 
 
-def _symlinks(name: str, policy: SymlinkPolicy, help: str, excludes: str = "") -> Option:
-    return Option(name, help, Section.LINKS, ("symlinks",), constant=policy, excludes=excludes)
+def _symlinks(name: str, policy: SymlinkPolicy, help: str) -> Option:
+    return Option(name, help, Section.LINKS, ("symlinks",), constant=policy)
 
 
 LINKS = [
@@ -181,9 +181,8 @@ LINKS = [
         "contain_symlinks",
         SymlinkPolicy.CONTAIN,
         "links to targets inside the mount work, others are refused (default)",
-        excludes="contain",
     ),
-    _symlinks("no_contain_symlinks", SymlinkPolicy.PASS, "show every target as it is", excludes="contain"),
+    _symlinks("no_contain_symlinks", SymlinkPolicy.PASS, "show every target as it is"),
     _symlinks(
         "transform_symlinks",
         SymlinkPolicy.TRANSFORM,

@@ -19,7 +19,7 @@ def _kernel(name: str, help: str, **more: object) -> Option:
 
 
 _KERNEL = [
-    Option("ro", "read-only", Section.KERNEL, ("fuse.read_only",), flags=("-r",), excludes="access"),
+    Option("ro", "read-only", Section.KERNEL, ("fuse.read_only",), flags=("-r",)),
     Option(
         "rw",
         "read and write (default)",
@@ -27,7 +27,6 @@ _KERNEL = [
         ("fuse.read_only",),
         flags=("-w",),
         constant=False,
-        excludes="access",
     ),
     Option(
         "fsname",
