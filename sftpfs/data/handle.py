@@ -81,7 +81,7 @@ class FileHandle(HandleState):
             self.content.kept_pages(self)
         if self.error is not None or self.synchronous or self.doubtful or not self.writable or not data:
             return False
-        if self.in_order:
+        if self.picky:
             return False
         if not self.content.writer.write_nowait(self, offset, data):
             return False
@@ -99,8 +99,8 @@ class FileHandle(HandleState):
         if not data:
             return
         writer = self.content.writer
-        if self.in_order and not writer.follows(offset):
-            raise error(errno.EOPNOTSUPP, "this server takes what is written from front to back only")
+        if self.picky and not writer.takes(self, offset):
+            raise error(errno.EOPNOTSUPP, "this server takes whole files only, from front to back")
         if self.doubtful:
             await all_done(writer.send_and_close())  # what was accepted before ``write`` does not report
             self.reports = True

@@ -123,9 +123,9 @@ class HandleState:
         "fsync_error",
         "fsync_writes",
         "heard",
-        "in_order",
         "listened",
         "part_end",
+        "picky",
         "readable",
         "remote",
         "reports",
@@ -152,8 +152,8 @@ class HandleState:
         self.direct = direct
         self.synchronous = synchronous
         """Every write waits for the server."""
-        self.in_order = writable and not append and remote.in_order
-        """A write that does not follow what was written before is refused."""
+        self.picky = writable and not remote.takes_any_write
+        """The server is known to refuse some writes: ``RemoteFile.takes_write`` is asked before each."""
         self.reports = self.synchronous
         """What fails now ``write`` itself reports: the program has the bytes."""
         self.doubtful = False

@@ -122,9 +122,10 @@ class ContentWriter:
             gate.release(size)
         self._absorb(handle, offset, data)
 
-    def follows(self, offset: int) -> bool:
-        """Whether a write at ``offset`` begins where the file ends."""
-        return offset == self._state.shown_size
+    def takes(self, handle: HandleState, offset: int) -> bool:
+        """Whether the server takes a write of ``handle`` at ``offset``, as far as that is known."""
+        end = self._state.shown_size
+        return handle.remote.takes_write(end if handle.append else offset, end)
 
     def _hazard(self, handle: HandleState) -> bool:
         """Must what is dirty be acknowledged before ``handle`` may write?"""

@@ -97,8 +97,11 @@ class RemoteFile(Protocol):
         """Something was written by the handle there is, and the server may refuse it as that is closed."""
 
     @property
-    def in_order(self) -> bool:
-        """What is written has to follow what was written before: elsewhere the server refuses it."""
+    def takes_any_write(self) -> bool:
+        """False where the server is known to refuse some: ``takes_write`` tells which."""
+
+    def takes_write(self, offset: int, end: int) -> bool:
+        """False where the server would refuse a write at ``offset`` of the file that ends at ``end``."""
 
     @property
     def ordered(self) -> bool:

@@ -343,9 +343,16 @@ class File:
         return OpenFlags.WRITE in self.flags and not self._traits.known.closes_without_a_word
 
     @property
-    def in_order(self) -> bool:
-        """As ``RemoteFile.in_order``."""
-        return not self._traits.known.writes_in_any_order
+    def takes_any_write(self) -> bool:
+        """As ``RemoteFile.takes_any_write``."""
+        known = self._traits.known
+        return known.writes_in_any_order and known.writes_anywhere
+
+    def takes_write(self, offset: int, end: int) -> bool:
+        """As ``RemoteFile.takes_write``. Without a handle it would be opened again, to be written in part."""
+        known = self._traits.known
+        follows = offset == end or known.writes_in_any_order
+        return follows and (known.writes_anywhere or bool(self._handles))
 
     @property
     def undecided(self) -> bool:

@@ -24,7 +24,7 @@ from sftpfs.remote.connection import Connection
 from sftpfs.remote.stalls import FLOOR, Stalls
 from sftpfs.remote.transfer import OfFile
 from sftpfs.remote.waiting import abandon, when_done
-from sftpfs.sftp.kinds import OPEN
+from sftpfs.sftp.kinds import FSTAT, OPEN
 from sftpfs.sftp.request import Reach, Request, Unwanted
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,8 @@ class Hedging:
             if handle is not None and self.stalls.admit():
                 self._race(connection, request, owner.ask_again(handle))
             return
+        if request.kind is FSTAT:
+            return  # by a file's handle: as the first, looked at for whether the server answers any
         if not connection.refuge and (self._opens_again or request.kind is not OPEN):
             # Elsewhere it begins from nothing: once is enough for what is slow rather than stuck.
             self._move(connection, request)

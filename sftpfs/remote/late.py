@@ -212,8 +212,12 @@ class LateFile:
         return self._start(lambda file: file.start_fsync())
 
     @property
-    def in_order(self) -> bool:
-        """As ``RemoteFile.in_order``: there are no writes."""
+    def takes_any_write(self) -> bool:
+        """As ``RemoteFile.takes_any_write``: there are no writes."""
+        return True
+
+    def takes_write(self, offset: int, end: int) -> bool:
+        """As ``RemoteFile.takes_write``: there are no writes."""
         return False
 
     @property

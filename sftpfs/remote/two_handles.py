@@ -61,9 +61,13 @@ class TwoHandles:
         self._writer.refused = refused
 
     @property
-    def in_order(self) -> bool:
-        """As ``RemoteFile.in_order``."""
-        return self._writer.in_order
+    def takes_any_write(self) -> bool:
+        """As ``RemoteFile.takes_any_write``."""
+        return self._writer.takes_any_write
+
+    def takes_write(self, offset: int, end: int) -> bool:
+        """As ``RemoteFile.takes_write``."""
+        return self._writer.takes_write(offset, end)
 
     @property
     def undecided(self) -> bool:

@@ -190,7 +190,8 @@ class SteppedFile:
         request.execute = after_earlier  # type: ignore[method-assign]
         return slot
 
-    undecided = in_order = False
+    undecided = False
+    takes_any_write = True
 
     def start_hand_over(self) -> Slot[Attributes]:
         raise AssertionError("nothing is undecided")

@@ -124,6 +124,30 @@ def test_no_file_is_opened_again_where_each_is_to_have_one_handle(tmp_path: Path
     run(test)
 
 
+def test_the_first_fstat_of_an_unknown_server_takes_no_handle_with_it(tmp_path: Path) -> None:
+    """It is looked at for whether the server answers any; what was written by the handle may be decided as
+    that is closed."""
+    connector = ServerConnector("-P", "limits,fstatvfs")
+
+    async def test() -> None:
+        async with stalling(connector, max_connections=2) as (server, pool):
+            name = encoded(tmp_path / "file")
+            file, _ = await server.open(name, OpenFlags.WRITE | OpenFlags.CREATE, 0o644, lambda: name)
+            await file.start_write(0, b"content").wait()
+            assert not pool.traits.held("tells_by_handle")
+            stop(connector)
+            told = file.start_fstat_behind()
+            await server.lstat(name)
+            await server.lstat(name)
+            connector.processes[0].send_signal(signal.SIGCONT)
+            assert (await told.wait()).size == 7
+            assert handles(connector, tmp_path) == 1
+            await file.start_hand_over().wait()
+            assert handles(connector, tmp_path) == 0
+
+    run(test)
+
+
 def test_only_so_many_are_under_way_twice(tmp_path: Path) -> None:
     connector = ServerConnector()
 

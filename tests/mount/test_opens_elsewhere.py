@@ -411,5 +411,12 @@ def test_one_writer_at_a_time_where_whole_files_are_taken(make_there: MakeThere)
             assert caught.value.errno == errno.EOPNOTSUPP
         os.write(first, b" and more")
     assert (there.there / "file").read_bytes() == b"first and more"
+    with opened(there.here / "both", os.O_CREAT | os.O_RDWR) as descriptor:
+        os.write(descriptor, b"written")
+        assert os.pread(descriptor, 100, 0) == b"written"  # which ends it there
+        with pytest.raises(OSError) as caught:
+            os.write(descriptor, b" once more")
+        assert caught.value.errno == errno.EOPNOTSUPP
+    assert (there.there / "both").read_bytes() == b"written"
     (there.here / "file").write_bytes(b"another")
     assert (there.there / "file").read_bytes() == b"another"
