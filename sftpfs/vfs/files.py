@@ -204,8 +204,9 @@ class Files:
             mark, before = inode.change_mark, in_place.changing(self._tree, inode)
             opened = await self._open_by_path(inode, flags, size)
             same = opened.same and stat.S_ISREG(opened.attributes.mode)
-            if same and not opened.overtaken(inode):
-                return opened
+            newest = await self._newest(inode, opened, flags) if same else None
+            if newest is not None:
+                return newest
             opened.remote.close()  # of another file perhaps than the kernel has been told of meanwhile
             if same or opened.asked is None:
                 continue
@@ -218,6 +219,27 @@ class Files:
                 self._tree.believe(opened.asked, opened.attributes, False)
             break
         raise error(errno.ESTALE)
+
+    @staticmethod
+    async def _newest(inode: Inode, opened: _Opened, flags: int) -> _Opened | None:
+        """``opened``, with what the file has now. None where others told of another version meanwhile, which
+        may be another file's; not of one that was less: it grows, and that answer was late. Where it was
+        more the open handle is asked anew, behind that: of a file that grows it tells as much then, however
+        many open it at once. One round trip more then."""
+        for _ in range(OPEN_ATTEMPTS):
+            if not opened.overtaken(inode):
+                return opened
+            if flags & os.O_TRUNC:
+                return None
+            if _may_become(inode.attributes, opened.found):
+                return opened
+            try:
+                now = await opened.remote.start_fstat().wait()
+            except BaseException:
+                opened.remote.close()
+                raise
+            opened = opened._replace(attributes=now, found=now, whole=None)
+        return None
 
     async def _open_by_path(self, inode: Inode, flags: int, size: int) -> _Opened:
         """Open what has the name of ``inode``. ESTALE where nothing has."""
@@ -397,6 +419,11 @@ class Files:
             if inode.handles is not None:
                 inode.handles.remove(file.handle)
             self._tree.handle_closed(inode)
+
+
+def _may_become(earlier: Attributes, later: Attributes) -> bool:
+    """Whether writes alone may have made ``later`` of a file that had ``earlier``."""
+    return earlier.size <= later.size and earlier.mtime <= later.mtime
 
 
 def _known(inode: Inode) -> Attributes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -111,6 +112,35 @@ def test_a_file_growing_on_the_server(make_mount: MakeMount, backing: Path) -> N
             server.write(line)
             eventually(lambda: os.fstat(fd).st_size > os.lseek(fd, 0, os.SEEK_CUR), LEASE_LIMIT)
             assert os.read(fd, 100) == line
+
+
+def test_many_open_a_file_that_grows_on_the_server(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    """Each learns of another version while the others' opens are under way, and it is the same file."""
+    (backing / "log").write_bytes(b"line\n")
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    counting_proxy.set_latency(0.01)
+    ended = threading.Event()
+
+    def grow() -> None:
+        with open(backing / "log", "ab", 0) as log:
+            while not ended.wait(0.001):
+                log.write(b"line\n")
+
+    def open_often(_number: int) -> None:
+        for _ in range(60):
+            with opened(mount.path / "log", os.O_RDONLY) as fd:
+                assert os.pread(fd, 5, 0) == b"line\n"
+
+    with ThreadPoolExecutor(17) as threads:
+        growing = threads.submit(grow)
+        try:
+            list(threads.map(open_often, range(16)))
+        finally:
+            ended.set()
+            growing.result()
+    counting_proxy.set_latency(0)
 
 
 def test_a_file_shrinking_on_the_server_is_never_padded(make_mount: MakeMount, backing: Path) -> None:
