@@ -330,6 +330,14 @@ class Inventory:
         """The names (directory's number, name) of all that the kernel holds."""
         return [(parent.number, name) for one in self._by_number.values() for parent, name in one.names()]
 
+    def names_ended(self) -> list[tuple[int, bytes]]:
+        """The last names, by the server's word, of what has none any more: the kernel may hold them still."""
+        return [
+            (one.parent.number, one.name)
+            for one in self._by_number.values()
+            if one.contradicted and not one.linked and one.parent is not None
+        ]
+
     def pin(self, inode: Inode) -> None:
         """The kernel was told of ``inode`` once more, with its attributes."""
         if inode.lookups == 0:

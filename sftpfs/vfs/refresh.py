@@ -70,6 +70,8 @@ class Refresher:
             if await self._resolver.lookup(parent, name) is not inode or not inode.lookups:
                 outdated.entries.append((parent.number, name))
         await self._list(doubted, outdated, listed)
+        numbers = {each.number for each in doubted}
+        outdated.entries += [ended for ended in self._tree.names_ended() if ended[0] in numbers]
         outdated.inodes = list({each.number for each in doubted if each.lookups})
         return outdated
 

@@ -295,6 +295,17 @@ def test_refresh_shows_what_the_server_has_now(make_mount: MakeMount, backing: P
     assert os.readlink(mount.path / "link") == "grown"
 
 
+def test_refresh_forgets_what_a_listing_has_told_before(make_mount: MakeMount, backing: Path) -> None:
+    """That it is gone is known here, but not to the kernel."""
+    (backing / "d" / "old").mkdir(parents=True)
+    mount = make_mount("cache_timeout=300,dcache_dir_timeout=0", backing=backing)
+    assert os.path.isdir(mount.path / "d" / "old")
+    (backing / "d" / "old").rmdir()
+    assert os.listdir(mount.path / "d") == []
+    assert say("refresh", mount.path) == (0, "", "")
+    assert not os.path.exists(mount.path / "d" / "old")
+
+
 def see(mount: Mount) -> None:
     """Look at everything, and at a name that is missing, so that all of it is leased."""
     for directory, names, files in os.walk(mount.path):
