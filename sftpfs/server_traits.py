@@ -39,14 +39,20 @@ class Traits:
     """No name has more than 255 bytes: a longer one needs no question."""
     takes_symlink_target_first: bool = True
     """SYMLINK has the target first, as OpenSSH has it, and not as the draft."""
+    keeps_link_targets: bool = True
+    """A symbolic link leads to the very target it was made with."""
     gives_each_handle_once: bool = True
     """No HANDLE equals one that is still open."""
+    handles_outlive_names: bool = True
+    """A handle stays with its file, whatever has the name later."""
     opens_several: bool = True
     """A second handle may be open beside the first."""
     writes_anywhere: bool = True
     """A file may be written by several handles, and one that is there in part."""
     writes_in_any_order: bool = True
     """A WRITE may go anywhere in the file, and need not follow the one before."""
+    opens_what_is_there: bool = True
+    """A file that is there may be opened to be written without CREAT."""
     appends: bool = True
     """OPEN takes APPEND."""
     creates_with_a_mode: bool = True
@@ -57,6 +63,8 @@ class Traits:
     """FSTAT is answered."""
     tells_of_links: bool = True
     """LSTAT is answered."""
+    renames_links: bool = True
+    """RENAME of a link renames the link, and not what it leads to."""
     tells_canonical_paths: bool = True
     """REALPATH is answered."""
     sets_by_handle: bool = True
@@ -68,7 +76,9 @@ class Traits:
     sets_times: bool = True
     """Times are set."""
     sets_sizes: bool = True
-    """A size is set, and what is before it kept."""
+    """A size is set."""
+    resizes_in_place: bool = True
+    """A file that is given a size keeps what is before it."""
     times_tell_versions: bool = True
     """A file that is written gets another mtime."""
     keeps_case_apart: bool = True
@@ -118,7 +128,14 @@ OPENSSH_HOSTS = ("OpenSSH", "dropbear", "tinyssh")
 
 WHOLE_FILES = ("rclone",)
 """How SSH servers name themselves that may empty a file that is opened to be written in part, and only as it
-is closed: nothing else tells before it is too late. (With a cache of its own rclone keeps it, untold.)"""
+is closed: nothing else tells before it is too late. (With a cache of its own rclone keeps it, untold.) What
+they have open goes by its name, too, and a file put there in the same second with the same size shows in
+nothing."""
+
+
+EMPTIES_TO_RESIZE = ("paramiko",)
+"""How SSH servers name themselves that open a file to be emptied as they give it a size: what was to be kept
+is zeros then, and only reading it tells."""
 
 
 def first_assumption(extensions: Iterable[str], software: str) -> Traits:
@@ -128,7 +145,11 @@ def first_assumption(extensions: Iterable[str], software: str) -> Traits:
     own = bool(announced & OPENSSH_MARKS) and announced <= OPENSSH_EXTENSIONS
     if own and (not software or software.startswith(OPENSSH_HOSTS)):
         return OPENSSH
-    return Traits(writes_anywhere=not software.startswith(WHOLE_FILES))
+    return Traits(
+        handles_outlive_names=not software.startswith(WHOLE_FILES),
+        writes_anywhere=not software.startswith(WHOLE_FILES),
+        resizes_in_place=not software.startswith(EMPTIES_TO_RESIZE),
+    )
 
 
 class ServerTraits:
@@ -193,6 +214,11 @@ class ServerTraits:
         """The server was seen to do what ``trait`` says."""
         return trait in self._seen
 
+    @property
+    def of_openssh(self) -> bool:
+        """The server is one of those whose traits are known."""
+        return self._vouched
+
     def sure(self, trait: str) -> bool:
         """``trait`` is granted, and not ``doubtful``."""
         return bool(getattr(self.known, trait)) and not self.doubtful(trait)
@@ -218,22 +244,27 @@ LACKS = {
     "rename_keeps_what_is_there": "replaces what has the new name of a rename",
     "keeps_names_short": "has names of more than 255 bytes",
     "takes_symlink_target_first": "takes the path of a symbolic link before its target",
+    "keeps_link_targets": "stores other targets of symbolic links than it is given",
     "gives_each_handle_once": "gave one handle to two files",
+    "handles_outlive_names": "goes by the name of a file that is open",
     "opens_several": "opens one file at a time",
     "writes_anywhere": "takes whole new files only",
     "writes_in_any_order": "takes what is written to a file from front to back only",
+    "opens_what_is_there": "writes files anew only, and appends to them",
     "appends": "does not open files to append to them",
     "reads_and_writes": "does not open a file to read and write it",
     "creates_with_a_mode": "does not create a file with permissions",
     "takes_exclusive": "does not open a file that is to be new",
     "tells_by_handle": "does not tell attributes of an open file",
     "tells_of_links": "does not tell attributes without following links",
+    "renames_links": "may rename what a link leads to",
     "tells_canonical_paths": "does not tell canonical paths",
     "sets_by_handle": "does not set attributes of an open file",
     "sets_by_path": "does not set attributes by path",
     "sets_modes": "does not set permissions",
     "sets_times": "does not set times",
     "sets_sizes": "does not set sizes",
+    "resizes_in_place": "empties a file that is given a size",
     "times_tell_versions": "gives a changed file the time it had before",
     "keeps_case_apart": "takes names that differ in case alone for one",
 }

@@ -169,6 +169,11 @@ class FileHandle(HandleState):
         """The server may still refuse what was written, as it is closed."""
         return self.writable and self.remote.undecided
 
+    @property
+    def unnamed(self) -> bool:
+        """The server gives the file its name as it is closed."""
+        return self.remote.unnamed
+
     async def fsync(self) -> None:
         """Every write of the file is acknowledged, and the server was asked to bring it to its disk. Raises
         the first that failed of which this handle was not told, also where it may only read."""

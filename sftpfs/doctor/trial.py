@@ -42,22 +42,27 @@ MEANS = {
     "rename_keeps_what_is_there": "a rename that must not replace looks first: no lock between clients",
     "keeps_names_short": "they are shown and used",
     "takes_symlink_target_first": "links are made the other way round",
+    "keeps_link_targets": "a link that would lead elsewhere is removed again, and refused",
     "gives_each_handle_once": "one file is open at a time",
+    "handles_outlive_names": "a file that is replaced while it is open is stale",
     "opens_several": "one file is open at a time",
     "writes_anywhere": "what changes a part of a file fails; whole new files are written",
     "writes_in_any_order": "a write that does not follow the one before fails",
+    "opens_what_is_there": "what changes a part of a file fails, but to append to it",
     "appends": "what is appended is written at the end as it was just before",
     "reads_and_writes": "a file open for both has two handles",
     "creates_with_a_mode": "permissions of a new file are set behind it",
     "takes_exclusive": "O_EXCL is a look and an open: no lock between clients",
     "tells_by_handle": "an open file is asked about by its name",
     "tells_of_links": "symbolic links show as what they lead to",
+    "renames_links": "a link is not renamed, nor anything over one",
     "tells_canonical_paths": "the directory is taken as it is written",
     "sets_by_handle": "an open file is changed by its name",
     "sets_by_path": "a file is changed by opening it",
     "sets_modes": "chmod fails",
     "sets_times": "setting times fails, as in cp -p, tar and rsync -t",
-    "sets_sizes": "truncating fails",
+    "sets_sizes": "a file is emptied by opening it, made longer by writing, and not cut shorter",
+    "resizes_in_place": "the same",
     "times_tell_versions": "a change by others of the same size is not noticed by the time",
     "keeps_case_apart": "File and file are one",
 }
@@ -245,6 +250,11 @@ class Trial:
             self._traits.contradict("takes_symlink_target_first", "a link was made the other way round")
         elif not stat.S_ISLNK((await self._session.start_lstat(link).wait()).mode):
             self._traits.contradict("tells_of_links", "LSTAT told what a link leads to")
+            self._traits.contradict("renames_links", "LSTAT told what a link leads to")
+        await _tried(self._session.start_symlink(b"relative", self._path(b"link2")).wait)
+        led = self._session.start_readlink(self._path(b"link2"))
+        if not await _tried(led.wait) and led.result() != b"relative":
+            self._traits.contradict("keeps_link_targets", "a relative target was made another")
 
     async def _attributes(self) -> None:
         session, traits = self._session, self._traits
@@ -262,7 +272,7 @@ class Trial:
             if refused or not shows(await session.start_stat(path).wait()):
                 traits.contradict(trait, str(refused.strerror) if refused else "nothing came of it")
         if "sets_sizes" not in traits.contradicted and await self._content(path) != CONTENT[:8]:
-            traits.contradict("sets_sizes", "what was before the new end is gone")
+            traits.contradict("resizes_in_place", "what was before the new end is gone")
         handle = await session.start_open(path, OPEN_WRITE).wait()
         try:
             for trait, asked in (

@@ -352,7 +352,10 @@ class Operations(pyfuse3.Operations):
     async def flush(self, fh: FileHandleT) -> None:
         handle, inode = self._files[fh].handle, self._files[fh].inode
         try:
+            unnamed = handle.unnamed
             await handle.flush(lambda: not self._openers.hold(handle, inode))
+            if unnamed and not handle.unnamed:
+                self._filesystem.files.named(inode)
         except OSError:
             handle.listened = self._openers.live(handle)
             raise

@@ -104,6 +104,10 @@ class RemoteFile(Protocol):
         """False where the server would refuse a write at ``offset`` of the file that ends at ``end``."""
 
     @property
+    def unnamed(self) -> bool:
+        """It was made by the handle there is, and the server gives it its name as that is closed."""
+
+    @property
     def ordered(self) -> bool:
         """True while every request of this file travels on one connection."""
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Callable
+from functools import partial
 
 from sftpfs.aio import Slot
-from sftpfs.errors import Status, StatusError, error
+from sftpfs.errors import SessionLostError, Status, StatusError, error
 from sftpfs.remote import explain
 from sftpfs.remote.api import LinkTarget, OpenFlags
 from sftpfs.remote.connection import Connection
-from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.open_files import OpenFiles, noted
+from sftpfs.remote.open_request import open_in_part
+from sftpfs.remote.resizing import Resizing, sure_of_sizes
 from sftpfs.remote.setting import set_named
-from sftpfs.remote.waiting import opened, value_or_none
+from sftpfs.remote.telling import as_a_link
+from sftpfs.remote.waiting import value_or_none
 from sftpfs.sftp.session import Session
 from sftpfs.types import AttributeChange, Attributes
 
@@ -46,10 +49,13 @@ async def change_attributes(
     if inode is not None:
         inode.changes += 1
         version = inode.version
-    changed = start(session, path, change)
+    sizing = change.size is not None and target is LinkTarget.TARGET and not sure_of_sizes(session.traits)
+    changed: Slot[None] = Slot() if sizing else start(session, path, change)
     if version is not None:
         noted(version, version.setting(connection, change, open_files.clock.at_least()), changed)
         question = version.asked(connection)
+    if change.size is not None and sizing:
+        await _resized(connection, open_files, path, change.size, changed)
     seen = look(session, path)
     try:
         await changed.wait()
@@ -58,10 +64,28 @@ async def change_attributes(
         if attributes is None:
             raise await explain.changing(session, failed, path, change, seen) from None
     else:
+        if target is LinkTarget.LINK and not session.traits.known.tells_of_links:
+            return as_a_link(await session.start_readlink(path).wait())
         attributes = await seen.wait()
     if version is not None and question is not None:
         version.told(attributes, question)
     return attributes
+
+
+async def _resized(
+    connection: Connection, open_files: OpenFiles, path: bytes, size: int, changed: Slot[None]
+) -> None:
+    """Give the file ``size`` bytes where SETSTAT is not known to do that; ``changed`` is how it ended."""
+    plain = partial(set_named, connection.session, path)
+    try:
+        await Resizing(connection, open_files.room, path, plain).set(size)
+    except OSError as failed:
+        changed.fail(failed)
+    except BaseException:
+        changed.fail(SessionLostError("given up"))
+        raise
+    else:
+        changed.set(None)
 
 
 async def _by_handle(
@@ -83,7 +107,7 @@ async def _by_handle(
         return None
     try:
         flags = OpenFlags.READ if change.size is None else OpenFlags.WRITE
-        handle = await opened(session, session.start_open(path, protocol_flags(flags)))
+        handle = await open_in_part(session, path, flags)
     except StatusError:
         return None
     changed, told = session.start_fsetstat(handle, change), session.start_lstat(path)

@@ -126,7 +126,7 @@ async def creation(session: Session, failed: StatusError, path: bytes, there: Sl
     seen = await value_or_none(there)
     taken = seen is not None and code(failed) == Status.FAILURE
     place = Place() if taken else await _Look(session, parent_of(path)).wait()
-    return error(diagnose.creation(code(failed), seen, place, name_of(path)))
+    return error(_creating(session, diagnose.creation(code(failed), seen, place, name_of(path)), place))
 
 
 @_explanation
@@ -139,7 +139,19 @@ async def opening(
     plain = not create and code(failed) in (Status.NO_SUCH_FILE, Status.PERMISSION_DENIED)
     place = Place() if plain else await _Look(session, parent_of(path)).wait()
     exclusive = OpenFlags.EXCLUSIVE in flags
-    return error(diagnose.opening(code(failed), exclusive, create, write, seen, place, name_of(path)))
+    number = diagnose.opening(code(failed), exclusive, create, write, seen, place, name_of(path))
+    return error(_creating(session, number, place) if create else number)
+
+
+def _creating(session: Session, number: int, place: Place) -> int:
+    """What to tell of a name that could not be made: no ENOENT where its directory is there, as some say of
+    names they do not take. (OpenSSH's says it of a directory that was made just now.)"""
+    known = session.traits.of_openssh
+    return (
+        errno.EINVAL
+        if number == errno.ENOENT and not known and diagnose.is_directory(place.parent)
+        else number
+    )
 
 
 @_explanation

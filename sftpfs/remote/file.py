@@ -29,6 +29,7 @@ from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.reads import Read
 from sftpfs.remote.reopening import Reopening
+from sftpfs.remote.resizing import Resizing, sure_of_sizes
 from sftpfs.remote.setting import refusal, set_open
 from sftpfs.remote.stripes import Stripes
 from sftpfs.remote.telling import start_telling
@@ -71,6 +72,7 @@ class File:
         "_inode",
         "_last_path",
         "_open_files",
+        "_pool",
         "_reopening",
         "_requested",
         "_several",
@@ -88,6 +90,7 @@ class File:
         "patience",
         "read_sizes",
         "refused",
+        "unnamed",
         "used",
         "version",
         "write_sizes",
@@ -112,6 +115,8 @@ class File:
         self.closed = False
         self.made = False
         """The file was made by this open."""
+        self.unnamed = False
+        """As ``RemoteFile.unnamed``."""
         self.outbox = Outbox(self)
         self.appended_to: int | None = None
         """Where the file ended, of what was acknowledged, as the session was lost under appends of this
@@ -131,6 +136,7 @@ class File:
         self.refused: Callable[[OSError], None] = nobody_told
         self._written = bool(flags & (OpenFlags.CREATE | OpenFlags.TRUNCATE))
         """Something was changed by the handles there are."""
+        self._pool = pool
         self._traits = pool.traits
         self._bulk = pool.bulk
         self._handles = [Handle(connection, identifier)]
@@ -184,8 +190,8 @@ class File:
         """True while every request travels on one connection, in the order sent."""
         if self._inode is not None and self._inode.late:
             return False  # a change waits for those to be opened
-        if self._traits.doubtful("sets_by_handle"):
-            return False  # a change of attributes may have to go again, by path
+        if self._traits.doubtful("sets_by_handle") or not sure_of_sizes(self._traits):
+            return False  # a change of attributes may have to go again, in another way
         return len(self._handles) < 2 and not self.outbox.held and not self.outbox.queue
 
     @property
@@ -276,7 +282,8 @@ class File:
             self._written = self._written or change.size is not None
             if version is not None and matters:
                 sent = (version, version.setting(handle.connection, change, self._now()))
-            return set_open(handle.session, handle.identifier, self.current_path(), change)
+            plain = partial(set_open, handle.session, handle.identifier, self.current_path())
+            return plain(change) if change.size is None else self._resizing(handle, plain, change.size)
 
         def ended(made: bool) -> None:
             if sent is not None:
@@ -296,6 +303,15 @@ class File:
         self.watch(call)
         self._inode.open_late(call.send)
         return call.slot
+
+    def _resizing(
+        self, handle: Handle, plain: Callable[[AttributeChange], Slot[None]], size: int
+    ) -> Slot[None]:
+        anywhere = OpenFlags.WRITE in self.flags and OpenFlags.APPEND not in self.flags
+        writing = handle.identifier if anywhere else None
+        room, path = self._open_files.room, self.current_path()
+        resizing = Resizing(handle.connection, room, path, plain, handle.identifier, writing)
+        return resizing.start(self._pool, size)
 
     def start_fsync(self) -> Slot[None]:
         """As ``RemoteFile.start_fsync``."""
@@ -410,6 +426,7 @@ class File:
         for handle in going:
             handle.connection.files.pop(self, None)
         self._reopening.parked = True
+        self.unnamed = False
         self._written = self._written and bool(self._handles)
         return [handle.session.start_close(handle.identifier) for handle in going]
 
@@ -494,6 +511,12 @@ class File:
         written, self.used = self._written, False
         for closing in self._put_away(going):
             self._watched(closing, written)
+
+    def give_up(self) -> None:
+        """As ``OpenFile.give_up``."""
+        self._reopening.end()
+        for closing in self._put_away(list(self._handles)):
+            self._watched(closing, self._written)
 
     def drop(self, handle: Handle) -> None:
         """The session of ``handle`` is lost, and the handle with it."""

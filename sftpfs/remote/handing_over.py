@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 
 from sftpfs.aio import Slot
-from sftpfs.errors import StatusError, error
+from sftpfs.errors import Status, StatusError, error
 from sftpfs.remote.waiting import pass_on, when_done
 from sftpfs.types import Attributes
 
@@ -48,7 +48,13 @@ def closed_and_seen(closing: list[Slot[None]], look: Callable[[], Slot[Attribute
         if failure is not None:
             result.fail(failure)
         else:
-            pass_on(look(), result)
+            when_done(look(), seen)
+
+    def seen(slot: Slot[Attributes]) -> None:
+        if isinstance(slot.error, StatusError) and slot.error.status == Status.NO_SUCH_FILE:
+            result.fail(error(errno.EIO, "the server closed the file, and has none of its name"))
+        else:
+            pass_on(slot, result)
 
     for slot in closing:
         when_done(slot, closed)

@@ -221,6 +221,11 @@ class LateFile:
         return False
 
     @property
+    def unnamed(self) -> bool:
+        """As ``RemoteFile.unnamed``: it was there."""
+        return False
+
+    @property
     def undecided(self) -> bool:
         """As ``RemoteFile.undecided``: there are no writes."""
         return False

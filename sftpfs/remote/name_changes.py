@@ -19,6 +19,7 @@ from sftpfs.remote.attributes_by_path import change_attributes
 from sftpfs.remote.connection import Connection
 from sftpfs.remote.open_files import OpenFiles
 from sftpfs.remote.opening import PERMISSIONS
+from sftpfs.remote.outlived import look_after
 from sftpfs.remote.paths import check_link_target, check_path
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.renaming import Move
@@ -102,8 +103,9 @@ class NameChanges:
         async def work(connection: Connection) -> Attributes:
             session, sent = connection.session, clock.now()
             attributes = await make_symlink(session, target, path)
-            times.of_now(self._pool.traits, self.clock, attributes.mtime)
-            self.clock.made(attributes.mtime, sent, clock.now())
+            if attributes.mtime:  # else LSTAT does not tell of links
+                times.of_now(self._pool.traits, self.clock, attributes.mtime)
+                self.clock.made(attributes.mtime, sent, clock.now())
             return attributes
 
         return await resolve(
@@ -170,7 +172,9 @@ class NameChanges:
             try:
                 await connection.session.start_rmdir(path).wait()
             except StatusError as failed:
-                raise await explain.directory_removal(connection.session, failed, path) from None
+                problem = await explain.directory_removal(connection.session, failed, path)
+                full = problem.errno == errno.EEXIST  # rmdir(2) of POSIX knows both
+                raise (error(errno.ENOTEMPTY) if full else problem) from None
 
         await resolve(self._pool, work, lambda connection: lost_reply.rmdir(connection.session, path))
 
@@ -191,10 +195,14 @@ class NameChanges:
         check_path(new)
         move = Move(old, new, replace, look, look_over)
         await self._before_changing(self._open_files.hold(new))
+        replaced = self._open_files.found_at(new)
         self._open_files.renames += 1
         try:
-            return await resolve(
+            renamed = await resolve(
                 self._pool, move.make, lambda connection: move.resolved(connection, known, over)
             )
         finally:
             self._open_files.renames -= 1
+        if replaced is not None:
+            await look_after(self._pool.traits, replaced)
+        return renamed

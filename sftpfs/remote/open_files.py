@@ -39,6 +39,9 @@ class OpenFile(HandleOwner, Protocol):
     def start_fstat(self) -> Slot[Attributes]:
         """As ``RemoteFile.start_fstat``: needs such a handle, and waits for one."""
 
+    def give_up(self) -> None:
+        """Its handles are another file's: it is stale for good."""
+
 
 class Late(Protocol):
     """What is needed of a file open in memory alone (``remote.late``)."""

@@ -12,7 +12,8 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sftpfs.errors import StatusError, error
+from sftpfs.aio import Slot
+from sftpfs.errors import Status, StatusError, error
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.flags import protocol_flags
 from sftpfs.remote.waiting import opened, value_or_none
@@ -35,17 +36,33 @@ class Wanted(NamedTuple):
     """The permission bits of a file that is made; None: the server's own choice, corrected later."""
 
 
+def in_part(flags: OpenFlags) -> bool:
+    """Whether a file that is there is to be written in what it has."""
+    whole = OpenFlags.CREATE | OpenFlags.TRUNCATE | OpenFlags.EXCLUSIVE | OpenFlags.APPEND
+    return OpenFlags.WRITE in flags and not flags & whole
+
+
+def granted(known: Traits, flags: OpenFlags, asked: OpenFlags | None = None) -> OpenFlags:
+    """What a handle that was opened with ``flags`` is used for, where it was ``asked`` for."""
+    if asked is not None and OpenFlags.CREATE not in asked:
+        flags &= ~OpenFlags.CREATE  # it was there
+    return flags if known.reads_and_writes or OpenFlags.WRITE not in flags else flags & ~OpenFlags.READ
+
+
 def as_taken(known: Traits, wanted: Wanted) -> Wanted:
     """``wanted`` without what the server is known not to take. The caller makes up for it: a name that is
     to be new is looked at first, appends are put at the end that is told, reads go by a handle of their own.
+
+    What is written in part is opened to be read, too, and not read: some empty what is opened to be written
+    alone (Erlang's file:open).
     """
     flags, mode = wanted
+    if not known.reads_and_writes and OpenFlags.WRITE in flags:
+        flags = flags | OpenFlags.READ if in_part(flags) else flags & ~OpenFlags.READ
     if not known.takes_exclusive:
         flags &= ~OpenFlags.EXCLUSIVE
     if not known.appends:
         flags &= ~OpenFlags.APPEND
-    if not known.reads_and_writes and OpenFlags.WRITE in flags:
-        flags &= ~OpenFlags.READ
     return Wanted(flags, mode if known.creates_with_a_mode else None)
 
 
@@ -108,19 +125,74 @@ async def learn_exclusive(session: Session, path: bytes, mode: int) -> None:
     await session.start_close(handle).wait()
 
 
+async def open_in_part(session: Session, path: bytes, flags: OpenFlags) -> bytes:
+    """A handle of a file that is there, to be written in part or emptied. Raises StatusError."""
+    words, mode = as_taken(session.traits.known, await as_new(session, path, Wanted(flags, None)))
+    try:
+        return await opened(session, session.start_open(path, protocol_flags(words), mode))
+    except StatusError as refused:
+        alone = granted(session.traits.known, words)
+        if alone == words or refused.errno not in UNEXPLAINED:
+            raise
+    return await opened(session, session.start_open(path, protocol_flags(alone)))
+
+
+async def as_new(session: Session, path: bytes, wanted: Wanted) -> Wanted:
+    """``wanted`` of a file that is there, has no bytes to be kept, and is opened only by being created."""
+    made = OpenFlags.CREATE | OpenFlags.EXCLUSIVE | OpenFlags.APPEND
+    opens = session.traits.known.opens_what_is_there
+    if opens or OpenFlags.WRITE not in wanted.flags or wanted.flags & made:
+        return wanted
+    there = await value_or_none(session.start_lstat(path))
+    if there is None or not stat.S_ISREG(there.mode):
+        return wanted
+    return Wanted(wanted.flags | OpenFlags.CREATE | OpenFlags.TRUNCATE, stat.S_IMODE(there.mode))
+
+
+async def opens_none_that_is_there(
+    session: Session, path: bytes, wanted: Wanted, failed: StatusError
+) -> bool:
+    """Whether ``wanted`` ``failed`` for want of CREAT: twice nothing was found, and LSTAT finds a file."""
+    made = OpenFlags.CREATE | OpenFlags.EXCLUSIVE | OpenFlags.APPEND
+    doubtful = session.traits.doubtful("opens_what_is_there") and failed.status == Status.NO_SUCH_FILE
+    if not doubtful or OpenFlags.WRITE not in wanted.flags or wanted.flags & made:
+        return False
+    looks = [session.start_lstat(path)]
+    try:
+        handle = await opened(session, session.start_open(path, protocol_flags(wanted.flags)))
+    except StatusError as again:
+        if again.status != Status.NO_SUCH_FILE:
+            return False
+    else:
+        session.start_close(handle)
+        return False
+    looks.append(session.start_lstat(path))
+    for look in looks:
+        there = await value_or_none(look)
+        if there is None or not stat.S_ISREG(there.mode):
+            return False
+    session.traits.contradict("opens_what_is_there", "an OPEN to write found no file where LSTAT does")
+    return True
+
+
 async def size_before(session: Session, path: bytes, flags: OpenFlags) -> int:
     """The bytes of a file that is to be opened to write in what it has, where the server is not known to
     keep them; else 0. Raises EOPNOTSUPP where it is known not to. One wait until it was seen to keep them."""
     traits = session.traits
-    in_part = OpenFlags.WRITE in flags and not flags & (OpenFlags.TRUNCATE | OpenFlags.EXCLUSIVE)
-    if not in_part or (traits.known.writes_anywhere and not traits.doubtful("writes_anywhere")):
+    kept, known = in_part(flags & ~OpenFlags.APPEND), traits.known
+    whole = not known.writes_anywhere or (in_part(flags) and not known.opens_what_is_there)
+    if not kept or not (whole or traits.doubtful("writes_anywhere")):
         return 0
-    there = await value_or_none(session.start_lstat(path))
-    if there is None or not there.size or not stat.S_ISREG(there.mode):
-        return 0
-    if not traits.known.writes_anywhere:
+    before = await size_told(session.start_lstat(path))
+    if before and whole:
         raise error(errno.EOPNOTSUPP, "this server takes whole new files only")
-    return there.size
+    return before
+
+
+async def size_told(there: Slot[Attributes]) -> int:
+    """The bytes of what is there; 0 where that is no file."""
+    seen = await value_or_none(there)
+    return seen.size if seen is not None and stat.S_ISREG(seen.mode) else 0
 
 
 def keeps_what_is_there(session: Session, before: int, now: Attributes) -> None:
@@ -139,11 +211,13 @@ async def in_plainer_words(
     as, where it was not for its words."""
     traits = session.traits
     doubted = [trait for trait in relied_on(wanted) if traits.doubtful(trait)]
-    if not doubted or problem.errno not in UNEXPLAINED:
+    alone = granted(traits.known, wanted.flags)
+    if not (doubted or alone != wanted.flags) or problem.errno not in UNEXPLAINED:
         raise problem
     if OpenFlags.EXCLUSIVE in wanted.flags:
         await look_first(session, path)
-    for missing, words in plainer(wanted, doubted):
+    choices = plainer(wanted, doubted) if doubted else iter([([], Wanted(alone, wanted.mode))])
+    for missing, words in choices:
         try:
             handle = await opened(session, session.start_open(path, protocol_flags(words.flags), words.mode))
         except StatusError:

@@ -21,13 +21,17 @@ from sftpfs.remote.in_order import check_one_writer
 from sftpfs.remote.open_files import OpenFiles, OpenInode
 from sftpfs.remote.open_request import (
     Wanted,
+    as_new,
     as_taken,
+    granted,
     in_plainer_words,
     keeps_what_is_there,
     learn_exclusive,
     look_first,
+    opens_none_that_is_there,
     shown_by,
     size_before,
+    size_told,
 )
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.telling import start_telling
@@ -100,6 +104,8 @@ async def _open(
     file = File(pool, connection, asked.identifier, asked.flags, path, current_path, open_files, appends)
     try:
         attributes = await _opened(session, asked, path, follow)
+        if OpenFlags.EXCLUSIVE in flags and not session.traits.known.closes_without_a_word:
+            file.unnamed = asked.seen.error is not None and await _no_name(session, path)
         if OpenFlags.EXCLUSIVE in flags and attributes.size and not session.traits.known.honours_exclusive:
             raise error(errno.EEXIST)  # it came between the look and the OPEN
         if OpenFlags.EXCLUSIVE in flags and asked.seen.error is None and not attributes.size:
@@ -148,6 +154,7 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
     if OpenFlags.EXCLUSIVE in flags and not known.honours_exclusive:
         await look_first(session, path)
     before = await size_before(session, path, flags)
+    wanted = await as_new(session, path, wanted)
     forecast = session.handles.next() if size else None
     slot = session.start_open(path, protocol_flags(wanted.flags), wanted.mode)
     whole = None if forecast is None else WholeRead(session, forecast, path, size, most)
@@ -158,14 +165,28 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
         identifier = await opened(session, slot)
     except StatusError as failed:
         there = seen if whole is None else session.start_lstat(path)
+        if await opens_none_that_is_there(session, path, wanted, failed):
+            return await _ask(session, path, flags, mode, size, most)
         problem = await explain.opening(session, failed, path, flags, there)
         told = failed if problem.errno == failed.errno else problem
+        asked = wanted.flags
         identifier, wanted = await in_plainer_words(session, path, wanted, told)
-        return _Asked(identifier, session.start_lstat(path), None, wanted.flags, before)
+        if asked != wanted.flags and not before:
+            before = await size_told(there)  # it may have been kept for what was left out
+        return _Asked(
+            identifier, session.start_lstat(path), None, granted(known, wanted.flags, flags), before
+        )
     session.traits.seen(shown_by(wanted))
+    if OpenFlags.WRITE in wanted.flags and OpenFlags.CREATE not in wanted.flags:
+        session.traits.seen(["opens_what_is_there"])
     if identifier != forecast and whole is not None:
         seen, whole = start_telling(session, identifier, path), None
-    return _Asked(identifier, seen, whole, wanted.flags, before)
+    return _Asked(identifier, seen, whole, granted(known, wanted.flags, flags), before)
+
+
+async def _no_name(session: Session, path: bytes) -> bool:
+    """Whether what was made at ``path`` is not there: the first look may have come too early."""
+    return await value_or_none(session.start_lstat(path)) is None
 
 
 async def _opened(session: Session, asked: _Asked, path: bytes, follow: bool) -> Attributes:

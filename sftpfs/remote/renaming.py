@@ -38,6 +38,8 @@ class Move:
     async def make(self, connection: Connection) -> Renamed:
         """Rename. Raises OSError with the reason."""
         session = connection.session
+        if not session.traits.known.renames_links:
+            await self._no_links(session)
         if not (self._replace or session.traits.known.rename_keeps_what_is_there):
             await self._nothing_there(session)
         atomic = self._replace and session.capabilities.has(POSIX_RENAME)
@@ -61,6 +63,12 @@ class Move:
             await tidy(connection.session, self._old, self._new, self._aside)
         found = await lost_reply.rename(connection.session, self._old, self._new, known, over)
         return found or Renamed()
+
+    async def _no_links(self, session: Session) -> None:
+        """EOPNOTSUPP where either name is a link: what they lead to might be moved. One wait more."""
+        for read in [session.start_readlink(name) for name in (self._old, self._new)]:
+            if await value_or_none(read) is not None:
+                raise error(errno.EOPNOTSUPP, "this server may rename what the link leads to")
 
     async def _nothing_there(self, session: Session) -> None:
         """EEXIST where the new name is taken: the server may replace what has it. One wait more; what gets

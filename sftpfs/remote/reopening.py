@@ -22,10 +22,10 @@ from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, StatusError, error
 from sftpfs.remote.api import CurrentPath, OpenFlags
 from sftpfs.remote.connection import Connection, Handle
-from sftpfs.remote.flags import ACCESS, protocol_flags
+from sftpfs.remote.flags import ACCESS
 from sftpfs.remote.landed import MOST_READ, behind_ours, sent_of, tail_of, without_landed
 from sftpfs.remote.open_files import OpenFiles
-from sftpfs.remote.open_request import keeps_what_is_there, size_before
+from sftpfs.remote.open_request import keeps_what_is_there, open_in_part, size_before
 from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.own_mode import OwnMode
 from sftpfs.remote.paths import check_path
@@ -33,7 +33,7 @@ from sftpfs.remote.pool import Pool
 from sftpfs.remote.telling import start_telling
 from sftpfs.remote.transfer import Repeatable
 from sftpfs.remote.version import KnownVersion, Question
-from sftpfs.remote.waiting import copied, opened
+from sftpfs.remote.waiting import copied
 from sftpfs.sftp.session import Session
 from sftpfs.types import Attributes
 
@@ -121,6 +121,10 @@ class Reopening:
     def renaming(self) -> bool:
         """The outcome of a rename of ours is open: no path can be trusted."""
         return self._open_files.renames > 0
+
+    def end(self) -> None:
+        """It is not to be opened again."""
+        self._stale = True
 
     def close(self) -> None:
         """The file is closed: nobody wants what waits."""
@@ -303,5 +307,4 @@ class Reopening:
         return await self._mode.open(session, path, self._file.flags, seen, attempt, lambda handle: handle)
 
     async def _open(self, session: Session, path: bytes) -> bytes:
-        pflags = protocol_flags(self._file.flags & ACCESS)
-        return await opened(session, session.start_open(path, pflags, None))
+        return await open_in_part(session, path, self._file.flags & ACCESS)

@@ -1,7 +1,8 @@
 """Setting attributes on a server that may refuse a way to do it, or a part of what is set.
 
-Owns the order in which it is tried: by handle, by path, and what was refused together each by itself. Used by
-``remote.file`` and ``remote.attributes_by_path``; what is learned is told to ``server_traits``.
+Owns the order in which it is tried: by handle, by path, and what was refused together each by itself. A size
+is ``remote.resizing``'s. Used by ``remote.file`` and ``remote.attributes_by_path``; what is learned is told
+to ``server_traits``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from sftpfs.aio import Slot
 from sftpfs.errors import Status, StatusError, error
 from sftpfs.remote import diagnose
 from sftpfs.remote.diagnose import LEAST_SIZE_LIMIT, Place
-from sftpfs.remote.telling import start_telling
 from sftpfs.remote.waiting import when_done
 from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp.session import Session
@@ -71,8 +71,6 @@ class _Way(NamedTuple):
 
     trait: str
     start: Callable[[AttributeChange], Slot[None]]
-    look: Callable[[], Slot[Attributes]]
-    """Asks what is there."""
 
 
 def set_open(session: Session, handle: bytes, path: bytes | None, change: AttributeChange) -> Slot[None]:
@@ -83,13 +81,7 @@ def set_open(session: Session, handle: bytes, path: bytes | None, change: Attrib
     known = session.traits.known
     ways = []
     if known.sets_by_handle:
-        ways.append(
-            _Way(
-                "sets_by_handle",
-                lambda part: session.start_fsetstat(handle, part),
-                lambda: start_telling(session, handle, path or b"."),
-            )
-        )
+        ways.append(_Way("sets_by_handle", lambda part: session.start_fsetstat(handle, part)))
     if path is not None and (known.sets_by_path or not ways):
         ways.append(_by_path(session, path))
     if not ways:
@@ -105,11 +97,7 @@ def set_named(session: Session, path: bytes, change: AttributeChange) -> Slot[No
 
 
 def _by_path(session: Session, path: bytes) -> _Way:
-    return _Way(
-        "sets_by_path",
-        lambda part: session.start_setstat(path, part),
-        lambda: session.start_stat(path),
-    )
+    return _Way("sets_by_path", lambda part: session.start_setstat(path, part))
 
 
 def _set(traits: ServerTraits, ways: list[_Way], change: AttributeChange) -> _Steps:
@@ -119,10 +107,6 @@ def _set(traits: ServerTraits, ways: list[_Way], change: AttributeChange) -> _St
         together = yield way.start(change)
         if together is None:
             _seen(traits, way, change, first)
-            if change.size is not None and not traits.sure("sets_sizes"):
-                look = way.look()
-                yield look
-                _judge_size(traits, change.size, look)
             return
         first = first or together
         if not _for_want_of(traits, way, together):
@@ -150,18 +134,6 @@ def _seen(traits: ServerTraits, way: _Way, change: AttributeChange, before: Base
     traits.seen([way.trait, *(trait for trait in needed(change) if trait != "sets_sizes")])
     if before is not None:
         traits.contradict("sets_by_handle", f"FSETSTAT was refused ({before}), SETSTAT was carried out")
-
-
-def _judge_size(traits: ServerTraits, size: int, look: Slot[Attributes]) -> None:
-    """Raise EIO where ``look`` shows that ``size``, which the server says it set, is not what there is."""
-    if look.error is not None:
-        return
-    found = look.result().size
-    if found == size:
-        traits.seen(["sets_sizes"])
-        return
-    traits.contradict("sets_sizes", f"{size} bytes were set, and the file has {found}")
-    raise error(errno.EIO, "the server did not set the size")
 
 
 def _for_want_of(traits: ServerTraits, way: _Way, refused: BaseException) -> bool:

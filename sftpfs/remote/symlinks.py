@@ -1,30 +1,40 @@
-"""Making symbolic links on a server that may take the arguments of SYMLINK in the draft's order.
+"""Making symbolic links on a server that may take the arguments of SYMLINK in the draft's order, or store
+another target than it was given.
 
 OpenSSH has the target first, draft-ietf-secsh-filexfer-02 (§6.10) the path of the link, and no announcement
-tells which. The first link made tells; what a server made the wrong way round is removed. Used by
+tells which. The first link made tells; what a server made the wrong way round is removed. Some make a
+relative target absolute, as a path of their own: such a link is removed, and refused. Used by
 ``remote.server`` only.
 """
 
 from __future__ import annotations
 
 import errno
+import os
+import stat
+from contextlib import suppress
 
+from sftpfs.aio import Slot
 from sftpfs.errors import Status, StatusError, error
 from sftpfs.remote import explain
+from sftpfs.remote.telling import as_a_link
 from sftpfs.remote.waiting import new_seen, value_or_none
 from sftpfs.sftp.session import Session
 from sftpfs.types import Attributes
 
-TRAIT = "takes_symlink_target_first"
+ORDER = "takes_symlink_target_first"
+TARGETS = "keeps_link_targets"
 
 
 async def make_symlink(session: Session, target: bytes, path: bytes) -> Attributes:
     """SYMLINK and LSTAT together. Raises OSError.
 
-    Two waits for the first link where the order is not known, a few more where it is found to be the draft's.
+    Two waits for the first link where the order is not known, a few more where it is found to be the draft's;
+    a READLINK beside the LSTAT until a relative target was seen to be kept.
     """
     made, seen = session.start_symlink(target, path), session.start_lstat_of_new(path)
-    doubtful = session.traits.doubtful(TRAIT)
+    read = _read_where_doubtful(session, path)
+    doubtful = session.traits.doubtful(ORDER)
     try:
         await made.wait()
     except StatusError as failed:
@@ -34,26 +44,77 @@ async def make_symlink(session: Session, target: bytes, path: bytes) -> Attribut
             raise problem from None
         if not await _turned_round(session, target, path):
             raise problem from None
-        return await session.start_lstat(path).wait()
+        return await _as_link(session, target, path, session.start_lstat(path), target)
     if not doubtful:
-        return await new_seen(session, path, seen)
+        leads_to = await value_or_none(read)
+        await _compare(session, target, path, leads_to)
+        return await _as_link(session, target, path, seen, leads_to)
     there = await value_or_none(seen)
-    ours, stray = session.start_readlink(path), session.start_readlink(target)
-    leads_to, comes_from = await value_or_none(ours), await value_or_none(stray)
-    if leads_to == target:
-        session.traits.seen([TRAIT])
-        return await new_seen(session, path, seen)
-    if comes_from != path:
-        return await new_seen(session, path, seen)
+    assert read is not None
+    stray = session.start_readlink(target)
+    leads_to, comes_from = await value_or_none(read), await value_or_none(stray)
+    ours = leads_to is not None and _same(leads_to, target, path)
+    if ours:
+        session.traits.seen([ORDER])
+    if ours or comes_from != path:
+        await _compare(session, target, path, leads_to)
+        return await _as_link(session, target, path, seen, leads_to)
     await session.start_remove(target).wait()
-    session.traits.contradict(TRAIT, "a link was made at what it was to lead to")
+    session.traits.contradict(ORDER, "a link was made at what it was to lead to")
     if there is not None:
         raise error(errno.EEXIST)
     return await make_symlink(session, target, path)
 
 
+def _read_where_doubtful(session: Session, path: bytes) -> Slot[bytes] | None:
+    """What the link at ``path`` leads to, asked where that may be another target than it was given, or LSTAT
+    does not show a link."""
+    traits = session.traits
+    certain = traits.sure(TARGETS) and not traits.doubtful(ORDER) and traits.known.tells_of_links
+    return None if certain else session.start_readlink(path)
+
+
+def _same(leads_to: bytes, target: bytes, path: bytes) -> bool:
+    """Whether a link at ``path``, told to lead to ``leads_to``, leads to ``target``: ProFTPD tells where a
+    relative one comes to."""
+    return leads_to in (target, os.path.normpath(os.path.join(os.path.dirname(path), target)))
+
+
+async def _compare(session: Session, target: bytes, path: bytes, leads_to: bytes | None) -> None:
+    """The link at ``path`` is to lead to ``target``: one that leads elsewhere is removed, and that EPERM."""
+    if leads_to is None:  # it does not tell
+        return
+    if _same(leads_to, target, path):
+        if leads_to == target and not target.startswith(b"/"):
+            session.traits.seen([TARGETS])
+        return
+    await session.start_remove(path).wait()
+    session.traits.contradict(TARGETS, "a link was made to another target than it was to lead to")
+    raise error(errno.EPERM, "the server makes no link to this target")
+
+
+async def _as_link(
+    session: Session, target: bytes, path: bytes, seen: Slot[Attributes], leads_to: bytes | None
+) -> Attributes:
+    """What LSTAT told of the new link; what a link is where that followed it, and READLINK shows that it is
+    there."""
+    told: Attributes | None = None
+    with suppress(StatusError):  # it leads nowhere, for LSTAT that follows it
+        told = await new_seen(session, path, seen)
+    if told is not None and stat.S_ISLNK(told.mode):
+        return told
+    if leads_to is None:
+        leads_to = await value_or_none(session.start_readlink(path))
+    if leads_to is None or not _same(leads_to, target, path):
+        return await seen.wait()
+    if told is not None and session.traits.known.tells_of_links:
+        for trait in ("tells_of_links", "renames_links"):  # as ProFTPD's RENAME
+            session.traits.contradict(trait, "LSTAT told what a link leads to")
+    return as_a_link(target)
+
+
 async def _turned_round(session: Session, target: bytes, path: bytes) -> bool:
-    """SYMLINK the draft's way, after it failed OpenSSH's: whether that made the link."""
+    """SYMLINK the draft's way, after it failed OpenSSH's: whether that made the link. As ``_compare``."""
     made = session.start_symlink(path, target)
     ours, stray = session.start_readlink(path), session.start_readlink(target)
     try:
@@ -61,9 +122,11 @@ async def _turned_round(session: Session, target: bytes, path: bytes) -> bool:
     except StatusError:
         return False
     leads_to, comes_from = await value_or_none(ours), await value_or_none(stray)
-    if leads_to == target:
-        session.traits.contradict(TRAIT, "a link was made only with its path first")
-        return True
-    if comes_from == path:
+    if comes_from == path and not (leads_to is not None and _same(leads_to, target, path)):
         await session.start_remove(target).wait()
-    return False
+        return False
+    if leads_to is None:
+        return False
+    session.traits.contradict(ORDER, "a link was made only with its path first")
+    await _compare(session, target, path, leads_to)
+    return True

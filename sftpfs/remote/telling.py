@@ -14,7 +14,7 @@ from sftpfs.aio import Slot
 from sftpfs.errors import Status, StatusError
 from sftpfs.remote.waiting import pass_on, when_done
 from sftpfs.sftp.session import Session
-from sftpfs.types import Attributes
+from sftpfs.types import UNKNOWN_ID, Attributes
 
 REFUSED = frozenset({Status.PERMISSION_DENIED, Status.OP_UNSUPPORTED})
 """What fstat(2) never fails of."""
@@ -42,12 +42,17 @@ def start_telling(
         if failure is None:
             traits.seen(["tells_by_handle"])
             result.set(slot.result())
-        elif refused(slot):
-            assert isinstance(failure, StatusError)
-            traits.contradict("tells_by_handle", f"FSTAT is refused: {failure.strerror}")
+        elif isinstance(failure, StatusError) and failure.status in (*REFUSED, Status.NO_SUCH_FILE):
             if before is not None:
                 before()
-            pass_on(session.start_stat(path), result)
+            when_done(session.start_stat(path), lambda seen: by_name(seen, failure))
+        else:
+            result.fail(failure)
+
+    def by_name(seen: Slot[Attributes], failure: StatusError) -> None:
+        if refused(asked) or seen.error is None:  # one that has the name is no missing file
+            traits.contradict("tells_by_handle", f"FSTAT is refused: {failure.strerror}")
+            pass_on(seen, result)
         else:
             result.fail(failure)
 
@@ -78,6 +83,12 @@ def start_following(session: Session, path: bytes) -> Slot[Attributes]:
     return result
 
 
+def as_a_link(target: bytes) -> Attributes:
+    """What a link to ``target`` is, that is known to be there: LSTAT tells of what it leads to. Without a
+    time."""
+    return Attributes(stat.S_IFLNK | 0o777, len(target), UNKNOWN_ID, UNKNOWN_ID, 0, 0)
+
+
 def try_lstat(session: Session) -> None:
     """Find out whether LSTAT is answered at all: of the root, which nobody may be denied.
 
@@ -105,7 +116,8 @@ async def canonical_path(session: Session, path: bytes) -> bytes:
     if not session.traits.known.tells_canonical_paths:
         return uncertain
     try:
-        return await session.start_realpath(path).wait()
+        told = await session.start_realpath(path).wait()
+        return told.rstrip(b"/") or b"/"  # a directory that is told with a slash (MySecureShell) is the same
     except StatusError as failed:
         if failed.status not in REFUSED:
             raise

@@ -75,6 +75,11 @@ class TwoHandles:
         return self._writer.undecided
 
     @property
+    def unnamed(self) -> bool:
+        """As ``RemoteFile.unnamed``."""
+        return self._writer.unnamed
+
+    @property
     def ordered(self) -> bool:
         """As ``RemoteFile.ordered``."""
         return self._writer.ordered

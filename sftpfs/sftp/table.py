@@ -41,6 +41,9 @@ _BUFFERS_PER_WRITE = 1024
 SIGN_OF_LIFE = 4096
 """Bytes of a reply that show it to be on its way: for less in a whole deadline nobody waits."""
 
+_OF_OPEN_FILES = frozenset({packets.READ, packets.WRITE, packets.FSTAT, packets.FSETSTAT})
+"""What is asked of an open file: that there is no such file means that its handle is of no more use."""
+
 _REAPER_INTERVAL = 1.0
 """Seconds between looks at the oldest request: short beside any deadline, rare enough to cost nothing."""
 
@@ -440,7 +443,10 @@ class RequestTable:
             return None
         if code == Status.EOF and kind.ends:
             return None
-        raise StatusError(code, message)
+        failure = StatusError(code, message)
+        if code == Status.NO_SUCH_FILE and kind.type in _OF_OPEN_FILES:
+            failure.errno, failure.strerror = errno.ESTALE, os.strerror(errno.ESTALE)
+        raise failure
 
     def _listing(self, payload: memoryview) -> list[DirectoryEntry] | None:
         entries, dropped = decode_listing(payload)

@@ -192,6 +192,8 @@ class Answers(Eviction):
                 child.attributes = child.attributes._replace(nlink=attributes.nlink)
         seen |= changed | told
         for name in [name for name in directory.children if name not in seen]:
+            if directory.children[name].unnamed:
+                continue
             foreign = True
             self.gone(parent, name)
         if directory.unknown:

@@ -16,7 +16,7 @@ from sftpfs import clock
 from sftpfs.data import FileHandle, set_and_stat
 from sftpfs.errors import error
 from sftpfs.remote.api import LinkTarget, OpenFlags, Remote
-from sftpfs.types import AttributeChange, Attributes
+from sftpfs.types import UNKNOWN_ID, AttributeChange, Attributes
 from sftpfs.vfs import in_place
 from sftpfs.vfs.answers import Asked
 from sftpfs.vfs.identity import LITTLE, Identity
@@ -257,6 +257,8 @@ class AttributeWriter:
         if requested.uid is not None or requested.gid is not None:
             uid = known.uid if requested.uid is None else self._owners.remote_uid(requested.uid)
             gid = known.gid if requested.gid is None else self._owners.remote_gid(requested.gid)
+            if UNKNOWN_ID in (uid, gid):
+                raise error(errno.EOPNOTSUPP, "the server does not tell the owner that is to stay")
             change = replace(change, uid=uid, gid=gid)
         if requested.atime_ns is not None or requested.mtime_ns is not None:
             atime = known.atime if requested.atime_ns is None else _seconds(requested.atime_ns)

@@ -278,6 +278,8 @@ class Files:
         except OSError as problem:
             if problem.errno not in (errno.ENOENT, errno.ELOOP):
                 raise
+            if inode.unnamed:
+                raise error(errno.EBUSY, "the server gives the file its name as it is closed") from None
             if inode.parent is not None:  # the name went while its lease held, or is a link now
                 self._namespace.distrust(inode.parent, inode.name)
             raise error(errno.ESTALE) from None
@@ -409,6 +411,12 @@ class Files:
             inode.handles = []
         inode.handles.append(handle)
         return OpenFile(inode, handle), keep_cache
+
+    @staticmethod
+    def named(inode: Inode) -> None:
+        """The server gave the file its name as it was closed: its directory listed another one before."""
+        if inode.parent is not None and inode.parent.directory is not None:
+            inode.parent.directory.complete_until = 0.0
 
     async def release(self, file: OpenFile) -> None:
         """The last reference of the kernel's is gone. Errors were reported by flush."""

@@ -155,7 +155,8 @@ class Identity:
         has the directory may wait for the file, and we would wait for the directory.
         """
         apart = await self._names_apart(inode)
-        if not apart and changing and inode.handles and not inode.aliases and inode.linked:
+        alone = not inode.aliases and inode.linked and not inode.unnamed
+        if not apart and changing and inode.handles and alone:
             apart = await self._renamed_over(inode)
         doubtful = False
         with trio.move_on_after(patience):

@@ -225,6 +225,12 @@ class Inode:
         self.told: Attributes | None = None
 
     @property
+    def unnamed(self) -> bool:
+        """It is open here, and the server gives it the name it has here as it is closed: until then no answer
+        of the server's by that name is about it."""
+        return self.handles is not None and any(handle.unnamed for handle in self.handles)
+
+    @property
     def shown_ctime_ns(self) -> int:
         """The last change known, nanoseconds; SFTP v3 has no ctime of its own."""
         return self.ctime_ns or self.attributes.mtime * NANOSECONDS

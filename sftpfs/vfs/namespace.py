@@ -182,6 +182,7 @@ class Namespace:
                 )
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
+                    self._named(old_parent, old_name)
                     self.distrust(old_parent, old_name)
                 elif problem.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
                     self.distrust(new_parent, new_name)
@@ -234,6 +235,7 @@ class Namespace:
                 seen = await request(path, several is not None)
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
+                    self._named(parent, name)
                     self._tree.missing(parent, name)
                 elif problem.errno in (errno.EISDIR, errno.ENOTDIR):
                     self.distrust(parent, name)
@@ -242,6 +244,13 @@ class Namespace:
             self._tree.removed(parent, name)
 
         await in_place.change(self._tree, remove, (parent, name))
+
+    @staticmethod
+    def _named(parent: Inode, name: bytes) -> None:
+        """Raises EBUSY where the server gives what is open as ``name`` that name only as it is closed."""
+        child = parent.directory.children.get(name) if parent.directory is not None else None
+        if child is not None and child.unnamed:
+            raise error(errno.EBUSY, "the server gives the file its name as it is closed")
 
     @staticmethod
     def _of_several(parent: Inode, name: bytes) -> Inode | None:

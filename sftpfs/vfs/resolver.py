@@ -196,6 +196,10 @@ class Resolver:
                 if known is not True:
                     return known if isinstance(known, Inode) else None
                 continue
+            current = directory.children.get(name)
+            if attributes is None and current is not None and current.unnamed:
+                await self._revalidate_unlinked(current)
+                return current
             if attributes is None:
                 self._tree.missing(parent, name)
                 return None

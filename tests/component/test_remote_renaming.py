@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.server import Server
 from tests.component import altered
@@ -114,3 +115,46 @@ def test_openssh_is_asked_once(tmp_path: Path) -> None:
             assert await asked(pool, renaming, LOOKS) == {"rename": 1}
 
     run(test)
+
+
+@pytest.mark.parametrize("respect", ["none", "handles go by names"])
+def test_what_is_open_of_a_replaced_file_is_never_read_as_the_new_one(tmp_path: Path, respect: str) -> None:
+    (tmp_path / "file").write_bytes(b"of the old file")
+    (tmp_path / "next").write_bytes(b"new")
+    known = lambda: encoded(tmp_path / "file")  # noqa: E731 — equal to itself, as a path's owner has it
+
+    async def work(server: Server, pool: Pool, base: bytes) -> None:
+        server.named_by(lambda path: known if path == base + b"/file" else None)
+        file, _ = await server.open(base + b"/file", OpenFlags.READ, 0, known)
+        looks = await asked(pool, server.rename(base + b"/next", base + b"/file", True), ("fstat",))
+        assert looks == {"fstat": 1}
+        reading = file.start_read(0, 100)
+        if respect == "none":
+            assert bytes(await reading.wait()) == b"of the old file"
+        else:
+            with pytest.raises(OSError) as raised:
+                await reading.wait()
+            assert raised.value.errno == errno.ESTALE
+            assert not pool.traits.known.handles_outlive_names
+        file.close()
+
+    altered.operate(respect, tmp_path, work)
+
+
+@pytest.mark.parametrize("name", ["old", "new"])
+def test_no_link_is_renamed_where_lstat_follows_links(tmp_path: Path, name: str) -> None:
+    """It may move what they lead to, as ProFTPD does."""
+    (tmp_path / "target").write_bytes(b"kept")
+    (tmp_path / "file").write_bytes(b"content")
+
+    async def work(server: Server, pool: Pool, base: bytes) -> None:
+        await server.symlink(b"target", base + b"/link")
+        assert not pool.traits.known.tells_of_links
+        names = (b"/link", b"/other") if name == "old" else (b"/file", b"/link")
+        with pytest.raises(OSError) as raised:
+            await server.rename(*(base + one for one in names), True)
+        assert raised.value.errno == errno.EOPNOTSUPP
+        await server.rename(base + b"/file", base + b"/moved", True)
+
+    altered.operate("follows links", tmp_path, work)
+    assert names(tmp_path) == {"target": b"kept", "link": b"kept", "moved": b"content"}

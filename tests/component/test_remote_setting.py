@@ -129,25 +129,82 @@ def test_openssh_told_to_refuse_is_found_out_before_anything_is_promised(tmp_pat
     run(test)
 
 
-@pytest.mark.parametrize("by", ["path", "handle"])
-def test_a_size_that_is_not_set_is_not_told_to_be(tmp_path: Path, by: str) -> None:
-    (tmp_path / "file").write_bytes(b"content")
-
-    async def work(server: Server, pool: Pool, base: bytes) -> None:
-        path, change = base + b"/file", AttributeChange(size=3)
-        file, _ = await server.open(path, OpenFlags.WRITE, 0, lambda: path)
-        with pytest.raises(OSError) as raised:
-            await (server.setattr(path, change) if by == "path" else file.start_setattr(change).wait())
-        assert raised.value.errno == errno.EIO
-        assert not pool.traits.known.sets_sizes
+async def resized(server: Server, path: bytes, by: str, size: int) -> None:
+    """Give the file ``size`` bytes."""
+    change = AttributeChange(size=size)
+    if by == "path":
+        assert (await server.setattr(path, change)).size == size
+        return
+    file, _ = await server.open(path, OpenFlags.WRITE, 0, lambda: path)
+    try:
+        await file.start_setattr(change).wait()
+        assert (await file.start_fstat_behind().wait()).size == size
+    finally:
         file.close()
 
-    altered.operate("ignores sizes", tmp_path, work)
-    assert (tmp_path / "file").read_bytes() == b"content"
+
+@pytest.mark.parametrize("by", ["path", "handle"])
+@pytest.mark.parametrize("respect", ["ignores sizes", "sets nothing"])
+def test_a_size_that_is_not_set_is_made_in_another_way_or_refused(
+    tmp_path: Path, by: str, respect: str
+) -> None:
+    """Cut to nothing, or made longer; what would have to keep a part of it is refused, and changes none."""
+    (tmp_path / "file").write_bytes(b"content")
+
+    async def work(server: Server, _: Pool, base: bytes) -> None:
+        path = base + b"/file"
+        for number in (errno.EIO, errno.EOPNOTSUPP) if respect == "ignores sizes" else (errno.EOPNOTSUPP,):
+            with pytest.raises(OSError) as raised:
+                await resized(server, path, by, 3)
+            assert raised.value.errno == number
+        await resized(server, path, by, 9)
+        assert (tmp_path / "file").read_bytes() == b"content\0\0"
+        await resized(server, path, by, 0)
+        assert (tmp_path / "file").read_bytes() == b""
+
+    altered.operate(respect, tmp_path, work)
 
 
-@pytest.mark.parametrize("respect", ["none"])
-def test_what_was_seen_to_be_set_may_be_promised(tmp_path: Path, respect: str) -> None:
+@pytest.mark.parametrize("by", ["path", "handle"])
+def test_what_is_kept_of_a_file_cut_shorter_is_put_back_where_the_server_empties_it(
+    tmp_path: Path, by: str
+) -> None:
+    """That is seen at the first one, and asked no more."""
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "large").write_bytes(b"x" * 100_000)
+
+    async def work(server: Server, pool: Pool, base: bytes) -> None:
+        await resized(server, base + b"/file", by, 9)
+        await resized(server, base + b"/file", by, 3)
+        assert not pool.traits.known.resizes_in_place
+        for name in (b"/file", b"/large"):
+            with pytest.raises(OSError) as raised:
+                await resized(server, base + name, by, 2)
+            assert raised.value.errno == errno.EOPNOTSUPP
+        await resized(server, base + b"/large", by, 0)
+
+    altered.operate("empties to resize", tmp_path, work)
+    assert (tmp_path / "file").read_bytes() == b"con"
+
+
+@pytest.mark.parametrize("by", ["path", "handle"])
+def test_sizes_cost_nothing_once_they_were_seen_to_be_set(tmp_path: Path, by: str) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    kinds = ("open", "read", "stat", "fsetstat", "setstat")
+
+    async def work(server: Server, pool: Pool, base: bytes) -> None:
+        path = base + b"/file"
+        await resized(server, path, by, 5)
+        assert pool.traits.known.resizes_in_place
+        once = {"setstat": 1} if by == "path" else {"open": 1, "fsetstat": 1}
+        for size in (4, 0, 3):
+            assert await asked(pool, resized(server, path, by, size), kinds) == once
+
+    altered.operate("none", tmp_path, work)
+    assert (tmp_path / "file").read_bytes() == bytes(3)
+
+
+def test_what_was_seen_to_be_set_may_be_promised(tmp_path: Path) -> None:
     """By an unknown server, too."""
 
     async def work(server: Server, pool: Pool, base: bytes) -> None:
@@ -157,10 +214,6 @@ def test_what_was_seen_to_be_set_may_be_promised(tmp_path: Path, respect: str) -
         assert server.surely_sets(TIMES) and not server.surely_sets(MODE)
         await server.setattr(base + b"/made", MODE)
         assert server.surely_sets(BOTH)
-        assert await asked(pool, server.setattr(base + b"/made", AttributeChange(size=5)), ("stat",)) == {
-            "stat": 1
-        }
-        assert await asked(pool, server.setattr(base + b"/made", AttributeChange(size=6)), ("stat",)) == {}
         file.close()
 
-    altered.operate(respect, tmp_path, work)
+    altered.operate("none", tmp_path, work)

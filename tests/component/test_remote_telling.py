@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.component.sftp_servers import ServerConnector, encoded, run, serving,
 BOTH = OpenFlags.READ | OpenFlags.WRITE
 
 
-@pytest.mark.parametrize("respect", ["denies FSTAT", "has no FSTAT"])
+@pytest.mark.parametrize("respect", ["denies FSTAT", "has no FSTAT", "finds no file by a handle"])
 def test_an_open_file_is_asked_for_by_its_name(tmp_path: Path, respect: str) -> None:
     (tmp_path / "file").write_bytes(b"content")
     place = [encoded(tmp_path / "file")]
@@ -100,3 +101,53 @@ def test_a_directory_that_is_not_there_is_none(tmp_path: Path) -> None:
             assert pool.traits.known.tells_canonical_paths
 
     run(test)
+
+
+def test_a_directory_told_with_a_slash_is_the_same(tmp_path: Path) -> None:
+    async def work(server: Server, _: Pool, base: bytes) -> None:
+        assert await server.realpath(base) == base
+        assert await server.realpath(b"/") == b"/"
+
+    altered.operate("tells directories with a slash", tmp_path, work)
+
+
+def test_an_open_file_that_the_server_does_not_find_is_stale(tmp_path: Path) -> None:
+    """No read(2) fails with ENOENT."""
+    (tmp_path / "file").write_bytes(b"content")
+
+    async def work(server: Server, _: Pool, base: bytes) -> None:
+        name = base + b"/file"
+        file, _attributes = await server.open(name, OpenFlags.READ, 0, lambda: name)
+        await server.remove(name)
+        with pytest.raises(OSError) as raised:
+            await file.start_read(0, 7).wait()
+        assert raised.value.errno == errno.ESTALE
+        file.close()
+
+    altered.operate("handles go by names", tmp_path, work)
+
+
+def test_a_name_the_server_does_not_take_is_no_missing_directory(tmp_path: Path) -> None:
+    async def work(server: Server, _: Pool, base: bytes) -> None:
+        flags = OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.EXCLUSIVE
+        for name, number in ((b"/a~", errno.EINVAL), (b"/none/a~", errno.ENOENT)):
+            path = base + name
+            with pytest.raises(OSError) as raised:
+                await server.open(path, flags, 0o600, lambda path=path: path)  # type: ignore[misc]
+            assert raised.value.errno == number
+            with pytest.raises(OSError) as raised:
+                await server.mkdir(path, 0o700)
+            assert raised.value.errno == number
+
+    altered.operate("has no names with a tilde", tmp_path, work)
+
+
+def test_a_full_directory_is_not_empty_whatever_the_server_says(tmp_path: Path) -> None:
+    (tmp_path / "full" / "one").mkdir(parents=True)
+
+    async def work(server: Server, _: Pool, base: bytes) -> None:
+        with pytest.raises(OSError) as raised:
+            await server.rmdir(base + b"/full")
+        assert raised.value.errno == errno.ENOTEMPTY
+
+    altered.operate("says of a full directory that it exists", tmp_path, work)

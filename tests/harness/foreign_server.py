@@ -26,7 +26,7 @@ FOLLOWS_WITHIN = 0.5
 ANNOUNCED = wire.version(3, (b"posix-rename@openssh.com", b"1"), (b"hardlink@openssh.com", b"1"))
 """Neither OpenSSH's nor any one's: nothing is known of such a server."""
 
-OPEN, HANDLE, NAME, ATTRS, EXTENDED = 3, 102, 104, 105, 200
+OPEN, STAT, HANDLE, NAME, ATTRS, EXTENDED = 3, 17, 102, 104, 105, 200
 BY_HANDLE = frozenset({"CLOSE", "READ", "WRITE", "FSTAT", "FSETSTAT", "READDIR"})
 READ_FLAG, WRITE_FLAG, APPEND_FLAG, CREATE_FLAG, TRUNCATE_FLAG, EXCLUSIVE_FLAG = 1, 2, 4, 8, 16, 32
 NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 2, 3, 4, 8
@@ -138,6 +138,84 @@ class EmptiesWhatItOpens(Respect):
     def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
         if asked.flags & (WRITE_FLAG | EXCLUSIVE_FLAG) == WRITE_FLAG:
             return asked.opened_as(asked.what, asked.flags | TRUNCATE_FLAG)
+        return None
+
+
+class EmptiesWhatItOpensToWriteAlone(Respect):
+    """As Erlang's file:open: OPEN to write, and not to read, empties."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.flags & (READ_FLAG | WRITE_FLAG | EXCLUSIVE_FLAG | APPEND_FLAG) == WRITE_FLAG:
+            return asked.opened_as(asked.what, asked.flags | TRUNCATE_FLAG)
+        return None
+
+
+class HandlesGoByNames(Respect):
+    """FSTAT tells of what has the name, and what has none is not read."""
+
+    def request(self, session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name not in ("FSTAT", "READ") or asked.what not in session.handles:
+            return None
+        path = session.handles[asked.what].path
+        if asked.name == "READ":
+            return None if os.path.exists(path) else asked.refused(NO_SUCH_FILE)
+        return wire.packet(STAT, asked.packet.identifier, wire.string(path))
+
+
+class RefusesTildes(Respect):
+    """Of a name that it does not take it says that there is no such file."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        return asked.refused(NO_SUCH_FILE) if b"~" in asked.what else None
+
+
+class FollowsLinks(Respect):
+    """As ProFTPD: LSTAT is STAT, and READLINK tells where a relative target comes to."""
+
+    def reply(self, _session: Session, asked: Asked, reply: Packet) -> bytes | None:
+        if asked.name != "READLINK" or reply.kind != NAME:
+            return None
+        fields = wire.asked(reply.raw).fields
+        fields.uint32()
+        told = os.path.join(os.path.dirname(asked.what), fields.string())
+        return wire.packet(NAME, asked.packet.identifier, wire.names((told, told, wire.attrs())))
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name == "LSTAT":
+            return wire.packet(STAT, asked.packet.identifier, wire.string(asked.what))
+        return None
+
+
+class TellsDirectoriesWithASlash(Respect):
+    """As MySecureShell: REALPATH of a directory ends with a slash."""
+
+    def reply(self, _session: Session, asked: Asked, reply: Packet) -> bytes | None:
+        if asked.name != "REALPATH" or reply.kind != NAME:
+            return None
+        fields = wire.asked(reply.raw).fields
+        fields.uint32()
+        path = fields.string()
+        name = path + b"/" if os.path.isdir(path) else path
+        return wire.packet(NAME, asked.packet.identifier, wire.names((name, name, wire.attrs())))
+
+
+class TellsNoOwners(Respect):
+    """Attributes have no uid and gid."""
+
+    def reply(self, _session: Session, asked: Asked, reply: Packet) -> bytes | None:
+        if reply.kind != ATTRS:
+            return None
+        told = cast(dict[str, Any], wire.asked(reply.raw).fields.attrs())
+        told.pop("ids", None)
+        return wire.packet(ATTRS, asked.packet.identifier, wire.attrs(**told))
+
+
+class LosesAsItCloses(Respect):
+    """A new file is gone once it is closed, and nothing is said of that."""
+
+    def reply(self, session: Session, asked: Asked, _reply: Packet) -> bytes | None:
+        if asked.name == "CLOSE" and session.handles[asked.what].flags & CREATE_FLAG:
+            os.unlink(session.handles[asked.what].path)
         return None
 
 
@@ -268,6 +346,20 @@ class IgnoresSizes(Respect):
         return asked.refused(0) if "size" in fields.attrs() else None
 
 
+class EmptiesToResize(Respect):
+    """A file that is given a size is zeros, as paramiko's set_file_attr has it."""
+
+    def request(self, session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name not in ("SETSTAT", "FSETSTAT"):
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        path = fields.string()
+        if "size" in fields.attrs():
+            with open(session.handles[path].path if asked.name == "FSETSTAT" else path, "wb"):
+                pass
+        return None
+
+
 class LinksTheDraftsWay(Respect):
     """SYMLINK has the path of the link first."""
 
@@ -278,6 +370,23 @@ class LinksTheDraftsWay(Respect):
         path, target = fields.string(), fields.string()
         return wire.packet(
             asked.packet.kind, asked.packet.identifier, wire.string(target) + wire.string(path)
+        )
+
+
+class MakesTargetsAbsolute(Respect):
+    """As Conch: both paths of SYMLINK are of its home, which nothing may be written to."""
+
+    def __init__(self, target_at: int) -> None:
+        self._target_at = target_at
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name != "SYMLINK":
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        paths = [os.path.join(b"/proc/home", fields.string()) for _ in range(2)]
+        target = paths.pop(self._target_at)
+        return wire.packet(
+            asked.packet.kind, asked.packet.identifier, wire.string(target) + wire.string(paths[0])
         )
 
 
@@ -322,6 +431,15 @@ class NamesAsItCloses(Respect):
             if made.flags & (CREATE_FLAG | TRUNCATE_FLAG):
                 os.rename(made.path + b".in", made.path)
         return None
+
+
+class WritesHiddenFiles(NamesAsItCloses):
+    """As ProFTPD's HiddenStores: what is opened to be written is another file until it is closed."""
+
+    def request(self, session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.flags & (WRITE_FLAG | APPEND_FLAG | CREATE_FLAG) == WRITE_FLAG:
+            return asked.refused(NO_SUCH_FILE)
+        return super().request(session, asked)
 
 
 class RefusesAsItCloses(Respect):
@@ -392,7 +510,10 @@ RESPECTS: dict[str, Respect] = {
     "fails to set": RefusesKinds(FAILURE, "SETSTAT", "FSETSTAT"),
     "sets no times": RefusesTimes(),
     "ignores sizes": IgnoresSizes(),
+    "empties to resize": EmptiesToResize(),
     "links the draft's way": LinksTheDraftsWay(),
+    "makes targets absolute": MakesTargetsAbsolute(0),
+    "makes targets absolute, the draft's way": MakesTargetsAbsolute(1),
     "none": Respect(),
     "looks before it writes": LooksBeforeItWrites(),
     "opens what is to be new": OpensWhatIsToBeNew(),
@@ -400,6 +521,15 @@ RESPECTS: dict[str, Respect] = {
     "fails what is to be new": Refuses(EXCLUSIVE_FLAG, FAILURE),
     "refuses a mode": RefusesModes(),
     "empties what it opens to write": EmptiesWhatItOpens(),
+    "empties what it opens to write alone": EmptiesWhatItOpensToWriteAlone(),
+    "handles go by names": HandlesGoByNames(),
+    "follows links": FollowsLinks(),
+    "tells directories with a slash": TellsDirectoriesWithASlash(),
+    "tells no owners": TellsNoOwners(),
+    "loses as it closes": LosesAsItCloses(),
+    "finds no file by a handle": RefusesKinds(NO_SUCH_FILE, "FSTAT"),
+    "says of a full directory that it exists": RefusesKinds(FILE_ALREADY_EXISTS, "RMDIR"),
+    "has no names with a tilde": RefusesTildes(),
     "has no times": StopsTheClock(0),
     "has one time": StopsTheClock(1_000_000_000),
     "empties as it closes": EmptiesAsItCloses(),
@@ -408,6 +538,7 @@ RESPECTS: dict[str, Respect] = {
     "gives handles twice": GivesHandlesTwice(),
     "opens one": OpensOne(),
     "names as it closes": NamesAsItCloses(),
+    "writes hidden files": WritesHiddenFiles(),
     "refuses as it closes": RefusesAsItCloses(1000, b"Disk quota exceeded"),
     "cuts as it closes": RefusesAsItCloses(1000, b""),
     "refuses to read and write": Refuses(READ_FLAG | WRITE_FLAG, PERMISSION_DENIED),

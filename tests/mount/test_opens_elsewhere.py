@@ -346,9 +346,13 @@ def test_a_server_that_empties_what_it_closes_is_found_out_by_one_file(make_ther
         os.close(descriptor)
     assert caught.value.errno == errno.EIO
     contradicted(there, "takes whole new files only")
-    with pytest.raises(OSError) as caught:
-        os.open(there.here / "second", os.O_WRONLY)
-    assert caught.value.errno == errno.EOPNOTSUPP
+    for attempt in (
+        lambda: os.open(there.here / "second", os.O_WRONLY),
+        lambda: os.truncate(there.here / "second", 10),
+    ):
+        with pytest.raises(OSError) as caught:
+            attempt()
+        assert caught.value.errno == errno.EOPNOTSUPP
     assert (there.there / "second").read_bytes() == b"content"
 
 
@@ -420,3 +424,88 @@ def test_one_writer_at_a_time_where_whole_files_are_taken(make_there: MakeThere)
     assert (there.there / "both").read_bytes() == b"written"
     (there.here / "file").write_bytes(b"another")
     assert (there.there / "file").read_bytes() == b"another"
+
+
+def test_what_a_server_empties_that_is_opened_to_write_alone_is_written_in_part(
+    make_there: MakeThere,
+) -> None:
+    """It is opened to be read, too."""
+    there = make_there("empties what it opens to write alone")
+    (there.there / "file").write_bytes(b"content" * 10_000)
+    with opened(there.here / "file", os.O_WRONLY) as descriptor:
+        os.pwrite(descriptor, b"CON", 7)
+    with opened(there.here / "file", os.O_RDWR) as descriptor:
+        assert os.pread(descriptor, 10, 7) == b"CONtentcon"
+        os.pwrite(descriptor, b"END", 69_997)
+        os.fsync(descriptor)
+        os.pwrite(descriptor, b"X", 0)
+    os.truncate(there.here / "file", 70_002)
+    with (there.here / "file").open("a") as file:
+        file.write("more")
+    expected = b"Xontent" + b"CONtent" + (b"content" * 9_998)[:-3] + b"END" + bytes(2) + b"more"
+    assert (there.there / "file").read_bytes() == expected
+    os.truncate(there.here / "file", 0)
+    assert (there.there / "file").read_bytes() == b""
+
+
+def test_a_server_that_writes_hidden_files_takes_whole_ones_and_appends(make_there: MakeThere) -> None:
+    """What is there is opened only by being created; in part it cannot be written, and is left alone."""
+    there = make_there("writes hidden files")
+    for name in ("file", "other"):
+        (there.there / name).write_bytes(b"content")
+        (there.there / name).chmod(0o600)
+    (there.there / "empty").touch()
+    (there.here / "file").write_bytes(b"anew")
+    assert (there.there / "file").read_bytes() == b"anew"
+    assert (there.there / "file").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(OSError) as caught:
+        os.open(there.here / "other", os.O_WRONLY)
+    assert caught.value.errno == errno.EOPNOTSUPP
+    contradicted(there, "writes files anew only")
+    for name in ("other", "empty"):
+        with (there.here / name).open("a") as file:
+            file.write(" and more")
+    assert (there.there / "other").read_bytes() == b"content and more"
+    assert (there.there / "empty").read_bytes() == b" and more"
+
+
+def test_what_has_no_name_yet_is_changed_by_its_handle_and_busy_by_name(make_there: MakeThere) -> None:
+    there = make_there("names as it closes")
+    with opened(there.here / "made", os.O_CREAT | os.O_WRONLY) as descriptor:
+        os.write(descriptor, b"one")
+        os.fchmod(descriptor, 0o604)
+        os.utime(descriptor, (5, 6))
+        for attempt in (
+            lambda: os.unlink(there.here / "made"),
+            lambda: os.rename(there.here / "made", there.here / "other"),
+            lambda: (there.here / "made").read_bytes(),
+        ):
+            with pytest.raises(OSError) as caught:
+                attempt()
+            assert caught.value.errno == errno.EBUSY
+        assert "made" in os.listdir(there.here)
+        assert (there.here / "made").stat().st_size == 3
+        os.write(descriptor, b"two")
+    assert os.listdir(there.there) == os.listdir(there.here) == ["made"]
+    assert (there.there / "made").read_bytes() == b"onetwo"
+    assert (there.there / "made").stat().st_mode & 0o777 == 0o604
+
+
+def test_a_new_file_that_is_gone_once_it_is_closed_is_an_error(make_there: MakeThere) -> None:
+    there = make_there("loses as it closes")
+    there.mount.expect("refused what was written as the file was closed|saved in")
+    with pytest.raises(OSError) as caught:
+        (there.here / "made").write_bytes(b"content")
+    assert caught.value.errno == errno.EIO
+
+
+def test_one_half_of_an_owner_is_not_set_where_the_other_is_not_told(make_there: MakeThere) -> None:
+    there = make_there("tells no owners")
+    (there.there / "file").touch()
+    for ids in ((-1, 5), (5, -1)):
+        with pytest.raises(OSError) as caught:
+            os.chown(there.here / "file", *ids)
+        assert caught.value.errno == errno.EOPNOTSUPP
+    os.chown(there.here / "file", 5, 6)
+    seen = (there.there / "file").stat()
+    assert (seen.st_uid, seen.st_gid) == (5, 6)

@@ -66,7 +66,7 @@ def run(options: argparse.Namespace, folder: Path) -> list[Row]:
         if not kind.there(store):
             print(f"{name}: not here; --install fetches it", flush=True)
             continue
-        trial = Trial(kind, options.contestant, folder / name, store)
+        trial = Trial(kind, options.contestant, folder / name.replace(",", "+"), store)  # of -o options
         try:
             row = Row(name, dict(trial.run(options.check, local)))
         except AssertionError as problem:

@@ -119,7 +119,7 @@ class Proftpd(Server):
     more: ClassVar[str] = ""
     packages = Packages(debian=("proftpd-core", "proftpd-mod-crypto"))
     needs = ("usr/sbin/proftpd", "usr/lib/proftpd/mod_sftp.so")
-    traits = ("LSTAT follows links", "no attributes of links")
+    traits = ("LSTAT follows links", "RENAME follows links", "no attributes of links")
 
     def command(self, served: Path) -> list[str | Path]:
         """Its own user database, with root in it."""
@@ -147,7 +147,7 @@ class ProftpdHiddenStores(Proftpd):
     """What is written has its name only after CLOSE."""
 
     more = "AllowStoreRestart on\nHiddenStores on"
-    traits = (*Proftpd.traits, "no name before CLOSE")
+    traits = (*Proftpd.traits, "no name before CLOSE", "a longer name before CLOSE", "whole files")
 
 
 class ProftpdDefaultRoot(Proftpd):
@@ -176,7 +176,13 @@ class Erlang(Server):
         debian=("erlang-base", "erlang-ssh", "erlang-crypto", "erlang-public-key", "erlang-asn1")
     )
     needs = ("usr/lib/erlang/bin/start.boot", "usr/lib/erlang/lib")
-    traits = (*WITHOUT_EXTENSIONS, "names are UTF-8")
+    traits = (
+        *WITHOUT_EXTENSIONS,
+        "names are UTF-8",
+        "other targets",
+        "handles go by names",
+        "no file is cut",
+    )
 
     @classmethod
     def there(cls, store: Store) -> bool:
@@ -270,6 +276,11 @@ class Rclone(Server):
         "no links",
         "no modes",
         "no name before CLOSE",
+        "whole files",
+        "front to back",
+        "handles go by names",
+        "no control characters",
+        "the time that was set last",
     )
 
     def command(self, served: Path) -> list[str | Path]:
@@ -304,9 +315,3 @@ class RcloneWrites(Rclone):
     """With a cache of what is written."""
 
     mode = "writes"
-    traits = (
-        *WITHOUT_EXTENSIONS,
-        "no links",
-        "no modes",
-        "no name before CLOSE",
-    )

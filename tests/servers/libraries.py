@@ -50,7 +50,7 @@ class Paramiko(Python):
     packages = Packages(python=("paramiko==5.1.0",))
     program = "paramiko_server.py"
     module = "paramiko"
-    traits = (*WITHOUT_EXTENSIONS, "names are UTF-8")
+    traits = (*WITHOUT_EXTENSIONS, "names are UTF-8", "no file is cut")
 
 
 class Conch(Python):
@@ -67,7 +67,7 @@ class Conch(Python):
     )
     program = "conch_server.py"
     module = "twisted"
-    traits = (*WITHOUT_EXTENSIONS, "names are UTF-8")
+    traits = (*WITHOUT_EXTENSIONS, "names are UTF-8", "names are ASCII", "other targets", "no file is cut")
 
 
 class NodeSsh2(Server):

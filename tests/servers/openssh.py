@@ -65,7 +65,7 @@ class DraftOnly(OpenSsh):
 
 
 REFUSABLE = {
-    "lstat": (),
+    "lstat": ("LSTAT follows links",),
     "fstat": (),
     "stat": (),
     "setstat": ("no SETSTAT",),
@@ -143,7 +143,7 @@ class MySecureShell(OpenSsh):
 
     packages = Packages(debian=("mysecureshell",))
     needs = ("usr/bin/mysecureshell",)
-    traits = WITHOUT_EXTENSIONS
+    traits = (*WITHOUT_EXTENSIONS, "other targets", "handles go by names")
 
     def subsystem_command(self, served: Path) -> str:
         """As a login shell that is asked for SFTP; in a namespace where its configuration is."""

@@ -72,6 +72,30 @@ SIZES = [
 ]
 """Checks that set sizes."""
 
+IN_PART = [
+    "write_into_the_middle",
+    "write_one_byte_of_an_existing_file",
+    "open_to_write_and_write_nothing",
+    "open_for_both_and_read",
+    "read_then_write_by_one_handle",
+    "write_by_mmap",
+    "append_to_an_existing_file",
+    "append_more_than_a_packet",
+    "truncate_to_more",
+    "truncate_an_open_file",
+    "rsync_in_place",
+    "dd_into_the_middle",
+    "two_handles_write_parts",
+    "git_commit_twice",
+    "sqlite_rolls_back",
+    "sort_onto_itself",
+    "shell_that_writes_in_turns",
+    "make_a_target",
+    "write_on_after_a_cut",
+    "cut_with_writes_under_way",
+]
+"""Checks that write into what is there."""
+
 MADE_LINKS = [
     "make_a_symbolic_link",
     "make_a_dangling_link",
@@ -98,13 +122,59 @@ TRAITS: dict[str, Trait] = {
         "a link is told as what it leads to, and what is done to it is done to that",
         {
             "follow_a_link": "a link: False",
-            "make_a_symbolic_link": "symlink: EIO",
-            "replace_a_link_with_ln": "failed to create symbolic link 'current': Input/output error",
             "change_a_link_not_its_target": "^the target's time is changed; the target's owner is changed$",
-            "rename_a_link": "target: ENOENT on the server",
             "links_by_cp_rsync_and_tar_out": HIDDEN,
         },
     ),
+    "RENAME follows links": Trait(
+        "what a link leads to is renamed: that is refused, or happens before it is known of the server",
+        {
+            "rename_a_link": rf"{UNSUPPORTED}|target: ENOENT on the server",
+            "replace_a_link_with_ln": rf"failed to create symbolic link 'current': {UNSUPPORTED}",
+        },
+    ),
+    "other targets": Trait(
+        "a relative target of a link is made an absolute one of another directory: such a link is refused",
+        dict.fromkeys((link for link in MADE_LINKS if link != "make_an_absolute_link"), UNSUPPORTED),
+    ),
+    "handles go by names": Trait(
+        "what is open tells of, or reads, what has its name now: it is stale once that is another file",
+        dict.fromkeys(("replace_an_open_file", "remove_a_file_open_to_read"), "ESTALE"),
+    ),
+    "no file is cut": Trait(
+        "a size is not set, or nothing kept: a file is made longer or emptied in other ways",
+        dict.fromkeys(
+            ("truncate_to_less", "truncate_an_open_file", "rsync_in_place"),
+            rf"{UNSUPPORTED}|^EIO .*/truncate_to_less/|ftruncate failed on .*Input/output error",
+        ),
+    ),
+    "whole files": Trait(
+        "a file that is there is written anew, not in part",
+        dict.fromkeys(IN_PART, rf"{UNSUPPORTED}|ESTALE|readonly database")
+        | {
+            "save_by_vim": "^EIO ",
+            "truncate_to_less": "^EIO ",
+            "times_of_a_file_written_to": UNSUPPORTED,
+        },
+    ),
+    "front to back": Trait(
+        "a file is written from its beginning to its end, by one handle",
+        {
+            "write_with_a_hole": "^EIO ",
+            "two_handles_append": "^EIO ",
+            "sqlite_database": "disk I/O error",
+            "read_beside_a_writer": "EBUSY|ESTALE",
+        },
+    ),
+    "no control characters": Trait(
+        "a name with one is another once it is made: its file is not found",
+        {"odd_names": "^EIO ", "names_of_any_bytes": r"b'\\x01\\x7f': EIO"},
+    ),
+    "the time that was set last": Trait(
+        "a time that was set before CLOSE is the file's, whatever was written since",
+        {"times_before_the_last_write": "^now: False"},
+    ),
+    "names are ASCII": Trait("other names are refused", {"odd_names": "EIO .*/ü"}),
     "no hard links": Trait(
         "no hardlink@openssh.com",
         {"hard_link": rf"link: {UNSUPPORTED}", "hard_link_over_what_is_there": rf"link: {UNSUPPORTED}"},
@@ -132,7 +202,16 @@ TRAITS: dict[str, Trait] = {
     ),
     "no name before CLOSE": Trait(
         "a new file has its name once it is closed",
-        {"fsync_then_read_elsewhere": "^ENOENT .*served/fsync"},
+        {
+            "fsync_then_read_elsewhere": "^ENOENT .*served/fsync",
+            **dict.fromkeys(("read_beside_a_writer", "remove_an_open_file", "rename_an_open_file"), "EBUSY"),
+            "long_names": "^longer: EIO",
+            "change_a_target_through_its_link": "^content: b'kept' instead of b'changed'$",
+        },
+    ),
+    "a longer name before CLOSE": Trait(
+        "what is written has the name with six characters more",
+        {"long_names": "^EIO ", "odd_names": "^EINVAL "},
     ),
     "umask of the server": Trait(
         "modes of what is made are cut by its umask",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from contextlib import closing
 
 from tests.servers.checks.names import tree
 from tests.servers.checks.registry import check, content
-from tests.servers.place import Place
+from tests.servers.place import Place, ProgramFailed
 
 GIT = "git -c user.name=a -c user.email=a@b -c init.defaultBranch=main -c gc.auto=0"
 
@@ -90,7 +91,11 @@ def save_by_vim(place: Place) -> None:
     before, after = b"one\ntwo\n", b"1\ntwo\n"
     (place.there / "text").write_bytes(before)
     place.guard("text", before, after)
-    place.run("vim", "-u", "NONE", "-i", "NONE", "-es", "-c", "%s/one/1/", "-c", "wq", place.here / "text")
+    save = ("vim", "-u", "NONE", "-i", "NONE", "-es", "-c", "%s/one/1/", "-c", "wq", place.here / "text")
+    try:
+        place.run(*save)
+    except ProgramFailed:  # its status is all it says
+        raise OSError(errno.EIO, "not saved") from None
     place.saw("on the server", (place.there / "text").read_bytes())
     place.saw("names", tree(place.there))
 
