@@ -99,28 +99,31 @@ def refusing(requests: str) -> type[OpenSsh]:
     return type(f"Refusing_{requests.replace(',', '_')}", (OpenSsh,), members)
 
 
-class Gesftpserver(OpenSsh):
+class ProgramOfItsOwn(OpenSsh):
+    """An SFTP server that takes no words, begun where a stray link is nobody's: not at home."""
+
+    def subsystem_command(self, served: Path) -> str:
+        """A script."""
+        script = self.folder / "server"
+        script.write_text(f"#!/bin/sh\ncd {self.folder}\nexec {self.found(self.needs[0])}\n")
+        script.chmod(0o755)
+        return str(script)
+
+
+class Gesftpserver(ProgramOfItsOwn):
     """Green End's SFTP server."""
 
     packages = Packages(debian=("gesftpserver",))
     needs = ("usr/libexec/gesftpserver",)
     traits = ("no attributes of links",)
 
-    def subsystem_command(self, served: Path) -> str:
-        """The program takes no words."""
-        return str(self.found("usr/libexec/gesftpserver"))
 
-
-class LshSftp(OpenSsh):
+class LshSftp(ProgramOfItsOwn):
     """The SFTP server of GNU lsh. Its sshd speaks only SHA-1, so OpenSSH's stands before it."""
 
     packages = Packages(debian=("lsh-server",))
     needs = ("usr/lib/lsh-server/sftp-server",)
     traits = (*WITHOUT_EXTENSIONS, "no times")
-
-    def subsystem_command(self, served: Path) -> str:
-        """The program takes no words."""
-        return str(self.found("usr/lib/lsh-server/sftp-server"))
 
 
 MYSECURESHELL = """

@@ -1,6 +1,5 @@
 """Twisted Conch's SFTP server for users of Unix, for one key."""
 
-import pwd
 import sys
 
 from twisted.conch.checkers import InMemorySSHKeyDB, SSHPublicKeyChecker
@@ -13,15 +12,11 @@ from twisted.python import log
 from twisted.python.filepath import FilePath
 
 
-def home_as_a_path(user: UnixConchUser) -> FilePath:
-    """What its SFTP server takes getHomeDir() to give; its own, a str, fails every request with a path."""
-    return FilePath(pwd.getpwnam(user.username).pw_dir)
-
-
-def main(port: str, host_key: str, client_key: str, _served: str) -> None:
+def main(port: str, host_key: str, client_key: str, served: str) -> None:
     """Until we are ended."""
     log.startLogging(sys.stdout)
-    UnixConchUser.getHomeDir = home_as_a_path
+    # Its SFTP server takes getHomeDir() to give this; its own, a str, fails every request with a path.
+    UnixConchUser.getHomeDir = lambda _user: FilePath(served)
     factory, host = SSHFactory(), Key.fromFile(host_key)
     factory.publicKeys, factory.privateKeys = {b"ssh-ed25519": host.public()}, {b"ssh-ed25519": host}
     users = InMemorySSHKeyDB({b"root": [Key.fromFile(client_key)]})
