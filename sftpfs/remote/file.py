@@ -24,7 +24,7 @@ from sftpfs.remote.call import Call, Follower
 from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.disorder import Lacking, in_doubt
 from sftpfs.remote.handing_over import closed_and_seen, kept, nobody_told, watch
-from sftpfs.remote.open_files import OpenFiles, OpenInode
+from sftpfs.remote.open_files import Late, OpenFiles, OpenInode
 from sftpfs.remote.outbox import Outbox
 from sftpfs.remote.pool import Pool
 from sftpfs.remote.reads import Read
@@ -89,6 +89,7 @@ class File:
         "outbox",
         "patience",
         "read_sizes",
+        "reader",
         "refused",
         "unnamed",
         "used",
@@ -115,6 +116,8 @@ class File:
         self.closed = False
         self.made = False
         """The file was made by this open."""
+        self.reader: Late | None = None
+        """As ``OpenFile.reader``."""
         self.unnamed = False
         """As ``RemoteFile.unnamed``."""
         self.outbox = Outbox(self)

@@ -221,6 +221,11 @@ class LateFile:
         return False
 
     @property
+    def open_yet(self) -> bool:
+        """As ``Late.open_yet``."""
+        return self._file is not None or self._failure is not None or self._closed
+
+    @property
     def unnamed(self) -> bool:
         """As ``RemoteFile.unnamed``: it was there."""
         return False

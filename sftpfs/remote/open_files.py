@@ -22,12 +22,25 @@ from sftpfs.server_clock import ServerClock
 from sftpfs.types import Attributes
 
 
+class Late(Protocol):
+    """What is needed of a file open in memory alone (``remote.late``)."""
+
+    def open_soon(self) -> None:
+        """Open it on the server, unless that is being done; ``OpenFiles.not_late`` follows."""
+
+    @property
+    def open_yet(self) -> bool:
+        """It was opened on the server, or found to be another there."""
+
+
 class OpenFile(HandleOwner, Protocol):
     """What is needed of a file open on the server."""
 
     closed: bool
     current_path: CurrentPath
     version: KnownVersion | None
+    reader: Late | None
+    """A handle to read of its own, made as something is read, or before the name goes by which it is made."""
 
     @property
     def undecided(self) -> bool:
@@ -41,13 +54,6 @@ class OpenFile(HandleOwner, Protocol):
 
     def give_up(self) -> None:
         """Its handles are another file's: it is stale for good."""
-
-
-class Late(Protocol):
-    """What is needed of a file open in memory alone (``remote.late``)."""
-
-    def open_soon(self) -> None:
-        """Open it on the server, unless that is being done; ``OpenFiles.not_late`` follows."""
 
 
 class OpenInode:
@@ -184,6 +190,8 @@ class OpenFiles:
         inode = self.found_at(path)
         if inode is None:
             return
+        readers = [file.reader for file in inode.files if file.reader is not None]
+        inode.late.update((reader, None) for reader in readers if not reader.open_yet)
         await self.ready(inode)
         await inode.hold()
 

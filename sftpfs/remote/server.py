@@ -295,7 +295,8 @@ class Server(NameChanges):
     def _as_asked(self, file: File, flags: OpenFlags) -> RemoteFile:
         """``file``, of what is to be open for ``flags``."""
         if OpenFlags.READ in flags & ~file.flags:
-            return TwoHandles(self, self._late_files, file)
+            alone = self._pool.traits.known.one_at_a_time
+            return TwoHandles(self, self._late_files, file, alone=alone)
         return file
 
     async def open_whole(

@@ -1,8 +1,8 @@
 """A file open to read and to write on a server not known to do both by one handle: a handle for each.
 
 Made by ``remote.server``, used by ``data`` as ``remote.api.RemoteFile``. What is written and asked goes by
-the handle that was opened at first, to write; the other is made as something is read for the first time, and
-taken only for the version that is known.
+the handle that was opened at first, to write; the other is made as something is read for the first time, or
+before the name goes by which it can be made, and taken only for the version that is known.
 """
 
 from __future__ import annotations
@@ -44,12 +44,15 @@ class TwoHandles:
 
     __slots__ = ("_reader", "_writer", "flags")
 
-    def __init__(self, server: Server, late_files: LateFiles, writer: File) -> None:
+    def __init__(self, server: Server, late_files: LateFiles, writer: File, *, alone: bool) -> None:
+        """``alone``: the server has one handle at a time."""
         self.flags = writer.flags | OpenFlags.READ
         if writer.appends:
             self.flags |= OpenFlags.APPEND
         self._writer = writer
         self._reader = LateFile(server, late_files, writer.current_path, partial(_AsWritten, writer))
+        if not alone:
+            writer.reader = self._reader
 
     @property
     def refused(self) -> Callable[[OSError], None]:

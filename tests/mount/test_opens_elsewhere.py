@@ -509,3 +509,21 @@ def test_one_half_of_an_owner_is_not_set_where_the_other_is_not_told(make_there:
     os.chown(there.here / "file", 5, 6)
     seen = (there.there / "file").stat()
     assert (seen.st_uid, seen.st_gid) == (5, 6)
+
+
+def test_what_is_removed_while_it_is_open_for_both_is_read_on(make_there: MakeThere) -> None:
+    """By a handle of its own, made before the name goes: a temporary file."""
+    there = make_there("none")
+    for name in ("removed", "replaced"):
+        (there.there / "b").write_bytes(b"another")
+        with opened(there.here / name, os.O_CREAT | os.O_RDWR) as descriptor:
+            os.write(descriptor, b"content" * 1000)
+            if name == "removed":
+                (there.here / name).unlink()
+            else:
+                (there.here / "b").replace(there.here / name)
+            os.fsync(descriptor)
+            assert os.pread(descriptor, 7, 6993) == b"content"
+            os.pwrite(descriptor, b"CON", 0)
+            os.fsync(descriptor)
+            assert os.pread(descriptor, 7, 0) == b"CONtent"
