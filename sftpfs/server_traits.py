@@ -37,6 +37,8 @@ class Traits:
     """OPEN takes READ with WRITE, and READ by such a handle only reads."""
     keeps_names_short: bool = False
     """No name has more than 255 bytes: a longer one needs no question."""
+    keeps_names: bool = True
+    """Names are bytes, those that are no UTF-8, too."""
     takes_symlink_target_first: bool = True
     """SYMLINK has the target first, as OpenSSH has it, and not as the draft."""
     keeps_link_targets: bool = True
@@ -243,6 +245,7 @@ LACKS = {
     "honours_exclusive": "opens a file that was to be new and is there",
     "rename_keeps_what_is_there": "replaces what has the new name of a rename",
     "keeps_names_short": "has names of more than 255 bytes",
+    "keeps_names": "has other names in place of those that are not UTF-8",
     "takes_symlink_target_first": "takes the path of a symbolic link before its target",
     "keeps_link_targets": "stores other targets of symbolic links than it is given",
     "gives_each_handle_once": "gave one handle to two files",

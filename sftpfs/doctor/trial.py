@@ -41,6 +41,7 @@ MEANS = {
     "honours_exclusive": "O_EXCL is a look and an open: no lock between clients",
     "rename_keeps_what_is_there": "a rename that must not replace looks first: no lock between clients",
     "keeps_names_short": "they are shown and used",
+    "keeps_names": "names that are not UTF-8 are refused",
     "takes_symlink_target_first": "links are made the other way round",
     "keeps_link_targets": "a link that would lead elsewhere is removed again, and refused",
     "gives_each_handle_once": "one file is open at a time",

@@ -17,6 +17,7 @@ from sftpfs.remote import explain, lost_reply, times
 from sftpfs.remote.api import Known, LinkTarget, Over, Renamed, nothing_known
 from sftpfs.remote.attributes_by_path import change_attributes
 from sftpfs.remote.connection import Connection
+from sftpfs.remote.name_bytes import check_name
 from sftpfs.remote.open_files import OpenFiles
 from sftpfs.remote.opening import PERMISSIONS
 from sftpfs.remote.outlived import look_after
@@ -60,6 +61,7 @@ class NameChanges:
     async def mkdir(self, path: bytes, mode: int) -> Attributes:
         """As ``Remote.mkdir``; a second wait where the server's umask altered ``mode``."""
         check_path(path)
+        await check_name(self._pool, path)
         asked = clock.now()
 
         async def work(connection: Connection) -> Attributes:
@@ -99,6 +101,7 @@ class NameChanges:
         """As ``Remote.symlink``."""
         check_path(path)
         check_link_target(target)
+        await check_name(self._pool, path)
 
         async def work(connection: Connection) -> Attributes:
             session, sent = connection.session, clock.now()
@@ -128,6 +131,7 @@ class NameChanges:
         """As ``Remote.link``."""
         check_path(existing)
         check_path(path)
+        await check_name(self._pool, path)
 
         async def work(connection: Connection) -> Attributes:
             session = connection.session
@@ -193,6 +197,7 @@ class NameChanges:
         more where its RENAME may replace and must not."""
         check_path(old)
         check_path(new)
+        await check_name(self._pool, new)
         move = Move(old, new, replace, look, look_over)
         await self._before_changing(self._open_files.hold(new))
         replaced = self._open_files.found_at(new)

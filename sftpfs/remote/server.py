@@ -30,6 +30,7 @@ from sftpfs.remote.flags import ACCESS
 from sftpfs.remote.late import LateFiles
 from sftpfs.remote.listing import list_entries
 from sftpfs.remote.looks import look_at
+from sftpfs.remote.name_bytes import check_name
 from sftpfs.remote.name_changes import NameChanges
 from sftpfs.remote.open_files import OpenInode
 from sftpfs.remote.opening import PERMISSIONS, open_file
@@ -135,6 +136,7 @@ class Server(NameChanges):
     async def lstat(self, path: bytes) -> Attributes:
         """As ``Remote.lstat``."""
         check_path(path)
+        await check_name(self._pool, path)
         return await repeat(
             self._pool, lambda connection: self._look(connection.session, path).wait(), self._pool.looking()
         )
@@ -264,6 +266,8 @@ class Server(NameChanges):
         """``open`` of this one alone, whatever else is open of the file in memory."""
         check_path(path)
         new = OpenFlags.EXCLUSIVE in flags
+        if new:
+            await check_name(self._pool, path)
 
         async def work(connection: Connection) -> tuple[RemoteFile, Attributes]:
             if OpenFlags.TRUNCATE in flags:

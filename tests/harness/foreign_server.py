@@ -219,6 +219,17 @@ class LosesAsItCloses(Respect):
         return None
 
 
+class DecodesNames(Respect):
+    """As Node's ssh2: names are text, with U+FFFD for what is no UTF-8."""
+
+    def request(self, _session: Session, asked: Asked) -> bytes | Answer | None:
+        if asked.name in BY_HANDLE or asked.what.startswith(b"\0"):
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        name = fields.string().decode(errors="replace").encode()
+        return asked.with_body(wire.string(name) + fields.rest)
+
+
 class StopsTheClock(Respect):
     """Every time that is told is the same one."""
 
@@ -530,6 +541,7 @@ RESPECTS: dict[str, Respect] = {
     "finds no file by a handle": RefusesKinds(NO_SUCH_FILE, "FSTAT"),
     "says of a full directory that it exists": RefusesKinds(FILE_ALREADY_EXISTS, "RMDIR"),
     "has no names with a tilde": RefusesTildes(),
+    "decodes names": DecodesNames(),
     "has no times": StopsTheClock(0),
     "has one time": StopsTheClock(1_000_000_000),
     "empties as it closes": EmptiesAsItCloses(),
