@@ -73,6 +73,7 @@ class File:
         "_last_path",
         "_open_files",
         "_pool",
+        "_renewed",
         "_reopening",
         "_requested",
         "_several",
@@ -147,6 +148,8 @@ class File:
         self._inode: OpenInode | None = None
         self._asked: Question | None = None
         self._last_path = path
+        self._renewed = 0
+        """The size for which a handle was given up that did not show it."""
         self._doubts = 0
         """Of how many of the version's ``doubts`` this handle told, or had not to."""
         self._requested = 0
@@ -500,6 +503,25 @@ class File:
                 return handle
         self._stripes.begin_beside(target)
         return None
+
+    def ends_early(self, end: int) -> Slot[Attributes] | None:
+        """As ``Handles.ends_early``."""
+        version = self.version
+        sees_all = self._traits.of_openssh or OpenFlags.WRITE in self.flags
+        if sees_all or version is None or end >= version.least or self.closed:
+            return None
+        return self.start_fstat()
+
+    def renew(self, handle: Handle) -> bool:
+        """As ``Handles.renew``. ProFTPD's handles end where the file did as they were made."""
+        if handle not in self._handles:
+            return not self.closed
+        version, path = self.version, self.current_path()
+        if version is None or path is None or version.least <= self._renewed or self.closed:
+            return False
+        self._renewed = version.least
+        self._put_away([handle])
+        return True
 
     def can_let_go(self, connection: Connection) -> bool:
         """As ``HandleOwner.can_let_go``. Not while it is opened, here or elsewhere, or compared."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from sftpfs.aio import Slot
@@ -57,12 +58,12 @@ def as_taken(known: Traits, wanted: Wanted) -> Wanted:
     alone (Erlang's file:open).
     """
     flags, mode = wanted
-    if not known.reads_and_writes and OpenFlags.WRITE in flags:
-        flags = flags | OpenFlags.READ if in_part(flags) else flags & ~OpenFlags.READ
     if not known.takes_exclusive:
         flags &= ~OpenFlags.EXCLUSIVE
     if not known.appends:
         flags &= ~OpenFlags.APPEND
+    if not known.reads_and_writes and OpenFlags.WRITE in flags:
+        flags = flags | OpenFlags.READ if in_part(flags) else flags & ~OpenFlags.READ
     return Wanted(flags, mode if known.creates_with_a_mode else None)
 
 
@@ -83,12 +84,12 @@ def shown_by(wanted: Wanted) -> list[str]:
     return [trait for trait in relied_on(wanted) if not (new and trait == "appends")]
 
 
-def plainer(wanted: Wanted, doubted: list[str]) -> Iterator[tuple[list[str], Wanted]]:
+def plainer(known: Traits, wanted: Wanted, doubted: list[str]) -> Iterator[tuple[list[str], Wanted]]:
     """What may be taken in place of ``wanted``: without what one of the traits ``doubted`` stands for, each
     alone, then without all."""
     alone = [[trait] for trait in doubted]
     for missing in [*alone, doubted] if len(doubted) > 1 else alone:
-        lacking = Traits(reads_and_writes=True, **dict.fromkeys(missing, False))
+        lacking = replace(known, **dict.fromkeys(missing, False))
         yield missing, as_taken(lacking, wanted)
 
 
@@ -216,7 +217,7 @@ async def in_plainer_words(
         raise problem
     if OpenFlags.EXCLUSIVE in wanted.flags:
         await look_first(session, path)
-    choices = plainer(wanted, doubted) if doubted else iter([([], Wanted(alone, wanted.mode))])
+    choices = plainer(traits.known, wanted, doubted) if doubted else iter([([], Wanted(alone, wanted.mode))])
     for missing, words in choices:
         try:
             handle = await opened(session, session.start_open(path, protocol_flags(words.flags), words.mode))

@@ -18,7 +18,7 @@ from sftpfs.remote.connection import Handle
 from sftpfs.remote.sizes import SAFE
 from sftpfs.remote.transfer import Handles, OfFile, lost, may_be_too_large, piece_size
 from sftpfs.remote.waiting import when_done
-from sftpfs.types import Buffer
+from sftpfs.types import Attributes, Buffer
 
 
 class Read:
@@ -167,7 +167,7 @@ class ReadPiece(OfFile):
             return
         data = slot.result()
         if data is None:
-            self._whole.piece_done()
+            self._ended(handle)
             return
         size = len(data)
         if not 0 < size <= self.missing:  # no progress, or more than was asked for
@@ -184,6 +184,22 @@ class ReadPiece(OfFile):
             self.send()
         else:
             self._whole.piece_done()
+
+    def _ended(self, handle: Handle) -> None:
+        """The server says that the file ends here; asked again by another handle where it does not."""
+        file = self._file
+        asked = file.ends_early(self._next)
+        if asked is None:
+            self._whole.piece_done()
+            return
+
+        def told(slot: Slot[Attributes]) -> None:
+            if slot.error is None and slot.result().size > self._next and file.renew(handle):
+                self.send()
+            else:
+                self._whole.piece_done()
+
+        when_done(asked, told)
 
     def _failed(self, handle: Handle, failure: BaseException) -> None:
         """Send it again where that may help: elsewhere, or in smaller requests."""

@@ -18,6 +18,7 @@ from sftpfs.errors import SessionLostError, Status, StatusError
 from sftpfs.remote.api import OpenFlags
 from sftpfs.remote.connection import Connection, Handle
 from sftpfs.remote.sizes import RequestSizes
+from sftpfs.types import Attributes
 
 if TYPE_CHECKING:
     from sftpfs.remote.outbox import Outbox
@@ -65,6 +66,14 @@ class Handles(Protocol):
 
     def write_ended(self, change: Change | None, data: Buffer, failure: BaseException | None) -> None:
         """A piece of a write was answered, or its session is lost; None: the server has it."""
+
+    def ends_early(self, end: int) -> Slot[Attributes] | None:
+        """The server says that the file ends at ``end``: asked what it is like where that is less than it
+        told, and its handles may not show what was written later."""
+
+    def renew(self, handle: Handle) -> bool:
+        """Give up ``handle``, which does not show all of the file; False where another shows no more, or none
+        can be had."""
 
     def beside(self, connection: Connection, target: Connection) -> Handle | None:
         """A handle on another connection than ``connection``, alive and not stalled; where there is

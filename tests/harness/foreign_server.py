@@ -29,7 +29,7 @@ ANNOUNCED = wire.version(3, (b"posix-rename@openssh.com", b"1"), (b"hardlink@ope
 OPEN, STAT, HANDLE, NAME, ATTRS, EXTENDED = 3, 17, 102, 104, 105, 200
 BY_HANDLE = frozenset({"CLOSE", "READ", "WRITE", "FSTAT", "FSETSTAT", "READDIR"})
 READ_FLAG, WRITE_FLAG, APPEND_FLAG, CREATE_FLAG, TRUNCATE_FLAG, EXCLUSIVE_FLAG = 1, 2, 4, 8, 16, 32
-NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 2, 3, 4, 8
+END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, UNSUPPORTED = 1, 2, 3, 4, 8
 FILE_ALREADY_EXISTS = 11
 """Of version 6 (draft-ietf-secsh-filexfer-13)."""
 
@@ -217,6 +217,20 @@ class LosesAsItCloses(Respect):
         if asked.name == "CLOSE" and session.handles[asked.what].flags & CREATE_FLAG:
             os.unlink(session.handles[asked.what].path)
         return None
+
+
+class EndsWhereTheFileDid(Respect):
+    """As ProFTPD: READ from behind the end that the file had as the handle was made is at its end."""
+
+    def reply(self, session: Session, asked: Asked, reply: Packet) -> bytes | None:
+        if reply.kind == HANDLE:
+            made = wire.asked(reply.raw).fields.string()
+            session.notes[made] = os.path.getsize(asked.what) if os.path.isfile(asked.what) else 0
+        if asked.name != "READ":
+            return None
+        fields = wire.asked(asked.packet.raw).fields
+        end = session.notes[fields.string()]
+        return asked.refused(END_OF_FILE).raw if fields.uint64() > end else None
 
 
 class DecodesNames(Respect):
@@ -541,6 +555,7 @@ RESPECTS: dict[str, Respect] = {
     "finds no file by a handle": RefusesKinds(NO_SUCH_FILE, "FSTAT"),
     "says of a full directory that it exists": RefusesKinds(FILE_ALREADY_EXISTS, "RMDIR"),
     "has no names with a tilde": RefusesTildes(),
+    "ends where the file did": EndsWhereTheFileDid(),
     "decodes names": DecodesNames(),
     "has no times": StopsTheClock(0),
     "has one time": StopsTheClock(1_000_000_000),

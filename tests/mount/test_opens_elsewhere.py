@@ -527,3 +527,20 @@ def test_what_is_removed_while_it_is_open_for_both_is_read_on(make_there: MakeTh
             os.pwrite(descriptor, b"CON", 0)
             os.fsync(descriptor)
             assert os.pread(descriptor, 7, 0) == b"CONtent"
+
+
+def test_what_was_written_later_is_read_by_another_handle(make_there: MakeThere) -> None:
+    there = make_there("ends where the file did")
+    (there.there / "log").write_bytes(b"")
+    expected = b""
+    with (
+        opened(there.here / "log", os.O_WRONLY | os.O_APPEND) as writer,
+        opened(there.here / "log", os.O_RDONLY) as reader,
+    ):
+        for number in range(40):
+            os.write(writer, b"%7d" % number * 1000)
+            expected += b"%7d" % number * 1000
+            if number % 8 == 7:
+                os.fsync(writer)
+                assert os.pread(reader, len(expected), 0) == expected
+                assert os.pread(reader, 100, len(expected)) == b""

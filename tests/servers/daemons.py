@@ -119,7 +119,12 @@ class Proftpd(Server):
     more: ClassVar[str] = ""
     packages = Packages(debian=("proftpd-core", "proftpd-mod-crypto"))
     needs = ("usr/sbin/proftpd", "usr/lib/proftpd/mod_sftp.so")
-    traits = ("LSTAT follows links", "RENAME follows links", "no attributes of links")
+    traits = (
+        "LSTAT follows links",
+        "RENAME follows links",
+        "no attributes of links",
+        "handles end where the file did",
+    )
 
     def command(self, served: Path) -> list[str | Path]:
         """Its own user database, with root in it."""

@@ -133,6 +133,10 @@ TRAITS: dict[str, Trait] = {
             "replace_a_link_with_ln": rf"failed to create symbolic link 'current': {UNSUPPORTED}",
         },
     ),
+    "handles end where the file did": Trait(
+        "what is written later is not read by a handle that is open: that is opened again by its name",
+        {"remove_an_open_file": "^EIO "},
+    ),
     "other targets": Trait(
         "a relative target of a link is made an absolute one of another directory: such a link is refused",
         dict.fromkeys((link for link in MADE_LINKS if link != "make_an_absolute_link"), UNSUPPORTED),

@@ -13,7 +13,7 @@ import trio
 from sftpfs.aio import Slot
 from sftpfs.errors import Status, StatusError
 from sftpfs.remote.api import OpenFlags
-from sftpfs.remote.open_files import OpenFiles
+from sftpfs.remote.open_files import Late, OpenFiles
 from sftpfs.remote.room import LOOKED_AT
 from sftpfs.remote.version import KnownVersion
 from sftpfs.server_clock import ServerClock
@@ -35,6 +35,7 @@ class Counted:
         self.closed = False
         self.used = True
         self.version: KnownVersion | None = KnownVersion(ATTRIBUTES)
+        self.reader: Late | None = None
         self.let_go_of: list[Any] = []
 
     def current_path(self) -> bytes:
@@ -48,6 +49,9 @@ class Counted:
     def start_fstat(self) -> Slot[Attributes]:
         self.steps.append("fstat")
         return Slot.of(ATTRIBUTES)
+
+    def give_up(self) -> None:
+        self.closed = True
 
     def can_let_go(self, _: Any) -> bool:
         self.steps.append("may go")
