@@ -107,7 +107,9 @@ async def look_first(session: Session, path: bytes) -> None:
 async def learn_exclusive(session: Session, path: bytes, mode: int) -> None:
     """Whether EXCL is honoured, found out by what was just made at ``path``, has that name, is empty and is
     open: once in the life of a mount, and three waits. To make it anew with EXCL must be refused, and to open
-    it without must not be: then the refusal was not for there being a handle already."""
+    it without must not be: then the refusal was not for there being a handle already. Not of a file that was
+    made to append to it: where only such have their name at once, CLOSE puts what was made anew in its place.
+    """
     traits = session.traits
     if not traits.may_be_tried(EXCLUSIVE) or traits.known.one_at_a_time or not traits.known.writes_anywhere:
         return

@@ -108,7 +108,8 @@ async def _open(
             file.unnamed = asked.seen.error is not None and await _no_name(session, path)
         if OpenFlags.EXCLUSIVE in flags and attributes.size and not session.traits.known.honours_exclusive:
             raise error(errno.EEXIST)  # it came between the look and the OPEN
-        if OpenFlags.EXCLUSIVE in flags and asked.seen.error is None and not attributes.size:
+        new = OpenFlags.EXCLUSIVE in flags and OpenFlags.APPEND not in flags
+        if new and asked.seen.error is None and not attributes.size:
             await learn_exclusive(session, path, mode & PERMISSIONS)
         if OpenFlags.TRUNCATE in flags and not session.traits.known.closes_without_a_word:
             attributes = attributes._replace(size=0)  # what the name shows may be what was there until CLOSE
@@ -177,7 +178,7 @@ async def _ask(session: Session, path: bytes, flags: OpenFlags, mode: int, size:
             identifier, session.start_lstat(path), None, granted(known, wanted.flags, flags), before
         )
     session.traits.seen(shown_by(wanted))
-    if OpenFlags.WRITE in wanted.flags and OpenFlags.CREATE not in wanted.flags:
+    if OpenFlags.WRITE in wanted.flags and not wanted.flags & (OpenFlags.CREATE | OpenFlags.APPEND):
         session.traits.seen(["opens_what_is_there"])
     if identifier != forecast and whole is not None:
         seen, whole = start_telling(session, identifier, path), None

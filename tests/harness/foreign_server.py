@@ -462,9 +462,18 @@ class WritesHiddenFiles(NamesAsItCloses):
     """As ProFTPD's HiddenStores: what is opened to be written is another file until it is closed."""
 
     def request(self, session: Session, asked: Asked) -> bytes | Answer | None:
-        if asked.flags & (WRITE_FLAG | APPEND_FLAG | CREATE_FLAG) == WRITE_FLAG:
+        if asked.flags & APPEND_FLAG:
+            return asked.opened_as(asked.what, asked.flags & ~EXCLUSIVE_FLAG)
+        if asked.flags & (WRITE_FLAG | CREATE_FLAG) == WRITE_FLAG:
             return asked.refused(NO_SUCH_FILE)
+        if asked.flags & EXCLUSIVE_FLAG:
+            return asked.opened_as(asked.what + b".in", asked.flags | TRUNCATE_FLAG)
         return super().request(session, asked)
+
+    def reply(self, session: Session, asked: Asked, reply: Packet) -> bytes | None:
+        if asked.name == "CLOSE" and session.handles[asked.what].flags & APPEND_FLAG:
+            return None
+        return super().reply(session, asked, reply)
 
 
 class RefusesAsItCloses(Respect):

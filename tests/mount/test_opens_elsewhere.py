@@ -451,6 +451,11 @@ def test_what_a_server_empties_that_is_opened_to_write_alone_is_written_in_part(
 def test_a_server_that_writes_hidden_files_takes_whole_ones_and_appends(make_there: MakeThere) -> None:
     """What is there is opened only by being created; in part it cannot be written, and is left alone."""
     there = make_there("writes hidden files")
+    with (there.here / "log").open("ab") as one, (there.here / "log").open("ab") as two:
+        for file in (one, two):
+            file.write(b"line\n")
+            file.flush()
+    assert (there.there / "log").read_bytes() == b"line\nline\n"
     for name in ("file", "other"):
         (there.there / name).write_bytes(b"content")
         (there.there / name).chmod(0o600)

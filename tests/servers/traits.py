@@ -143,7 +143,9 @@ TRAITS: dict[str, Trait] = {
     ),
     "handles go by names": Trait(
         "what is open tells of, or reads, what has its name now: it is stale once that is another file",
-        dict.fromkeys(("replace_an_open_file", "remove_a_file_open_to_read"), "ESTALE"),
+        dict.fromkeys(
+            ("replace_an_open_file", "remove_a_file_open_to_read", "remove_an_open_file"), "ESTALE"
+        ),
     ),
     "no file is cut": Trait(
         "a size is not set, or nothing kept: a file is made longer or emptied in other ways",
@@ -164,8 +166,8 @@ TRAITS: dict[str, Trait] = {
     "front to back": Trait(
         "a file is written from its beginning to its end, by one handle",
         {
-            "write_with_a_hole": "^EIO ",
-            "two_handles_append": "^EIO ",
+            "write_with_a_hole": "^E(IO|OPNOTSUPP) ",
+            "two_handles_append": "^E(IO|OPNOTSUPP) ",
             "sqlite_database": "disk I/O error",
             "read_beside_a_writer": "EBUSY|ESTALE",
         },
