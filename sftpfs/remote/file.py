@@ -325,7 +325,9 @@ class File:
 
         def start(handle: Handle) -> Slot[None]:
             nonlocal sent
-            sent = self.version.sent if self.version is not None else 0
+            if self.version is not None:
+                asked = self.version.asked(handle.connection)
+                sent = asked.sent if asked.orderly else 0  # another handle's may be carried out behind it
             if not handle.session.capabilities.has(FSYNC):
                 return Slot.of(None)
             return handle.session.start_fsync(handle.identifier)

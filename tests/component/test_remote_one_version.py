@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from sftpfs.remote.api import OpenFlags, RemoteFile
+from sftpfs.remote.file import File
 from sftpfs.remote.server import Server
 from sftpfs.types import AttributeChange
 from tests.component.cut_server import both_ways, operate
@@ -389,3 +390,25 @@ def test_what_a_server_did_not_forget_is_synced(proxy: CountingProxy, where: Whe
 
     operate(proxy, work)
     assert where.file.read_bytes() == b"ABntent"
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_an_fsync_beside_another_handles_write_does_not_answer_for_it(
+    proxy: CountingProxy, where: Where, elsewhere: bool
+) -> None:
+    """What is under way on another connection the server may carry out behind the FSYNC, and forget."""
+
+    async def work(server: Server) -> None:
+        file = await handle(server, where)
+        assert isinstance(file, File) and file.version is not None
+        version, primary = file.version, file.primary()
+        assert primary is not None
+        change = version.writing(object() if elsewhere else primary.connection, 7, AGO + 100)
+        await file.start_fsync().wait()
+        version.ended(change, True)
+        power_loss(proxy, where, b"content")
+        await file.start_read(0, 1).wait()
+        assert bool(version.doubts) is elsewhere
+        file.close()
+
+    operate(proxy, work)
