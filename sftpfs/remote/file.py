@@ -86,7 +86,6 @@ class File:
         "closed",
         "current_path",
         "flags",
-        "made",
         "outbox",
         "patience",
         "read_sizes",
@@ -115,8 +114,6 @@ class File:
         self.appends = appends
         """As in ``__init__``."""
         self.closed = False
-        self.made = False
-        """The file was made by this open."""
         self.reader: Late | None = None
         """As ``OpenFile.reader``."""
         self.unnamed = False
@@ -164,7 +161,6 @@ class File:
         """What was opened. ``asked``: where the question stands among the changes that other handles of the
         file its path stands for made; ``new``: we made it. Where it looks like that file it is it."""
         self.version = KnownVersion(attributes)
-        self.made = new
         self._asked = asked
         inode = None if new else self._open_files.find(self.current_path)
         if not new and (inode is None or inode.version is None or inode.version.accepts(attributes)):

@@ -1,4 +1,4 @@
-"""A file that was made here, and whose mode keeps its own maker out, is opened again.
+"""What is open, and whose mode keeps its own owner out, is opened again.
 
 Who has a file open goes on with it, whatever its mode: git makes its objects with 0444. Where the handle, or
 the reply to the OPEN that made the file, is lost with its connection, the name is all there is to open it by.
@@ -43,7 +43,7 @@ class OwnMode:
         attempt: Callable[[], Awaitable[T]],
         handle_of: Callable[[T], bytes | None],
     ) -> T:
-        """``attempt``, which opens ``path`` for ``flags``, a file of ours that is ``seen`` there;
+        """``attempt``, which opens ``path`` for ``flags``, a file that is ``seen`` there;
         ``handle_of`` tells the handle in what it gives. Raises what it raises."""
         mode = stat.S_IMODE(seen.mode)
         own = mode & ~self.owed

@@ -11,7 +11,7 @@ import errno
 import math
 import stat
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -48,7 +48,6 @@ class Reopenable(Protocol):
     appended_to: int | None
     closed: bool
     current_path: CurrentPath
-    made: bool
     outbox: Outbox
     version: KnownVersion | None
 
@@ -237,7 +236,8 @@ class Reopening:
                 return None
             before = await size_before(session, path, self._file.flags & ACCESS)
             attempt = partial(room.use, connection, partial(self._open, session, path))
-            identifier = await self._opened(session, path, seen, attempt)
+            flags = self._file.flags
+            identifier = await self._mode.open(session, path, flags, seen, attempt, lambda handle: handle)
         except StatusError as refused:
             if refused.errno == errno.ENOENT:
                 return None
@@ -298,13 +298,6 @@ class Reopening:
             found = behind_ours(found, version.tail)
         self._behind = found
         return found is not None or not grown
-
-    async def _opened(
-        self, session: Session, path: bytes, seen: Attributes, attempt: Callable[[], Awaitable[bytes]]
-    ) -> bytes:
-        if not self._file.made:
-            return await attempt()
-        return await self._mode.open(session, path, self._file.flags, seen, attempt, lambda handle: handle)
 
     async def _open(self, session: Session, path: bytes) -> bytes:
         return await open_in_part(session, path, self._file.flags & ACCESS)

@@ -1,7 +1,8 @@
-"""A file made with a mode that keeps its own maker out, as git's objects, and its connection lost."""
+"""A file whose mode keeps its own owner out, as that of git's objects does, and its connection lost."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ import pytest
 
 from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
+from tests.harness.kernel import fails_with
 from tests.harness.mounts import Mount
 from tests.harness.outage import LOSS, works
 
 pytestmark = pytest.mark.limit(120)
 
-BOUND = "-dac_override,-dac_read_search"
+BOUND = "-dac_override,-dac_read_search,-fowner"
 """Root as a user would be: modes count."""
 
 
@@ -86,9 +88,12 @@ def test_it_has_its_mode_where_the_connection_is_lost_again(
     assert mode(mount.backing / "object") == 0o444
 
 
-def test_a_mode_that_another_client_set_counts(proxy: CountingProxy, mount: Mount) -> None:
+@pytest.mark.parametrize("there", [False, True], ids=["made here", "there before"])
+def test_a_mode_that_another_client_set_counts(proxy: CountingProxy, mount: Mount, there: bool) -> None:
     """The bits are lent to the mode the file has, and it has that one again."""
-    fd = os.open(mount.path / "object", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    if there:
+        (mount.backing / "object").touch()
+    fd = os.open(mount.path / "object", os.O_WRONLY | (0 if there else os.O_CREAT | os.O_EXCL), 0o644)
     try:
         os.write(fd, b"first ")
         os.fsync(fd)
@@ -98,4 +103,22 @@ def test_a_mode_that_another_client_set_counts(proxy: CountingProxy, mount: Moun
     finally:
         os.close(fd)
     assert (mount.backing / "object").read_bytes() == b"first second"
+    assert mode(mount.backing / "object") == 0o440
+
+
+def test_one_of_somebody_else_is_left_alone(proxy: CountingProxy, mount: Mount) -> None:
+    """Not ours to change: what was accepted is told to be lost."""
+    mount.expect("could not be written|" + LOSS)
+    (mount.backing / "object").write_bytes(b"theirs")
+    fd = os.open(mount.path / "object", os.O_WRONLY)
+    try:
+        os.write(fd, b"ours")
+        (mount.backing / "object").chmod(0o440)
+        os.chown(mount.backing / "object", 65534, 65534)
+        proxy.cut_at("WRITE", carried_out=False)
+        with fails_with(errno.EACCES):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    assert (mount.backing / "object").read_bytes() == b"theirs"
     assert mode(mount.backing / "object") == 0o440
