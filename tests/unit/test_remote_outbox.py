@@ -134,6 +134,12 @@ class Scripted:
     def write_ended(self, change: Any, data: Any, failure: Any) -> None:
         pass
 
+    def ends_early(self, end: int) -> None:
+        pass
+
+    def renew(self, handle: Any) -> bool:
+        return False
+
     def beside(self, connection: Any, target: Any) -> None:
         pass
 

@@ -109,6 +109,12 @@ class ScriptedFile:
     def write_ended(self, change: Any, data: Any, failure: Any) -> None:
         pass
 
+    def ends_early(self, end: int) -> None:
+        pass
+
+    def renew(self, handle: Handle) -> bool:
+        return False
+
     @property
     def sent(self) -> list[Sent]:
         return self.sessions[-1].sent
