@@ -61,6 +61,15 @@ def target_of(saved: Saved, mounts: Sequence[Values]) -> Target | None:
     return Target(os.path.join(os.fsencode(mountpoint), inside), in_mount=True)
 
 
+def hidden(mount: Values) -> bool:
+    """Whether what ``mount`` lost, by its ``statistics``, lies under it, so that no command can reach it."""
+    lost = mount.get("lost") or {"pieces": 0}
+    return bool(lost["pieces"]) and f"{lost['directory']}/".startswith(f"{mount['mountpoint'].rstrip('/')}/")
+
+
+HIDDEN = "it lies under the mount: unmount that, mount the server elsewhere, then sftpfs restore"
+
+
 def check(target: Target, losses: Sequence[Saved], *, same: bool) -> None:
     """Raises RefusedError where the file is not the one that lost its bytes, or changed since. ``same``: it
     is to be that one, not one that was named for it. Others may have appended where we did. This machine's

@@ -348,3 +348,29 @@ def test_the_end_tells_what_was_lost_before(full: Full, way: str) -> None:
     assert full.mount.process.wait(30) == DATA_LOST_STATUS
     assert f"data lost: {full.disk}/doc: No space left on device; saved in {full.lost}" in full.mount.log()
     full.mount.close(clean=False)
+
+
+def test_what_lies_under_the_mount_is_not_said_to_be_nothing(
+    make_mount: MakeMount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount over a home directory covers the store: no command reaches that, and the mount does."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "mount0/state"))
+    with CountingProxy(latency=0.0) as proxy:
+        mount = make_mount(port=proxy.port)
+        mount.expect("could not be written|data lost")
+        assert mount.path == tmp_path / "mount0"
+        proxy.spoil("WRITE", "failure")
+        with pytest.raises(OSError), open(mount.path / "doc", "wb") as file:
+            file.write(b"lost")
+        proxy.heal()
+        eventually(lambda: "lies under the mount" in say("status", mount.path).stdout, 20, "told")
+        for words in ((), ("all",)):
+            told = say("restore", *words)
+            assert told.status == NOT_RESTORED and f"1 piece of {mount.path} cannot be reached" in told.stderr
+        backing = mount.backing
+        mount.close(clean=False)
+        other = make_mount(port=proxy.port, backing=backing)
+        assert "1 range" in say("restore").stdout
+        assert say("restore", "all").status == 0
+        assert (backing / "doc").read_bytes() == b"lost"
+        other.close()

@@ -8,7 +8,17 @@ from itertools import groupby
 
 from sftpfs import store
 from sftpfs.cli.everywhere import whoever_answers
-from sftpfs.cli.restoring import Problem, Target, check, reason_of, server_of, target_of, write_back
+from sftpfs.cli.restoring import (
+    HIDDEN,
+    Problem,
+    Target,
+    check,
+    hidden,
+    reason_of,
+    server_of,
+    target_of,
+    write_back,
+)
 from sftpfs.cli.show import clock, several, size
 from sftpfs.control.location import find
 from sftpfs.control.protocol import Values
@@ -32,6 +42,15 @@ def run(given: Namespace) -> int:
 def _work(given: Namespace, directory: str) -> int:
     saved = store.all_saved(directory)
     mounts = [values for values in whoever_answers("statistics") if "root" in values]
+    under = [values for values in mounts if hidden(values)]
+    for values in under:
+        several_lost = several(values["lost"]["pieces"], "piece")
+        to_stderr(printable(f"{several_lost} of {values['mountpoint']} cannot be reached: {HIDDEN}"))
+    status = _do(given, directory, saved, mounts)
+    return status or (exit_status(Failure.COMMAND) if under else 0)
+
+
+def _do(given: Namespace, directory: str, saved: list[Saved], mounts: list[Values]) -> int:
     chosen = _chosen(saved, given.what, mounts) if given.what else saved
     if given.list or not given.what:
         for one in chosen:

@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 
 from sftpfs.cli.everywhere import ask
+from sftpfs.cli.restoring import HIDDEN, hidden
 from sftpfs.cli.show import clock, duration, latency, number, several, share, size
 from sftpfs.control.protocol import Values
 from sftpfs.logs import printable
@@ -34,7 +35,7 @@ def describe(values: Values) -> str:
         ("names", _names(values["mount"])),
         ("content", _content(values["mount"], values["limits"])),
         ("written", _written(values["mount"], lost)),
-        *([("lost", _lost(lost))] if lost else []),
+        *([("lost", _lost(lost, hidden(values)))] if lost else []),
         ("last problem", _problem(values)),
     ]
     lines = [f"{values['server']} on {values['mountpoint']}"]
@@ -51,7 +52,7 @@ def summary(values: Values) -> list[str]:
         _traffic(values),
         _content(values["mount"], values["limits"]),
         _written(values["mount"], lost),
-        *([f"lost: {_lost(lost)}"] if lost else []),
+        *([f"lost: {_lost(lost, hidden(values))}"] if lost else []),
         f"last problem: {_problem(values)}",
     ]
     return [printable(row) for row in rows]
@@ -110,10 +111,10 @@ def _written(mount: Values, lost: Values) -> str:
     return f"{size(mount['dirty_bytes'])} in {several(mount['dirty_files'], 'file')} not on the server yet"
 
 
-def _lost(lost: Values) -> str:
+def _lost(lost: Values, under: bool) -> str:
     pieces, files = several(lost["pieces"], "piece"), several(lost["files"], "file")
     what = f"{pieces} of {files} ({size(lost['bytes'])}) since the mount, in {lost['directory']}"
-    return f"{what}; sftpfs restore lists them and writes them back"
+    return f"{what}; {HIDDEN if under else 'sftpfs restore lists them and writes them back'}"
 
 
 def _problem(values: Values) -> str:
