@@ -170,6 +170,11 @@ class FileHandle(HandleState):
         return self.writable and self.remote.undecided
 
     @property
+    def hidden(self) -> bool:
+        """It was emptied by this handle, and the server shows that as it is closed."""
+        return self.remote.hidden
+
+    @property
     def unnamed(self) -> bool:
         """The server gives the file its name as it is closed."""
         return self.remote.unnamed

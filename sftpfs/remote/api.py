@@ -104,6 +104,10 @@ class RemoteFile(Protocol):
         """False where the server would refuse a write at ``offset`` of the file that ends at ``end``."""
 
     @property
+    def hidden(self) -> bool:
+        """It was emptied by the handle there is, and the server shows what was in it until that is closed."""
+
+    @property
     def unnamed(self) -> bool:
         """It was made by the handle there is, and the server gives it its name as that is closed."""
 

@@ -86,6 +86,7 @@ class File:
         "closed",
         "current_path",
         "flags",
+        "hidden",
         "outbox",
         "patience",
         "read_sizes",
@@ -116,6 +117,8 @@ class File:
         self.closed = False
         self.reader: Late | None = None
         """As ``OpenFile.reader``."""
+        self.hidden = False
+        """As ``RemoteFile.hidden``."""
         self.unnamed = False
         """As ``RemoteFile.unnamed``."""
         self.outbox = Outbox(self)
@@ -430,7 +433,7 @@ class File:
         for handle in going:
             handle.connection.files.pop(self, None)
         self._reopening.parked = True
-        self.unnamed = False
+        self.unnamed = self.hidden = False
         self._written = self._written and bool(self._handles)
         return [handle.session.start_close(handle.identifier) for handle in going]
 

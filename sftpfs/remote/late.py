@@ -226,6 +226,11 @@ class LateFile:
         return self._file is not None or self._failure is not None or self._closed
 
     @property
+    def hidden(self) -> bool:
+        """As ``RemoteFile.hidden``: it was not emptied."""
+        return False
+
+    @property
     def unnamed(self) -> bool:
         """As ``RemoteFile.unnamed``: it was there."""
         return False

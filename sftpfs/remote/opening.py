@@ -112,7 +112,8 @@ async def _open(
         if new and asked.seen.error is None and not attributes.size:
             await learn_exclusive(session, path, mode & PERMISSIONS)
         if OpenFlags.TRUNCATE in flags and not session.traits.known.closes_without_a_word:
-            attributes = attributes._replace(size=0)  # what the name shows may be what was there until CLOSE
+            file.hidden = attributes.size > 0  # what the name shows is what was there, until CLOSE
+            attributes = attributes._replace(size=0)
         if inode is None or inode.changes == changes:
             keeps_what_is_there(session, asked.before, attributes)
         if asked.before:

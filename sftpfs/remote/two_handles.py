@@ -78,6 +78,11 @@ class TwoHandles:
         return self._writer.undecided
 
     @property
+    def hidden(self) -> bool:
+        """As ``RemoteFile.hidden``."""
+        return self._writer.hidden
+
+    @property
     def unnamed(self) -> bool:
         """As ``RemoteFile.unnamed``."""
         return self._writer.unnamed

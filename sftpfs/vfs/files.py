@@ -133,6 +133,8 @@ class Files:
         return file, keep_cache, outdated
 
     async def _open(self, inode: Inode, flags: int, patience: float) -> tuple[OpenFile, bool, bool]:
+        if inode.hidden:
+            raise error(errno.EBUSY, "the server shows what was written to the file as it is closed")
         content = inode.content
         if content is not None and ((flags & os.O_TRUNC and content.dirty) or content.deferring):
             # What was written before must not land after the truncation; the server decides by the mode.

@@ -231,6 +231,12 @@ class Inode:
         return self.handles is not None and any(handle.unnamed for handle in self.handles)
 
     @property
+    def hidden(self) -> bool:
+        """It was emptied here, and the server shows what was in it until it is closed: who opened it now
+        would read that."""
+        return self.handles is not None and any(handle.hidden for handle in self.handles)
+
+    @property
     def shown_ctime_ns(self) -> int:
         """The last change known, nanoseconds; SFTP v3 has no ctime of its own."""
         return self.ctime_ns or self.attributes.mtime * NANOSECONDS

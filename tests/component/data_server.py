@@ -192,6 +192,7 @@ class SteppedFile:
 
     undecided = False
     takes_any_write = True
+    hidden = False
 
     def start_hand_over(self) -> Slot[Attributes]:
         raise AssertionError("nothing is undecided")

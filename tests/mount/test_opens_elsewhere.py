@@ -212,9 +212,18 @@ def test_a_file_that_is_emptied_is_empty_here_before_it_is_there(make_there: Mak
     with opened(there.here / "file", os.O_WRONLY | os.O_TRUNC):
         assert os.stat(there.here / "file").st_size == 0
     assert (there.there / "file").read_bytes() == b""
+    assert (there.here / "file").read_bytes() == b""
     with opened(there.here / "file", os.O_WRONLY | os.O_TRUNC) as writer:
         os.write(writer, b"new")
         assert os.stat(there.here / "file").st_size == 3
+    (there.there / "other").write_bytes(b"old" * 1000)
+    with opened(there.here / "other", os.O_WRONLY | os.O_TRUNC) as writer:
+        os.write(writer, b"new")
+        os.fsync(writer)
+        with pytest.raises(OSError) as caught:
+            (there.here / "other").read_bytes()  # it would be the old content
+        assert caught.value.errno == errno.EBUSY
+    assert (there.here / "other").read_bytes() == b"new"
     with opened(there.here / "file", os.O_WRONLY | os.O_TRUNC):
         assert os.stat(there.here / "file").st_size == 0
     assert (there.there / "file").read_bytes() == (there.here / "file").read_bytes() == b""
