@@ -26,10 +26,11 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
+from sftpfs.data import FileHandle
 from sftpfs.errors import error
 from sftpfs.fuse.guard import guarded
 from sftpfs.fuse.opener import Openers
-from sftpfs.fuse.reads import ReadsUnderWay, became_shorter, ends_early
+from sftpfs.fuse.reads import ReadsUnderWay, became_longer, became_shorter, ends_early
 from sftpfs.fuse.reply import Replies, statvfs_reply
 from sftpfs.types import Buffer
 from sftpfs.vfs.attributes import RequestedChange
@@ -140,6 +141,8 @@ class Operations(pyfuse3.Operations):
         parent = self._tree.get(parent_inode)
         inode = await self._look_up(parent, name)
         if inode is not None:
+            if became_longer(inode):
+                await self._reads.quiet(inode)
             return self._entry(parent, name, inode, ctx)
         return self._replies.missing(self._filesystem.resolver.missing_until(parent, name))
 
@@ -223,6 +226,8 @@ class Operations(pyfuse3.Operations):
         if found.content is not None and found.content.undated:
             await self._date(found, ctx.pid)
         await self._filesystem.resolver.revalidate(found)
+        if became_longer(found):
+            await self._reads.quiet(found)
         return self._attributes(found, ctx)
 
     async def _date(self, inode: Inode, pid: int) -> None:
@@ -324,9 +329,17 @@ class Operations(pyfuse3.Operations):
     async def read(self, fh: FileHandleT, off: int, size: int) -> Buffer:  # type: ignore[override]
         handle, inode = self._files[fh].handle, self._files[fh].inode
         data = handle.read_nowait(off, size)
-        if data is not None and not ends_early(inode, off, size, data):
-            return data
-        with self._reads.one(inode.number, off, self._openers.of(handle)) as read:
+        if data is None or ends_early(inode, off, size, data):
+            data = await self._read(handle, inode, off, size, data)
+        if len(data) < size:
+            self._reads.ended(inode.number)
+        return data
+
+    async def _read(
+        self, handle: FileHandle, inode: Inode, off: int, size: int, data: Buffer | None
+    ) -> Buffer:
+        """What has to be waited for: the bytes, where ``data`` is None; others' reads where it ends early."""
+        with self._reads.one(inode.number, off, off + size, self._openers.of(handle)) as read:
             if data is None:
                 data = await handle.read(off, size)
             if handle.direct or not ends_early(inode, off, size, data):
