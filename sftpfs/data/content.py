@@ -258,11 +258,17 @@ class FileContent:
         finally:
             self._used(handle.remote)
 
-    def _detach(self, handle: HandleState) -> None:
-        failure = handle.error
+    @staticmethod
+    def closed(handle: HandleState) -> None:
+        """No descriptor of ``handle`` is left: its last close counts, if that told a program that lived."""
         # Whose close happens to be the next after an outage, a script's mostly, does not look at it.
-        if failure is not None and handle.unheard and (failure.errno in OUTAGE or not handle.listened):
-            self._mount.untold(self.number, failure)
+        if handle.listened and handle.error is not None and handle.error.errno not in OUTAGE:
+            handle.unheard = False
+
+    def _detach(self, handle: HandleState) -> None:
+        self.closed(handle)
+        if handle.error is not None and handle.unheard:
+            self._mount.untold(self.number, handle.error)
         self.handles.remove(handle)
         self._dropping -= handle.drops_pages
         self.writer.rider.detached(handle)

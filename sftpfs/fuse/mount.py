@@ -185,6 +185,7 @@ class FuseMount:
 
     async def drain(self) -> list[Unwritten]:
         """All dirty data to the server; the files that failed."""
+        self._operations.note_closed()
         return await self.filesystem.drain()
 
     def give_up(self, failure: OSError) -> list[Unwritten]:

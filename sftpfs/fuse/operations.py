@@ -383,6 +383,12 @@ class Operations(pyfuse3.Operations):
         self._openers.released(file.handle)
         await self._filesystem.files.release(file)
 
+    def note_closed(self) -> None:
+        """The mount is off: of what was closed just before, the kernel may have given up the RELEASE."""
+        for file in self._files.values():
+            if not self._openers.hold(file.handle, file.inode):
+                file.handle.content.closed(file.handle)
+
     # -- directories ---------------------------------------------------------------
 
     @guarded

@@ -167,6 +167,24 @@ def test_what_an_open_file_was_not_told_of_comes_out_at_each_ending(tmp_path: Pa
     in_room(tmp_path, test, b"content")
 
 
+@pytest.mark.parametrize(("number", "named"), [(errno.ENOSPC, []), (errno.ETIMEDOUT, [9])])
+def test_a_last_close_counts_though_the_kernel_gave_up_its_release(
+    tmp_path: Path, number: int, named: list[int]
+) -> None:
+    """As it does where the mount is taken off just behind the close."""
+
+    async def test(room: Room) -> None:
+        handle = room.open()
+        room.server.fail_next["write"] = number
+        assert handle.write_nowait(100, b"lost")
+        assert await told(room, handle.flush) == [number]
+        handle.listened = True
+        handle.content.closed(handle)
+        assert [inode for inode, _ in await room.perform(room.contents.drain)] == named
+
+    in_room(tmp_path, test, b"content")
+
+
 def test_fsync_tells_whoever_has_or_opens_the_file_until_somebody_was_told(tmp_path: Path) -> None:
     """As Linux does it: a reader's fsync, and that of ``sync FILE``, which opens it after the failure."""
 
