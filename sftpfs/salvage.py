@@ -223,6 +223,8 @@ class Salvage:
                     continue
                 if isinstance(one, _Left):
                     saved = saved._replace(left=one.version)
+                    if saved.end is None and one.version is not None:
+                        saved = saved._replace(end=one.version[0])
                 else:
                     newer = without(saved.ranges, one.ranges)
                     saved = saved._replace(newer=merged([*saved.newer, *newer]))

@@ -83,6 +83,9 @@ class Saved(NamedTuple):
     """What of ``ranges`` was written again since, or cut off: it is not missing any more."""
     left: tuple[int, int] | None = None
     """Size and mtime of the file with all that was written to it; None where nobody could tell."""
+    end: int | None = None
+    """The first size told after the loss: of what was appended a part may be there, as far as there was
+    room."""
 
     @property
     def missing(self) -> list[tuple[int, int]]:
@@ -117,6 +120,7 @@ def describe(saved: Saved) -> None:
         "ranges": saved.ranges,
         "newer": saved.newer,
         "left": saved.left,
+        "end": saved.end,
         "appended": saved.appended,
         "reason": saved.reason,
         "errno": saved.errno,
@@ -152,7 +156,7 @@ def all_saved(directory: str) -> list[Saved]:
 def since(saved: Saved) -> Saved | None:
     """What came to the loss after ``saved`` was read; None where nothing did."""
     now = _read(saved.base)
-    if now is None or now._replace(newer=saved.newer, left=saved.left) == saved:
+    if now is None or now._replace(newer=saved.newer, left=saved.left, end=saved.end) == saved:
         return None
     if not now.appended:
         return now  # also bytes lost once more may be among it
@@ -234,6 +238,7 @@ def _read(base: str) -> Saved | None:
             int(match[2]) if match else 0,
             [(int(start), int(end)) for start, end in text.get("newer", ())],
             (int(left[0]), int(left[1])) if (left := text.get("left")) else None,
+            int(end) if (end := text.get("end")) is not None else None,
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sftpfs.control.client import connect_to
 from sftpfs.control.protocol import Values
 from sftpfs.errors import MountError
+from sftpfs.ranges import merged
 from sftpfs.store import Saved
 
 STEP = 1 << 20
@@ -107,12 +108,29 @@ def write_back(target: Target, saved: Saved, make: bool) -> None:
         with suppress(OSError):
             os.fsync(file.fileno())  # it may be the first that hears of the loss, which is known here
         if saved.appended:
+            saved = _less_what_is_there(target, saved, source.fileno())
             start = os.fstat(file.fileno()).st_size
         for offset, data in pieces(source.fileno(), saved, APPENDED if saved.appended else STEP):
             _write(file.fileno(), data, None if saved.appended else offset)
         os.fsync(file.fileno())
     _refresh(target)
     _verify(target, saved, start)
+
+
+def _less_what_is_there(target: Target, saved: Saved, fd: int) -> Saved:
+    """Where a disk was full the first bytes of what was appended may have found room, though the server
+    refused the whole: these are not to be appended again."""
+    start, last = saved.ranges[0]
+    if saved.end is None or not start < saved.end <= last:
+        return saved
+    there = os.pread(fd, saved.end - start, start)
+    try:
+        with open(target.path, "rb", buffering=0) as file:
+            if _read(file.fileno(), start, len(there)) != there:
+                return saved
+    except PermissionError:
+        return saved
+    return saved._replace(newer=merged([*saved.newer, (start, saved.end)]))
 
 
 def _refresh(target: Target) -> None:

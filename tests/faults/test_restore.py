@@ -176,6 +176,25 @@ def test_appends_are_appended(full: Full) -> None:
     assert (full.disk / "log").read_bytes() == b"first\nsecond\n"
 
 
+def test_what_found_room_is_not_appended_again(full: Full) -> None:
+    """A full disk takes the first bytes of a write, and the server refuses it as a whole."""
+    full.room()
+    (full.mount.path / "log").write_bytes(b"first\n")
+    full.fill()
+    os.truncate(full.disk / "filler", (full.disk / "filler").stat().st_size - 40960)
+    ours = b"".join(b"%07d\n" % number for number in range(12_500))
+    full.loses("log", ours, "ab")
+    eventually(lambda: full.saved()[0].end, 20, "how far it came")
+    assert 6 < (full.disk / "log").stat().st_size < len(ours), "a part of it is there"
+    full.room()
+    with open(full.mount.path / "log", "ab") as log:
+        log.write(b"later\n")
+    done = full.restore("all")
+    assert (done.status, done.stderr) == (0, "")
+    lines = (full.disk / "log").read_bytes().replace(b"later\n", b"")
+    assert lines == b"first\n" + ours
+
+
 APPENDS = """
 import os, sys, time
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
