@@ -239,7 +239,7 @@ def test_what_has_newer_bytes_in_its_place_is_not_to_be_written_back(tmp_path: P
     kept.remains(1, [])
     kept.close()
     (left,) = store.all_saved(str(tmp_path / "lost"))
-    assert left == second._replace(newer=[(0, 4)], left=(7, 1_600_000_000)) and left.missing == []
+    assert left == second._replace(newer=[(0, 4)], left=(7, 1_600_000_000), end=7) and left.missing == []
     assert sorted(os.listdir(tmp_path / "lost")) == sorted(
         os.path.basename(name) for name in (left.base, f"{left.base}.json")
     )

@@ -42,12 +42,13 @@ def run(given: Namespace) -> int:
 def _work(given: Namespace, directory: str) -> int:
     saved = store.all_saved(directory)
     mounts = [values for values in whoever_answers("statistics") if "root" in values]
-    under = [values for values in mounts if hidden(values)]
+    under = [one for one in mounts if hidden(one) and one["lost"]["directory"] == directory]
     for values in under:
         several_lost = several(values["lost"]["pieces"], "piece")
         to_stderr(printable(f"{several_lost} of {values['mountpoint']} cannot be reached: {HIDDEN}"))
     status = _do(given, directory, saved, mounts)
-    return status or (exit_status(Failure.COMMAND) if under else 0)
+    everything = not given.what or ALL in given.what
+    return status or (exit_status(Failure.COMMAND) if under and everything else 0)
 
 
 def _do(given: Namespace, directory: str, saved: list[Saved], mounts: list[Values]) -> int:
