@@ -320,6 +320,8 @@ class File:
 
     def start_fsync(self) -> Slot[None]:
         """As ``RemoteFile.start_fsync``."""
+        if not (self._handles or self._written or self._traits.known.writes_anywhere):
+            return Slot.of(None)  # its CLOSE ended what was written, and no more can be
         sent = 0
 
         def start(handle: Handle) -> Slot[None]:

@@ -430,6 +430,7 @@ def test_one_writer_at_a_time_where_whole_files_are_taken(make_there: MakeThere)
         with pytest.raises(OSError) as caught:
             os.write(descriptor, b" once more")
         assert caught.value.errno == errno.EOPNOTSUPP
+        os.fsync(descriptor)
     assert (there.there / "both").read_bytes() == b"written"
     (there.here / "file").write_bytes(b"another")
     assert (there.there / "file").read_bytes() == b"another"
