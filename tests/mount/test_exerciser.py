@@ -110,8 +110,8 @@ def exerciser(path: Path, seed: int, handles: int, maps: bool = True) -> Iterato
 
 
 KINDS = {
-    "cached": ((), 1, 80_000),
-    "two-handles": ((), 2, 80_000),
+    "cached": ((), 1, 40_000),
+    "two-handles": ((), 2, 40_000),
     "no-cache": (("dir_cache=no",), 2, 25_000),
     "direct_io": (("direct_io",), 2, 15_000),
 }

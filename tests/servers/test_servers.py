@@ -14,7 +14,7 @@ from tests.servers.table import details
 from tests.servers.trial import NAMES, Trial, local_accounts
 from tests.servers.zoo import SERVERS
 
-HERE = ("openssh", "openssh-P-extensions", "dropbear", "proftpd", "asyncssh", "gesftpserver", "paramiko")
+HERE = ("openssh", "openssh-P-extensions", "dropbear", "proftpd", "asyncssh", "gesftpserver")
 
 SLOW = {"see_what_the_server_made", "read_what_the_server_replaced", "read_what_the_server_appended"}
 """Checks that wait for what only time brings; for the command."""
