@@ -28,7 +28,10 @@ REFUSAL = re.compile(r"^debug1: kex_exchange_identification: banner line \d+: (.
 nobody."""
 GREETED = "debug1: Remote protocol version "
 REACHED = re.compile(r"^debug1: Connecting to \S+ \[([0-9A-Fa-f:.]+(?:%\S+)?)\] port (\d+)\.$")
-"""An address it tries, the last of which let it in; none by a proxy."""
+"""An address it tries, the last of which let it in."""
+PROXY_STARTED = ("debug1: Executing proxy command: ", "debug1: Executing proxy dialer command: ")
+"""It reaches the server by a program, and tries no address itself. An ssh that is this program, as with a
+jump host, may say in the same pipe which address it tries: that is another server's."""
 
 LINE_LIMIT = 4096
 """Bytes kept of a line; its end is what tells."""
@@ -68,6 +71,7 @@ class SshWords:
         self._refusal = ""
         self._told_why = ""
         self._address: tuple[str, ...] | None = None
+        self._by_proxy = False
         self._greeted = False
         self._entered = False
         self._debugging = False
@@ -86,7 +90,7 @@ class SshWords:
     @property
     def address(self) -> tuple[str, ...] | None:
         """The address and port of the server that greeted ssh; None where that is not known."""
-        return self._address if self._greeted else None
+        return self._address if self._greeted and not self._by_proxy else None
 
     @property
     def logging_in(self) -> bool:
@@ -106,6 +110,7 @@ class SshWords:
     def _line(self, text: bytes) -> str | None:
         line = text.decode(errors="replace").rstrip("\r")
         self._debugging = self._debugging or line.startswith(DEBUG)
+        self._by_proxy = self._by_proxy or line.startswith(PROXY_STARTED)
         reached = REACHED.search(line)
         if reached and not self._greeted:
             self._address = reached.groups()

@@ -130,11 +130,15 @@ def test_a_bare_connection_beside_another_goes_to_its_address(monkeypatch: pytes
         run(check)
 
 
+@pytest.mark.parametrize("talkative", ["", " -v"], ids=["", "talkative"])
 @pytest.mark.parametrize("by_ssh", [False, True], ids=["asyncssh", "ssh"])
-def test_the_address_is_known_but_for_a_proxy_or_a_jump_host(tmp_path: Path, by_ssh: bool) -> None:
+def test_the_address_is_known_but_for_a_proxy_or_a_jump_host(
+    tmp_path: Path, by_ssh: bool, talkative: str
+) -> None:
+    """What the proxy says of the way it took is not of the server behind it."""
     with Sshd(tmp_path / "sshd") as server, Sshd(tmp_path / "gate") as gate:
-        way = f"ssh -F none -i {gate.client_key} -o UserKnownHostsFile={gate.known_hosts} -p {gate.port}"
-        proxy = ("ProxyCommand", f"{way} root@127.0.0.1 -W %h:%p")
+        way = f"ssh{talkative} -F none -i {gate.client_key} -o UserKnownHostsFile={gate.known_hosts}"
+        proxy = ("ProxyCommand", f"{way} -p {gate.port} root@127.0.0.1 -W %h:%p")
         gate.config_extra = "AllowTcpForwarding yes"
 
         async def reached(*options: tuple[str, str]) -> Transport:
