@@ -99,10 +99,12 @@ class Resizing:
         try:
             if size == 0:
                 await self._open_to_empty()
-            elif size >= (there := await self._size()):
-                await (self._lengthen(size) if size > there else _nothing())
-            else:
+                return
+            there = await self._size()
+            if size < there:
                 raise refused
+            if size > there:
+                await self._lengthen(size)
         except SessionLostError:
             raise
         except OSError:
@@ -214,7 +216,3 @@ class Resizing:
     async def _closed(self, handle: bytes) -> None:
         """The CLOSE of what was written says whether it is there."""
         await self.session.start_close(handle).wait()
-
-
-async def _nothing() -> None:
-    """It has that size."""
