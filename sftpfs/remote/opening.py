@@ -104,13 +104,8 @@ async def _open(
     file = File(pool, connection, asked.identifier, asked.flags, path, current_path, open_files, appends)
     try:
         attributes = await _opened(session, asked, path, follow)
-        if OpenFlags.EXCLUSIVE in flags and not session.traits.known.closes_without_a_word:
-            file.unnamed = asked.seen.error is not None and await _no_name(session, path)
-        if OpenFlags.EXCLUSIVE in flags and attributes.size and not session.traits.known.honours_exclusive:
-            raise error(errno.EEXIST)  # it came between the look and the OPEN
-        new = OpenFlags.EXCLUSIVE in flags and OpenFlags.APPEND not in flags
-        if new and asked.seen.error is None and not attributes.size:
-            await learn_exclusive(session, path, mode & PERMISSIONS)
+        if OpenFlags.EXCLUSIVE in flags:
+            await _new(session, file, asked, path, flags, mode & PERMISSIONS, attributes)
         if OpenFlags.TRUNCATE in flags and not session.traits.known.closes_without_a_word:
             file.hidden = attributes.size > 0  # what the name shows is what was there, until CLOSE
             attributes = attributes._replace(size=0)
@@ -130,6 +125,26 @@ async def _open(
         room.unsettled -= 1
     file.known_as(attributes, question, inode is None)
     return file, attributes, whole
+
+
+async def _new(
+    session: Session,
+    file: File,
+    asked: _Asked,
+    path: bytes,
+    flags: OpenFlags,
+    mode: int,
+    attributes: Attributes,
+) -> None:
+    """``file`` was to be made, and is ``attributes``. Raises EEXIST where it came between the look and the
+    OPEN."""
+    known, named = session.traits.known, asked.seen.error is None
+    if not known.closes_without_a_word:
+        file.unnamed = not named and await _no_name(session, path)
+    if attributes.size and not known.honours_exclusive:
+        raise error(errno.EEXIST)
+    if named and not attributes.size and OpenFlags.APPEND not in flags:
+        await learn_exclusive(session, path, mode)
 
 
 class _Asked(NamedTuple):
