@@ -37,3 +37,18 @@ await_server() {
         sleep 0.2
     done
 }
+
+# serve_erlang VERSION: the SFTP server of Erlang's ssh, from Debian's packages, over $folder
+serve_erlang() {
+    unpack erlang-{base,ssh,crypto,public-key,asn1}="$1"
+    mkdir system user
+    cp host system/ssh_host_ed25519_key
+    cp key.pub user/authorized_keys
+    export ROOTDIR=$folder/root/usr/lib/erlang EMU=beam PROGNAME=erl HOME=$folder
+    BINDIR=$(echo "$ROOTDIR"/erts-*/bin)
+    export BINDIR
+    "$BINDIR/erlexec" -noshell -eval "application:ensure_all_started(ssh), {ok, _} = ssh:daemon({127,0,0,1}, $port,
+      [{system_dir, \"$folder/system\"}, {user_dir, \"$folder/user\"}, {auth_methods, \"publickey\"},
+       {subsystems, [ssh_sftpd:subsystem_spec([{cwd, \"$folder\"}])]}])." >server.log 2>&1 </dev/null &
+    await_server
+}

@@ -10,16 +10,7 @@
 #   OPEN with READ and WRITE, CLOSE: 7 bytes of 7 left
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 prepare
-unpack erlang-{base,ssh,crypto,public-key,asn1}=1:25.2.3+dfsg-1+deb12u4
-mkdir system user
-cp host system/ssh_host_ed25519_key
-cp key.pub user/authorized_keys
-export ROOTDIR=$folder/root/usr/lib/erlang EMU=beam PROGNAME=erl HOME=$folder
-export BINDIR=$(echo "$ROOTDIR"/erts-*/bin)
-"$BINDIR/erlexec" -noshell -eval "application:ensure_all_started(ssh), {ok, _} = ssh:daemon({127,0,0,1}, $port,
-  [{system_dir, \"$folder/system\"}, {user_dir, \"$folder/user\"}, {auth_methods, \"publickey\"},
-   {subsystems, [ssh_sftpd:subsystem_spec([{cwd, \"$folder\"}])]}])." >server.log 2>&1 </dev/null &
-await_server
+serve_erlang 1:25.2.3+dfsg-1+deb12u4
 timeout 60 python3 - "$folder" "${ssh[@]}" root@127.0.0.1 -s sftp <<'PYTHON'
 import os, sys
 from sftp_client import Client
