@@ -3,7 +3,7 @@
 import sys
 
 INTERRUPTED_STATUS = 130
-"""As ``process.INTERRUPTED_STATUS``, which is not there yet."""
+"""As ``host.daemon.INTERRUPTED_STATUS``, which is not there yet."""
 
 
 def main() -> int:

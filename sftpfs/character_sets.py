@@ -1,9 +1,10 @@
 """Names that are in one character set on the server and in another one here (``modules=iconv``). Pure.
 
-Owns which name here stands for which name there, and that this is one to one: ``shown`` and ``kept`` undo
-each other, and nothing a server can name is without a name here. What has no counterpart is *escaped*: all of
-its bytes but those of printable ASCII, and its percent signs, stand as %XX. A name that would read as such an
-escape is escaped itself. Used by ``remote.converted`` alone; ``cli`` asks which character sets there are.
+Owns which name here stands for which name on the server, and that this is one to one: ``shown`` and ``kept``
+undo each other, and every name that a server can have has a name here. A name without a counterpart is
+*escaped*: its percent signs, and all of its bytes that are no printable ASCII, are written as %XX. A name
+that would read as such an escape is escaped itself. Used by ``remote.iconv_names`` alone; ``cli`` asks which
+character sets there are.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ DECOMPOSED = ("utf-8-mac", "utf8-mac")
 """libiconv's names for UTF-8 as macOS writes names: letters apart from their accents (Unicode's form NFD)."""
 
 _SPANS = re.compile("[^\u2000-\u2fff\uf900-\ufaff\U0002f800-\U0002faff]+")
-"""What macOS decomposes: some symbols and compatibility ideographs it leaves as they are."""
+"""What macOS decomposes. It leaves some symbols and compatibility ideographs as they are."""
 
 _ESCAPES = [b"%c" % byte if 0x20 <= byte < 0x7F and byte != 0x25 else b"%%%02X" % byte for byte in range(256)]
 _ESCAPE = re.compile(rb"%([0-9A-F]{2})")
 
 MOST_NESTED = 8
-"""A name that reads as an escape of an escape, so often or more, counts as one without looking further: what
-a name costs has a bound."""
+"""A name that reads as an escape of an escape, nested this often or more, counts as one without looking
+further. So the cost of a name has a bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class CharacterSet:
-    """Bytes to text and back; both raise ValueError for what there is not in it."""
+    """Bytes to text and back; both raise ValueError for what the character set does not have."""
 
     decode: Callable[[bytes], str]
     encode: Callable[[str], bytes]
 
 
 def character_set(name: str) -> CharacterSet:
-    """The one called ``name`` by Python or, of macOS's, by libiconv. Raises ValueError.
+    """The character set that Python, or for macOS's libiconv, calls ``name``. Raises ValueError.
 
-    ASCII has to be itself in it: a server's slash is a slash.
+    ASCII must be itself in it, because a server's slash is a slash.
     """
     if name.lower().replace("_", "-") in DECOMPOSED:
         return CharacterSet(
@@ -68,8 +69,8 @@ def _turned_once(text: str) -> str:
 
 
 def _turned(text: str) -> str:
-    """``text`` composed where it was decomposed, and the other way round; else, and where that does not lead
-    back, as it is. So two names that differ in this alone remain two."""
+    """``text`` composed if it was decomposed, and the reverse. Otherwise, and if that does not lead back,
+    unchanged. So two names that differ only in this remain two."""
     other = _turned_once(text)
     return other if _turned_once(other) == text else text
 
@@ -79,7 +80,7 @@ def _escaped(name: bytes) -> bytes:
 
 
 def _unescaped(shown: bytes) -> bytes | None:
-    """The name whose escape is ``shown``, None where it is nobody's."""
+    """The name whose escape is ``shown``; None if no name has that escape."""
     if b"%" not in shown:
         return None
     name = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), shown)
@@ -87,7 +88,7 @@ def _unescaped(shown: bytes) -> bytes | None:
 
 
 def _converted(name: bytes, source: CharacterSet, target: CharacterSet) -> bytes | None:
-    """``name`` in ``target``, None where it has no counterpart that is a name and leads back to it."""
+    """``name`` in ``target``; None if it has no counterpart that is a name and leads back to it."""
     if name.isascii():
         return name
     try:
@@ -103,8 +104,8 @@ def _converted(name: bytes, source: CharacterSet, target: CharacterSet) -> bytes
 class NameConversion:
     """Names kept in ``from_code`` on the server, shown in ``to_code`` here.
 
-    Of paths each component is converted; dots and slashes stay what they are.
-    Raises ValueError where there is no such character set.
+    Each component of a path is converted; dots and slashes stay what they are. Raises ValueError if there is
+    no such character set.
     """
 
     def __init__(self, from_code: str, to_code: str) -> None:
@@ -112,13 +113,13 @@ class NameConversion:
         self._here = character_set(to_code)
 
     def shown(self, name: bytes) -> bytes:
-        """What the server's ``name`` is called here: more than ``LONGEST_NAME`` bytes only where the name has
-        more than a third of that."""
+        """The name here of the server's ``name``. It has more than ``LONGEST_NAME`` bytes only if ``name``
+        has more than a third of that."""
         natural = _converted(name, self._there, self._here)
         return _escaped(name) if natural is None or self._reads_as_escape(natural) else natural
 
     def kept(self, shown: bytes) -> bytes | None:
-        """The server's name that is called ``shown`` here; None where no name of the server's can be."""
+        """The server's name that is shown as ``shown`` here; None if no name of the server's can be."""
         if not self._reads_as_escape(shown):
             return _converted(shown, self._here, self._there)
         name = _unescaped(shown)
@@ -143,7 +144,7 @@ class NameConversion:
         return b"/".join(map(self.shown, path.split(b"/")))
 
     def kept_path(self, path: bytes) -> bytes | None:
-        """``kept`` of a path, or of a link's target; None where one of its names is nobody's."""
+        """``kept`` of a path, or of a link's target; None if one of its names cannot be on the server."""
         if path.isascii() and b"%" not in path:
             return path
         names = list(map(self.kept, path.split(b"/")))

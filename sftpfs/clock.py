@@ -1,12 +1,12 @@
-"""What time it is: by three clocks, for what we know, what we wait for, and what people are shown.
+"""Three clocks: for what we know, for what we wait for, and for what people are shown.
 
 What we know grows old while this machine sleeps, so leases, ages and the server's time go by ``now``. What we
-wait for does not: a laptop that slept for a minute in the middle of a write mostly finds its server where it
-was, and a deadline that had passed meanwhile would lose the bytes. Deadlines, back-offs and measurements go
-by ``awake``, as trio's do. Neither of these steps; the time of day does.
+wait for does not: a laptop that slept for a minute in the middle of a write usually finds its server where it
+was, and a deadline that had passed meanwhile would lose the bytes. So deadlines, back-offs and measurements
+go by ``awake``, as trio's do. Neither of these clocks jumps; the time of day does.
 
-Nothing else of the front process asks ``time`` (but for what is compared with a library's own clock), so
-a test may put other clocks here before other modules are imported.
+Nothing else of the front process asks ``time`` (except what is compared with a library's own clock). So a
+test may put other clocks here before other modules are imported.
 """
 
 from __future__ import annotations
@@ -25,4 +25,4 @@ wall: Callable[[], float] = time.time
 """The time of day, seconds since 1970."""
 
 wall_ns: Callable[[], int] = time.time_ns
-"""The same in nanoseconds: times shown of files that we change."""
+"""The same in nanoseconds, for the times shown of files that we change."""

@@ -1,7 +1,7 @@
-"""The configuration of one mount: frozen values, validated, no parsing.
+"""The configuration of one mount: frozen, validated values. No parsing.
 
-Owns what can be configured, in SI units (bytes, seconds). ``cli`` builds it from
-argv and ``-o``; every other room only reads the part it is given.
+Owns what can be configured, in SI units (bytes, seconds). ``cli`` builds it from argv and ``-o``; every other
+room only reads the part that it is given.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
+from sftpfs.types import Bandwidth
+
 
 class SymlinkPolicy(Enum):
-    """What becomes of symbolic links whose target leaves the mount."""
+    """How symbolic links are shown whose target leaves the mount."""
 
     CONTAIN = "contain"
     """Targets inside the root work (absolute ones rewritten); escaping ones give EPERM."""
@@ -34,7 +36,7 @@ class IdMapping(Enum):
 
 
 class UnmappedId(Enum):
-    """What becomes of an id that ``idmap=file`` or ``idmap=name`` does not map (``nomap=``)."""
+    """How an id is treated that ``idmap=file`` or ``idmap=name`` does not map (``nomap=``)."""
 
     ERROR = "error"
     IGNORE = "ignore"
@@ -86,7 +88,7 @@ class TransportConfig:
     compression: bool = False
     password_stdin: bool = False
     keep_taken_keys: bool = True
-    """Write host keys into known_hosts that are taken although nobody confirmed them, as ssh does."""
+    """Write host keys into known_hosts that were accepted although nobody confirmed them, as ssh does."""
     connect_timeout: float = 20.0
     keepalive_interval: float = 15.0
     keepalive_count: int = 3
@@ -101,13 +103,15 @@ class PoolConfig:
     timeout: float = 30.0
     """Seconds after which a request without an answer fails."""
     hard: bool = False
-    """Wait for a lost server for ever rather than ``timeout`` seconds."""
+    """Wait for a lost server for ever, instead of ``timeout`` seconds."""
     reconnect: bool = True
-    """Requests and open files survive the loss of a connection; else they fail with it."""
+    """Requests and open files survive the loss of a connection; otherwise they fail with it."""
     max_read: int | None = None
     max_write: int | None = None
+    bandwidth: Bandwidth = field(default_factory=Bandwidth)
     several_handles: bool = True
-    """A large file may be opened on several connections; else each OPEN is a program's (``no_readahead``)."""
+    """A large file may be opened on several connections; otherwise each OPEN is one that a program asked for
+    (``no_readahead``)."""
 
     @property
     def patience(self) -> float:
@@ -125,7 +129,8 @@ class CacheConfig:
     link_timeout: float = 20.0
     negative_timeout: float = 20.0
     max_entries: int = 10000
-    """Bounds what is cached beyond the inodes the kernel holds: names known to be missing."""
+    """Bounds the names kept beyond those the kernel holds: of those known to be missing, and of those no
+    program uses."""
     entry_timeout: float | None = None
     """Upper bound for what the kernel may keep; None follows the lease."""
     attribute_timeout: float | None = None
@@ -173,12 +178,12 @@ class NamesConfig:
     from_code: str = "UTF-8"
     """On the server."""
     to_code: str | None = None
-    """Here; named where they are converted."""
+    """Here; set if names are converted."""
 
 
 @dataclass(frozen=True, slots=True)
 class FuseConfig:
-    """What the kernel and libfuse are told."""
+    """The options for the kernel and libfuse."""
 
     allow_other: bool = False
     allow_root: bool = False

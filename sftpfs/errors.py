@@ -1,8 +1,8 @@
-"""Errors: the only table from SFTP status to errno, and errors a person reads.
+"""Errors: the only table from SFTP status to errno, and the errors that a person reads.
 
-Inside sftpfs an operation fails with a plain ``OSError`` whose ``errno`` is what
-the kernel will be told. ``MountError`` is for people: it ends a command with one
-line. Every room may import this module; it imports nothing of sftpfs.
+Inside sftpfs an operation fails with a plain ``OSError``, whose ``errno`` is what the kernel is given.
+``MountError`` is for people: it ends a command with one line. Every room may import this module; it imports
+nothing of sftpfs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import os
 import traceback
 from enum import Enum, IntEnum
+from typing import Self
 
 
 class Status(IntEnum):
@@ -28,10 +29,10 @@ class Status(IntEnum):
 
 
 STATUS_TO_ERRNO: dict[int, int] = {
-    Status.EOF: errno.EIO,  # where EOF is an answer (READ, READDIR) the caller takes it first
+    Status.EOF: errno.EIO,  # if EOF is an answer (READ, READDIR), the caller handles it first
     Status.NO_SUCH_FILE: errno.ENOENT,  # OpenSSH says it for ENOTDIR and ELOOP too
     Status.PERMISSION_DENIED: errno.EACCES,
-    Status.FAILURE: errno.EIO,  # one code for ENOSPC, EEXIST, ENOTEMPTY, EXDEV: remote/diagnose looks
+    Status.FAILURE: errno.EIO,  # one code for ENOSPC, EEXIST, ENOTEMPTY, EXDEV: remote/outcome looks
     Status.BAD_MESSAGE: errno.EINVAL,  # OpenSSH says it for ENAMETOOLONG and EINVAL
     Status.NO_CONNECTION: errno.EIO,
     Status.CONNECTION_LOST: errno.EIO,
@@ -69,32 +70,37 @@ MESSAGE_TO_ERRNO: dict[str, int] = {
     "text file busy": errno.ETXTBSY,
     "device or resource busy": errno.EBUSY,
 }
-"""What servers other than OpenSSH write beside FAILURE: strerror(3) of what happened, those written in Go
-behind ``open /a/b: ``."""
+"""Words of servers other than OpenSSH beside FAILURE: strerror(3) of what happened. Servers written in Go put
+them behind ``open /a/b: ``."""
 
 
 class StatusError(OSError):
     """The server answered a request with a status other than OK.
 
-    ``status`` is the SFTP code, ``errno`` what the tables make of it. ``explicit`` where the
-    server said more than version 3 has words for, so that nothing is left to look for.
+    ``status`` is the SFTP code, ``errno`` the tables' translation of it. ``explicit`` is set if the server
+    said more than version 3 has words for, so that there is nothing left to look for.
     """
 
     def __init__(self, status: int, message: str = "") -> None:
-        told = LATER_STATUS_TO_ERRNO.get(status)
-        if told is None and status == Status.FAILURE:
-            told = MESSAGE_TO_ERRNO.get(message.rpartition(": ")[2].strip().rstrip(".").lower())
-        number = STATUS_TO_ERRNO.get(status, errno.EIO) if told is None else told
+        reported = LATER_STATUS_TO_ERRNO.get(status)
+        if reported is None and status == Status.FAILURE:
+            reported = MESSAGE_TO_ERRNO.get(message.rpartition(": ")[2].strip().rstrip(".").lower())
+        number = STATUS_TO_ERRNO.get(status, errno.EIO) if reported is None else reported
         super().__init__(number, message or os.strerror(number))
         self.status = status
-        self.explicit = told is not None
+        self.explicit = reported is not None
 
 
 class SessionLostError(OSError):
-    """The SFTP session a request belonged to is gone; whether it was carried out is unknown."""
+    """The SFTP session of a request is gone. Whether the request was carried out is unknown."""
 
     def __init__(self, reason: str, number: int = errno.EIO) -> None:
         super().__init__(number, reason)
+
+    @classmethod
+    def of(cls, lost: OSError) -> Self:
+        """What became of a request as ``lost`` tells it: the same reason and errno."""
+        return cls(lost.strerror or "", lost.errno or errno.EIO)
 
 
 class IncompleteWriteError(OSError):
@@ -103,19 +109,20 @@ class IncompleteWriteError(OSError):
     def __init__(self, failure: OSError, missing: list[tuple[int, int]]) -> None:
         super().__init__(failure.errno, failure.strerror)
         self.missing = missing
-        """Ranges (offset, end) of which it is not known that the server has them; in order of failing."""
+        """Ranges (offset, end) that the server is not known to have, in the order in which they failed."""
 
 
 class StalledError(SessionLostError):
-    """The session a request belonged to lives but is silent: what only looks is asked elsewhere."""
+    """The session of a request lives but is silent. Requests that only look are sent elsewhere."""
 
 
 class UnexplainedError(SessionLostError):
-    """The server refused a request, and the session was lost before it could be seen why: not done."""
+    """The server refused a request, and the session was lost before the reason could be seen. It was not
+    done."""
 
 
 class UnsentError(SessionLostError):
-    """There was no session to send the request on: not done."""
+    """There was no session to send the request on. It was not done."""
 
 
 class ProtocolError(Exception):
@@ -127,17 +134,25 @@ def error(number: int, detail: str = "") -> OSError:
     return OSError(number, detail or os.strerror(number))
 
 
+def fresh(failure: OSError) -> OSError:
+    """A copy of ``failure``, for one of several that wait for the same. If several tasks raised a shared one,
+    their tracebacks would mix."""
+    if isinstance(failure, SessionLostError):
+        return SessionLostError.of(failure)
+    return OSError(failure.errno, failure.strerror)
+
+
 def said(error: BaseException) -> str:
-    """``error`` in words for people: the system's, without its number."""
+    """``error`` in the system's words, without its number, for people."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 MOST_PLACES = 12
-"""Places named of where an unforeseen error came from: the innermost."""
+"""How many places are named that an unforeseen error came from: the innermost ones."""
 
 
 def traced(error: BaseException) -> str:
-    """An unforeseen error and where it came from, for who is to find the fault."""
+    """An unforeseen error and where it came from, for the person who looks for the fault."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(traced(inner) for inner in error.exceptions)
     places = [
@@ -148,7 +163,8 @@ def traced(error: BaseException) -> str:
 
 
 class Failure(Enum):
-    """Why a mount could not be made, or a command not be done; each has its own exit status and words."""
+    """Why a mount could not be made, or a command could not be done. Each has its own exit status and
+    words."""
 
     USAGE = 1
     NAME_NOT_FOUND = 2

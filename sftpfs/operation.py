@@ -1,8 +1,9 @@
-"""When the request of the kernel's that is worked on began: all it is made of has one deadline together.
+"""When the kernel's request that is being worked on began: everything it is made of has one deadline
+together.
 
-Carried by the task (a context variable), for it is of no interest to anybody between ``fuse``, which begins
-an operation, and ``remote``, which waits for the server. What nobody waits for is in no operation: a task
-in the background ``end``s in itself what it inherited.
+The task carries the moment (in a context variable), because only two rooms need it: ``fuse``, which begins an
+operation, and ``remote``, which waits for the server. Work that nobody waits for belongs to no operation: a
+task in the background ``end``s the operation that it inherited.
 """
 
 from __future__ import annotations
@@ -25,6 +26,6 @@ def end() -> None:
 
 
 def begun() -> float:
-    """When it began, by ``clock.awake``; now, where this is work in the background."""
+    """When it began, by ``clock.awake``; now, for work in the background."""
     since = _begun.get()
     return clock.awake() if since is None else since

@@ -1,13 +1,13 @@
-"""What the server of a mount is known to do, where servers of SFTP v3 differ.
+"""What is known of the mount's server, in things in which servers of SFTP v3 differ.
 
-Owns ``Traits``, a frozen value, and ``ServerTraits``, which holds the one in force: begun from what the
-server says of itself, corrected by what is seen, kept for the mount over all its sessions. ``sftp`` and
-``remote`` contradict it and go by it; ``control`` and ``doctor`` tell it. Others ask ``remote``.
+Owns ``Traits``, a frozen value, and ``ServerTraits``, which holds the one in force. It begins with what the
+server says of itself, is corrected by what is seen, and lasts for the mount over all its sessions. ``sftp``
+and ``remote`` contradict it and go by it; ``control`` and ``doctor`` report it. Others ask ``remote``.
 
-A trait is named by the bold assumption. One that an unknown server is not granted at first has ``False`` as
-its default: relying on it could lie, and going without costs waits alone. One that is granted to every server
-shows itself in an answer before it can do harm. SEMANTICS, "Other servers", has the table: what contradicts a
-trait, what is done then, the test.
+A trait is named by what a server does that has it. A trait has ``False`` as its default if an unknown server
+is not assumed to have it: relying on it could make sftpfs lie, and going without only costs waits. Any other
+trait shows in an answer, before it can do harm, whether the server has it. SEMANTICS, "Other servers", has
+the table: what contradicts a trait, what is done then, the test.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ class Traits:
     carries_out_in_order: bool = False
     """Requests of one session are carried out in the order they were sent in."""
     numbers_handles_as_openssh: bool = False
-    """The next handle may be told beforehand (``sftp.forecast``)."""
+    """The next handle can be predicted (``sftp.handle_prediction``)."""
     closes_without_a_word: bool = False
-    """CLOSE only frees the handle: what there is to say of writes was said before, the file had its name."""
+    """CLOSE only frees the handle: earlier answers reported everything about the writes, and the file had its
+    name."""
     honours_exclusive: bool = False
-    """OPEN with EXCL fails where the name is taken."""
+    """OPEN with EXCL fails if the name is taken."""
     rename_keeps_what_is_there: bool = False
-    """RENAME fails where the new name is taken."""
+    """RENAME fails if the new name is taken."""
     reads_and_writes: bool = False
     """OPEN takes READ with WRITE, and READ by such a handle only reads."""
     keeps_names_short: bool = False
-    """No name has more than 255 bytes: a longer one needs no question."""
+    """No name has more than 255 bytes: a longer one needs no request."""
     keeps_names: bool = True
-    """Names are bytes, those that are no UTF-8, too."""
+    """Names are bytes, also those that are no UTF-8."""
     takes_symlink_target_first: bool = True
     """SYMLINK has the target first, as OpenSSH has it, and not as the draft."""
     keeps_link_targets: bool = True
@@ -50,27 +51,33 @@ class Traits:
     opens_several: bool = True
     """A second handle may be open beside the first."""
     writes_anywhere: bool = True
-    """A file may be written by several handles, and one that is there in part."""
+    """A file may be written by several handles, and an existing file may be written in part."""
     writes_in_any_order: bool = True
     """A WRITE may go anywhere in the file, and need not follow the one before."""
     opens_what_is_there: bool = True
-    """A file that is there may be opened to be written without CREAT."""
+    """An existing file may be opened to be written without CREAT."""
     appends: bool = True
     """OPEN takes APPEND."""
     creates_with_a_mode: bool = True
     """OPEN takes the permissions of a new file."""
     takes_exclusive: bool = True
     """OPEN takes EXCL, whether or not it honours it."""
-    tells_by_handle: bool = True
+    answers_fstat: bool = True
     """FSTAT is answered."""
-    tells_of_links: bool = True
+    answers_lstat: bool = True
     """LSTAT is answered."""
+    answers_stat: bool = True
+    """STAT is answered."""
     renames_links: bool = True
     """RENAME of a link renames the link, and not what it leads to."""
-    tells_canonical_paths: bool = True
+    answers_realpath: bool = True
     """REALPATH is answered."""
     sets_by_handle: bool = True
     """FSETSTAT is carried out."""
+    sets_before_close: bool = True
+    """FSETSTAT is carried out before the CLOSE of its handle that is sent right behind it."""
+    shows_before_close: bool = False
+    """A new file is the same before its CLOSE as behind it."""
     sets_by_path: bool = True
     """SETSTAT is carried out."""
     sets_modes: bool = True
@@ -80,11 +87,11 @@ class Traits:
     sets_sizes: bool = True
     """A size is set."""
     resizes_in_place: bool = True
-    """A file that is given a size keeps what is before it."""
-    times_tell_versions: bool = True
+    """A file that is given a size keeps the content before it."""
+    mtime_shows_writes: bool = True
     """A file that is written gets another mtime."""
     keeps_case_apart: bool = True
-    """Names that differ in case alone are two."""
+    """Names that differ only in case are two."""
 
     @property
     def one_at_a_time(self) -> bool:
@@ -100,6 +107,7 @@ OPENSSH = Traits(
     rename_keeps_what_is_there=True,
     keeps_names_short=True,
     reads_and_writes=True,
+    shows_before_close=True,
 )
 """OpenSSH's sftp-server: one process a session, one request at a time, the file system's own calls."""
 
@@ -130,9 +138,9 @@ OPENSSH_HOSTS = ("OpenSSH", "dropbear", "tinyssh")
 
 WHOLE_FILES = ("rclone",)
 """How SSH servers name themselves that may empty a file that is opened to be written in part, and only as it
-is closed: nothing else tells before it is too late. (With a cache of its own rclone keeps it, untold.) What
-they have open goes by its name, too, and a file put there in the same second with the same size shows in
-nothing."""
+is closed: nothing else tells before it is too late. (With a cache of its own rclone keeps it, and reports
+nothing.) What they have open goes by its name, too, and a file put there in the same second with the same
+size shows in nothing."""
 
 
 EMPTIES_TO_RESIZE = ("paramiko",)
@@ -160,11 +168,11 @@ class ServerTraits:
     INVARIANT: a trait that was contradicted stays ``False``, whatever a later session announces.
     """
 
-    __slots__ = ("_proven", "_seen", "_tell", "_tried", "_vouched", "contradicted", "known", "software")
+    __slots__ = ("_proven", "_report", "_seen", "_tried", "_vouched", "contradicted", "known", "software")
 
-    def __init__(self, tell: Callable[[str], None] = logger.warning) -> None:
-        """``tell`` is called once for each trait that is found not to hold."""
-        self._tell = tell
+    def __init__(self, report: Callable[[str], None] = logger.warning) -> None:
+        """``report`` is called once for each trait that is found not to hold."""
+        self._report = report
         self.known = OPENSSH
         """What is gone by. Before the first session nothing is asked."""
         self.software = ""
@@ -193,7 +201,7 @@ class ServerTraits:
             return
         self.contradicted[trait] = seen
         self.known = replace(self.known, **{trait: False})
-        self._tell(f"this server {LACKS[trait]}: {seen}")
+        self._report(f"this server {LACKS[trait]}: {seen}")
 
     def may_be_tried(self, trait: str) -> bool:
         """Whether ``trait``, which is not granted, is worth a question: once in the life of a mount."""
@@ -242,7 +250,7 @@ LACKS = {
     "carries_out_in_order": "does not carry out requests in the order they were sent",
     "numbers_handles_as_openssh": "numbers handles in a way of its own",
     "closes_without_a_word": "decides about a file as it is closed",
-    "honours_exclusive": "opens a file that was to be new and is there",
+    "honours_exclusive": "opens an existing file although it was to be new",
     "rename_keeps_what_is_there": "replaces what has the new name of a rename",
     "keeps_names_short": "has names of more than 255 bytes",
     "keeps_names": "has other names in place of those that are not UTF-8",
@@ -258,17 +266,20 @@ LACKS = {
     "reads_and_writes": "does not open a file to read and write it",
     "creates_with_a_mode": "does not create a file with permissions",
     "takes_exclusive": "does not open a file that is to be new",
-    "tells_by_handle": "does not tell attributes of an open file",
-    "tells_of_links": "does not tell attributes without following links",
+    "answers_fstat": "does not report attributes of an open file",
+    "answers_lstat": "does not report attributes without following links",
+    "answers_stat": "does not report attributes of what a link leads to",
     "renames_links": "may rename what a link leads to",
-    "tells_canonical_paths": "does not tell canonical paths",
+    "answers_realpath": "does not report canonical paths",
     "sets_by_handle": "does not set attributes of an open file",
+    "sets_before_close": "closes a file before it sets its attributes, though asked to set them first",
+    "shows_before_close": "may show a file as it is once it is closed only",
     "sets_by_path": "does not set attributes by path",
     "sets_modes": "does not set permissions",
     "sets_times": "does not set times",
     "sets_sizes": "does not set sizes",
     "resizes_in_place": "empties a file that is given a size",
-    "times_tell_versions": "gives a changed file the time it had before",
+    "mtime_shows_writes": "gives a changed file the time it had before",
     "keeps_case_apart": "takes names that differ in case alone for one",
 }
 """What a server does that contradicts a trait, in the words of the log."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,11 @@ ENDING = 30.0
 """Seconds a process gets to end by itself once its test is over."""
 
 processes.mark_run()
+
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        # Of a run in the background: what tests start would ignore it as well, and must not.
+        signal.signal(number, lambda number, frame: None)
 
 settings.register_profile(
     "sftpfs", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -1,18 +1,18 @@
 """``mount.sftpfs`` and ``mount.fuse.sftpfs``: the command as mount(8), systemd and autofs call it.
 
-Owns what differs from a person's command line (mount(8), "External helpers"): the
-letters ``-f``, ``-s`` and ``-N`` mean something else, options follow the positionals,
-and the exit status is one of mount(8)'s.
+Owns the differences from a person's command line (mount(8), "External helpers"): the letters ``-f``, ``-s``
+and ``-N`` mean something else, options follow the positionals, and the exit status is one of mount(8)'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sftpfs.cli.arguments import parse_arguments, usage_error
-from sftpfs.cli.start import start
+from sftpfs.cli import remount
+from sftpfs.cli.mount_command import start
+from sftpfs.cli.options.parse import parse_arguments, usage_error
 from sftpfs.errors import Failure
-from sftpfs.process import INTERNAL_STATUS, INTERRUPTED_STATUS, guarded, to_stderr
+from sftpfs.host.daemon import INTERNAL_STATUS, INTERRUPTED_STATUS, guarded, to_stderr
 
 MOUNT_USAGE = 1
 MOUNT_INTERNAL = 4
@@ -29,21 +29,23 @@ STATUSES = {
 
 
 def mount_helper(words: list[str]) -> int:
-    """Mount as ``words`` say; one of mount(8)'s statuses."""
+    """Mounts as ``words`` say. Returns one of mount(8)'s statuses."""
     status = guarded(lambda: _run(words), to_stderr, debug=False)
     return STATUSES.get(status, MOUNT_FAILURE)
 
 
 def _run(words: list[str]) -> int:
     plain, fake, sloppy = own_letters(words)
+    if remount.is_remount(plain):
+        return 0 if fake else remount.remount(plain)
     return start(parse_arguments(plain, sloppy), only_check=fake)
 
 
 def own_letters(words: list[str]) -> tuple[list[str], bool, bool]:
-    """``words`` without the letters that are the helper's own, and whether ``-f`` and ``-s`` were there.
+    """``words`` without the helper's own letters, and whether ``-f`` and ``-s`` were there.
 
-    ``-f``: fake, check everything and mount nothing. ``-s``: sloppy, unknown options are
-    passed over. ``-N NAMESPACE``: mount(8) has entered it before it calls us.
+    ``-f``: fake, check everything and mount nothing. ``-s``: sloppy, ignore unknown options. ``-N
+    NAMESPACE``: mount(8) has entered it before it calls us.
     """
     plain: list[str] = []
     letters: set[str] = set()

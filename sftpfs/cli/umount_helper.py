@@ -1,8 +1,9 @@
-"""``umount.sftpfs``, ``umount.fuse.sftpfs``, ``umount.fuse``: umount(8) that ends when all is on the server.
+"""``umount.sftpfs``, ``umount.fuse.sftpfs``, ``umount.fuse``: an umount(8) that ends when everything is on
+the server.
 
-A mount of another program is unmounted as without a helper, for nobody holds its claim. Owns
-the words umount(8) calls its helpers with ("External helpers"). The unmounting is umount(8)'s
-own: it is set-user-ID and knows who may unmount what.
+A mount of another program is unmounted as without a helper, because no process holds its lock. Owns the words
+that umount(8) calls its helpers with ("External helpers"). umount(8) itself unmounts: it is set-user-ID and
+knows who may unmount what.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ import math
 import os
 import subprocess
 
-from sftpfs import claim, clock, mountpoint
-from sftpfs.cli.arguments import usage_error
-from sftpfs.cli.farewell import Farewell
+from sftpfs import clock
+from sftpfs.cli.options.parse import usage_error
+from sftpfs.cli.tools.mount_end import MountEndListener
 from sftpfs.control.client import OTHERS_FIRST_WORD, OTHERS_LIMIT
 from sftpfs.errors import Failure, MountError
-from sftpfs.kept import is_elsewhere
-from sftpfs.process import guarded, to_stderr
+from sftpfs.host import mount_lock, mountpoint
+from sftpfs.host.daemon import guarded, to_stderr
+from sftpfs.host.mount_users import is_elsewhere
 
 UMOUNT_FAILURE = 32
 """umount(8)'s status for a mount that could not be taken off."""
 
 
 def umount_helper(words: list[str]) -> int:
-    """Unmount as ``words`` say and wait for the mount's process.
+    """Unmounts as ``words`` say and waits for the mount's process.
 
-    One of umount(8)'s statuses, or DATA_LOST_STATUS: unmounted, and not all of it is on the server.
+    Returns one of umount(8)'s statuses, or DATA_LOST_STATUS: unmounted, but not everything is on the server.
     """
     return guarded(lambda: _run(words), to_stderr, debug=False)
 
@@ -38,7 +40,7 @@ def _run(words: list[str]) -> int:
         to_stderr(f"{path} is not mounted")
         return UMOUNT_FAILURE
     lazy = "l" in letters
-    farewell = None if lazy else Farewell(mounted)
+    farewell = None if lazy else MountEndListener(mounted)
     try:
         if not _unmount(path, letters):
             return UMOUNT_FAILURE
@@ -53,26 +55,27 @@ def _run(words: list[str]) -> int:
         if farewell is not None:
             farewell.close()
     if not farewell.goes_on:
-        claim.wait_for_end(path, mounted.user_id, farewell.pid, end, _tell_waiting)
+        mount_lock.wait_for_end(path, mounted.user_id, farewell.pid, end, _print_waiting)
     return status
 
 
-def _end_of_patience(mounted: mountpoint.MountedAt, farewell: Farewell) -> float:
-    """How long its process is waited for (monotonic). For another user's there is an end: it may say that it
-    writes for ever, and anything of that user's may hold the lock. One root asks in vain is hardly there.
-    """
+def _end_of_patience(mounted: mountpoint.MountedAt, farewell: MountEndListener) -> float:
+    """Until when its process is waited for (monotonic). For another user's mount there is a limit: it may say
+    for ever that it writes, and any process of that user may hold the lock."""
     if mounted.user_id == os.geteuid():
         return math.inf
     in_vain = os.geteuid() == 0 and not farewell.is_coming
     return clock.awake() + (OTHERS_FIRST_WORD if in_vain else OTHERS_LIMIT)
 
 
-def _tell_waiting(pid: int) -> None:
-    to_stderr(f"waiting for process {pid} of the mount: it has to write, or another mount namespace keeps it")
+def _print_waiting(pid: int) -> None:
+    to_stderr(
+        f"waiting for process {pid} of the mount: it is still writing, or another mount namespace keeps it"
+    )
 
 
 def _unmount(path: str, letters: set[str]) -> bool:
-    """Have umount(8) itself do it; it has told why where it did not. Raises MountError."""
+    """Has umount(8) itself do it, which reports why if it fails. Raises MountError."""
     passed_on = [f"-{letter}" for letter in "fl" if letter in letters]
     if os.geteuid() == 0:
         passed_on.append("-c")  # or it asks the mount what it is, and a dead server answers late
@@ -97,6 +100,6 @@ def parse_words(words: list[str]) -> tuple[str, set[str]]:
             paths.append(word)
     if len(paths) != 1:
         raise usage_error("usage: umount.sftpfs DIRECTORY [-flnrv]")
-    # Not the last part: looking at a mount asks its server.
+    # Not the last part, because looking at a mount asks its server.
     directory, name = os.path.split(os.path.abspath(paths[0]))
     return os.path.join(os.path.realpath(directory), name), letters

@@ -1,1 +1,1 @@
-"""Looking into a running mount and telling it what to do, over a UNIX socket of its owner's only."""
+"""Shows the state of a running mount and passes orders to it, over a UNIX socket of its owner's only."""

@@ -1,7 +1,7 @@
 """The commands' side of a control socket. Blocking, for processes that do nothing else.
 
-What a mount sends is data of its owner's: each answer is held against ``control.shapes``, texts are shown
-through ``logs.printable``.
+What a mount sends is its owner's data: each answer is checked against ``control.answer_shapes``, and texts
+are shown through ``host.logs.printable``.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from sftpfs import clock
-from sftpfs.control import protocol, shapes
-from sftpfs.control.location import Found, directories, find, is_sftpfs, socket_paths
+from sftpfs.control import answer_shapes, protocol
 from sftpfs.control.protocol import ControlError, Values
+from sftpfs.control.socket_location import Found, directories, find, is_sftpfs, socket_paths
 from sftpfs.errors import Failure, MountError
-from sftpfs.mountpoint import MountedAt
+from sftpfs.host.mountpoint import MountedAt
 
 CONNECT_LIMIT = 5.0
-"""Seconds for a mount to take a connection: it answers between two requests of the kernel's."""
+"""Seconds for a mount to take a connection: it does so between two requests of the kernel's."""
 
 SILENCE_LIMIT = 60.0
-"""Seconds between two lines of an answer: whatever takes longer tells its progress every second."""
+"""Seconds between two lines of an answer: whatever takes longer reports progress every second."""
 
 
 OTHERS_FIRST_WORD = 5.0
-"""Seconds between two lines of another user's mount, where its end is waited for; on a busy machine, too."""
+"""Seconds between two lines of another user's mount while its end is waited for, also on a busy machine."""
 
 OTHERS_LIMIT = 30.0
 """Seconds another user's mount is waited for to end, whatever it says of its progress: it may say it for
@@ -36,11 +36,11 @@ ever, and a machine that shuts down waits for root's umount."""
 
 
 class OverdueError(MountError):
-    """Another user's mount was waited for as long as it is worth."""
+    """Another user's mount was waited for up to the limit."""
 
 
 class RequestFailedError(MountError):
-    """The mount says that it could not do it; ``errno`` is 0 where it gave none."""
+    """The mount says that it could not do it. ``errno`` is 0 if the mount gave none."""
 
     def __init__(self, text: str, number: int) -> None:
         super().__init__(Failure.COMMAND, text)
@@ -82,7 +82,7 @@ class Client:
         return last
 
     def stream(self, name: str, **arguments: object) -> Iterator[Values]:
-        """Every progress of ``name``, at last its result. Raises MountError."""
+        """Yields every progress of ``name``, and last its result. Raises MountError."""
         try:
             self._connection.sendall(protocol.request_line(name, arguments))
             yield from self._replies(name)
@@ -91,7 +91,7 @@ class Client:
         except TimeoutError:
             raise MountError(
                 Failure.COMMAND,
-                f"the mount on {self.mount.path} says nothing for {self._silence:g} s; see its log",
+                f"the mount on {self.mount.path} has said nothing for {self._silence:g} s; see its log",
             ) from None
         except OSError as error:
             raise MountError(
@@ -105,7 +105,7 @@ class Client:
                 kind, values = protocol.parse_reply(line)
                 if kind == "failed":
                     raise RequestFailedError(values["text"], values["errno"])
-                shapes.check(name, values)
+                answer_shapes.check(name, values)
                 yield values
                 if kind == "done":
                     return
@@ -125,13 +125,13 @@ class Client:
 
     def _overdue(self) -> OverdueError:
         who = f"process {self.pid} of user {self.mount.user_id}"
-        return OverdueError(Failure.COMMAND, f"{who} has not ended; it is waited for no longer")
+        return OverdueError(Failure.COMMAND, f"{who} has not ended; not waiting for it any longer")
 
 
 def connect_for_end(mount: MountedAt) -> Client:
-    """A connection by which the end of ``mount`` is waited for: of one's own for as long as it takes.
+    """A connection by which the end of ``mount`` is waited for: of our own mount for as long as it takes.
 
-    Another user's has an end. Raises MountError where nobody answers for it.
+    For another user's mount there is a limit. Raises MountError if nobody answers for it.
     """
     if mount.user_id == os.geteuid():
         return connect(mount)
@@ -139,10 +139,10 @@ def connect_for_end(mount: MountedAt) -> Client:
 
 
 def connect(mount: MountedAt, silence: float = SILENCE_LIMIT, end: float = math.inf) -> Client:
-    """A connection to ``mount``, which may say nothing for ``silence`` seconds at most, and nothing after
+    """A connection to ``mount``, which may say nothing for at most ``silence`` seconds, and nothing after
     ``end`` (monotonic).
 
-    Raises MountError where nobody answers for it.
+    Raises MountError if nobody answers for it.
     """
     refused = False
     for path in socket_paths(mount):
@@ -167,7 +167,7 @@ def connect_to(path: str, silence: float = SILENCE_LIMIT) -> tuple[Client, Found
 
 
 def _peer(connection: socket.socket) -> tuple[int, int]:
-    """Process and user who listen (SO_PEERCRED, unix(7))."""
+    """The process and user that listen (SO_PEERCRED, unix(7))."""
     size = struct.calcsize("3i")
     pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return int(pid), int(uid)
@@ -177,7 +177,10 @@ def _why_not(mount: MountedAt, refused: bool) -> str:
     if os.geteuid() not in (0, mount.user_id):
         return f"the mount on {mount.path} belongs to user {mount.user_id}: only its owner may look into it"
     if refused:
-        return f"the mount on {mount.path} does not answer; where it is gone: fusermount3 -u {mount.path}"
+        return (
+            f"the mount on {mount.path} does not answer; if its process is gone, unmount it with: "
+            f"fusermount3 -u {mount.path}"
+        )
     if is_sftpfs(mount):
         places = " or ".join(directories(mount.user_id))
         return (
@@ -186,5 +189,5 @@ def _why_not(mount: MountedAt, refused: bool) -> str:
         )
     return (
         f"no sftpfs is mounted at {mount.path}: that is {mount.source} of type {mount.type}, "
-        "and no control socket is there for it"
+        "and it has no control socket"
     )

@@ -1,10 +1,9 @@
 """What travels over a mount's control socket: JSON objects, one a line. Sans-IO.
 
-A connection carries one request. The client sends
-``{"do": NAME, "with": {...}}``; the mount answers any number of ``{"progress": {...}}``
-and ends with ``{"done": {...}}`` or ``{"failed": TEXT, "errno": NUMBER}``. A client that
-closes its end withdraws the request. File names that are no UTF-8 travel as
-``os.fsdecode`` makes them (PEP 383), in JSON escapes.
+A connection carries one request. The client sends ``{"do": NAME, "with": {...}}``. The mount answers with any
+number of ``{"progress": {...}}`` and ends with ``{"done": {...}}`` or ``{"failed": TEXT, "errno": NUMBER}``.
+A client that closes its end withdraws the request. File names that are no UTF-8 travel as ``os.fsdecode``
+makes them (PEP 383), in JSON escapes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Values = dict[str, Any]
 
 
 class ControlError(Exception):
-    """The other side does not keep to the protocol; the text says how, for a person."""
+    """The other side violates the protocol. The text says how, for a person."""
 
 
 class Request(NamedTuple):
@@ -65,7 +64,7 @@ class Lines:
 
 
 def encode(values: Values) -> bytes:
-    """One line. Not for what a stranger made: raises TypeError for what JSON has not."""
+    """One line. Not for values from a stranger: raises TypeError for what JSON does not have."""
     return json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -100,12 +99,12 @@ def progress_line(values: Values) -> bytes:
 
 
 def done_line(values: Values) -> bytes:
-    """The last line of what went well."""
+    """The last line of a request that succeeded."""
     return encode({"done": values})
 
 
 def failed_line(text: str, number: int = 0) -> bytes:
-    """The last line of what did not; ``number`` is an errno or 0."""
+    """The last line of a request that failed. ``number`` is an errno or 0."""
     return encode({"failed": text, "errno": number})
 
 

@@ -1,8 +1,9 @@
-"""What a mount does when it is asked to: the handlers of the control socket, by name."""
+"""The requests to a mount: the handlers of the control socket, by name."""
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -10,10 +11,12 @@ from typing import TypeVar
 
 import trio
 
-from sftpfs.control import report, watching
-from sftpfs.control.mounted import Mounted
+from sftpfs.control import live_watch, status_report
+from sftpfs.control.mount_view import MountView
 from sftpfs.control.protocol import ControlError, Values
-from sftpfs.control.server import Handler, Tell
+from sftpfs.control.server import Handler, Send
+from sftpfs.host import logs
+from sftpfs.types import Bandwidth
 
 T = TypeVar("T")
 
@@ -21,16 +24,16 @@ PROGRESS_INTERVAL = 0.25
 """Seconds between two lines of progress: a person sees it move."""
 
 FORCED_PATIENCE = 3.0
-"""Seconds a forced unmount gives what is dirty while the server can be reached."""
+"""Seconds that a forced unmount gives dirty data while the server can be reached."""
 
 MOST_PROBLEMS = 20
-"""Lines of failures that are sent; of more the number is told."""
+"""Lines of failures that are sent; of further ones only the number is."""
 
 
 class Requests:
     """The handlers of one mount."""
 
-    def __init__(self, mounted: Mounted) -> None:
+    def __init__(self, mounted: MountView) -> None:
         self._mounted = mounted
 
     def handlers(self) -> dict[str, Handler]:
@@ -38,52 +41,74 @@ class Requests:
         return {
             "status": self.status,
             "statistics": self.statistics,
+            "recent": self.recent,
+            "log_level": self.log_level,
+            "bandwidth": self.bandwidth,
             "flush": self.flush,
             "refresh": self.refresh,
             "copy": self.copy,
             "umount": self.umount,
             "farewell": self.farewell,
-            "log": partial(watching.follow_log, self._mounted),
-            "top": partial(watching.top, self._mounted),
+            "log": partial(live_watch.follow_log, self._mounted),
+            "top": partial(live_watch.top, self._mounted),
         }
 
-    async def status(self, arguments: Values, tell: Tell) -> Values:
-        """See ``report.status``."""
-        return await report.status(self._mounted)
+    async def status(self, arguments: Values, send: Send) -> Values:
+        """See ``status_report.status``."""
+        return await status_report.status(self._mounted)
 
-    async def statistics(self, arguments: Values, tell: Tell) -> Values:
-        """See ``report.statistics``."""
-        return report.statistics(self._mounted)
+    async def statistics(self, arguments: Values, send: Send) -> Values:
+        """See ``status_report.statistics``."""
+        return status_report.statistics(self._mounted)
 
-    async def flush(self, arguments: Values, tell: Tell) -> Values:
-        """Everything written so far is acknowledged by the server, or has failed."""
-        failures = await beside(self._mounted.filesystem.flush, partial(self._tell_what_waits, tell))
-        return listed(failures)
+    async def recent(self, arguments: Values, send: Send) -> Values:
+        """The last lines of the log: [at, "log", level, text] each."""
+        return {"lines": [[at, "log", level, text] for at, level, text in logs.recent.lines], "dropped": 0}
 
-    async def _tell_what_waits(self, tell: Tell) -> None:
+    async def log_level(self, arguments: Values, send: Send) -> Values:
+        """From now on logs what is of ``level`` (see ``logs.LEVELS``) and what is worse."""
+        level = text_argument(arguments, "level")
+        if level not in logs.LEVELS:
+            raise OSError(errno.EINVAL, f"no level of a log: {level}")
+        logs.set_level(level)
+        return {}
+
+    async def bandwidth(self, arguments: Values, send: Send) -> Values:
+        """From now on content takes at most ``up`` and ``down`` bytes a second; null means no limit."""
+        self._mounted.limit(Bandwidth(rate_argument(arguments, "up"), rate_argument(arguments, "down")))
+        return {}
+
+    async def flush(self, arguments: Values, send: Send) -> Values:
+        """Returns once everything written so far is acknowledged by the server, or has failed."""
+        failures = await with_progress(
+            self._mounted.filesystem.flush, partial(self._send_drain_progress, send)
+        )
+        return failure_values(failures)
+
+    async def _send_drain_progress(self, send: Send) -> None:
         """Tell again and again how much is not on the server yet; until cancelled."""
         contents = self._mounted.filesystem.contents
         while True:
             waiting = contents.statistics()
             values = {"bytes": waiting["dirty_bytes"], "files": waiting["dirty_files"]}
-            await tell({**values, "lost_for": self._mounted.connections()["lost_for"]})
+            await send({**values, "lost_for": self._mounted.connections()["lost_for"]})
             await trio.sleep(PROGRESS_INTERVAL)
 
-    async def refresh(self, arguments: Values, tell: Tell) -> Values:
-        """Believe nothing any more of ``path`` and below; the kernel neither."""
+    async def refresh(self, arguments: Values, send: Send) -> Values:
+        """Ends all leases on ``path`` and below, here and in the kernel."""
         names = names_of(text_argument(arguments, "path"))
         progress = {"done": 0, "of": 0}
 
         def listed(done: int, of: int) -> None:
             progress.update(done=done, of=of)
 
-        async def tell_progress() -> None:
+        async def send_progress() -> None:
             while True:
                 await trio.sleep(PROGRESS_INTERVAL)
-                await tell(dict(progress))
+                await send(dict(progress))
 
         refresher = self._mounted.filesystem.refresher
-        outdated = await beside(partial(refresher.refresh, names, listed), tell_progress)
+        outdated = await with_progress(partial(refresher.refresh, names, listed), send_progress)
         await self._mounted.forget(outdated.entries, outdated.inodes)
         problems = [
             f"{os.fsdecode(path)}: {problem.strerror or problem}" for path, problem in outdated.problems
@@ -94,14 +119,14 @@ class Requests:
             "problems": problems[:MOST_PROBLEMS],
         }
 
-    async def copy(self, arguments: Values, tell: Tell) -> Values:
+    async def copy(self, arguments: Values, send: Send) -> Values:
         """Copy the content of one file to another on the server; both are told by inode number.
 
         See ``Copier.copy``. EROFS for a read-only mount. However it ends, the kernel forgets what it
         held of the destination.
         """
         source, destination = number_argument(arguments, "source"), number_argument(arguments, "destination")
-        if self._mounted.config.fuse.read_only:
+        if self._mounted.read_only():
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         progress = {"bytes": 0}
         outdated = [destination]
@@ -109,14 +134,14 @@ class Requests:
         def reached(done: int) -> None:
             progress["bytes"] = done
 
-        async def tell_progress() -> None:
+        async def send_progress() -> None:
             while True:
                 await trio.sleep(PROGRESS_INTERVAL)
-                await tell(dict(progress))
+                await send(dict(progress))
 
         copier = self._mounted.filesystem.copier
         try:
-            copied = await beside(partial(copier.copy, source, destination, reached), tell_progress)
+            copied = await with_progress(partial(copier.copy, source, destination, reached), send_progress)
             if copied.source_changed:
                 outdated.append(source)
             return {"size": copied.size}
@@ -124,42 +149,47 @@ class Requests:
             with trio.CancelScope(shield=True):
                 await self._mounted.forget((), outdated)
 
-    async def umount(self, arguments: Values, tell: Tell) -> Values:
-        """Everything to the server, then out of the tree; answered when the mount has ended.
+    async def umount(self, arguments: Values, send: Send) -> Values:
+        """Brings everything to the server, then takes the mount out of the tree. Answers when the mount has
+        ended.
 
-        EBUSY where somebody uses it, EIO where something could not be written: the mount stays
-        then. ``force`` goes on all the same; what it costs is told as ``lost``.
+        EBUSY if somebody uses it, EIO if something could not be written: the mount then stays. ``force`` goes
+        on all the same, and reports what is lost as ``lost``.
         """
         life = self._mounted.life
         force = arguments.get("force") is True
         if force:
-            await self._give_up(tell)
+            await self._give_up(send)
         else:
-            failures = await beside(self._mounted.filesystem.flush, partial(self._tell_what_waits, tell))
+            failures = await with_progress(
+                self._mounted.filesystem.flush, partial(self._send_drain_progress, send)
+            )
             if failures:
-                return listed(failures)
-        told = life.attend()
+                return failure_values(failures)
+        attending = life.expect_listener()
         try:
             if not await life.detach(lazy=force):
                 raise OSError(errno.EBUSY, "somebody uses it")
             if force:
                 life.give_up()
-            await tell({**await beside(self._end, partial(self._tell_what_waits, tell)), "ended": True})
+            await send(
+                {**await with_progress(self._end, partial(self._send_drain_progress, send)), "ended": True}
+            )
         finally:
-            told.set()
+            attending.set()
         return {}
 
-    async def farewell(self, arguments: Values, tell: Tell) -> Values:
-        """Answered when the mount has ended, whoever unmounts it, or is off and ``kept`` by others; what was
-        lost is told as ``failures``.
+    async def farewell(self, arguments: Values, send: Send) -> Values:
+        """Answers when the mount has ended, whoever unmounts it, or is off and ``kept`` by others.
+        ``failures`` has what was lost.
 
         The first line of progress says that the request is known, so that the mount may be taken off.
         """
-        told = self._mounted.life.attend()
+        attending = self._mounted.life.expect_listener()
         try:
-            await tell(await beside(self._end, partial(self._tell_what_waits, tell)))
+            await send(await with_progress(self._end, partial(self._send_drain_progress, send)))
         finally:
-            told.set()
+            attending.set()
         return {}
 
     async def _end(self) -> Values:
@@ -168,7 +198,7 @@ class Requests:
         values: Values = {}
 
         async def drained() -> None:
-            values.update(listed(await life.drained()))
+            values.update(failure_values(await life.drained()))
             nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
@@ -176,25 +206,25 @@ class Requests:
             values["kept"] = await life.kept()
             nursery.cancel_scope.cancel()
         if "failures" not in values:
-            values.update(listed(await self._mounted.filesystem.flush()))
+            values.update(failure_values(await self._mounted.filesystem.flush()))
         return values
 
-    async def _give_up(self, tell: Tell) -> None:
-        """Save what can be had quickly, and tell what will be lost."""
+    async def _give_up(self, send: Send) -> None:
+        """Saves what can be saved quickly, and reports what will be lost."""
         filesystem = self._mounted.filesystem
         if self._mounted.connections()["lost_for"] is None:
             with trio.move_on_after(FORCED_PATIENCE):
-                await beside(filesystem.flush, partial(self._tell_what_waits, tell))
+                await with_progress(filesystem.flush, partial(self._send_drain_progress, send))
         lost = [[filesystem.name(number), size] for number, size in filesystem.contents.dirty() if size]
-        await tell({"lost": lost[:MOST_PROBLEMS], "lost_files": len(lost)})
+        await send({"lost": lost[:MOST_PROBLEMS], "lost_files": len(lost)})
 
 
-def listed(failures: list[str]) -> Values:
+def failure_values(failures: list[str]) -> Values:
     """``failures`` as they travel."""
     return {"failures": failures[:MOST_PROBLEMS], "failed": len(failures)}
 
 
-async def beside(work: Callable[[], Awaitable[T]], meanwhile: Callable[[], Awaitable[None]]) -> T:
+async def with_progress(work: Callable[[], Awaitable[T]], meanwhile: Callable[[], Awaitable[None]]) -> T:
     """The result of ``work``, or what it raises; ``meanwhile`` runs until then."""
     result: list[T] = []
     failure: Exception | None = None
@@ -211,7 +241,7 @@ async def beside(work: Callable[[], Awaitable[T]], meanwhile: Callable[[], Await
 
 
 def text_argument(arguments: Values, name: str) -> str:
-    """Raises ControlError where it is missing or no text."""
+    """Raises ControlError if it is missing or no text."""
     value = arguments.get(name)
     if not isinstance(value, str) or "\0" in value:
         raise ControlError(f"a request without a {name}")
@@ -219,11 +249,21 @@ def text_argument(arguments: Values, name: str) -> str:
 
 
 def number_argument(arguments: Values, name: str) -> int:
-    """Raises ControlError where it is missing or no number."""
+    """Raises ControlError if it is missing or no number."""
     value = arguments.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ControlError(f"a request without a {name}")
     return value
+
+
+def rate_argument(arguments: Values, name: str) -> float:
+    """Infinite for null. Raises ControlError if it is missing or not an allowed rate."""
+    value = arguments.get(name, 0.0)
+    if value is None:
+        return math.inf
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 1 << 62:
+        raise ControlError(f"a request without a {name}")
+    return float(value)
 
 
 def names_of(path: str) -> list[bytes]:
@@ -231,7 +271,7 @@ def names_of(path: str) -> list[bytes]:
     try:
         names = [os.fsencode(name) for name in path.split("/") if name not in ("", ".")]
     except UnicodeEncodeError:
-        raise ControlError("a path that is none") from None
+        raise ControlError("what is given is not a path") from None
     if b".." in names:
         raise OSError(errno.EINVAL, "a path inside the mount has no .. in it")
     return names

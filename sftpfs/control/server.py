@@ -1,7 +1,7 @@
 """The mount's side of its control socket: takes connections, checks who asks, runs handlers.
 
-Owns the socket and its file. A handler does what a request wants; nothing that a client
-sends or leaves unsent disturbs the mount or another client.
+Owns the socket and its file. A handler does what a request wants. Whatever a client sends or fails to send,
+it disturbs neither the mount nor another client.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import trio
 
 from sftpfs.control import protocol
-from sftpfs.control.location import socket_name
 from sftpfs.control.protocol import ControlError, Request, Values
+from sftpfs.control.socket_location import socket_name
 from sftpfs.errors import MountError
 
 log = logging.getLogger(__name__)
@@ -29,13 +29,15 @@ REQUEST_LIMIT = 10.0
 """Seconds a client has to send its request."""
 
 SEND_LIMIT = 30.0
-"""Seconds a client has to take a line; one that is stopped does not hold up what it asked for longer."""
+"""Seconds that a client has to take a line. A stopped client does not hold up its request longer than this.
+"""
 
-Tell = Callable[[Values], Awaitable[None]]
+Send = Callable[[Values], Awaitable[None]]
 """Sends a line of progress; returns once the client took it, so that a slow one is not flooded."""
 
-Handler = Callable[[Values, Tell], Awaitable[Values]]
-"""Carries out a request with the client's (unchecked) arguments; cancelled when the client goes.
+Handler = Callable[[Values, Send], Awaitable[Values]]
+"""Carries out a request with the client's (unchecked) arguments. It is cancelled when the client ends the
+connection.
 
 Fails with OSError, MountError or ControlError, whose text the client is shown.
 """
@@ -57,9 +59,9 @@ class ControlServer:
         self._clients = 0
 
     def listen(self, directory: str, device: str) -> None:
-        """Make the socket. Raises OSError; the mount does without then.
+        """Makes the socket. Raises OSError; the mount then works without one.
 
-        ``directory`` is one that only we can enter (``location.make_directory``).
+        ``directory`` is one that only we can enter (``socket_location.make_directory``).
         """
         path = os.path.join(directory, socket_name(device))
         try:
@@ -84,10 +86,11 @@ class ControlServer:
                 await trio.serve_listeners(self._serve, [self._listener])
 
     def withdraw(self) -> None:
-        """Remove the socket's file: who asks already is answered, nobody else comes. Idempotent.
+        """Removes the socket's file. Clients that are connected are answered; nobody else can connect.
+        Idempotent.
 
-        For when the kernel has let the mount go: its number may be the next mount's at once. What that
-        one put in our place is its own, and stays.
+        For the moment when the kernel has let the mount go: its number may be the next mount's at once. A
+        socket that the next mount put in our place is its own, and stays.
         """
         made, self._made = self._made, None
         try:
@@ -139,11 +142,11 @@ class ControlServer:
                 f"the mount knows no request {request.name[:40]!r}: is it an older sftpfs?"
             )
 
-        async def tell(values: Values) -> None:
+        async def send(values: Values) -> None:
             await _send(stream, protocol.progress_line(values))
 
         try:
-            return protocol.done_line(await handler(request.arguments, tell))
+            return protocol.done_line(await handler(request.arguments, send))
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ExceptionGroup):
             raise
         except OSError as error:
@@ -156,13 +159,13 @@ class ControlServer:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    """What tells a file from another that has its name later."""
+    """What tells a file from another one that has its name later."""
     found = os.lstat(path)
     return found.st_dev, found.st_ino
 
 
 async def _receive_request(stream: trio.SocketStream) -> Request | None:
-    """The one request, or None where the client went without. Raises ControlError."""
+    """The one request, or None if the client went without one. Raises ControlError."""
     lines = protocol.Lines(protocol.MAX_REQUEST)
     while data := await stream.receive_some():
         complete = lines.feed(data)
@@ -172,7 +175,7 @@ async def _receive_request(stream: trio.SocketStream) -> Request | None:
 
 
 async def _watch(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-    """Withdraw the request when the client goes, or talks on."""
+    """Withdraws the request when the client goes, or sends more."""
     try:
         await stream.receive_some(1)
     except trio.BrokenResourceError:

@@ -1,8 +1,7 @@
 """Reading one file: from chunks, from requests under way, from the server, under dirty data.
 
-Owns the requests under way and which chunks of the file are cached. A read is
-answered from one version: where the content is found to be another while it
-waits, it starts again.
+Owns the requests under way and which chunks of the file are cached. A read is answered from one version: if
+the content turns out to be another while the read waits, it starts again.
 """
 
 from __future__ import annotations
@@ -11,19 +10,19 @@ import errno
 
 from sftpfs import clock, operation
 from sftpfs.aio import Slot
-from sftpfs.data.chunks import CHUNK_BYTES, CHUNK_MASK, CHUNK_SHIFT
-from sftpfs.data.extents import DirtyExtents, covers, overlay
-from sftpfs.data.incoming import Fetch, Verification
-from sftpfs.data.state import ContentState, HandleState, MountContent
+from sftpfs.data.buffers.chunk_cache import CHUNK_BYTES, CHUNK_MASK, CHUNK_SHIFT
+from sftpfs.data.buffers.dirty_extents import DirtyExtents, covers, overlay
+from sftpfs.data.content_state import ContentState, HandleState, SharedBuffers
+from sftpfs.data.reads_in_flight import Fetch, VersionCheck
 from sftpfs.errors import error
 from sftpfs.types import Buffer
 
 MAX_DOUBTS = 2
-"""How often a read that ends before the known size is repeated with FSTAT: the file may be cut
-just between the two; a file that tells a size it does not have must not keep us for ever."""
+"""How often a read that ends before the known size is repeated with FSTAT. The file may be cut just between
+the two; and a file that reports a size it does not have must not keep us for ever."""
 
 PAGES = frozenset({4 << 10, 16 << 10, 64 << 10})
-"""Sizes in bytes that say nothing: Linux tells a page for every file of /sys, whatever is in it."""
+"""Sizes in bytes that prove nothing: Linux reports a page for every file of /sys, whatever is in it."""
 
 
 class ContentReader:
@@ -35,18 +34,18 @@ class ContentReader:
 
     __slots__ = ("_cached", "_extents", "_mount", "_pending", "_state", "_verification")
 
-    def __init__(self, state: ContentState, mount: MountContent, extents: DirtyExtents[HandleState]) -> None:
+    def __init__(self, state: ContentState, mount: SharedBuffers, extents: DirtyExtents[HandleState]) -> None:
         self._state = state
         self._mount = mount
         self._extents = extents
         self._cached: set[int] = set()
         self._pending: dict[int, Fetch] = {}
-        self._verification: Verification | None = None
+        self._verification: VersionCheck | None = None
 
     # Lookups that never wait.
 
     def hit(self, handle: HandleState, offset: int, size: int) -> Buffer | None:
-        """The bytes where one cached chunk has them all; reads ahead on the way."""
+        """The bytes, if one cached chunk has them all; reads ahead on the way."""
         index = offset >> CHUNK_SHIFT
         if index not in self._cached or handle.direct:
             return None
@@ -66,8 +65,8 @@ class ContentReader:
         return data if size == length else data[start:stop]
 
     async def read(self, handle: HandleState, offset: int, size: int) -> Buffer:
-        """``size`` bytes at ``offset``, fewer only at the end of file. EIO where the server goes on telling
-        that there are more than it gives."""
+        """``size`` bytes at ``offset``, fewer only at the end of file. EIO if the server keeps reporting more
+        than it gives."""
         sequential = handle.window.observe(offset, size)
         state = self._state
         counted = False
@@ -77,15 +76,17 @@ class ContentReader:
             end = offset + size if handle.direct else self._clamp(offset, offset + size)
             if end <= offset:
                 return b""
-            # What is all here is of the version known; it is not to wait for a server that may be away.
+            # What is all here is of the known version, and must not wait for a server that may be away.
             trusted = not doubts if handle.direct else self._has(offset, end)
             check = None if trusted else self._verify(handle)
-            parts = None if handle.direct else self._collect(handle, offset, end, sequential)
-            if parts is None:
+            indices = None if handle.direct else self._chunks(offset, end, sequential)
+            if indices is None:
                 data = await self._read_range(handle, offset, end, check)
             else:
+                reason = self._why_missing(offset, end)
+                parts = [self._part(handle, index) for index in indices]
                 if not counted:
-                    self._count(handle, parts, sequential)
+                    self._count(handle, parts, sequential, reason)
                     counted = True
                 if sequential:
                     self._read_ahead(handle)
@@ -100,17 +101,26 @@ class ContentReader:
             if doubts == MAX_DOUBTS:
                 if state.server_size in PAGES:
                     return data
-                raise error(errno.EIO, "the server tells a size that it has no bytes for")
+                raise error(errno.EIO, "the server reports a size that it has no bytes for")
             doubts += 1
 
     def _has(self, offset: int, end: int) -> bool:
-        """Is every chunk that holds [offset, end) cached?"""
+        """Whether every chunk that holds [offset, end) is cached."""
         return all(
             index in self._cached for index in range(offset >> CHUNK_SHIFT, (end - 1 >> CHUNK_SHIFT) + 1)
         )
 
+    def _why_missing(self, offset: int, end: int) -> str:
+        """Of the first chunk of [offset, end) that is not here."""
+        for index in range(offset >> CHUNK_SHIFT, (end - 1 >> CHUNK_SHIFT) + 1):
+            if index not in self._cached:
+                pending = index in self._pending
+                return "awaited" if pending else self._mount.chunks.why_missing(self._state.number, index)
+        return "new"
+
     def _too_short(self, data: Buffer, offset: int, end: int) -> bool:
-        """Does the file end before the size we know? Then it is another version: ask, and read again."""
+        """Whether the file ends before the size that we know. Then it is another version: ask, and read
+        again."""
         state = self._state
         if state.dirty or offset + len(data) >= min(end, state.server_size):
             return False
@@ -118,7 +128,7 @@ class ContentReader:
         return True
 
     def _clamp(self, offset: int, end: int) -> int:
-        """``end``, or the end of file as known: to ask past it would cost another round trip."""
+        """``end``, or the end of file as known, because asking past it would cost another round trip."""
         state = self._state
         if state.dirty:
             return end if state.appending else min(end, state.shown_size)
@@ -127,25 +137,27 @@ class ContentReader:
         state.verify = True  # somebody believes the file longer than we do
         return end
 
-    def _count(self, handle: HandleState, parts: list[Fetch | memoryview], sequential: bool) -> None:
-        """Count a read as hit or miss; a sequential one that has to wait widens the window."""
+    def _count(
+        self, handle: HandleState, parts: list[Fetch | memoryview], sequential: bool, reason: str
+    ) -> None:
+        """Counts a read as hit or miss. A sequential read that has to wait widens the window."""
         for part in parts:
             if isinstance(part, Fetch) and not part.slot.done:
-                self._mount.chunks.misses += 1
+                self._mount.chunks.missed(reason)
                 if sequential:
                     handle.window.waited(self._mount.link.window)
                 return
         self._mount.chunks.hits += 1
 
     async def _arrived(self, handle: HandleState, parts: list[Fetch | memoryview]) -> bool:
-        """Wait for all ``parts``; False where one may not be used and the read starts again."""
+        """Waits for all ``parts``. False if one may not be used; then the read starts again."""
         usable = True
         for part in parts:
             if isinstance(part, Fetch):
                 try:
                     await part.slot.wait()
                 except OSError as failure:
-                    # One that ended with an operation which began before ours had less time than we have.
+                    # A fetch that ended with an operation which began before ours had less time than we have.
                     earlier = failure.errno == errno.ETIMEDOUT and part.begun < operation.begun()
                     if part.handle is handle and not (part.ahead or earlier):
                         raise
@@ -153,10 +165,8 @@ class ContentReader:
                 usable = usable and not part.stale
         return usable
 
-    def _collect(
-        self, handle: HandleState, offset: int, end: int, sequential: bool
-    ) -> list[Fetch | memoryview] | None:
-        """Chunks, cached or under way, that hold [offset, end); None where only the bytes are asked for."""
+    def _chunks(self, offset: int, end: int, sequential: bool) -> range | None:
+        """The chunks that hold [offset, end); None if only these bytes are asked for."""
         first, last = offset >> CHUNK_SHIFT, (end - 1) >> CHUNK_SHIFT
         size = self._state.server_size
         if not self._chunkable(first, last) or end > size:
@@ -167,7 +177,7 @@ class ContentReader:
             whole = min((last + 1) << CHUNK_SHIFT, size) - (first << CHUNK_SHIFT)
             if 2 * (end - offset) < whole:
                 return None
-        return [self._part(handle, index) for index in indices]
+        return indices
 
     def _part(self, handle: HandleState, index: int) -> Fetch | memoryview:
         """One chunk: cached, or under way, now if not before."""
@@ -182,7 +192,8 @@ class ContentReader:
         return fetch
 
     def _chunkable(self, first: int, last: int) -> bool:
-        """May these chunks be fetched whole? While dirty only where the server has all, unwritten."""
+        """Whether these chunks may be fetched whole: while dirty only if the server has all of them,
+        unwritten."""
         if not self._state.dirty:
             return True
         start, stop = first << CHUNK_SHIFT, (last + 1) << CHUNK_SHIFT
@@ -192,7 +203,7 @@ class ContentReader:
 
     @staticmethod
     def _assemble(parts: list[Fetch | memoryview], offset: int, end: int) -> Buffer:
-        """The bytes of [offset, end) out of consecutive chunks, up to the first that is short of them."""
+        """The bytes of [offset, end) out of consecutive chunks, up to the first one that is too short."""
         pieces: list[memoryview] = []
         position = offset
         for part in parts:
@@ -211,10 +222,9 @@ class ContentReader:
     ) -> Buffer | None:
         """Exactly these bytes from the server, not cached, with what is dirty laid over them.
 
-        What was dirty when the request left may be acknowledged before the reply is
-        here and be in it or not: it is kept and laid over as well. What is appended has no
-        place until the server gave it one: whoever reads the end waits for it first. None where
-        the content was found to be another meanwhile.
+        What was dirty when the request left may be acknowledged before the reply arrives, and be in it or
+        not. So it is kept and laid over as well. What is appended has no place until the server gave it one:
+        a reader of the end waits for it first. None if the content was found to be another one meanwhile.
         """
         state, extents = self._state, self._extents
         generation = state.generation
@@ -225,6 +235,7 @@ class ContentReader:
             return pieces[0][1]
         if not covers(pieces, offset, end):
             state.fetching()
+            self._mount.chunks.miss_counts["uncached"] += 1
             slot = handle.remote.start_read(offset, end - offset)
             if check is not None:
                 await check.wait()
@@ -244,7 +255,7 @@ class ContentReader:
         state = self._state
         length = min(CHUNK_BYTES, state.server_size - (index << CHUNK_SHIFT))
         state.fetching()
-        fetch = Fetch(self, handle, index, length, state.generation, ahead)
+        fetch = Fetch(self._fetched, handle, index, length, state.generation, ahead)
         self._pending[index] = fetch
         if fetch.slot.done:
             fetch.completed(fetch.slot)
@@ -252,8 +263,8 @@ class ContentReader:
             fetch.slot.callback = fetch.completed
         return fetch
 
-    def fetched(self, fetch: Fetch) -> None:
-        """The reply to ``fetch`` is here: cache it where it is still true."""
+    def _fetched(self, fetch: Fetch) -> None:
+        """The reply to ``fetch`` is here: caches it if it is still true."""
         mount = self._mount
         wanted = self._pending.get(fetch.index) is fetch
         if wanted:
@@ -290,11 +301,12 @@ class ContentReader:
             window.requested = index << CHUNK_SHIFT
 
     def _verify(self, handle: HandleState) -> Slot[None] | None:
-        """With the first fetch since an open ask what version it is; reads wait until that is known."""
+        """Asks with the first fetch since an open what version the file is; reads wait until that is
+        known."""
         state = self._state
         if state.verify and not state.dirty and self._verification is None:
             state.verify = False
-            verification = Verification(self, handle, state.epoch)
+            verification = VersionCheck(self._verified, handle, state.epoch)
             self._verification = verification
             if verification.slot.done:
                 verification.completed(verification.slot)
@@ -302,8 +314,8 @@ class ContentReader:
                 verification.slot.callback = verification.completed
         return self._verification.checked if self._verification is not None else None
 
-    def verified(self, verification: Verification) -> None:
-        """FSTAT is here: another version than known drops what is held."""
+    def _verified(self, verification: VersionCheck) -> None:
+        """FSTAT is here: if it reports another version than the known one, drops what is held."""
         state = self._state
         self._verification = None
         if verification.slot.error is not None:
@@ -333,26 +345,27 @@ class ContentReader:
 
     # What others do to the content.
 
-    def drop(self) -> None:
-        """The content is another: forget all chunks; reads under way start again."""
+    def drop(self, reason: str = "changed") -> None:
+        """The content is another: forget all chunks; reads under way start again. ``reason`` is of
+        ``MISS_REASONS``."""
         self._state.outdated()
         self._state.pages_stale = True
-        self.drop_from(0)
+        self.drop_from(0, reason)
 
     def forget(self) -> None:
-        """Nothing cached or under way is for who reads from now on. Who reads already may have it: to begin
-        again with each open of the file might never end."""
+        """Nothing cached or under way is used by later readers. A reader that has begun may get it, because
+        beginning again with each open of the file might never end."""
         state = self._state
-        state.witnessed = None
+        state.earliest_fetch = None
         state.pages_stale = True
         for cached in list(self._cached):
-            self._mount.chunks.drop(state.number, self._cached, cached)
+            self._mount.chunks.drop(state.number, self._cached, cached, "doubted")
         self._pending.clear()
 
-    def drop_from(self, index: int) -> None:
-        """Forget the chunks from ``index`` on, cached or under way."""
+    def drop_from(self, index: int, reason: str) -> None:
+        """Forget the chunks from ``index`` on, cached or under way; as ``drop``."""
         for cached in [cached for cached in self._cached if cached >= index]:
-            self._mount.chunks.drop(self._state.number, self._cached, cached)
+            self._mount.chunks.drop(self._state.number, self._cached, cached, reason)
         for pending in [pending for pending in self._pending if pending >= index]:
             self._pending.pop(pending).stale = True
 
@@ -371,7 +384,7 @@ class ContentReader:
             return
         size = self._state.shown_size
         if end > size:
-            # The last chunk ends where the file did; with the file longer it would not be whole.
+            # The last chunk ends where the file ended; now that the file is longer, it would not be whole.
             self._discard(size >> CHUNK_SHIFT)
         for index in range(offset >> CHUNK_SHIFT, (end - 1 >> CHUNK_SHIFT) + 1):
             self._discard(index)
@@ -382,6 +395,6 @@ class ContentReader:
 
     def _discard(self, index: int) -> None:
         if index in self._cached:
-            self._mount.chunks.drop(self._state.number, self._cached, index)
+            self._mount.chunks.drop(self._state.number, self._cached, index, "written")
         elif index in self._pending:
             self._pending.pop(index).stale = True

@@ -1,1 +1,1 @@
-"""Examinations a person asks for: ``sftpfs doctor`` and ``sftpfs bench``. Used by ``cli`` only."""
+"""Examinations that a person asks for: ``sftpfs doctor`` and ``sftpfs bench``. Used by ``cli`` only."""

@@ -1,7 +1,7 @@
-"""``sftpfs bench``: what a program gets out of a mount of a server, measured on real mounts.
+"""``sftpfs bench``: how fast a program works on mounts of a server, measured on real mounts.
 
-What was written is read on a second mount, so that nothing is cached; the numbers are
-those of one run, once. All files are in one directory of their own, removed at the end.
+What was written is read on a second mount, so that nothing is cached. The numbers are those of a single run.
+All files are in one directory of their own, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sftpfs import mountpoint
 from sftpfs.config import MountConfig
-from sftpfs.doctor.rehearsed import Mounts
+from sftpfs.doctor.replayed_prompts import Mounts
 from sftpfs.errors import Failure, MountError
-from sftpfs.interrupts import Interrupts
+from sftpfs.host import mountpoint
+from sftpfs.host.interrupts import Interrupts
 
 FILES = 50
 SMALL = 4096
@@ -31,7 +31,7 @@ Row = tuple[str, str]
 
 
 class MountFailedError(Exception):
-    """The mount could not be made; it has told why. ``status`` is its exit status."""
+    """The mount could not be made, and has reported why. ``status`` is its exit status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -40,7 +40,7 @@ class MountFailedError(Exception):
 
 @contextmanager
 def mounted(mounts: Mounts) -> Iterator[Path]:
-    """A mount, taken off at the end, also where it was still being made. Raises MountFailedError."""
+    """A mount, taken off at the end, also if it was still being made. Raises MountFailedError."""
     path = tempfile.mkdtemp(prefix="sftpfs-bench-")
     beneath = os.open(path, os.O_PATH | os.O_DIRECTORY)
     try:
@@ -57,10 +57,10 @@ def mounted(mounts: Mounts) -> Iterator[Path]:
 
 
 def bench(config: MountConfig, mebibytes: int, show: Callable[[Row], None], interrupts: Interrupts) -> None:
-    """Measure the server of ``config``, calling ``show`` for every row.
+    """Measures the server of ``config``, calling ``show`` for every row.
 
-    Raises MountFailedError, and MountError where the directory cannot be worked in. The mount that
-    wrote stays until all is removed: one more to clean up with may not be had.
+    Raises MountFailedError, and MountError if the directory cannot be worked in. The mount that wrote stays
+    until everything is removed, because a further mount for cleaning up may fail.
     """
     name = f".sftpfs-bench-{secrets.token_hex(4)}"
     mounts = Mounts(config, interrupts)

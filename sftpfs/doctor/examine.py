@@ -1,4 +1,4 @@
-"""The whole of ``sftpfs doctor``: each finding is printed when it is made."""
+"""The whole of ``sftpfs doctor``: prints each finding when it is made."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import trio
 
 from sftpfs.config import MountConfig
 from sftpfs.doctor.findings import Finding, Verdict, bad
-from sftpfs.doctor.machine import examine_machine
-from sftpfs.doctor.server import connected, examine_server
+from sftpfs.doctor.machine_checks import examine_machine
+from sftpfs.doctor.server_checks import connected, examine_server
 from sftpfs.errors import Failure, MountError
-from sftpfs.interrupts import Interrupts, heeded
-from sftpfs.logs import printable
-from sftpfs.process import exit_status, leave_no_core, leaves
+from sftpfs.host.daemon import exit_status, leave_no_core, leaves
+from sftpfs.host.interrupts import Interrupts, heeded
+from sftpfs.host.logs import printable
 from sftpfs.transport.prompter import make_prompter
 
 
 def examine(config: MountConfig | None, tries: bool = False) -> int:
-    """Examine this machine, and the server of ``config`` where there is one; the exit status. ``tries``: with
-    files made on the server, and removed."""
+    """Examines this machine, and the server of ``config`` if there is one. Returns the exit status.
+    ``tries``: with files made on the server, and removed."""
     status = 0
     for finding in examine_machine():
         _show(finding)
@@ -42,7 +42,7 @@ def examine(config: MountConfig | None, tries: bool = False) -> int:
 
 
 async def _examine_server(config: MountConfig, tries: bool, interrupts: Interrupts) -> int:
-    """Cut short by a signal, of which ``interrupts`` knows then; what was made on the server is removed."""
+    """A signal cuts it short, and ``interrupts`` then knows of it; what was made on the server is removed."""
     found: list[int] = []
     with trio.open_signal_receiver(*heeded()) as signals:
         async with trio.open_nursery() as nursery:
@@ -57,7 +57,7 @@ async def _examine_server(config: MountConfig, tries: bool, interrupts: Interrup
 
 
 class Work:
-    """What a signal ends: all of it, and once there is a connection only what is done with it."""
+    """What a signal ends: everything, or once there is a connection only what is done with it."""
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
@@ -65,7 +65,7 @@ class Work:
         self.examination: trio.CancelScope | None = None
 
     async def end_at(self, signals: AsyncIterator[int]) -> None:
-        """Wait for a signal; those after the first are for nothing."""
+        """Waits for a signal; later ones have no effect."""
         async for _ in signals:
             self.end()
 

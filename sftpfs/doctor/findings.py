@@ -1,4 +1,4 @@
-"""What an examination found, for a person."""
+"""The results of an examination, for a person."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``text`` says what was found; ``advice`` what it means for the mount and which options to set."""
+    """``text`` says what was found, ``advice`` what it means for the mount and which options to set."""
 
     verdict: Verdict
     text: str
@@ -37,7 +37,7 @@ class Finding:
 
 
 def _wrapped(text: str, first: str, further: str) -> list[str]:
-    """Lines of whole words: a path or a command can be taken from the screen as it is."""
+    """Lines of whole words, so that a path or a command can be copied from the screen."""
     return textwrap.wrap(
         text,
         WIDTH,
@@ -54,7 +54,7 @@ def good(text: str, advice: str = "") -> Finding:
 
 
 def note(text: str, advice: str = "") -> Finding:
-    """A mount works, with a limit."""
+    """A mount works, but with a limit."""
     return Finding(Verdict.NOTE, text, advice)
 
 

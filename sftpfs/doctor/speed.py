@@ -8,11 +8,11 @@ from collections import deque
 import trio
 
 from sftpfs.aio import Slot
-from sftpfs.sftp import packets
 from sftpfs.sftp.session import Session
+from sftpfs.types import OpenFlags
 
 LOOKS = 10
-"""Round trips measured; the least counts, as the others waited for something else as well."""
+"""Round trips measured. The shortest counts, because the others waited for something else as well."""
 
 DURATION = 2.0
 """Seconds each way at most."""
@@ -54,7 +54,7 @@ async def write(session: Session, handle: bytes) -> float:
 async def read(session: Session, path: bytes) -> float:
     """Bytes a second read of that file. Raises StatusError."""
     size = session.capabilities.limits.read_size
-    handle = await session.start_open(path, packets.OPEN_READ).wait()
+    handle = await session.start_open(path, OpenFlags.READ).wait()
     begin = trio.current_time()
     try:
         length = (await session.start_fstat(handle).wait()).size

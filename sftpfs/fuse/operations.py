@@ -1,4 +1,4 @@
-"""FUSE requests: decode, call vfs, encode. No policy, no state but the handle tables."""
+"""FUSE requests: decode, call vfs, encode. No policy, and no state except the handle tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import errno
 import itertools
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 
 import pyfuse3
 import trio
@@ -28,33 +27,23 @@ from pyfuse3 import (
 
 from sftpfs.data import FileHandle
 from sftpfs.errors import error
-from sftpfs.fuse.guard import guarded
-from sftpfs.fuse.opener import Openers
-from sftpfs.fuse.reads import ReadsUnderWay, became_longer, became_shorter, ends_early
+from sftpfs.fuse.directory_reply import DirectoryReplies, OpenDirectory
+from sftpfs.fuse.errno_guard import guarded
+from sftpfs.fuse.file_handles import BY_NUMBER, by_number
+from sftpfs.fuse.invalidation import Invalidation
+from sftpfs.fuse.reads_in_flight import ReadsInFlight, became_longer, became_shorter, ends_early
 from sftpfs.fuse.reply import Replies, statvfs_reply
+from sftpfs.fuse.requester import Openers, only_reads
 from sftpfs.types import Buffer
-from sftpfs.vfs.attributes import RequestedChange
-from sftpfs.vfs.files import OpenFile
 from sftpfs.vfs.filesystem import Filesystem
-from sftpfs.vfs.inodes import Inode
 from sftpfs.vfs.namespace import Caller
-
-FIRST_CHILD = 2
-"""readdir offsets: 0 is ``.``, 1 is ``..``, names follow."""
-
+from sftpfs.vfs.open_file import OpenFile
+from sftpfs.vfs.setattr import SetattrRequest
+from sftpfs.vfs.tree.inode import Inode
 
 LOOKUP_ATTEMPTS = 4
-"""A name that is changed again and again while it is looked up: after so many the kernel is to ask again."""
-
-
-class OpenDirectory:
-    """One open directory of the kernel's; the snapshot keeps offsets meaning the same name."""
-
-    __slots__ = ("inode", "snapshot")
-
-    def __init__(self, inode: Inode) -> None:
-        self.inode = inode
-        self.snapshot: list[bytes] | None = None
+"""How often a name is looked up that is changed again and again meanwhile; after that the kernel must ask
+again."""
 
 
 def caller(ctx: RequestContext) -> Caller:
@@ -64,7 +53,7 @@ def caller(ctx: RequestContext) -> Caller:
 class Operations(pyfuse3.Operations):
     """pyfuse3's request handlers over a ``Filesystem``."""
 
-    supports_dot_lookup = False
+    supports_dot_lookup = True
     enable_writeback_cache = False  # the kernel would trust its own size and mtime for ever
 
     def __init__(self, filesystem: Filesystem, replies: Replies) -> None:
@@ -79,11 +68,13 @@ class Operations(pyfuse3.Operations):
         self._handles = itertools.count(1)
         self._files: dict[int, OpenFile] = {}
         self._openers = Openers()
-        self._reads = ReadsUnderWay()
+        self._reads = ReadsInFlight()
+        self.invalidation = Invalidation(self._reads)
         self._directories: dict[int, OpenDirectory] = {}
+        self._listings = DirectoryReplies(self._tree, replies, self._reads, self._look_up)
 
     def init(self) -> None:
-        """The kernel is told our terms as soon as this returns, without a task being run between."""
+        """The kernel receives our terms as soon as this returns, without a task being run between."""
         self.initialised.set()
 
     def inode_of(self, handle: int) -> Inode | None:
@@ -91,67 +82,53 @@ class Operations(pyfuse3.Operations):
         opened = self._files.get(handle) or self._directories.get(handle)
         return opened.inode if opened is not None else None
 
-    # -- what the kernel is told -----------------------------------------------------
+    # -- what the kernel receives ---------------------------------------------------
 
     def _entry(self, parent: Inode, name: bytes, inode: Inode, ctx: RequestContext) -> EntryAttributes:
-        """The one way by which an inode found or made here becomes known to the kernel as ``name``; to be
-        returned without another wait. Where the name leads elsewhere by now (it was open, and another client
-        put another file in its place), the kernel asks again before it uses the name once more."""
+        """The only way by which an inode found or made here becomes known to the kernel as ``name``. Its
+        result must be returned without another wait. If the name leads elsewhere by now (it was open, and
+        another client put another file in its place), the kernel asks again before it uses the name once
+        more.
+        """
         assert parent.directory is not None
         reply = self._replies.entry(inode)
         if parent.directory.children.get(name) is not inode:
             reply.entry_timeout = 0.0
-        self._tree.pin(inode)
-        self._reads.told(inode, ctx.pid)
+        self._tree.count_lookup(inode)
+        self._reads.attributes_sent(inode, ctx.pid)
         return reply
 
     def _attributes(self, inode: Inode, ctx: RequestContext) -> EntryAttributes:
         """The same for attributes of an inode the kernel holds."""
         reply = self._replies.entry(inode)
-        self._tree.told(inode)
-        self._reads.told(inode, ctx.pid)
+        self._tree.attributes_sent(inode)
+        self._reads.attributes_sent(inode, ctx.pid)
         return reply
-
-    def outdate(self, inode: Inode) -> None:
-        """A read found ``inode`` another than the kernel was told: make it ask for the attributes again.
-
-        One that is longer must not end, for who reads on, where it did before. Not where it is shorter: the
-        read's own answer tells that, and must not be overtaken (``fuse.reads``)."""
-        if not became_shorter(inode):
-            self._outdate(inode)
-
-    def _outdate(self, inode: Inode) -> None:
-        """Make the kernel ask again. Attributes only: pages may be locked by a read we serve."""
-        self._reads.overtake(inode.number)
-        try:
-            pyfuse3.invalidate_inode(InodeT(inode.number), attr_only=True)
-        except OSError as problem:
-            if problem.errno not in (errno.ENOENT, errno.ENOSYS):
-                raise
-
-    def outdating(self, numbers: Sequence[int]) -> None:
-        """``outdate_all`` is about to be called for these inodes."""
-        for number in numbers:
-            self._reads.overtake(number)
 
     # -- names ---------------------------------------------------------------------
 
     @guarded
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        if name in BY_NUMBER:
+            found = await by_number(self._filesystem, parent_inode, name)
+            reply = self._attributes(found, ctx)
+            self._tree.count_lookup(found)
+            return reply
         parent = self._tree.get(parent_inode)
         inode = await self._look_up(parent, name)
         if inode is not None:
             if became_longer(inode):
-                await self._reads.quiet(inode)
+                await self._reads.wait_until_quiet(inode)
             return self._entry(parent, name, inode, ctx)
         return self._replies.missing(self._filesystem.resolver.missing_until(parent, name))
 
     async def _look_up(self, parent: Inode, name: bytes) -> Inode | None:
-        """What ``name`` leads to now. Who shares another's question may get the answer when it was let go."""
+        """What ``name`` leads to now. A caller that shares another's question may get the answer after it was
+        evicted."""
         inode = None
         for _ in range(LOOKUP_ATTEMPTS):
             inode = await self._filesystem.resolver.lookup(parent, name)
-            if inode is None or self._filesystem.resolver.leads(parent, name, inode):
+            if inode is None or self._filesystem.resolver.leads_to(parent, name, inode):
                 break
         return inode
 
@@ -227,14 +204,15 @@ class Operations(pyfuse3.Operations):
             await self._date(found, ctx.pid)
         await self._filesystem.resolver.revalidate(found)
         if became_longer(found):
-            await self._reads.quiet(found)
+            await self._reads.wait_until_quiet(found)
         return self._attributes(found, ctx)
 
     async def _date(self, inode: Inode, pid: int) -> None:
-        """The time a writer is told must still be the file's once it is closed. Who opened it has to wait
-        for what was written anyway; another thread of the program, or a child, may have other work."""
+        """The time that a writer is told must still be the file's once it is closed. The program that opened
+        it has to wait for what was written anyway; another thread of it, or a child, may have other work. A
+        read, before which the kernel asks for the size, shows nobody a time."""
         opened = self._openers.opened_to_write(pid, inode)
-        if opened or self._openers.may_write(pid, inode):
+        if (opened or self._openers.may_write(pid, inode)) and not only_reads(pid):
             await self._filesystem.date(inode, patient=opened)
 
     @guarded
@@ -247,7 +225,7 @@ class Operations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> EntryAttributes:
         found = self._tree.get(inode)
-        requested = RequestedChange(
+        requested = SetattrRequest(
             size=attr.st_size if fields.update_size else None,
             mode=attr.st_mode if fields.update_mode else None,
             uid=attr.st_uid if fields.update_uid else None,
@@ -288,8 +266,8 @@ class Operations(pyfuse3.Operations):
         number = FileHandleT(next(self._handles))
         self._files[number] = file
         self._openers.opened(file.handle, opener)
-        # What is appended the kernel would put into its pages where it takes the end to be. Such a handle
-        # can be neither read nor mapped, so nothing else is lost by it.
+        # The kernel would put appended bytes into its pages at the place where it believes the end to be.
+        # Such a handle can be neither read nor mapped, so this costs nothing else.
         appends = file.handle.append and not file.handle.readable
         return FileInfo(
             fh=number,
@@ -306,10 +284,10 @@ class Operations(pyfuse3.Operations):
         if outdated:
             if became_shorter(found):
                 await self._reads.answered(inode)
-            self._outdate(found)
+            self.invalidation.attributes(found)
         if flags & os.O_TRUNC:  # the kernel empties it as it gets the reply
-            self._tree.told_end(found, 0)
-            self._reads.told(found, ctx.pid)
+            self._tree.kernel_resized(found, 0)
+            self._reads.attributes_sent(found, ctx.pid)
         return self._file_info(file, keep_cache, ctx.pid)
 
     @guarded
@@ -332,14 +310,14 @@ class Operations(pyfuse3.Operations):
         if data is None or ends_early(inode, off, size, data):
             data = await self._read(handle, inode, off, size, data)
         if len(data) < size:
-            self._reads.ended(inode.number)
+            self._reads.end_reached(inode.number)
         return data
 
     async def _read(
         self, handle: FileHandle, inode: Inode, off: int, size: int, data: Buffer | None
     ) -> Buffer:
-        """What has to be waited for: the bytes, where ``data`` is None; others' reads where it ends early."""
-        with self._reads.one(inode.number, off, off + size, self._openers.of(handle)) as read:
+        """Waits for the bytes, if ``data`` is None, and for others' reads if it ends early."""
+        with self._reads.track(inode.number, off, off + size, self._openers.opener_of(handle)) as read:
             if data is None:
                 data = await handle.read(off, size)
             if handle.direct or not ends_early(inode, off, size, data):
@@ -349,7 +327,7 @@ class Operations(pyfuse3.Operations):
                 if read.overtaken:
                     self._reads.failed(inode.number)
                     raise error(errno.EIO, "overtaken: the kernel would fill it up with zeros")
-                self._tree.told_end(inode, off + len(data))
+                self._tree.kernel_resized(inode, off + len(data))
                 self._reads.overtake(inode.number)
             return data
 
@@ -366,11 +344,11 @@ class Operations(pyfuse3.Operations):
         handle, inode = self._files[fh].handle, self._files[fh].inode
         try:
             unnamed = handle.unnamed
-            await handle.flush(lambda: not self._openers.hold(handle, inode))
+            await handle.flush(lambda: not self._openers.still_open(handle, inode))
             if unnamed and not handle.unnamed:
-                self._filesystem.files.named(inode)
+                self._tree.name_given(inode)
         except OSError:
-            handle.listened = self._openers.live(handle)
+            handle.listened = self._openers.opener_lives(handle)
             raise
 
     @guarded
@@ -384,9 +362,9 @@ class Operations(pyfuse3.Operations):
         await self._filesystem.files.release(file)
 
     def note_closed(self) -> None:
-        """The mount is off: of what was closed just before, the kernel may have given up the RELEASE."""
+        """The mount is off: the kernel may have given up the RELEASE of what was closed just before."""
         for file in self._files.values():
-            if not self._openers.hold(file.handle, file.inode):
+            if not self._openers.still_open(file.handle, file.inode):
                 file.handle.content.closed(file.handle)
 
     # -- directories ---------------------------------------------------------------
@@ -398,7 +376,7 @@ class Operations(pyfuse3.Operations):
             raise FUSEError(errno.ENOTDIR)
         number = FileHandleT(next(self._handles))
         self._directories[number] = OpenDirectory(found)
-        found.directory.open_handles += 1
+        self._tree.directory_opened(found)
         return number
 
     @guarded
@@ -406,71 +384,13 @@ class Operations(pyfuse3.Operations):
         opened = self._directories[fh]
         if opened.snapshot is None or start_id == 0:
             opened.snapshot = await self._filesystem.listing(opened.inode)
-        if self._add_dots(opened.inode, start_id, token):
-            await self._add_names(opened, max(start_id - FIRST_CHILD, 0), token)
-
-    def _add_dots(self, inode: Inode, start_id: int, token: ReaddirToken) -> bool:
-        """``.`` and ``..``, which the kernel does not count as looked up; False where full."""
-        for offset, name, target in ((0, b".", inode), (1, b"..", inode.parent or inode)):
-            if start_id <= offset and not pyfuse3.readdir_reply(
-                token, FileNameT(name), self._replies.entry(target), offset + 1
-            ):
-                return False
-        return True
-
-    async def _add_names(self, opened: OpenDirectory, start: int, token: ReaddirToken) -> None:
-        """What the names of the snapshot lead to now. Names that are no more are left out: the kernel would
-        take them for names that are. Waits only before the first."""
-        snapshot, directory = opened.snapshot, opened.inode.directory
-        assert snapshot is not None and directory is not None
-        children = directory.children
-        entry, reply, pin = self._replies.entry, pyfuse3.readdir_reply, self._tree.pin
-        told = self._reads.told
-        none = True
-        for index in range(start, len(snapshot)):
-            name = snapshot[index]
-            inode = children.get(name)
-            if inode is None:
-                if name not in directory.unknown:
-                    continue
-                if not none:
-                    return  # the next call begins with it
-                inode = await self._look_up(opened.inode, name)
-                if inode is None:
-                    continue
-            try:
-                encoded = entry(inode)
-            except OSError:
-                if none:
-                    raise
-                return  # what was added goes out, counted; the next call meets the error first
-            if not reply(token, FileNameT(name), encoded, index + FIRST_CHILD + 1):
-                return
-            pin(inode)
-            told(inode, 0)
-            none = False
+        await self._listings.add(opened, start_id, token)
 
     @guarded
     async def releasedir(self, fh: FileHandleT) -> None:
         inode = self._directories.pop(fh).inode
-        assert inode.directory is not None
-        inode.directory.open_handles -= 1
-        if not inode.directory.open_handles:
-            self._tree.listing_unused(inode)
+        self._tree.directory_closed(inode)
 
     @guarded
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
         """SFTP cannot sync a directory; every change was waited for when it was made."""
-
-
-def outdate_all(entries: Sequence[tuple[int, bytes]], inodes: Sequence[int]) -> None:
-    """Make the kernel forget names, and attributes and pages of inodes; what it does not know is skipped.
-
-    Blocks while a request about one of them is under way: never to be called in the loop's thread.
-    """
-    for directory, name in entries:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            pyfuse3.invalidate_entry(InodeT(directory), FileNameT(name))
-    for inode in inodes:
-        with suppress(FileNotFoundError):
-            pyfuse3.invalidate_inode(InodeT(inode))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pyfuse3 import EntryAttributes, InodeT, StatvfsData
 
 from sftpfs import clock
 from sftpfs.config import CacheConfig
+from sftpfs.fuse.file_handles import ROOT_GENERATION, new_generation
 from sftpfs.types import NAME_MAX, FilesystemStatistics
-from sftpfs.vfs.filesystem import Filesystem
-from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.filesystem import Appearance, Filesystem
+from sftpfs.vfs.tree.inode import Inode
 
 BLOCK_SIZE = 512
 """The unit of st_blocks, whatever the file system (stat(2))."""
@@ -20,20 +23,63 @@ PREFERRED_SIZE = 1 << 20
 class Replies:
     """Builds replies; kernel timeouts follow the leases, within what the user set."""
 
-    __slots__ = ("_attribute_limit", "_cases", "_entry_limit", "_filesystem")
+    __slots__ = ("_attribute_limit", "_cases", "_entry_limit", "_filesystem", "_generation", "_root")
 
     def __init__(self, filesystem: Filesystem, config: CacheConfig) -> None:
         self._filesystem = filesystem
         self._cases = filesystem.cases
         self._entry_limit = config.entry_timeout
         self._attribute_limit = config.attribute_timeout
+        self._root = filesystem.tree.root
+        self._generation = new_generation()
 
     def entry(self, inode: Inode) -> EntryAttributes:
         """The attributes of ``inode``, valid in the kernel as long as its lease."""
-        mode, nlink, uid, gid, size, atime_ns, mtime_ns, ctime_ns = self._filesystem.appearance(inode)
         reply = EntryAttributes()
+        reply.st_blksize = PREFERRED_SIZE
+        self._encode(inode, self._filesystem.appearance(inode), clock.now(), reply)
+        return reply
+
+    def encoder(self) -> Callable[[Inode], EntryAttributes]:
+        """``entry`` for one inode after another, without a wait between. It returns the same object each
+        time, and sets in it only what differs from the inode before, as each field takes 50 to 150 ns."""
+        reply = EntryAttributes()
+        reply.st_blksize = PREFERRED_SIZE
+        now = clock.now()
+        appearance = self._filesystem.appearance
+        last: Appearance | None = None
+        last_end = 0.0
+
+        def encode(inode: Inode) -> EntryAttributes:
+            nonlocal last, last_end
+            shown = appearance(inode)
+            ordinary = inode.content is None and not inode.aliases and inode.parent is not None
+            if last is None or not ordinary or inode.expires != last_end:
+                self._encode(inode, shown, now, reply)
+                last, last_end = shown if ordinary else None, inode.expires
+                return reply
+            reply.st_ino = inode.number
+            if shown != last:
+                mode, nlink, uid, gid, size, atime_ns, mtime_ns, ctime_ns = shown
+                if mode != last[0] or nlink != last[1] or uid != last[2] or gid != last[3]:
+                    reply.st_mode, reply.st_nlink, reply.st_uid, reply.st_gid = mode, nlink, uid, gid
+                if size != last[4]:
+                    reply.st_size = size
+                    reply.st_blocks = (size + BLOCK_SIZE - 1) // BLOCK_SIZE
+                if atime_ns != last[5]:
+                    reply.st_atime_ns = atime_ns
+                if mtime_ns != last[6] or ctime_ns != last[7]:
+                    reply.st_mtime_ns, reply.st_ctime_ns = mtime_ns, ctime_ns
+                last = shown
+            return reply
+
+        return encode
+
+    def _encode(self, inode: Inode, shown: Appearance, now: float, reply: EntryAttributes) -> None:
+        """Sets every field of ``reply`` that is not the same for all inodes."""
         reply.st_ino = inode.number
-        remaining = inode.expires - clock.now()
+        reply.generation = ROOT_GENERATION if inode is self._root else self._generation
+        remaining = inode.expires - now
         if remaining < 0.0:
             remaining = 0.0
         limit = self._entry_limit
@@ -45,17 +91,12 @@ class Replies:
         content = inode.content
         if content is not None and (content.deferring or content.undated):
             reply.attr_timeout = 0.0  # not the server's word yet: should that be another, it is seen at once
-        reply.st_mode = mode
-        reply.st_nlink = nlink
-        reply.st_uid = uid
-        reply.st_gid = gid
+        reply.st_mode, reply.st_nlink, reply.st_uid, reply.st_gid, size, atime_ns, mtime_ns, ctime_ns = shown
         reply.st_size = size
-        reply.st_blksize = PREFERRED_SIZE
         reply.st_blocks = (size + BLOCK_SIZE - 1) // BLOCK_SIZE
         reply.st_atime_ns = atime_ns
         reply.st_mtime_ns = mtime_ns
         reply.st_ctime_ns = ctime_ns
-        return reply
 
     def missing(self, until: float) -> EntryAttributes:
         """A negative entry the kernel keeps until ``until`` (``clock.now``)."""
@@ -68,7 +109,7 @@ class Replies:
 
 
 def statvfs_reply(figures: FilesystemStatistics | None) -> StatvfsData:
-    """statvfs(3); all sizes 0 where the server cannot tell, so that df shows none."""
+    """statvfs(3). All sizes are 0 if the server cannot report them, so that df shows none."""
     reply = StatvfsData()
     reply.f_bsize = reply.f_frsize = BLOCK_SIZE
     reply.f_namemax = NAME_MAX

@@ -1,7 +1,7 @@
-"""Watching the kernel's requests one by one while somebody looks, and at no cost otherwise.
+"""Watches the kernel's requests one by one while somebody looks, at no cost otherwise.
 
-The handlers are wrapped on the instance of ``Operations`` as the first watcher comes, and
-unwrapped as the last one goes. Owns nothing of the requests themselves.
+The handlers are wrapped on the instance of ``Operations`` when the first watcher comes, and unwrapped when
+the last one goes. Owns nothing of the requests themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sftpfs import clock
 from sftpfs.fuse.operations import Operations
 from sftpfs.types import Operation, RunningOperation
 from sftpfs.vfs.filesystem import Filesystem
-from sftpfs.vfs.inodes import Inode
+from sftpfs.vfs.tree.inode import Inode
 
 ACCESS_WORDS = {os.O_RDONLY: "read", os.O_WRONLY: "write", os.O_RDWR: "read and write"}
 
@@ -30,10 +30,10 @@ Description = tuple[str, str]
 
 
 class Tracer:
-    """Tells watchers of every request of the kernel's that is about a file.
+    """Reports to watchers every request of the kernel's that is about a file.
 
-    INVARIANT: the handlers are wrapped exactly while ``_watchers`` is not empty;
-    ``_running`` are the requests that came since then and are not answered.
+    INVARIANT: the handlers are wrapped exactly while ``_watchers`` is not empty; ``_running`` are the
+    requests that came since then and are not answered.
     """
 
     def __init__(self, operations: Operations, filesystem: Filesystem) -> None:
@@ -101,7 +101,7 @@ class Tracer:
             outcome = "no answer"
             try:
                 result = await handler(*arguments)
-                outcome = told(name, result)
+                outcome = outcome_of(name, result)
                 return result
             except FUSEError as problem:
                 outcome = errno.errorcode.get(problem.errno, str(problem.errno))
@@ -133,7 +133,7 @@ class Tracer:
 
 
 def changes(attributes: Any, fields: SetattrFields) -> str:
-    """What a setattr is to change."""
+    """What a setattr changes."""
     words = []
     if fields.update_size:
         words.append(f"size {attributes.st_size}")
@@ -146,7 +146,7 @@ def changes(attributes: Any, fields: SetattrFields) -> str:
     return ", ".join(words)
 
 
-def told(name: str, result: Any) -> str:
+def outcome_of(name: str, result: Any) -> str:
     """What the kernel was answered, in a word."""
     if name == "read":
         return str(len(result))

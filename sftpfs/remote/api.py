@@ -1,10 +1,9 @@
 """The server as vfs and data see it: paths, open files, and nothing of packets.
 
-Every path is absolute bytes on the server. Every method ends within the mount's
-deadline, and outlives the loss of a connection within it. Failures are ``OSError``
-with the errno the kernel shall see, already diagnosed (``remote/diagnose``): EEXIST,
-ENOTEMPTY, ENOSPC, ... rather than the one FAILURE of SFTP v3.
-``SessionLostError`` where the server was not to be had in time.
+Every path is absolute bytes on the server. Every method ends within the mount's deadline, and outlives the
+loss of a connection within it. Failures are ``OSError`` with the errno that the kernel shall see, already
+diagnosed (``remote.outcome``): EEXIST, ENOTEMPTY, ENOSPC, ... rather than the one FAILURE of SFTP v3.
+``SessionLostError`` means that the server could not be reached in time.
 
 Each coroutine costs one dependent wait (one round trip) unless it says otherwise.
 """
@@ -12,7 +11,7 @@ Each coroutine costs one dependent wait (one round trip) unless it says otherwis
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum, Flag, auto
+from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
 from sftpfs.aio import Slot
@@ -23,23 +22,23 @@ from sftpfs.types import (
     Buffer,
     FilesystemStatistics,
     Listing,
+    OpenFlags,
     OwnerNames,
-    ServerCapabilities,
     WholeFile,
 )
 
 AWAY_AFTER = 3.0
-"""Seconds without the server after which it counts as away: a connection is made again in less, and
-a busy server answers in less; a person has waited long enough."""
+"""Seconds without the server after which it counts as away. Connecting again takes less, and a busy server
+answers in less; and a person has waited long enough."""
 
 
 CurrentPath = Callable[[], bytes | None]
-"""Where a file is now, None: nowhere. Equal, and hashed alike, for all that is opened of one file: what is
-known of it is shared then."""
+"""Where a file is now; None: nowhere. All handles of one file have an equal one, with the same hash, so that
+they share what is known of the file."""
 
 Known = Callable[[], Attributes | None]
-"""What a name that is changed led to, as far as the server told and we have not changed it since; None else.
-Asked as late as it is needed: another request of ours may change the file meanwhile."""
+"""What a name that is changed led to, as the server reported and if we have not changed it since; otherwise
+None. It is called as late as possible, because another request of ours may change the file meanwhile."""
 
 
 class Changed(Enum):
@@ -49,43 +48,40 @@ class Changed(Enum):
 
 
 Over = Callable[[], Attributes | Changed | None]
-"""As ``Known``, of the name a rename gives; BY_US where a change by that name that we asked for meanwhile may
-have been made to what was renamed there."""
+"""As ``Known``, for the new name of a rename. BY_US if a change by that name that we sent meanwhile may have
+been made to what was renamed there."""
 
 
 def nothing_known() -> None:
-    """A ``Known`` and an ``Over`` of a name of which the server told nothing."""
+    """A ``Known`` and an ``Over`` for a name of which the server has reported nothing."""
 
 
 class Renamed(NamedTuple):
     """What was seen around a rename that was done."""
 
     both: bool = False
-    """The old name is there: both are names of one file, of which rename(2) leaves both, or another client
-    made it."""
+    """The old name is still there: both are names of one file, which rename(2) leaves alone, or another
+    client made it."""
     over: Attributes | None = None
     """What had the new name until then, where that is known."""
 
 
-class OpenFlags(Flag):
-    """How a file is opened (draft-ietf-secsh-filexfer-02 §6.3)."""
+class HandedOver(NamedTuple):
+    """The state of a file that was closed on the server."""
 
-    READ = auto()
-    WRITE = auto()
-    APPEND = auto()
-    CREATE = auto()
-    TRUNCATE = auto()
-    EXCLUSIVE = auto()
+    attributes: Attributes
+    """What has its name."""
+    refused: BaseException | None = None
+    """Why a change that was to be made before was not."""
 
 
 class RemoteFile(Protocol):
     """One open file on the server; may use several connections underneath.
 
-    The ``start_`` methods send at once and return the slot of the result, so that
-    many go out together and a batch costs one round trip. Requests that share a
-    connection are carried out in the order sent; ``ordered`` tells whether all of
-    this file's are. Where the connection is lost the file is opened again by its current
-    path and requests go on; ESTALE from then on where it is not the same any more.
+    The ``start_`` methods send at once and return the slot of the result, so that many go out together and a
+    batch costs one round trip. Requests that share a connection are carried out in the order sent;
+    ``ordered`` says whether all of this file's do. If the connection is lost, the file is opened again by its
+    current path and requests go on. If it is no longer the same file, they fail with ESTALE from then on.
     """
 
     flags: OpenFlags
@@ -94,22 +90,22 @@ class RemoteFile(Protocol):
 
     @property
     def undecided(self) -> bool:
-        """Something was written by the handle there is, and the server may refuse it as that is closed."""
+        """Something was written by the present handle, and the server may refuse it when that is closed."""
 
     @property
     def takes_any_write(self) -> bool:
-        """False where the server is known to refuse some: ``takes_write`` tells which."""
+        """False if the server is known to refuse some writes; ``takes_write`` says which."""
 
     def takes_write(self, offset: int, end: int) -> bool:
-        """False where the server would refuse a write at ``offset`` of the file that ends at ``end``."""
+        """False if the server would refuse a write at ``offset`` of the file that ends at ``end``."""
 
     @property
     def hidden(self) -> bool:
-        """It was emptied by the handle there is, and the server shows what was in it until that is closed."""
+        """It was emptied by the present handle, and the server shows the old content until that is closed."""
 
     @property
     def unnamed(self) -> bool:
-        """It was made by the handle there is, and the server gives it its name as that is closed."""
+        """It was made by the present handle, and the server gives it its name when that is closed."""
 
     @property
     def ordered(self) -> bool:
@@ -127,34 +123,35 @@ class RemoteFile(Protocol):
         """
 
     def start_write(self, offset: int, data: Buffer) -> Slot[None]:
-        """Write all of ``data`` at ``offset`` (at the end, in order, where opened with APPEND).
+        """Writes all of ``data`` at ``offset`` (at the end, in order, if opened with APPEND).
 
-        ``data`` must not change until the slot is filled. Where it fails with
-        ``IncompleteWriteError`` that tells which bytes the server may not have.
+        ``data`` must not change until the slot is filled. ``IncompleteWriteError`` says which bytes the
+        server may not have.
         """
 
     def start_fstat(self) -> Slot[Attributes]:
-        """The attributes of the open file, somewhere among its writes."""
+        """The attributes of the open file, as of some moment among its writes."""
 
     def start_fstat_behind(self) -> Slot[Attributes]:
-        """The attributes of the open file, with every write in them that was started before through this
-        handle; on the same connection as these, behind them, where they all share one."""
+        """The attributes of the open file, including every write that was started before through this handle.
+        If these all share one connection, the request goes behind them on it."""
 
     def start_setattr(self, change: AttributeChange) -> Slot[None]:
         """FSETSTAT, behind every write started before through this handle."""
 
     def start_fsync(self) -> Slot[None]:
         """fsync@openssh.com on the first connection's handle, behind every write started before through this
-        handle; only answered where the server has none. EIO, once, where the server came back without what it
-        had acknowledged.
+        handle. If the server lacks it, the slot is only filled. EIO, once, if the server came back without
+        what it had acknowledged.
 
-        Data written through other connections is covered: fsync is per file, not per handle.
+        Data written through other connections is covered, because fsync is per file, not per handle.
         """
 
-    def start_hand_over(self) -> Slot[Attributes]:
-        """CLOSE of what is ``undecided``, behind every write started before through this handle, and the
-        attributes of what has the name then. Fails with what the server says to that, EIO where it has less
-        than it acknowledged. The file is opened again as it is used next.
+    def start_hand_over(self, change: AttributeChange | None = None) -> Slot[HandedOver]:
+        """CLOSE of what is ``undecided``, behind every write started before through this handle and behind
+        ``change`` of its mode or times, and the attributes of what has the name then. Fails with what the
+        server says to CLOSE, or with EIO if it has less than it acknowledged. The file is opened again when
+        it is used next.
         """
 
     def confirm(self) -> None:
@@ -198,8 +195,8 @@ class Remote(Protocol):
     """Operations by path. One object a mount."""
 
     @property
-    def capabilities(self) -> ServerCapabilities:
-        """What the server of the current session offers."""
+    def copies_data(self) -> bool:
+        """The server copies between two of its files on request (copy-data)."""
 
     @property
     def round_trip(self) -> float:
@@ -207,8 +204,12 @@ class Remote(Protocol):
 
     @property
     def affordable(self) -> float:
-        """Bytes that may be asked for ahead of need: what a slow link brings in a second or two; infinite
-        where the link was not found to be slow."""
+        """Bytes that may be asked for ahead of need: what a slow link brings in a second or two; infinite if
+        the link was not found to be slow."""
+
+    def affords(self, size: int) -> bool:
+        """Whether ``size`` bytes of content may be asked for ahead of need: within ``affordable``, and within
+        the limit that was set, without a wait."""
 
     @property
     def clock(self) -> ServerClock:
@@ -216,8 +217,8 @@ class Remote(Protocol):
 
     @property
     def process_ids(self) -> tuple[int, int] | None:
-        """uid and gid of the server's process, and so of what it makes; None where its /proc does not tell.
-        Known once a request that came after the first session's beginning was answered."""
+        """uid and gid of the server's process, and so of what it makes; None if its /proc does not show them.
+        Known once a request that was sent after the first session began was answered."""
 
     @property
     def name_max(self) -> int:
@@ -225,31 +226,32 @@ class Remote(Protocol):
 
     @property
     def away(self) -> bool:
-        """The server was not to be had, or owed an answer, for the last ``AWAY_AFTER`` seconds.
+        """The server could not be reached, or owed an answer, for the last ``AWAY_AFTER`` seconds.
 
-        For those who then do without. Asking counts as wanting it back.
+        It is for callers that then do without the server. Asking counts as wanting the connection back.
         """
 
     def named_by(self, at: Callable[[bytes], CurrentPath | None]) -> None:
-        """``at`` tells which file a path leads to now, as far as the caller knows; once, before files are
-        opened."""
+        """``at`` says which file a path leads to now, as far as the caller knows. Called once, before files
+        are opened."""
 
     @property
     def keeps_case_apart(self) -> bool | None:
-        """Whether names that differ in case alone are two; None where that was not seen yet."""
+        """Whether names that differ only in case are two; None if that was not seen yet."""
 
     def case_seen(self, *, apart: bool) -> None:
         """Names that differ in case alone were seen to be two (``apart``), or one."""
 
     def sets(self, change: AttributeChange) -> bool:
-        """False where the server is known to refuse ``change``: what nobody asked for is not sent."""
+        """False if the server is known to refuse ``change``; then it is not sent unless somebody asked for
+        it."""
 
     def surely_sets(self, change: AttributeChange) -> bool:
-        """Whether the server is known to make ``change`` of an open file of the login's own: who asks for it
+        """Whether the server is known to make ``change`` of an open file of the login's own. Then a program
         may be answered before it is sent."""
 
     async def lstat(self, path: bytes) -> Attributes:
-        """Attributes, of the link itself where ``path`` is one."""
+        """Attributes; of the link itself if ``path`` is one."""
 
     async def stat(self, path: bytes) -> Attributes:
         """Attributes, links followed by the server."""
@@ -264,10 +266,10 @@ class Remote(Protocol):
         """LSTAT of every path together: for each its attributes or the error. Raises SessionLostError."""
 
     async def list_directory(self, path: bytes) -> Listing:
-        """All entries but ``.`` and ``..``, names checked (no slash, no NUL, not empty).
+        """All entries except ``.`` and ``..``, names checked (no slash, no NUL, not empty).
 
-        One or two round trips where the listing fits what is asked for in parallel, else
-        bandwidth: one where the handle can be told before. The directory handle is closed without waiting.
+        One or two round trips if the listing fits what is asked for in parallel (one if the handle can be
+        predicted); a longer one is bound by bandwidth. The directory handle is closed without waiting.
         """
 
     async def open(
@@ -275,26 +277,26 @@ class Remote(Protocol):
     ) -> tuple[RemoteFile, Attributes]:
         """OPEN and LSTAT of ``path`` together.
 
-        ``mode`` is the permission bits for a file created, of which the server's umask may
-        take some: the attributes tell, the caller mends it. ``current_path`` tells
-        where the file is later (None: nowhere), for opening it on another connection. ELOOP
-        where ``path`` is a link and links are not followed: the server followed it all the same.
+        ``mode`` is the permission bits for a file that is created. The server's umask may take some of them:
+        the attributes show it, and the caller corrects it. ``current_path`` says where the file is later
+        (None: nowhere), for opening it on another connection. ELOOP if ``path`` is a link and links are not
+        followed, although the server followed it.
         """
 
     async def open_whole(
         self, path: bytes, size: int, current_path: CurrentPath
     ) -> tuple[RemoteFile, Attributes, WholeFile | None]:
-        """``open`` for reading, and all of the file, expected to have ``size`` bytes (more than 0), where
-        that takes no further wait: where the handle can be told before, OPEN, FSTAT and READ go together.
+        """``open`` for reading, with all of the file, expected to have ``size`` bytes (more than 0), if that
+        takes no further wait. If the handle can be predicted, OPEN, FSTAT and READ go together.
 
-        None where it would, or where the file has another size or may not be read.
+        None if it would take a wait, or if the file has another size or may not be read.
         """
 
     async def fetch(self, path: bytes, size: int) -> WholeFile | None:
-        """All of a file expected to have ``size`` bytes, for nobody in particular yet: OPEN, FSTAT and
-        READ. Travels beside what somebody waits for where it can.
+        """All of a file expected to have ``size`` bytes, before anybody asks for it: OPEN, FSTAT and READ.
+        Travels beside what somebody waits for if it can.
 
-        One or two round trips. None where the file has another size, or is no regular file.
+        One or two round trips. None if the file has another size, or is no regular file.
         """
 
     def open_later(
@@ -303,23 +305,23 @@ class Remote(Protocol):
         known: Callable[[], Attributes | None],
         changed: Callable[[Attributes], None] | None = None,
     ) -> RemoteFile:
-        """A file to read, opened by its current path when first used, or in a while. Sends nothing now.
+        """A file to read, opened by its current path when first used, or after a while. Sends nothing now.
 
-        ESTALE then where it is neither what is ``known`` of it (None: we are changing it), nor
-        that grown: it would be another file's bytes. ``changed`` is told of one that has grown.
+        ESTALE then if it is neither what is ``known`` of it (None: we are changing it), nor that grown: it
+        would be another file's bytes. ``changed`` is called if it has grown.
         """
 
     async def open_copy(self, source: bytes, destination: bytes) -> ServerCopy:
-        """Open two files that exist, to copy on the server, beside what somebody waits for where there is
-        another connection. Two round trips. EOPNOTSUPP without copy-data."""
+        """Opens two existing files, to copy on the server, beside what somebody waits for if there is another
+        connection. Two round trips. EOPNOTSUPP without copy-data."""
 
     async def setattr(
         self, path: bytes, change: AttributeChange, target: LinkTarget = LinkTarget.TARGET
     ) -> Attributes:
-        """SETSTAT and LSTAT together. ``LINK`` needs lsetstat@openssh.com, else EOPNOTSUPP."""
+        """SETSTAT and LSTAT together. ``LINK`` needs lsetstat@openssh.com, otherwise EOPNOTSUPP."""
 
     async def mkdir(self, path: bytes, mode: int) -> Attributes:
-        """MKDIR and LSTAT together. EEXIST where the name is taken."""
+        """MKDIR and LSTAT together. EEXIST if the name is taken."""
 
     async def symlink(self, target: bytes, path: bytes) -> Attributes:
         """SYMLINK (OpenSSH's argument order) and LSTAT together."""
@@ -330,10 +332,10 @@ class Remote(Protocol):
     async def remove(
         self, path: bytes, known: Known = nothing_known, *, look: bool = False
     ) -> Attributes | None:
-        """Unlink a name that is not a directory.
+        """Unlinks a name that is not a directory.
 
-        ``known`` tells the file from another one where the reply is lost. EIO where that cannot be told.
-        ``look``: in the same wait, what had the name until then; None where that is not known.
+        ``known`` tells the file from another one if the reply is lost. EIO if that cannot be told. ``look``:
+        in the same wait, returns what had the name until then; None if that is not known.
         """
 
     async def rmdir(self, path: bytes) -> None:
@@ -350,19 +352,19 @@ class Remote(Protocol):
         look: bool = False,
         look_over: bool = False,
     ) -> Renamed:
-        """Rename. ``replace``: over an existing name, atomically by posix-rename@openssh.com;
-        without the extension the old file is moved aside, and back if the rename fails.
-        Not ``replace``: EEXIST where ``new`` is taken (v3's own RENAME). ``known`` as ``remove``, ``over``
-        the same of ``new``; ``known`` None: there was no ``old``, as far as the server told.
+        """Renames. ``replace``: over an existing name, atomically by posix-rename@openssh.com; without the
+        extension the old file is moved aside, and back if the rename fails. Without ``replace``: EEXIST if
+        ``new`` is taken (v3's own RENAME). ``known`` as in ``remove``, ``over`` the same for ``new``;
+        ``known`` None: there was no ``old``, as far as the server reported.
 
-        In the same wait are asked ``look``, for ``Renamed.both``, and ``look_over``, for ``Renamed.over``.
+        The same wait includes ``look``, for ``Renamed.both``, and ``look_over``, for ``Renamed.over``.
         """
 
     async def owner_names(self, uids: Sequence[int], gids: Sequence[int], near: bytes) -> OwnerNames:
-        """The server's names of users and groups, those it tells (users-groups-by-id@openssh.com).
+        """The server's names of users and groups, as far as it reports them (users-groups-by-id@openssh.com).
 
-        Without the extension what the lines of directory ``near`` tell, in several waits.
+        Without the extension, what the lines of directory ``near`` show, in several waits.
         """
 
     async def statvfs(self, path: bytes) -> FilesystemStatistics | None:
-        """The server's figures, or None where it cannot tell."""
+        """The server's figures, or None if it cannot report them."""

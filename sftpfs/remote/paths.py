@@ -36,7 +36,7 @@ def check_link_target(target: bytes) -> None:
 
 
 def valid_name(name: bytes) -> bool:
-    """True for what may be one entry of a directory, ``.`` and ``..`` excepted."""
+    """True for a valid entry of a directory, ``.`` and ``..`` excepted."""
     return bool(name) and b"/" not in name and b"\0" not in name and name != b"." and name != b".."
 
 

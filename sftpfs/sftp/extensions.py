@@ -1,7 +1,8 @@
 """OpenSSH's extensions to SFTP v3: names, versions, and their own payloads.
 
 Owns what OpenSSH's PROTOCOL file (§4, "SFTP protocol changes") adds and we speak. Pure
-functions of bytes; errors as in ``replies``. Used by this package only.
+functions of bytes; errors as in ``replies``. ``remote`` knows the names and asks ``capabilities`` for them;
+the payloads are for this package only.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ VERSIONS: dict[str, bytes] = {
     HOME_DIRECTORY: b"1",
     USERS_GROUPS_BY_ID: b"1",
 }
-"""The version of each extension we speak; another version is as good as none."""
+"""The version of each extension that we speak; another version does not count."""
 
 LARGEST_REQUEST = 261120
 """Most data in one READ or WRITE, in bytes: OpenSSH's packet of 256 KiB less 1 KiB for the rest of it."""
@@ -48,8 +49,8 @@ LARGEST_REQUEST = 261120
 SMALLEST_REQUEST = 1024
 """Least data in one READ or WRITE: a server that claims less would cost a round trip for every few bytes."""
 
-UNTOLD_LARGEST_REQUEST = 65536
-"""What ``max_read`` and ``max_write`` may ask of a server that tells no limits (sshfs's own maximum)."""
+UNANNOUNCED_LARGEST_REQUEST = 65536
+"""What ``max_read`` and ``max_write`` may ask of a server that announces no limits (sshfs's own maximum)."""
 
 _REQUEST_OVERHEAD = 1024
 _STATVFS_READ_ONLY = 0x1
@@ -79,29 +80,29 @@ def spoken_extensions(announced: Mapping[str, bytes]) -> frozenset[str]:
 
 
 def decode_limits(payload: memoryview) -> Limits:
-    """limits@openssh.com as the server tells it; 0 stands for no limit."""
+    """limits@openssh.com as the server reports it; 0 stands for no limit."""
     if len(payload) < _LIMITS.size:
         raise ProtocolError("a truncated reply to limits@openssh.com")
     packet, read, write, handles = _LIMITS.unpack_from(payload)
     return Limits(read, write, packet, handles)
 
 
-def effective_limits(told: Limits | None, max_read: int | None, max_write: int | None) -> Limits:
-    """The limits in force: what the server told (None: nothing), made sane, lowered to what the user asks.
+def effective_limits(server: Limits | None, max_read: int | None, max_write: int | None) -> Limits:
+    """The limits in force: those that the server reported (None: none), made plausible, lowered to what the
+    user asks.
 
-    Without the extension the user's figures may also raise the 32 KiB that every
-    server takes.
+    Without the extension the user's figures may also raise the 32 KiB that every server takes.
     """
-    if told is None:
+    if server is None:
         default = Limits()
-        read = _clamp(max_read or default.read_size, UNTOLD_LARGEST_REQUEST)
-        write = _clamp(max_write or default.write_size, UNTOLD_LARGEST_REQUEST)
+        read = _clamp(max_read or default.read_size, UNANNOUNCED_LARGEST_REQUEST)
+        write = _clamp(max_write or default.write_size, UNANNOUNCED_LARGEST_REQUEST)
         return Limits(read, write, max(default.packet_size, write + _REQUEST_OVERHEAD))
-    packet = told.packet_size or LARGEST_REQUEST + _REQUEST_OVERHEAD
+    packet = server.packet_size or LARGEST_REQUEST + _REQUEST_OVERHEAD
     room = min(LARGEST_REQUEST, packet - _REQUEST_OVERHEAD)
-    read = min(told.read_size or LARGEST_REQUEST, max_read or LARGEST_REQUEST)
-    write = min(told.write_size or LARGEST_REQUEST, max_write or LARGEST_REQUEST, room)
-    return Limits(_clamp(read, LARGEST_REQUEST), _clamp(write, LARGEST_REQUEST), packet, told.open_handles)
+    read = min(server.read_size or LARGEST_REQUEST, max_read or LARGEST_REQUEST)
+    write = min(server.write_size or LARGEST_REQUEST, max_write or LARGEST_REQUEST, room)
+    return Limits(_clamp(read, LARGEST_REQUEST), _clamp(write, LARGEST_REQUEST), packet, server.open_handles)
 
 
 def _clamp(size: int, largest: int) -> int:
@@ -119,7 +120,7 @@ def decode_statvfs(payload: memoryview) -> FilesystemStatistics:
         payload
     )
     if not (0 < bsize <= _LARGEST_BLOCK and 0 < frsize <= _LARGEST_BLOCK):
-        raise error(errno.EIO, "the server told impossible block sizes")
+        raise error(errno.EIO, "the server reported impossible block sizes")
     read_only = bool(flags & _STATVFS_READ_ONLY)
     return FilesystemStatistics(
         bsize, frsize, blocks, bfree, bavail, files, ffree, favail, namemax, read_only
@@ -146,7 +147,7 @@ def encode_ids(uids: Sequence[int], gids: Sequence[int]) -> bytes:
 
 
 def decode_names(payload: memoryview) -> tuple[list[bytes], list[bytes]]:
-    """The reply to users-groups-by-id@openssh.com: user and group names, empty where there is none."""
+    """The reply to users-groups-by-id@openssh.com: user and group names, empty if there is none."""
     users, position = read_string(payload, 0)
     groups, _ = read_string(payload, position)
     return _strings(users), _strings(groups)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from struct import Struct
 
 from sftpfs.errors import ProtocolError
-from sftpfs.types import AttributeChange
+from sftpfs.types import AttributeChange, OpenFlags
 
 # Packet types (§3).
 INIT = 1
@@ -54,20 +54,12 @@ ATTR_PERMISSIONS = 0x4
 ATTR_ACMODTIME = 0x8
 ATTR_EXTENDED = 0x80000000
 
-# pflags of OPEN (§6.3).
-OPEN_READ = 0x01
-OPEN_WRITE = 0x02
-OPEN_APPEND = 0x04
-OPEN_CREATE = 0x08
-OPEN_TRUNCATE = 0x10
-OPEN_EXCLUSIVE = 0x20
-
 PACKET_LIMIT = 257 * 1024
 """Longest packet taken, in bytes: OpenSSH's 256 KiB and 1 KiB for servers that count the header apart."""
 
 LISTING_LIMIT = 128 << 20
-"""Longest NAME taken, in bytes: some servers (Erlang's, AWS's) send a directory in one, whatever its size; of
-a million names as long as they mostly are."""
+"""Longest NAME taken, in bytes. Some servers (Erlang's, AWS's) send a directory in one packet, whatever its
+size; this is one of a million names of usual length."""
 
 BUFFER_SIZE = 768 * 1024
 """Receive buffer: an incomplete packet of the greatest length still leaves 510 KiB for one read."""
@@ -114,10 +106,10 @@ def encode_string(string: bytes) -> bytes:
     return _U32.pack(len(string)) + string
 
 
-def encode_open(identifier: int, path: bytes, pflags: int, mode: int | None) -> bytes:
+def encode_open(identifier: int, path: bytes, flags: OpenFlags, mode: int | None) -> bytes:
     """OPEN (§6.3). ``mode``: permission bits for a file it creates, None for the server's choice."""
     attributes = _U32.pack(0) if mode is None else _U32_PAIR.pack(ATTR_PERMISSIONS, mode)
-    return encode_body(OPEN, identifier, encode_string(path) + _U32.pack(pflags) + attributes)
+    return encode_body(OPEN, identifier, encode_string(path) + _U32.pack(flags) + attributes)
 
 
 def encode_read(identifier: int, handle: bytes, offset: int, length: int) -> bytes:
@@ -239,18 +231,17 @@ class Decoder:
         return bytes(self._view[self._start : self._end])
 
     def release(self) -> None:
-        """Give the buffer back; nothing is received any more. A session that ended may wait long for
-        the garbage collector."""
+        """Gives the buffer back; nothing is received any more. The garbage collector may be long in coming to
+        a session that ended."""
         self._buffer = bytearray()
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
 
     def next_packet(self) -> tuple[int, int, memoryview] | None:
-        """The next packet as (type, id, payload), or None where it is not complete yet.
+        """The next packet as (type, id, payload), or None if it is not complete yet.
 
-        The payload is a view into the buffer, valid until ``space`` is called. For
-        VERSION the id is the version. Raises ProtocolError for a length that no
-        packet may have, as soon as the length is there.
+        The payload is a view into the buffer, valid until ``space`` is called. For VERSION the id is the
+        version. Raises ProtocolError for a length that no packet may have, as soon as the length is there.
         """
         start = self._start
         available = self._end - start

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 from struct import Struct
 
-from sftpfs.errors import ProtocolError, error
+from sftpfs.errors import ProtocolError, Status, error
 from sftpfs.sftp.packets import ATTR_ACMODTIME, ATTR_EXTENDED, ATTR_PERMISSIONS, ATTR_SIZE, ATTR_UIDGID
 from sftpfs.types import LONGEST_NAME, UNKNOWN_ID, Attributes, DirectoryEntry
 
@@ -31,7 +31,8 @@ TARGET_LIMIT = 4095
 _MESSAGE_LIMIT = 200
 """Bytes kept of a server's error text: enough for one line."""
 _HALF = 98
-"""Of a longer one these from its beginning and its end: what happened may stand behind two long paths."""
+"""Of a longer text these many bytes are kept from its beginning and its end, because what happened may stand
+behind two long paths."""
 
 _COMMON_FLAGS = ATTR_SIZE | ATTR_UIDGID | ATTR_PERMISSIONS | ATTR_ACMODTIME
 _NO_ID = 0xFFFFFFFF
@@ -48,15 +49,22 @@ _MINIMUM_PAIR = 8
 
 _COMMON = Struct(">IQIIIII")
 _COMMON_SIZE = _COMMON.size
+_LISTED = Struct(">IQ12sII")
+"""As ``_COMMON``, with owner, group and mode in one."""
 _U32 = Struct(">I")
 _U32_PAIR = Struct(">II")
 _U64 = Struct(">Q")
 
 _unpack_common = _COMMON.unpack_from
+_unpack_listed = _LISTED.unpack_from
 _unpack_u32 = _U32.unpack_from
 _new_tuple = tuple.__new__
 
 _Bytes = bytes | memoryview
+
+_LineHead = tuple[bytes, int, int, int, int]
+"""What stands before the size in lines that are alike, and the mode, uid, gid and link count that
+it was found to agree with."""
 
 
 def read_string(data: _Bytes, position: int) -> tuple[bytes, int]:
@@ -71,7 +79,7 @@ def read_string(data: _Bytes, position: int) -> tuple[bytes, int]:
 
 
 def printable(text: bytes) -> str:
-    """Text of the server's in one line that is safe on a terminal, shortened."""
+    """Text of the server's as one line that is safe on a terminal, shortened."""
     if len(text) > _MESSAGE_LIMIT:
         text = text[:_HALF] + b" .. " + text[-_HALF:]
     line = " ".join(text.decode(errors="replace").split())
@@ -79,11 +87,12 @@ def printable(text: bytes) -> str:
 
 
 def decode_status(payload: memoryview) -> tuple[int, str]:
-    """STATUS (§7): the code and the server's words, empty where it sends none."""
+    """STATUS (§7): the code and the server's words, empty if it sends none; those of a success do not
+    matter."""
     if len(payload) < 4:
         raise ProtocolError("a truncated STATUS")
     (code,) = _unpack_u32(payload, 0)
-    if len(payload) < 8:
+    if code == Status.OK or len(payload) < 8:
         return code, ""  # servers older than the draft send the code alone
     message, _ = read_string(payload, 4)
     return code, printable(message)
@@ -114,13 +123,13 @@ def decode_data(payload: memoryview, asked: int) -> bytes:
 def decode_attributes(payload: memoryview) -> Attributes:
     """ATTRS of one file (§5).
 
-    Raises OSError(EIO) where the server told no file type, no size of a regular
-    file, or a size no file can have: nothing is invented.
+    Raises OSError(EIO) if the server reported no file type, no size of a regular file, or a size that no file
+    can have: nothing is invented.
     """
     shared: dict[int, int] = {}
     attributes, _ = _attributes(payload, 0, shared.setdefault)
     if attributes is None:
-        raise error(errno.EIO, "the server did not tell the type or size of the file")
+        raise error(errno.EIO, "the server did not report the type or size of the file")
     return attributes
 
 
@@ -212,9 +221,11 @@ def decode_listing(payload: memoryview) -> tuple[list[DirectoryEntry] | None, in
     """
     data = bytes(payload)
     count = _name_count(data)
+    last_common = len(data) - _COMMON_SIZE
     entries: list[DirectoryEntry] = []
-    shared: dict[int, int] = {}
-    share = shared.setdefault
+    numbers: dict[int, int] = {}
+    share = numbers.setdefault
+    line_heads: dict[bytes, _LineHead] = {}
     dropped = 0
     position = 4
     try:
@@ -225,25 +236,58 @@ def decode_listing(payload: memoryview) -> tuple[list[DirectoryEntry] | None, in
             begin = position + 4
             position = begin + _unpack_u32(data, position)[0]
             longname = data[begin:position]
-            attributes, position = _attributes(data, position, share)
+            attributes: Attributes | None = None
+            if position <= last_common:
+                flags, size, owner_and_mode, atime, mtime = _unpack_listed(data, position)
+                known = line_heads.get(owner_and_mode)
+                if known is not None and flags == _COMMON_FLAGS and size <= _MAX_SIZE:
+                    head, mode, uid, gid, nlink = known
+                    if longname.startswith(head + b"%8d " % size):
+                        fields = (mode, size, uid, gid, share(atime, atime), share(mtime, mtime), nlink)
+                        attributes = _new_tuple(Attributes, fields)
+                        position += _COMMON_SIZE
+            if attributes is None:
+                attributes, position = _listed_attributes(data, position, longname, share, line_heads)
             if not name or b"/" in name or b"\0" in name or len(name) > NAME_LIMIT:
                 dropped += 1
             elif name != b"." and name != b"..":
-                if attributes is not None:
-                    nlink = link_count(longname, attributes)
-                    if nlink != UNKNOWN_ID:
-                        attributes = _new_tuple(Attributes, (*attributes[:6], nlink))
                 entries.append(_new_tuple(DirectoryEntry, (name, attributes)))
     except struct.error:
         raise ProtocolError("a truncated NAME") from None
     return (entries if count else None), dropped
 
 
-def link_count(longname: bytes, attributes: Attributes) -> int:
-    """The link count in a listing line like ``ls -l``'s, else UNKNOWN_ID.
+def _listed_attributes(
+    data: bytes,
+    position: int,
+    longname: bytes,
+    share: Callable[[int, int], int],
+    line_heads: dict[bytes, _LineHead],
+) -> tuple[Attributes | None, int]:
+    """As ``_attributes``, with the link count of the line ``longname``. If the line is laid out as OpenSSH's,
+    what stands before its size becomes the line head of this owner, group and mode: the next line with it
+    need not be looked at further."""
+    attributes, end = _attributes(data, position, share)
+    if attributes is None:
+        return None, end
+    nlink = link_count(longname, attributes)
+    if nlink == UNKNOWN_ID:
+        return attributes, end
+    mode, size, uid, gid, atime, mtime, _ = attributes
+    attributes = Attributes(mode, size, uid, gid, atime, mtime, nlink)
+    if _unpack_u32(data, position)[0] == _COMMON_FLAGS:
+        before = longname[: len(longname) - len(longname.split(None, 5)[5])]
+        head = before.removesuffix(b"%8d " % size)
+        if head != before and head.endswith(b" "):
+            line_heads[data[position + 12 : position + 24]] = (head, mode, uid, gid, nlink)
+    return attributes, end
 
-    v3 leaves the line to the server, so it is believed only where it has OpenSSH's
-    form and agrees with the attributes in mode, size and numeric owner and group.
+
+def link_count(longname: bytes, attributes: Attributes) -> int:
+    """The link count in a listing line like ``ls -l``'s, otherwise UNKNOWN_ID.
+
+    v3 leaves the line to the server. So the line is believed only if it has OpenSSH's form and agrees with
+    the attributes in mode, size and numeric owner and group.
     """
     fields = longname.split(None, 5)
     if len(fields) < 6:
@@ -268,7 +312,7 @@ def decode_owner_lines(payload: memoryview) -> list[tuple[bytes, bytes, Attribut
     """
     data = bytes(payload)
     count = _name_count(data)
-    told: list[tuple[bytes, bytes, Attributes]] = []
+    owners: list[tuple[bytes, bytes, Attributes]] = []
     shared: dict[int, int] = {}
     share = shared.setdefault
     position = 4
@@ -279,10 +323,10 @@ def decode_owner_lines(payload: memoryview) -> list[tuple[bytes, bytes, Attribut
             attributes, position = _attributes(data, position, share)
             if attributes is not None and link_count(longname, attributes) != UNKNOWN_ID:
                 user, group = longname.split(None, 4)[2:4]
-                told.append((user, group, attributes))
+                owners.append((user, group, attributes))
     except struct.error:
         raise ProtocolError("a truncated NAME") from None
-    return told
+    return owners
 
 
 def decode_path(payload: memoryview) -> bytes:

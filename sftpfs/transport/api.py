@@ -14,7 +14,7 @@ import trio
 
 from sftpfs.aio import ByteStream
 from sftpfs.errors import Failure
-from sftpfs.transport.control import HostKey
+from sftpfs.transport.messages import HostKey
 
 
 class PromptKind(Enum):
@@ -29,30 +29,31 @@ class PromptKind(Enum):
 
 
 class Prompter(Protocol):
-    """Asks a person; the mount gives one that has the terminal, or one that refuses."""
+    """Asks a person. The mount gives one that has the terminal, or one that refuses."""
 
     @property
     def available(self) -> bool:
-        """False where nobody can be asked (no terminal, or the daemon left it)."""
+        """False if nobody can be asked (no terminal, or the daemon left it)."""
 
     async def ask(self, kind: PromptKind, text: str, echo: bool) -> str | None:
-        """The answer to ``text``, or None where nobody can be asked or they gave up."""
+        """The answer to ``text``, or None if nobody can be asked or they gave up."""
 
 
 class Transport(Protocol):
     """One connection to the server.
 
-    ``closed`` is set when it is gone, whoever ended it; ``reason`` then says why in one line, and
-    ``failure`` what kind of failure it was, where that is known. ``may_be_asking``: the program underneath
-    may still be asking a person to log in when the stream is handed out, so that SFTP begins whenever they
-    have answered. ``silence``: seconds without an answer after which the connection counts as dead; infinite
-    where what is underneath asks the other side itself whether it is alive. ``doubted`` is called where it
-    got no answer to that, ever: something is to be asked by SFTP before the connection is given up.
-    ``address``: where it leads; two that are equal lead to one server. None where that is not known: behind a
-    proxy or a jump host.
-    ``server`` is what the SSH server calls itself, as ``OpenSSH_9.2p1``; empty where that is not known.
-    ``about`` says for a person who we are there and what the server is, as far as is known.
-    ``host_key``: how its key was judged; None where that is not our business (ssh, a socket).
+    - ``closed`` is set when it is gone, whoever ended it. ``reason`` then says why in one line, and
+      ``failure`` what kind of failure it was, if that is known.
+    - ``may_be_asking``: the program underneath may still be asking a person to log in when the stream is
+      handed out, so SFTP begins whenever they have answered.
+    - ``silence``: seconds without an answer after which the connection counts as dead; infinite if the layer
+      underneath itself checks whether the other side lives. ``doubted`` is called if that check never got an
+      answer: something should be asked over SFTP before the connection is given up.
+    - ``address``: where it leads; two that are equal lead to one server. None if that is not known: behind a
+      proxy or a jump host.
+    - ``server``: the SSH server's name for itself, such as ``OpenSSH_9.2p1``; empty if that is not known.
+    - ``about`` says for a person who we are there and what the server is, as far as is known.
+    - ``host_key``: how its key was judged; None if that is not our business (ssh, a socket).
     """
 
     closed: trio.Event
@@ -69,9 +70,8 @@ class Transport(Protocol):
     async def open_channel(self) -> ByteStream:
         """A further SFTP byte stream over this connection.
 
-        Raises MountError(NO_SFTP) where the server refuses the subsystem,
-        MountError(TRANSPORT) where this kind of transport has one stream only or the
-        server refuses more channels.
+        Raises MountError(NO_SFTP) if the server refuses the subsystem. Raises MountError(TRANSPORT) if this
+        kind of transport has one stream only, or the server refuses more channels.
         """
 
     def close(self) -> None:
@@ -83,22 +83,22 @@ class Connector(Protocol):
 
     @property
     def single(self) -> bool:
-        """True where there can be one transport only (passive)."""
+        """True if there can be only one transport (passive)."""
 
     @property
     def logging_in(self) -> bool:
-        """True while a server that has greeted us makes up its mind: somebody there may be asked on a
-        telephone, and another login beside that one would ask once more."""
+        """True while a server that has greeted us decides: it may be asking somebody on a telephone, and
+        another login beside that one would ask once more."""
 
     async def connect(self, *, interactive: bool, beside: Transport | None = None) -> Transport:
-        """Connect within ``connect_timeout``, and authenticate for as long as the server gives (time spent at
-        prompts not counted).
+        """Connects within ``connect_timeout``, and authenticates for as long as the server gives (not
+        counting the time spent at prompts).
 
-        ``beside``: a living connection, whose server the new one has to reach: behind one name there may be
-        many, each with files of its own. Where we know its address no other is tried; where we do not, any
-        may be reached. Without, the address of the connection before is tried first, if the name has it.
-        Not ``interactive``: nobody is asked; remembered passwords may be used.
-        Raises MountError with the Failure and the words a person needs.
+        ``beside``: a living connection, whose server the new one must reach. Behind one name there may be
+        many servers, each with files of its own. If we know its address, no other is tried; if we do not, any
+        may be reached. Without ``beside``, the address of the connection before is tried first, if the name
+        has it. If not ``interactive``, nobody is asked; remembered passwords may be used. Raises MountError
+        with the Failure and the words that a person needs.
         """
 
     async def aclose(self) -> None:

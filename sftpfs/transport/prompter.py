@@ -1,4 +1,4 @@
-"""Asking a person: on the terminal, by an askpass program, or not at all where there is neither.
+"""Asks a person: on the terminal, or by an askpass program, or not at all if there is neither.
 
 Owns the choice between them, which is OpenSSH's (ssh(1), ENVIRONMENT).
 """
@@ -24,7 +24,7 @@ ANSWER_LIMIT = 4096
 """Bytes of one answer."""
 
 ASKPASS = "/usr/bin/ssh-askpass"
-"""The askpass program where SSH_ASKPASS names none: Debian's alternative, as its ssh has it."""
+"""The askpass program if SSH_ASKPASS names none: Debian's alternative, as in its ssh."""
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class TerminalPrompter:
         self._detached = True
 
     async def ask(self, kind: PromptKind, text: str, echo: bool) -> str | None:
-        """The line typed, None at end of file. Cancelled, it puts the terminal back before it returns."""
+        """The typed line; None at end of file. If cancelled, it restores the terminal before it returns."""
         if self._detached:
             return None
         try:
@@ -112,17 +112,17 @@ class AskpassPrompter:
 
     @property
     def available(self) -> bool:
-        """True where the program can be run and ``detach`` was not called."""
+        """True if the program can be run and ``detach`` was not called."""
         return not self._detached and shutil.which(self._program) is not None
 
     def detach(self) -> None:
-        """From now on nobody is asked: no window comes out of the blue."""
+        """From now on nobody is asked: no window appears unexpectedly."""
         self._detached = True
 
     async def ask(self, kind: PromptKind, text: str, echo: bool) -> str | None:
-        """The line the program writes, None where it fails or the window was closed.
+        """The line that the program writes; None if it fails or the window was closed.
 
-        Cancelled, it ends the program. The answer passes through its pipe only.
+        If cancelled, it ends the program. The answer passes only through its pipe.
         """
         if self._detached:
             return None
@@ -140,10 +140,10 @@ class AskpassPrompter:
 
 
 def make_prompter(environment: Mapping[str, str]) -> TerminalPrompter | AskpassPrompter:
-    """Whoever is to ask: the terminal, or where there is none but a display, an askpass program.
+    """The one that asks: the terminal, or if there is none but a display, an askpass program.
 
-    SSH_ASKPASS names it; SSH_ASKPASS_REQUIRE changes when it is used: ``never``; ``prefer``, with a
-    terminal as well; ``force``, without a display too.
+    SSH_ASKPASS names the program. SSH_ASKPASS_REQUIRE changes when it is used: ``never``; ``prefer``, also
+    with a terminal; ``force``, also without a display.
     """
     terminal = TerminalPrompter()
     require = environment.get("SSH_ASKPASS_REQUIRE", "").lower()
@@ -173,7 +173,7 @@ def read_answer(fd: int, stop: int, text: str, echo: bool) -> str | None:
 
 
 def read_line(fd: int, stop: int) -> str | None:
-    """One line; None at end of file or where ``stop`` says to give up."""
+    """One line; None at end of file, or if ``stop`` says to give up."""
     line = b""
     while not line.endswith(b"\n") and len(line) < ANSWER_LIMIT:
         ready, _, _ = select.select([fd, stop], [], [])

@@ -1,11 +1,13 @@
-"""Plain sockets as transports: TCP, UNIX and vsock.
+"""Streams that carry SFTP as they are: sockets (TCP, UNIX, vsock), and our stdin and stdout (``passive``).
 
-Owns nothing but the socket: one connection a transport, one stream a connection.
+Owns nothing but the descriptors: one connection a transport, one stream a connection.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import select
 import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,12 +18,12 @@ from sftpfs.aio import ByteStream
 from sftpfs.config import Endpoint, TransportConfig, TransportKind
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport.api import Transport
-from sftpfs.transport.control import HostKey
-from sftpfs.transport.failures import connect_failure, name_failure, timeout_failure
+from sftpfs.transport.connect_errors import connect_failure, name_failure, timeout_failure
+from sftpfs.transport.messages import HostKey
 
 LONGEST_KEEPALIVE = 32767
 MOST_KEEPALIVES = 127
-"""What Linux takes for TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT."""
+"""The maximum that Linux takes for TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT."""
 
 QUEUE_RETRY = 0.02
 """Seconds between two tries at a UNIX socket whose queue is full."""
@@ -102,7 +104,7 @@ class SocketConnector:
         return f"{self._endpoint.host} port {config.direct_port}"
 
     async def _open(self, only: object) -> tuple[ByteStream, object]:
-        """A stream and the address it leads to: ``only`` that, where it is not None."""
+        """A stream and the address it leads to. If ``only`` is not None, no other address is tried."""
         if self._config.kind is TransportKind.TCP:
             return await self._open_tcp(only)
         if self._config.kind is TransportKind.UNIX:
@@ -159,7 +161,7 @@ def keepalive_time(config: TransportConfig) -> float:
 
 
 def watch_over(sock: trio.socket.SocketType, config: TransportConfig) -> None:
-    """Have the kernel notice a dead peer in the keepalive time, also while nobody asks anything (tcp(7))."""
+    """Makes the kernel notice a dead peer in the keepalive time, also while nobody asks anything (tcp(7))."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     interval = min(math.ceil(config.keepalive_interval), LONGEST_KEEPALIVE)
     if not interval:
@@ -170,9 +172,8 @@ def watch_over(sock: trio.socket.SocketType, config: TransportConfig) -> None:
 
 
 async def connect_unix(sock: trio.socket.SocketType, address: Any) -> None:
-    """Connect, waiting while the server's queue is full: the kernel says EAGAIN then, and tells
-    nobody when there is room. Raises OSError.
-    """
+    """Connects, waiting while the server's queue is full: the kernel then says EAGAIN, and does not report
+    when there is room. Raises OSError."""
     plain = socket.socket(fileno=sock.fileno())
     try:
         while True:
@@ -183,3 +184,49 @@ async def connect_unix(sock: trio.socket.SocketType, address: Any) -> None:
                 await trio.sleep(QUEUE_RETRY)
     finally:
         plain.detach()
+
+
+class PassiveConnector:
+    """Hands out stdin and stdout, once."""
+
+    logging_in = False
+
+    def __init__(self, config: TransportConfig) -> None:
+        self._config = config
+        self._used = False
+
+    @property
+    def single(self) -> bool:
+        """There is one stdin."""
+        return True
+
+    async def connect(self, *, interactive: bool, beside: Transport | None = None) -> SocketTransport:
+        """The session on stdin and stdout. Raises MountError(TRANSPORT) the second time, and if no server can
+        be there."""
+        await trio.lowlevel.checkpoint()
+        if self._used:
+            raise MountError(
+                Failure.TRANSPORT, "passive: the session on stdin and stdout cannot be made again"
+            )
+        self._used = True
+        for fd, name in ((0, "input"), (1, "output")):
+            if not _can_be_waited_for(fd):
+                message = (
+                    f"passive: standard {name} leads to no server; another program has to connect it to one"
+                )
+                raise MountError(Failure.TRANSPORT, message)
+        return SocketTransport(ByteStream(os.dup(0), os.dup(1)), keepalive_time(self._config))
+
+    async def aclose(self) -> None:
+        """Nothing is shared between connections."""
+        await trio.lowlevel.checkpoint()
+
+
+def _can_be_waited_for(fd: int) -> bool:
+    """False for a plain file and /dev/null: the kernel reports nothing of them (epoll_ctl(2), EPERM)."""
+    with select.epoll() as watch:
+        try:
+            watch.register(fd)
+        except PermissionError:
+            return False
+    return True

@@ -1,7 +1,7 @@
-"""Changing names: mkdir, mknod, symlink, link, unlink, rmdir, rename.
+"""Changes of names: mkdir, mknod, symlink, link, unlink, rmdir, rename.
 
-Each is sent to the server, waited for, and then amended in ``vfs.tree``: what was
-cached stays, corrected. The kernel serialises changes of one directory.
+Each is sent to the server, waited for, and then entered in ``vfs.tree.tree``: what was cached stays,
+corrected. The kernel serialises changes of one directory.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sftpfs.errors import error
-from sftpfs.remote.api import Changed, Known, LinkTarget, OpenFlags, Over, Remote, nothing_known
-from sftpfs.types import UNKNOWN_ID, AttributeChange, Attributes
-from sftpfs.vfs import in_place
-from sftpfs.vfs.answers import leads_to
-from sftpfs.vfs.identity import LITTLE, Identity
-from sftpfs.vfs.inodes import Inode
-from sftpfs.vfs.name_cases import NameCases
-from sftpfs.vfs.naming import NamingRemote
-from sftpfs.vfs.ownership import OwnerMap
-from sftpfs.vfs.tree import Tree
+from sftpfs.remote.api import Changed, Known, LinkTarget, Over, Remote, nothing_known
+from sftpfs.types import UNKNOWN_ID, AttributeChange, Attributes, OpenFlags
+from sftpfs.vfs.file_identity import SHORT_PATIENCE, FileIdentity
+from sftpfs.vfs.mapping.id_map import IdMap
+from sftpfs.vfs.mapping.letter_case import LetterCase
+from sftpfs.vfs.mapping.owner_names_remote import OwnerNamesRemote
+from sftpfs.vfs.tree import path_requests
+from sftpfs.vfs.tree.inode import Inode
+from sftpfs.vfs.tree.server_answers import leads_to
+from sftpfs.vfs.tree.tree import Tree
 
 T = TypeVar("T")
 
@@ -42,11 +42,11 @@ class Namespace:
         self,
         tree: Tree,
         remote: Remote,
-        identity: Identity,
-        cases: NameCases,
-        owners: OwnerMap,
+        identity: FileIdentity,
+        cases: LetterCase,
+        owners: IdMap,
         hard_links: bool,
-        naming: NamingRemote | None = None,
+        naming: OwnerNamesRemote | None = None,
     ) -> None:
         self._naming = naming
         self._tree = tree
@@ -57,16 +57,18 @@ class Namespace:
         self._hard_links = hard_links
 
     async def mkdir(self, parent: Inode, name: bytes, mode: int, caller: Caller) -> Inode:
-        """A new directory. EEXIST where the name is taken. One round trip."""
+        """Makes a directory. EEXIST if the name is taken. One round trip."""
 
         async def make(path: bytes) -> Inode:
             attributes = await self._made(parent, name, self._remote.mkdir(path, stat.S_IMODE(mode)))
-            return self._tree.created(parent, name, await self.own(parent, name, attributes, caller))
+            return self._tree.created(
+                parent, name, await self.chown_to_caller(parent, name, attributes, caller)
+            )
 
-        return await in_place.change(self._tree, make, (parent, name))
+        return await path_requests.mutate(self._tree, make, (parent, name))
 
     async def mknod(self, parent: Inode, name: bytes, mode: int, caller: Caller) -> Inode:
-        """A new regular file; EPERM for what SFTP cannot make (devices, sockets, pipes)."""
+        """Makes a regular file; EPERM for what SFTP cannot make (devices, sockets, pipes)."""
         if not stat.S_ISREG(mode):
             raise error(errno.EPERM, "SFTP makes regular files only")
         flags = OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.EXCLUSIVE
@@ -78,9 +80,11 @@ class Namespace:
             if stat.S_IMODE(attributes.mode) != stat.S_IMODE(mode):
                 change = AttributeChange(mode=stat.S_IMODE(mode))
                 attributes = await self._mended(parent, name, attributes, change)
-            return self._tree.created(parent, name, await self.own(parent, name, attributes, caller))
+            return self._tree.created(
+                parent, name, await self.chown_to_caller(parent, name, attributes, caller)
+            )
 
-        return await in_place.change(self._tree, make, (parent, name))
+        return await path_requests.mutate(self._tree, make, (parent, name))
 
     async def _mended(
         self,
@@ -90,35 +94,33 @@ class Namespace:
         change: AttributeChange,
         target: LinkTarget = LinkTarget.TARGET,
     ) -> Attributes:
-        """Give what was just made what the server's umask or login altered; a server that cannot keeps its
-        own. ``attributes`` are what it has."""
+        """Gives what was just made the attributes that the server's umask or login altered. A server that
+        cannot set them keeps its own. ``attributes`` are what it has."""
         if not self._remote.sets(change):
             return attributes
         try:
-            return await in_place.look(
+            return await path_requests.query(
                 self._tree, lambda path: self._remote.setattr(path, change, target), (parent, name)
             )
         except OSError:
             return attributes
 
     async def symlink(self, parent: Inode, name: bytes, target: bytes, caller: Caller) -> Inode:
-        """A new symbolic link whose target the server keeps as given."""
+        """Makes a symbolic link whose target the server keeps as given."""
 
         async def make(path: bytes) -> Inode:
             attributes = await self._made(parent, name, self._remote.symlink(target, path))
-            attributes = await self.own(parent, name, attributes, caller, LinkTarget.LINK)
-            return self._tree.created(parent, name, attributes)
+            attributes = await self.chown_to_caller(parent, name, attributes, caller, LinkTarget.LINK)
+            return self._tree.created(parent, name, attributes, target)
 
-        inode = await in_place.change(self._tree, make, (parent, name))
-        inode.given_target = target
-        return inode
+        return await path_requests.mutate(self._tree, make, (parent, name))
 
     async def link(self, inode: Inode, parent: Inode, name: bytes) -> Inode:
-        """Another name for what has the name of ``inode``: both share that inode from now on. It is another
-        than ``inode`` where the name was found to lead to another file."""
+        """Makes another name for what has the name of ``inode``; both share that inode from now on. It is
+        another than ``inode`` if the name was found to lead to another file."""
         if not self._hard_links:
             raise error(errno.EPERM, "hard links are turned off")
-        await self._identity.verify(inode, patience=LITTLE)
+        await self._identity.verify(inode, patience=SHORT_PATIENCE)
 
         async def make(existing: bytes, path: bytes) -> Inode:
             assert inode.parent is not None
@@ -130,13 +132,13 @@ class Namespace:
             attributes = attributes._replace(nlink=known)
             linked = await self._identity.changed(asked, AttributeChange(), attributes)
             if several and linked is not inode:
-                # The name it went by was replaced since all were looked at, and may not be the one meant.
+                # The name that it used was replaced since all were looked at, and may not be the one meant.
                 await self._remote.remove(path, lambda: attributes)
                 raise error(errno.ESTALE, "the name led to another file")
             self._tree.linked(linked, parent, name)
             return linked
 
-        return await in_place.change(self._tree, make, inode, (parent, name))
+        return await path_requests.mutate(self._tree, make, inode, (parent, name))
 
     async def _link(self, existing: bytes, path: bytes) -> Attributes:
         try:
@@ -147,22 +149,22 @@ class Namespace:
             raise
 
     async def unlink(self, parent: Inode, name: bytes) -> None:
-        """Remove a name. Open handles go on working: the server keeps the file for them."""
-        name = self._kept(parent, name)
+        """Removes a name. Open handles go on working, because the server keeps the file for them."""
+        name = self._known_name(parent, name)
         await self._remove(
             parent, name, lambda path, look: self._remote.remove(path, self._known(parent, name), look=look)
         )
 
     async def rmdir(self, parent: Inode, name: bytes) -> None:
-        """Remove an empty directory; ENOTEMPTY otherwise."""
-        name = self._kept(parent, name)
+        """Removes an empty directory; ENOTEMPTY otherwise."""
+        name = self._known_name(parent, name)
         await self._remove(parent, name, lambda path, _: self._remote.rmdir(path))
 
     async def rename(
         self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes, replace: bool
     ) -> None:
-        """Rename; ``replace`` over an existing name atomically, else EEXIST."""
-        old_name, new_name = self._kept(old_parent, old_name), self._kept(new_parent, new_name)
+        """Renames; with ``replace`` over an existing name atomically, otherwise EEXIST."""
+        old_name, new_name = self._known_name(old_parent, old_name), self._known_name(new_parent, new_name)
         source = old_parent.directory.children.get(old_name) if old_parent.directory else None
         target = new_parent.directory.children.get(new_name) if new_parent.directory else None
         if source is not None and source is target:
@@ -170,29 +172,31 @@ class Namespace:
 
         missing = self._tree.expired_child(old_parent, old_name) == (None,)
 
-        # Names that others linked, or that were told apart since we did, may be of one file all the same.
+        # Names that others linked, or that became two inodes since we linked them, may still be of one file.
         files = source is not None and target is not None and not (source.directory or target.directory)
 
         async def move(old: bytes, new: bytes) -> None:
             known = None if missing else self._known(old_parent, old_name)
-            over, several = self._over(new_parent, new_name), self._of_several(new_parent, new_name)
+            over, several = self._over(new_parent, new_name), self._hard_linked(new_parent, new_name)
             try:
                 done = await self._remote.rename(
                     old, new, replace, known, over, look=files, look_over=several is not None
                 )
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
-                    self._named(old_parent, old_name)
-                    self.distrust(old_parent, old_name)
+                    self._refuse_unnamed(old_parent, old_name)
+                    self._tree.distrust(old_parent, old_name)
                 elif problem.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
-                    self.distrust(new_parent, new_name)
+                    self._tree.distrust(new_parent, new_name)
                 raise
             self._part(new_parent, new_name, several, done.over)
             self._tree.renamed(old_parent, old_name, new_parent, new_name, both=done.both)
 
-        await in_place.change(self._tree, move, (old_parent, old_name), (new_parent, new_name), moved=source)
+        await path_requests.mutate(
+            self._tree, move, (old_parent, old_name), (new_parent, new_name), moved=source
+        )
 
-    async def own(
+    async def chown_to_caller(
         self,
         parent: Inode,
         name: bytes,
@@ -200,7 +204,7 @@ class Namespace:
         caller: Caller,
         target: LinkTarget = LinkTarget.TARGET,
     ) -> Attributes:
-        """Give a new file to the caller where the session is root and another user asked."""
+        """Gives a new file to the caller if the session is root and another user asked."""
         self._owners.learn_created(attributes)
         if self._owners.session_uid != 0:
             return attributes
@@ -221,77 +225,69 @@ class Namespace:
             return await request
         except OSError as problem:
             if problem.errno == errno.EEXIST:
-                self.distrust(parent, name)
+                self._tree.distrust(parent, name)
             raise
 
     async def _remove(
         self, parent: Inode, name: bytes, request: Callable[[bytes, bool], Awaitable[Attributes | None]]
     ) -> None:
-        """``request`` is told whether to look at what it removes, too."""
+        """``request`` is told whether it must also look at what it removes."""
 
         async def remove(path: bytes) -> None:
-            several = self._of_several(parent, name)
+            several = self._hard_linked(parent, name)
             try:
                 seen = await request(path, several is not None)
             except OSError as problem:
                 if problem.errno == errno.ENOENT:
-                    self._named(parent, name)
-                    self._tree.missing(parent, name)
+                    self._refuse_unnamed(parent, name)
+                    self._tree.install_absence(parent, name)
                 elif problem.errno in (errno.EISDIR, errno.ENOTDIR):
-                    self.distrust(parent, name)
+                    self._tree.distrust(parent, name)
                 raise
             self._part(parent, name, several, seen)
             self._tree.removed(parent, name)
 
-        await in_place.change(self._tree, remove, (parent, name))
+        await path_requests.mutate(self._tree, remove, (parent, name))
 
     @staticmethod
-    def _named(parent: Inode, name: bytes) -> None:
-        """Raises EBUSY where the server gives what is open as ``name`` that name only as it is closed."""
+    def _refuse_unnamed(parent: Inode, name: bytes) -> None:
+        """Raises EBUSY if the server gives the open file its name ``name`` only when it is closed."""
         child = parent.directory.children.get(name) if parent.directory is not None else None
         if child is not None and child.unnamed:
-            raise error(errno.EBUSY, "the server gives the file its name as it is closed")
+            raise error(errno.EBUSY, "the server gives the file its name only when it is closed")
 
     @staticmethod
-    def _of_several(parent: Inode, name: bytes) -> Inode | None:
+    def _hard_linked(parent: Inode, name: bytes) -> Inode | None:
         """What ``name`` leads to, if that has other names."""
         child = parent.directory.children.get(name) if parent.directory is not None else None
         return child if child is not None and child.aliases else None
 
     def _part(self, parent: Inode, name: bytes, inode: Inode | None, seen: Attributes | None) -> None:
-        """A change of ours took ``name`` from what has it, which was ``seen`` to be so just before, and was
-        known as one name of several of ``inode``. Where it was another file the kernel may still be about to
-        use the inode for it, and would get what the other names lead to."""
+        """A change of ours took ``name`` from the file that had it, which was ``seen`` there just before, and
+        was known as one of several names of ``inode``. If it was another file, the kernel may still be about
+        to use the inode for it, and would get what the other names lead to."""
         if inode is None:
             return
         dirty = inode.content is not None and inode.content.dirty
         if seen is None or not (leads_to(inode, seen) or (dirty and seen.kind == inode.attributes.kind)):
-            self._tree.unknown(parent, name)
+            self._tree.name_unknown(parent, name)
 
-    def distrust(self, parent: Inode, name: bytes) -> None:
-        """The server contradicted what we knew of ``name``: it and the listing are asked for again."""
-        assert parent.directory is not None
-        child = parent.directory.children.get(name)
-        if child is not None:
-            child.expires = 0.0
-            parent.directory.complete_until = parent.directory.absent_until = 0.0
-        else:
-            self._tree.unknown(parent, name)
-
-    def _kept(self, parent: Inode, name: bytes) -> bytes:
-        """``name`` as it is known here, where the server takes names that differ in case alone for one."""
-        return self._cases.kept(parent.directory, name)
+    def _known_name(self, parent: Inode, name: bytes) -> bytes:
+        """``name`` as it is known here, if the server takes names that differ only in case for one."""
+        return self._cases.known_name(parent.directory, name)
 
     def _known(self, parent: Inode, name: bytes) -> Known:
-        """What the server last told of what ``name`` leads to now, to be asked for later: None then where it
-        did not, or where we have changed the file since, may have, or are about to."""
+        """A callable for what the server last reported of what ``name`` leads to now. It returns None if the
+        server did not, or if we have changed the file since, may have, or are about to."""
         child = parent.directory.children.get(name) if parent.directory is not None else None
         if child is None:
             return nothing_known
         mark = child.change_mark
 
         def known() -> Attributes | None:
-            changed = child.change_mark != mark or in_place.changing(self._tree, child) is not None
+            changed = (
+                child.change_mark != mark or path_requests.mutation_under_way(self._tree, child) is not None
+            )
             dirty = child.content is not None and child.content.dirty
             doubted = child.expires == 0.0  # by a change of ours, say, that had no answer
             return None if changed or dirty or doubted else child.attributes
@@ -299,15 +295,15 @@ class Namespace:
         return known
 
     def _over(self, parent: Inode, name: bytes) -> Over:
-        """The same of the new name of a rename, with what we asked for by it since: an open that empties the
-        file, sent again, may reach the one that has the name by then."""
+        """The same for the new name of a rename, with what we asked for by it since: an open that empties the
+        file, sent again, may reach the file that has the name by then."""
         child = parent.directory.children.get(name) if parent.directory is not None else None
         if child is None:
             return nothing_known
         known, epoch, doubted = self._known(parent, name), child.epoch, child.expires == 0.0
 
         def over() -> Attributes | Changed | None:
-            under_way = in_place.changing(self._tree, child) is not None
+            under_way = path_requests.mutation_under_way(self._tree, child) is not None
             without_answer = child.expires == 0.0 and not doubted
             return Changed.BY_US if under_way or without_answer or child.epoch != epoch else known()
 

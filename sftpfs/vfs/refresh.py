@@ -1,9 +1,10 @@
-"""Refreshing on request: what is known of a path is doubted, and asked for anew where the kernel knows it.
+"""Refreshing on request: what is known of a path is no longer believed, and asked for anew if the kernel
+knows it.
 
-The kernel cannot be told to doubt a whole tree, and forgetting the name of a directory
-somebody works in would make that directory nameless for them. Therefore every directory
-the kernel knows is listed anew, and it is told of the names that came, went or lead
-elsewhere, and of the inodes whose attributes and pages it may hold.
+The kernel cannot be told to doubt a whole tree. If it forgot the name of a directory in which somebody works,
+that directory would have no name for them. Therefore every directory that the kernel knows is listed anew.
+The kernel is told of the names that came, went or lead elsewhere, and of the inodes whose attributes and
+pages it may hold.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from contextlib import suppress
 
 import trio
 
-from sftpfs.vfs.inodes import Inode
-from sftpfs.vfs.listings import Listings
+from sftpfs.vfs.readdir import DirectoryReader
 from sftpfs.vfs.resolver import Resolver
-from sftpfs.vfs.tree import Tree
+from sftpfs.vfs.tree.inode import Inode
+from sftpfs.vfs.tree.tree import Tree
 
 LISTINGS_TOGETHER = 16
 """Directories listed at once: they share the metadata connection with what somebody waits for."""
 
 GONE_ERRORS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
-"""Why a directory cannot be listed that the listing above it will tell of."""
+"""Errors because of which a directory cannot be listed, and that the listing above it will show."""
 
 
 class Outdated:
@@ -43,7 +44,7 @@ class Outdated:
 class Refresher:
     """Carries out refreshes for whoever looks after the mount."""
 
-    def __init__(self, tree: Tree, listings: Listings, resolver: Resolver) -> None:
+    def __init__(self, tree: Tree, listings: DirectoryReader, resolver: Resolver) -> None:
         self._tree = tree
         self._listings = listings
         self._resolver = resolver
@@ -63,29 +64,28 @@ class Refresher:
                 self._forget_absence(parent, name, outdated)
                 return outdated
             inode = known
-        doubted = self._tree.doubt(inode)
+        doubted = self._tree.expire_below(inode)
         if names:
             name = names[-1]  # which may be one of several
-            # Without lookups the kernel may hold it as missing, from before a listing told of it
+            # Without lookups the kernel may hold it as missing, from before a listing showed it
             if await self._resolver.lookup(parent, name) is not inode or not inode.lookups:
                 outdated.entries.append((parent.number, name))
         await self._list(doubted, outdated, listed)
         numbers = {each.number for each in doubted}
-        outdated.entries += [ended for ended in self._tree.names_ended() if ended[0] in numbers]
+        outdated.entries += [ended for ended in self._tree.names_removed() if ended[0] in numbers]
         outdated.inodes = list({each.number for each in doubted if each.lookups})
         return outdated
 
     def _forget_absence(self, parent: Inode, name: bytes, outdated: Outdated) -> None:
-        """A name we know nothing of may be known as missing, here and to the kernel."""
+        """A name that we know nothing of may be known as missing, here and to the kernel."""
         if parent.directory is not None:
-            parent.directory.absent_until = 0.0
-            self._tree.negatives.discard(parent.number, name)
+            self._tree.absence_contradicted(parent, name)
             outdated.entries.append((parent.number, name))
 
     async def _list(
         self, doubted: list[Inode], outdated: Outdated, listed: Callable[[int, int], None]
     ) -> None:
-        """List anew what the kernel knows of the directories among ``doubted``."""
+        """Lists anew those of ``doubted`` that the kernel knows."""
         directories = [each for each in doubted if each.directory is not None and each.lookups]
         waiting = iter(directories)
         done = 0
@@ -108,7 +108,7 @@ class Refresher:
         path = self._tree.path(inode)
         try:
             while directory.listing is not None:  # begun before the doubt: what it says is no answer
-                with suppress(InterruptedError):  # who asked did not wait for the answer
+                with suppress(InterruptedError):  # the caller did not wait for the answer
                     await directory.listing.slot.wait()
             await self._listings.refresh(inode)
         except OSError as problem:

@@ -1,8 +1,9 @@
-"""Side by side: ``python -m tests.bench [--quick] [--delay MS,…] [--runs N] [--only NAME…]``.
+"""Side by side: ``python -m tests.bench [--quick | --cpu] [--delay MS,…] [--runs N] [--only NAME…]``.
 
 sftpfs, sshfs, tuned sshfs, ``rclone mount`` and the plain tools, over one sshd behind a delay. Every
 step runs on a fresh mount with a cold page cache, contestants in random order, and verifies what it
-read or wrote. Prints medians, and writes and draws them where asked. Needs root.
+read or wrote. Prints medians, and writes and draws them where asked. ``--cpu`` compares what the processes
+of sftpfs and sshfs take of the machine, without a delay. Needs root.
 """
 
 from __future__ import annotations
@@ -12,30 +13,34 @@ import random
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench import report
 from tests.bench.contestants import FILE_SYSTEMS, Server, mount
-from tests.bench.dataset import FULL, QUICK, Dataset, drop_caches
+from tests.bench.dataset import CPU, FULL, QUICK, Dataset, drop_caches
 from tests.bench.report import Series
 from tests.bench.results import Outcome, Status
 from tests.bench.steps import Place, Workload, perform, run_command
 from tests.bench.table import OURS, REFERENCE
 from tests.bench.tools import TOOLS
 from tests.bench.trees import clean
-from tests.bench.workloads import ORDER, all_workloads
+from tests.bench.usage import SystemCalls, counted, usage_of
+from tests.bench.workloads import CPU_ORDER, ORDER, READY, all_workloads, cpu_workloads
 from tests.harness import processes
 from tests.harness.delay import DelayProxy
 from tests.sshd import Sshd
 
 CONTESTANTS = [*FILE_SYSTEMS, *TOOLS]
+NAMES = list(dict.fromkeys([*ORDER, *CPU_ORDER]))
 LIMIT = 300.0
 """Seconds for one step: the slowest worth waiting for, sshfs unpacking the tree at 20 ms, takes 190."""
 QUICK_LIMIT = 60.0
 QUICK_DELAY = "20"
+CPU_RUNS = 5
 
 
 def arguments() -> argparse.Namespace:
@@ -46,6 +51,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="under 5 minutes: less data, 20 ms, two contestants"
     )
+    parser.add_argument(
+        "--cpu", action="store_true", help="processor time, task switches and system calls (needs strace)"
+    )
     parser.add_argument("--runs", type=int, help="runs per figure (default 3; 1 with --quick)")
     parser.add_argument(
         "--delay",
@@ -54,7 +62,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rate", type=float, metavar="MB/S", help="cap of the link each way")
     parser.add_argument("--limit", type=float, metavar="S", help=f"seconds for one step (default {LIMIT:g})")
-    parser.add_argument("--only", nargs="+", choices=ORDER, metavar="NAME", help="of " + " ".join(ORDER))
+    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help="of " + " ".join(NAMES))
     parser.add_argument(
         "--contestants", nargs="+", choices=CONTESTANTS, metavar="NAME", help="of " + " ".join(CONTESTANTS)
     )
@@ -65,10 +73,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the results (needs matplotlib)")
     parser.add_argument("--keep-logs", type=Path, metavar="DIR", help="keep what the mounts log")
     options = parser.parse_args()
-    options.runs = options.runs or (1 if options.quick else 3)
+    options.runs = options.runs or (1 if options.quick else CPU_RUNS if options.cpu else 3)
     options.limit = options.limit or (QUICK_LIMIT if options.quick else LIMIT)
-    options.contestants = options.contestants or ([OURS, REFERENCE] if options.quick else CONTESTANTS)
-    delays = options.delay or (QUICK_DELAY if options.quick else "0,20,100")
+    options.contestants = options.contestants or (
+        [OURS, REFERENCE] if options.quick or options.cpu else CONTESTANTS
+    )
+    options.ratios = f"multiples of {REFERENCE}'s" if options.cpu else f"times faster than {REFERENCE}"
+    delays = options.delay or (QUICK_DELAY if options.quick else "0" if options.cpu else "0,20,100")
     options.delays = [float(word) for word in delays.split(",")]
     return options
 
@@ -83,8 +94,8 @@ class Bench:
     options: argparse.Namespace
     steps: int = 0
 
-    def step(self, name: str, workload: Workload) -> Outcome | None:
-        """One contestant's one run; None where it does not take part."""
+    def step(self, name: str, workload: Workload, count: bool = False) -> Outcome | None:
+        """One contestant's one run; None where it does not take part. ``count``: its calls, not its time."""
         data, out = self.data, self.directory / "out"
         if name in TOOLS and workload.name not in TOOLS[name]:
             return None
@@ -102,17 +113,25 @@ class Bench:
         if name in TOOLS:
             tool, server = TOOLS[name][workload.name], self.server
             return perform(lambda at: tool(server, at), place, self.options.limit, server.sshd, None)
-        return self._mounted(name, workload, place)
+        return self._mounted(name, workload, place, count)
 
-    def _mounted(self, name: str, workload: Workload, place: Place) -> Outcome:
+    def _mounted(self, name: str, workload: Workload, place: Place, count: bool) -> Outcome:
         options = self.options.option if name == OURS else ()
+        begin = time.perf_counter()
         try:
             one = mount(name, self.server, self.data.backing, place.here, options)
         except (AssertionError, OSError) as problem:
             return Outcome(Status.FAILED, problem=f"not mounted: {problem}")
+        ready = time.perf_counter() - begin
         outcome = Outcome(Status.FAILED)
         try:
-            outcome = perform(workload.run, place, self.options.limit, self.server.sshd, one)
+            if workload.name == READY:
+                outcome = Outcome(Status.DONE, ready, usage_of(one).figures())
+            else:
+                with counted(one) if count else nullcontext(SystemCalls()) as calls:
+                    outcome = perform(workload.run, place, self.options.limit, self.server.sshd, one)
+                if count:
+                    outcome = replace(outcome, figures={"calls": float(calls.count)})
         finally:
             try:
                 one.close(clean=outcome.status is not Status.LIMIT)
@@ -147,6 +166,16 @@ def measure(bench: Bench, series: Series, workload: Workload, runs: int) -> None
             series.add(workload.name, workload.title, name, outcome)
 
 
+def count_calls(bench: Bench, series: Series, workload: Workload) -> None:
+    """One more run of each that did the workload: its system calls are a figure of its last outcome."""
+    for name, outcomes in series.outcomes.get(workload.name, {}).items():
+        if workload.name == READY or outcomes[-1].status is not Status.DONE:
+            continue
+        outcome = bench.step(name, workload, count=True)
+        if outcome is not None and outcome.status is Status.DONE:
+            outcomes[-1] = replace(outcomes[-1], figures={**outcomes[-1].figures, **outcome.figures})
+
+
 def failures(series: Iterable[Series]) -> int:
     """How many workloads sftpfs did not finish."""
     outcomes = [one for s in series for row in s.outcomes.values() for one in row.get(OURS, [])]
@@ -155,7 +184,8 @@ def failures(series: Iterable[Series]) -> int:
 
 def run(options: argparse.Namespace, stack: ExitStack) -> list[Series]:
     """Everything asked for."""
-    sizes = QUICK if options.quick else FULL
+    sizes = CPU if options.cpu else QUICK if options.quick else FULL
+    workloads = cpu_workloads(sizes) if options.cpu else all_workloads(sizes)
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sftpfs-bench-")))
     about = {
         "command": sys.argv[1:],
@@ -168,7 +198,8 @@ def run(options: argparse.Namespace, stack: ExitStack) -> list[Series]:
     sshd = stack.enter_context(Sshd(directory / "sshd"))
     everything: list[Series] = []
     for delay in options.delays:
-        series = Series(delay, options.contestants, not options.quick)
+        full = not (options.quick or options.cpu)
+        series = Series(delay, options.contestants, full, {one.name: one.units for one in workloads})
         everything.append(series)
         with ExitStack() as link:
             port = sshd.port
@@ -176,16 +207,17 @@ def run(options: argparse.Namespace, stack: ExitStack) -> list[Series]:
                 rate = options.rate * 1e6 if options.rate else None
                 port = link.enter_context(DelayProxy(sshd.port, delay / 2000, rate)).port
             bench = Bench(Server.at(sshd, port, directory), data, directory, options)
-            print(
-                f"\nround trip {delay:g} ms, {options.runs} run(s), seconds (times faster than {REFERENCE})"
-            )
-            print(series.header(), flush=True)
-            for workload in all_workloads(sizes):
+            print(f"\nround trip {delay:g} ms, {options.runs} run(s), seconds ({options.ratios})")
+            print(series.usage_header() if options.cpu else series.header(), flush=True)
+            for workload in workloads:
                 if options.only and workload.name not in options.only:
                     continue
                 measure(bench, series, workload, options.runs)
+                if options.cpu:
+                    count_calls(bench, series, workload)
                 if workload.name in series.outcomes:
-                    print(series.line(workload.name), flush=True)
+                    line = series.usage_line if options.cpu else series.line
+                    print(line(workload.name), flush=True)
                 if options.json:
                     report.save(options.json, about, everything)
             print(series.footer(), flush=True)

@@ -61,6 +61,6 @@ def workloads(sizes: Sizes) -> list[Workload]:
     """The rows of this module."""
     python = ((sys.executable, "-I", "-c", "import sqlite3"),)
     return [
-        Workload("saves", f"{sizes.saves} atomic saves", save),
+        Workload("saves", f"{sizes.saves} atomic saves", save, units=sizes.saves),
         Workload("sqlite", f"{sizes.transactions} SQLite transactions", transact, (), python),
     ]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.bench import table
+from tests.bench import table, usage_table
 from tests.bench.bars import ROUND_TRIP
 from tests.bench.results import Outcome, summarise
 
@@ -28,6 +28,7 @@ class Series:
     round_trip: float
     contestants: list[str]
     full: bool
+    units: dict[str, int] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     outcomes: dict[str, dict[str, list[Outcome]]] = field(default_factory=dict)
 
@@ -57,6 +58,16 @@ class Series:
         """The table's row."""
         title = self.titles[workload]
         return table.line(workload, title, self.row(workload), self.contestants, self.with_bars)
+
+    def usage_line(self, workload: str) -> str:
+        """The row of the table of ``--cpu``."""
+        units = self.units.get(workload, 1)
+        return usage_table.line(self.titles[workload], units, self.row(workload), self.contestants)
+
+    def usage_header(self) -> str:
+        """That table's head."""
+        python = f"Python {platform.python_version()}, {os.path.realpath(sys.executable)}"
+        return f"{python}\n{usage_table.header(self.contestants)}"
 
     def header(self) -> str:
         """The table's head."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.bench.dataset import Dataset
 from tests.bench.results import Outcome, Status
+from tests.bench.usage import Usage, usage_of
 from tests.harness import processes
 from tests.harness.mounts import Mount
 from tests.sshd import Sshd
@@ -69,6 +70,8 @@ class Workload:
     uses: tuple[str, ...] = ()
     programs: tuple[tuple[str, ...], ...] = ()
     setup: Callable[[Dataset], None] | None = None
+    units: int = 1
+    """Reads, files, MiB or saves it consists of."""
 
 
 class Stopwatch:
@@ -117,6 +120,7 @@ class Sampler:
         self._before = sum(self._look_at_servers().values())
         self.memory: int | None = None
         self.look()
+        self._usage = Usage(0, 0) if mount is None else usage_of(mount)
 
     def _look_at_servers(self) -> dict[int, int]:
         for pid in self._sshd.session_pids():
@@ -135,6 +139,12 @@ class Sampler:
         if self._mount is not None:
             held = proportional_memory(self._mount.family())
             self.memory = max(self.memory or 0, held)
+
+    def used(self) -> dict[str, float]:
+        """What the mount's processes took since the first look, as figures; empty without a mount."""
+        if self._mount is None:
+            return {}
+        return usage_of(self._mount).since(self._usage).figures()
 
     @property
     def fetched(self) -> int | None:
@@ -165,6 +175,7 @@ def perform(
                 return Outcome(Status.LIMIT, limit, memory=sampler.memory)
             sampler.look()
         answer = receiver.recv()
+        used = sampler.used()
         sampler.look()
     except EOFError:
         answer = "the step ended without a result"
@@ -176,7 +187,7 @@ def perform(
         child.join(20)
         receiver.close()
     if isinstance(answer, Measured):
-        figures = dict(answer.figures)
+        figures = {**answer.figures, **used}
         if "asked" in figures and sampler.fetched is not None:
             figures["fetched/asked"] = sampler.fetched / figures["asked"]
         return Outcome(Status.DONE, answer.seconds, figures, memory=sampler.memory, fetched=sampler.fetched)

@@ -160,10 +160,16 @@ def workloads(sizes: Sizes) -> list[Workload]:
     parts = tuple(f"part{reader}" for reader in range(READERS))
     total, written, small = (size // MIB for size in (sizes.read, sizes.write, sizes.small_writes))
     return [
-        Workload("read", f"read {total} MiB, sequential", read, ("big",)),
-        Workload("write", f"write {written} MiB + fsync", write),
-        Workload("random", f"{sizes.random_reads} random 4 KiB reads", read_random, ("big",)),
+        Workload("read", f"read {total} MiB, sequential", read, ("big",), units=total),
+        Workload("write", f"write {written} MiB + fsync", write, units=written),
+        Workload(
+            "random",
+            f"{sizes.random_reads:,} random 4 KiB reads",
+            read_random,
+            ("big",),
+            units=sizes.random_reads,
+        ),
         Workload("readers", f"{READERS} readers, {total} MiB in all", read_parallel, parts),
-        Workload("small-writes", f"write {small} MiB in 4 KiB pieces", write_small),
+        Workload("small-writes", f"write {small} MiB in 4 KiB pieces", write_small, units=small),
         Workload("ls-stream", "p95 of a cold ls beside a stream", list_beside_stream, ("places",)),
     ]

@@ -12,6 +12,9 @@ OURS = "sftpfs"
 TITLE_WIDTH = 34
 CELL_WIDTH = 18
 
+UNSEEN = {"asked", "switches"}
+"""Figures that are for other tables."""
+
 Row = Mapping[str, Summary | None]
 """One workload's summaries by contestant; None where it does not take part."""
 
@@ -47,7 +50,7 @@ def details(summary: Summary | None) -> str:
     """Our further figures."""
     if summary is None or summary.status is not Status.DONE:
         return summary.problem if summary else ""
-    parts = [f"{name} {seconds(value)}" for name, value in summary.figures.items() if name != "asked"]
+    parts = [f"{name} {seconds(value)}" for name, value in summary.figures.items() if name not in UNSEEN]
     if summary.highest > summary.lowest:
         parts.append(f"{seconds(summary.lowest)}–{seconds(summary.highest)}")
     return "; ".join(parts)

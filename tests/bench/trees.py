@@ -21,6 +21,8 @@ from tests.bench.dataset import (
 from tests.bench.steps import Measured, Place, Stopwatch, Workload, run_command
 
 VERSION = ("--version",)
+MISSING = 2000
+"""Names that ``look_for_missing`` looks for."""
 
 
 def _timed(words: list[str | Path], **more: object) -> tuple[bytes, Measured]:
@@ -61,6 +63,26 @@ def grep(place: Place) -> Measured:
     wanted = len(range(0, place.data.sizes.files, NEEDLE_EVERY))
     assert output.count(b"\n") == wanted, f"grep did not find {wanted} files"
     return measured
+
+
+def read_each(place: Place) -> Measured:
+    """Every file of the tree, opened, read and closed one after another."""
+    names = [path.relative_to(place.data.local) for path in (place.data.local / "tree").rglob("*.*")]
+    names = [name for name in names if (place.data.local / name).is_file()]
+    with Stopwatch() as watch:
+        held = [(place.here / name).read_bytes() for name in names]
+    assert sum(map(len, held)) == place.data.tree_bytes, "bytes are missing"
+    return Measured(watch.seconds)
+
+
+def look_for_missing(place: Place) -> Measured:
+    """``stat`` of names that are not there, each another."""
+    found = 0
+    with Stopwatch() as watch:
+        for number in range(MISSING):
+            found += os.path.exists(place.here / "tree" / f"absent{number}")
+    assert not found
+    return Measured(watch.seconds)
 
 
 def copy_out(place: Place) -> Measured:
@@ -158,23 +180,28 @@ def workloads(sizes: Sizes) -> list[Workload]:
     """The rows of this module."""
     python = ((sys.executable, "-I", "-S", "-B", "-c", "pass"),)
     modules = ("modules",)
+    files = sizes.files
     many = f"{sizes.entries:,} entries"
 
     def program(name: str) -> tuple[tuple[str, ...], ...]:
         return ((name, *VERSION),)
 
     return [
-        Workload("find", "find", find, ("tree",), program("find")),
+        Workload("find", "find", find, ("tree",), program("find"), units=files),
         Workload("ls-lR", "ls -lR", list_long, ("tree",), program("ls")),
         Workload("du", "du", disk_usage, ("tree",), program("du")),
-        Workload("grep", f"grep -r over {sizes.files} files", grep, ("tree",), program("grep")),
+        Workload("grep", f"grep -r over {files} files", grep, ("tree",), program("grep"), units=files),
         Workload("cp-out", "cp -r out", copy_out, ("tree",), program("cp")),
         Workload("git-status", "git status, cold index", git_status, ("repository",), program("git")),
         Workload("import", f"python import of {sizes.modules} modules", import_modules, modules, python),
         Workload("import-B", "import, no bytecode written", import_only, modules, python),
-        Workload("untar", "tar x of the tree", unpack, (), program("tar")),
-        Workload("cp-in", "cp -r in", copy_in, (), program("cp")),
-        Workload("rm", "rm -rf of the tree", remove, ("work",), program("rm"), _put_tree),
-        Workload("ls-many", f"ls -f of {many}", list_many, ("many",), program("ls")),
-        Workload("ls-l-many", f"ls -l of {many}", list_many_long, ("many",), program("ls")),
+        Workload("untar", "tar x of the tree", unpack, (), program("tar"), units=files),
+        Workload("cp-in", "cp -r in", copy_in, (), program("cp"), units=files),
+        Workload("rm", "rm -rf of the tree", remove, ("work",), program("rm"), _put_tree, units=files),
+        Workload("ls-many", f"ls -f of {many}", list_many, ("many",), program("ls"), units=sizes.entries),
+        Workload(
+            "ls-l-many", f"ls -l of {many}", list_many_long, ("many",), program("ls"), units=sizes.entries
+        ),
+        Workload("missing", f"stat of {MISSING:,} missing names", look_for_missing, units=MISSING),
+        Workload("small-reads", f"read {files} files, one by one", read_each, ("tree",), units=files),
     ]

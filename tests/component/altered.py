@@ -1,4 +1,4 @@
-"""``Server`` over an sftp-server that differs from OpenSSH's in one respect."""
+"""``SftpRemote`` over an sftp-server that differs from OpenSSH's in one respect."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from sftpfs.config import Endpoint, TransportConfig, TransportKind
-from sftpfs.remote.pool import Pool
-from sftpfs.remote.server import Server
+from sftpfs.remote.client import SftpRemote
+from sftpfs.remote.pool.pool import ConnectionPool
 from sftpfs.transport.sockets import SocketConnector
 from tests.component.sftp_servers import encoded, run, serving
 from tests.harness.foreign import ForeignServer
 
 
 def operate(
-    respect: str, directory: Path, work: Callable[[Server, Pool, bytes], Awaitable[None]]
+    respect: str, directory: Path, work: Callable[[SftpRemote, ConnectionPool, bytes], Awaitable[None]]
 ) -> list[str]:
     """Run ``work`` with a server that is altered in ``respect`` (``harness.foreign_server``), its pool and
     the path of ``directory``; the names of all requests."""
@@ -30,7 +30,7 @@ def operate(
         return foreign.requests()
 
 
-async def asked(pool: Pool, work: Awaitable[object], kinds: Sequence[str]) -> dict[str, int]:
+async def asked(pool: ConnectionPool, work: Awaitable[object], kinds: Sequence[str]) -> dict[str, int]:
     """How many requests of each of ``kinds`` ``work`` makes."""
     connection = pool.metadata_nowait()
     assert connection is not None

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from sftpfs.config import Endpoint, TransportConfig, TransportKind
-from sftpfs.remote.api import OpenFlags
-from sftpfs.remote.server import Server
+from sftpfs.remote.client import SftpRemote
 from sftpfs.transport.sockets import SocketConnector
+from sftpfs.types import OpenFlags
 from tests.component.sftp_servers import run, serving
 from tests.harness.counting import CountingProxy
 
@@ -24,7 +24,7 @@ def connector(proxy: CountingProxy) -> SocketConnector:
     )
 
 
-def operate(proxy: CountingProxy, work: Callable[[Server], Awaitable[None]]) -> None:
+def operate(proxy: CountingProxy, work: Callable[[SftpRemote], Awaitable[None]]) -> None:
     """Run ``work``; every cut asked for must have come."""
 
     async def test() -> None:

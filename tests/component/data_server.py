@@ -19,8 +19,8 @@ import trio.testing
 
 from sftpfs.aio import Slot
 from sftpfs.data import FileContent, FileHandle, LostBytes
-from sftpfs.remote.api import OpenFlags
-from sftpfs.types import AttributeChange, Attributes, Buffer
+from sftpfs.remote.api import HandedOver
+from sftpfs.types import AttributeChange, Attributes, Buffer, OpenFlags, OpenMode
 
 
 class Request:
@@ -194,7 +194,7 @@ class SteppedFile:
     takes_any_write = True
     hidden = False
 
-    def start_hand_over(self) -> Slot[Attributes]:
+    def start_hand_over(self, change: AttributeChange | None = None) -> Slot[HandedOver]:
         raise AssertionError("nothing is undecided")
 
     def confirm(self) -> None:
@@ -282,17 +282,17 @@ class Observer:
 
     def __init__(self) -> None:
         self.settled: list[tuple[int, Attributes]] = []
-        self.told: list[tuple[int, Attributes]] = []
+        self.reported: list[tuple[int, Attributes]] = []
         self.outdated: list[tuple[int, Attributes]] = []
         self.unknown: list[int] = []
         self.lost: list[LostBytes] = []
-        self.untold: list[tuple[int, int | None]] = []
+        self.unreported: list[tuple[int, int | None]] = []
 
     def content_settled(self, number: int, attributes: Attributes) -> None:
         self.settled.append((number, attributes))
 
-    def content_told(self, number: int, attributes: Attributes) -> None:
-        self.told.append((number, attributes))
+    def content_reported(self, number: int, attributes: Attributes) -> None:
+        self.reported.append((number, attributes))
 
     def content_unknown(self, number: int) -> None:
         self.unknown.append(number)
@@ -307,10 +307,10 @@ class Observer:
         pass
 
     def content_made_good(self, number: int) -> None:
-        self.untold = [one for one in self.untold if one[0] != number]
+        self.unreported = [one for one in self.unreported if one[0] != number]
 
-    def content_untold(self, number: int, failure: OSError) -> None:
-        self.untold.append((number, failure.errno))
+    def content_unreported(self, number: int, failure: OSError) -> None:
+        self.unreported.append((number, failure.errno))
 
     def content_outdated(self, number: int, attributes: Attributes) -> None:
         self.outdated.append((number, attributes))
@@ -336,11 +336,7 @@ def attach(
         flags |= OpenFlags.APPEND
     return content.attach(
         server.open(flags),
-        readable=True,
-        writable=write,
-        append=append,
-        synchronous=synchronous,
-        direct=direct,
+        OpenMode(writable=write, append=append, synchronous=synchronous, direct=direct),
         known=known or server.attributes(),
         created=created,
         ahead=ahead,

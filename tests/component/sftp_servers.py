@@ -18,10 +18,10 @@ import trio
 from sftpfs.aio import ByteStream
 from sftpfs.config import PoolConfig
 from sftpfs.errors import Failure, MountError
-from sftpfs.remote.pool import Pool
-from sftpfs.remote.server import Server
+from sftpfs.remote.client import SftpRemote
+from sftpfs.remote.pool.pool import ConnectionPool
 from sftpfs.transport.api import Connector, Transport
-from sftpfs.transport.control import HostKey
+from sftpfs.transport.messages import HostKey
 
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 LIMIT = 60.0
@@ -121,14 +121,16 @@ def ungrouped() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def serving(connector: Connector, **config: int | float) -> AsyncIterator[tuple[Server, Pool]]:
+async def serving(
+    connector: Connector, **config: int | float
+) -> AsyncIterator[tuple[SftpRemote, ConnectionPool]]:
     """A server over a pool that is started, and everything gone afterwards."""
     with ungrouped(), trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
-            pool = Pool(connector, PoolConfig(**config), nursery)  # type: ignore[arg-type]
+            pool = ConnectionPool(connector, PoolConfig(**config), nursery)  # type: ignore[arg-type]
             try:
                 await pool.start(interactive=False)
-                yield Server(pool), pool
+                yield SftpRemote(pool), pool
             finally:
                 with trio.CancelScope(shield=True):
                     await pool.aclose()

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sftpfs import clock
-from sftpfs.control import location, protocol, server
+from sftpfs.control import protocol, server, socket_location
 from sftpfs.control.client import Client, OverdueError, RequestFailedError
 from sftpfs.control.protocol import ControlError, Values
-from sftpfs.control.server import ControlServer, Handler, Tell
+from sftpfs.control.server import ControlServer, Handler, Send
 from sftpfs.errors import MountError
-from sftpfs.mountpoint import MountedAt
+from sftpfs.host.mountpoint import MountedAt
 
 LIMIT = 20.0
 DEVICE = "0:7"
@@ -86,9 +86,9 @@ def test_names_that_are_no_text_travel_unharmed() -> None:
 # -- server and client -----------------------------------------------------------------------
 
 
-async def echo(arguments: Values, tell: Tell) -> Values:
+async def echo(arguments: Values, send: Send) -> Values:
     for number in range(arguments.get("times", 0)):
-        await tell({"number": number})
+        await send({"number": number})
     if "errno" in arguments:
         raise OSError(arguments["errno"], "as asked")
     if "break" in arguments:
@@ -104,7 +104,7 @@ async def serving(directory: Path, **handlers: Handler) -> AsyncIterator[str]:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(control.run)
             try:
-                yield str(directory / location.socket_name(DEVICE))
+                yield str(directory / socket_location.socket_name(DEVICE))
             finally:
                 control.close()
                 nursery.cancel_scope.cancel()
@@ -164,7 +164,7 @@ def test_who_asked_before_the_socket_was_withdrawn_is_answered(tmp_path: Path) -
         control.listen(str(tmp_path), DEVICE)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(control.run)
-            with Client(connected(str(tmp_path / location.socket_name(DEVICE))), MOUNT) as client:
+            with Client(connected(str(tmp_path / socket_location.socket_name(DEVICE))), MOUNT) as client:
                 control.withdraw()
                 assert not os.listdir(tmp_path)
                 assert await in_thread(partial(client.ask, "echo", text="here")) == {"text": "here"}
@@ -215,14 +215,16 @@ def test_hostile_clients_disturb_nobody(tmp_path: Path) -> None:
 def test_progress_does_not_prolong_for_ever(tmp_path: Path) -> None:
     """Another user's mount that always has something to tell is waited for until an end all the same."""
 
-    async def chatter(arguments: Values, tell: Tell) -> Values:
+    async def chatter(arguments: Values, send: Send) -> Values:
         while True:
-            await tell({"files": 1})
+            await send({"files": 1})
             await trio.sleep(0.01)
 
     def listen(path: str) -> int:
         lines = 0
-        overdue = pytest.raises(OverdueError, match=f"process {os.getpid()} of user .* waited for no longer")
+        overdue = pytest.raises(
+            OverdueError, match=f"process {os.getpid()} of user .* not waiting for it any longer"
+        )
         with Client(connected(path), MOUNT, end=clock.awake() + 0.5) as client, overdue:
             for _ in client.stream("chatter"):
                 lines += 1
@@ -236,7 +238,7 @@ def test_progress_does_not_prolong_for_ever(tmp_path: Path) -> None:
 
 
 def test_an_answer_of_another_version_is_told_from_one(tmp_path: Path) -> None:
-    async def old(arguments: Values, tell: Tell) -> Values:
+    async def old(arguments: Values, send: Send) -> Values:
         return {"version": "0.0.1", "pid": 1}
 
     async def main() -> None:
@@ -251,9 +253,9 @@ def test_a_client_that_goes_withdraws_its_request(tmp_path: Path) -> None:
     async def main() -> None:
         withdrawn = trio.Event()
 
-        async def wait_for_ever(arguments: Values, tell: Tell) -> Values:
+        async def wait_for_ever(arguments: Values, send: Send) -> Values:
             try:
-                await tell({})
+                await send({})
                 await trio.sleep_forever()
             finally:
                 withdrawn.set()
@@ -271,8 +273,8 @@ def test_a_client_that_goes_withdraws_its_request(tmp_path: Path) -> None:
 
 def test_more_clients_than_served_are_turned_away(tmp_path: Path) -> None:
     async def main() -> None:
-        async def wait_for_ever(arguments: Values, tell: Tell) -> Values:
-            await tell({})
+        async def wait_for_ever(arguments: Values, send: Send) -> Values:
+            await send({})
             await trio.sleep_forever()
             return {}
 
@@ -342,11 +344,11 @@ def test_only_a_private_directory_will_do(tmp_path: Path) -> None:
     open_to_all.mkdir(0o755)
     link.symlink_to(good)
     uid = os.geteuid()
-    assert location.is_private(str(good), uid)
-    assert not location.is_private(str(good), uid + 1)
-    assert not location.is_private(str(open_to_all), uid)
-    assert not location.is_private(str(link), uid)
-    assert not location.is_private(str(tmp_path / "none"), uid)
+    assert socket_location.is_private(str(good), uid)
+    assert not socket_location.is_private(str(good), uid + 1)
+    assert not socket_location.is_private(str(open_to_all), uid)
+    assert not socket_location.is_private(str(link), uid)
+    assert not socket_location.is_private(str(tmp_path / "none"), uid)
 
 
 def test_a_directory_that_is_another_users_is_passed_by(
@@ -355,19 +357,19 @@ def test_a_directory_that_is_another_users_is_passed_by(
     taken, fallback = tmp_path / "taken", tmp_path / "fallback"
     taken.mkdir(0o777)
     places = [str(tmp_path / ("long" * 30)), str(tmp_path / "no" / "parent"), str(taken), str(fallback)]
-    monkeypatch.setattr(location, "directories", lambda uid: places)
-    assert location.make_directory() == str(fallback)
-    assert location.is_private(str(fallback), os.geteuid())
-    monkeypatch.setattr(location, "directories", lambda uid: places[:3])
+    monkeypatch.setattr(socket_location, "directories", lambda uid: places)
+    assert socket_location.make_directory() == str(fallback)
+    assert socket_location.is_private(str(fallback), os.geteuid())
+    monkeypatch.setattr(socket_location, "directories", lambda uid: places[:3])
     with pytest.raises(PermissionError):
-        location.make_directory()
+        socket_location.make_directory()
 
 
 def test_users_have_directories_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/elsewhere")
-    assert location.directories(0) == ["/run/sftpfs", "/tmp/sftpfs-0"]
-    assert location.directories(1234) == ["/run/user/1234/sftpfs", "/tmp/sftpfs-1234"]
+    assert socket_location.directories(0) == ["/run/sftpfs", "/tmp/sftpfs-0"]
+    assert socket_location.directories(1234) == ["/run/user/1234/sftpfs", "/tmp/sftpfs-1234"]
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
-    assert location.directories(1234)[0] == "/run/elsewhere/sftpfs"
+    assert socket_location.directories(1234)[0] == "/run/elsewhere/sftpfs"
     monkeypatch.setenv("XDG_RUNTIME_DIR", "relative")
-    assert location.directories(1234)[0] == "/run/user/1234/sftpfs"
+    assert socket_location.directories(1234)[0] == "/run/user/1234/sftpfs"

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import os, signal, sys, time
 from sftpfs.errors import Failure, MountError
-from sftpfs.process import run_as_daemon
+from sftpfs.host.daemon import run_as_daemon
 directory = sys.argv[1]
 
 def note(name, text=""):

@@ -17,7 +17,7 @@ def test_every_explanation_stands_in_semantics() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.limit(1200)
+@pytest.mark.limit(7200)
 def test_cpython_finds_nothing_but_what_semantics_says(make_mount: MakeMount, tmp_path: Path) -> None:
     python = interpreter()
     local = run(python, tmp_path / "local", MODULES)

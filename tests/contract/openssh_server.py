@@ -51,6 +51,6 @@ def against_server(directory: Path, body: Body, *options: str) -> None:
                 await body(session, directory)
                 assert session.closed_error is None
                 assert session.outstanding == 0
-                assert session.queued_bytes == 0
+                assert session.writer.queued_bytes == 0
 
     trio.run(main)

@@ -88,7 +88,7 @@ def test_a_silent_server() -> None:
 LIMITS = (b"limits@openssh.com", b"1")
 
 
-def limits_told(reply: Callable[[int], bytes]) -> tuple[int, int]:
+def limits_of(reply: Callable[[int], bytes]) -> tuple[int, int]:
     """The read and write size in force after a server's answer to limits@openssh.com."""
     found: list[tuple[int, int]] = []
 
@@ -109,17 +109,17 @@ def limits_told(reply: Callable[[int], bytes]) -> tuple[int, int]:
 
 
 def test_absurd_limits_are_made_sane() -> None:
-    assert limits_told(lambda i: wire.packet(201, i, struct.pack(">4Q", 2**60, 2**60, 3, 0))) == (
+    assert limits_of(lambda i: wire.packet(201, i, struct.pack(">4Q", 2**60, 2**60, 3, 0))) == (
         261120,
         1024,
     )
 
 
 def test_a_server_that_offers_limits_and_refuses_to_tell() -> None:
-    assert limits_told(lambda i: wire.status(i, 8)) == (32768, 32768)
+    assert limits_of(lambda i: wire.status(i, 8)) == (32768, 32768)
 
 
 def test_a_truncated_answer_to_limits() -> None:
     with pytest.raises(ExceptionGroup) as caught:
-        limits_told(lambda i: wire.packet(201, i, b"\0"))
+        limits_of(lambda i: wire.packet(201, i, b"\0"))
     assert caught.group_contains(MountError, match="did not start")

@@ -254,9 +254,9 @@ def test_a_peer_that_reads_nothing_costs_its_deadline_only() -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(session.run)
                 slot = session.start_write(b"handle", 0, bytes(8 << 20))
-                assert session.queued_bytes > 1 << 20
+                assert session.writer.queued_bytes > 1 << 20
                 await lost(slot, errno.ETIMEDOUT)
-                assert session.queued_bytes == 0
+                assert session.writer.queued_bytes == 0
 
     trio.run(main)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from sftpfs.errors import Status, StatusError
-from sftpfs.sftp import extensions, packets
+from sftpfs.sftp import extensions
 from sftpfs.sftp.session import Session
-from sftpfs.types import UNKNOWN_ID, AttributeChange, DirectoryEntry
+from sftpfs.types import UNKNOWN_ID, AttributeChange, DirectoryEntry, OpenFlags
 from tests.contract.openssh_server import against_server
 
 
@@ -48,7 +48,7 @@ def test_attributes_three_ways(tmp_path: Path) -> None:
 
     async def body(session: Session, directory: Path) -> None:
         path = bytes(directory / "file")
-        handle = await session.start_open(path, packets.OPEN_READ).wait()
+        handle = await session.start_open(path, OpenFlags.READ).wait()
         expected = (stat.S_IFREG | 0o640, 5, 1234, 5678, 1000, 2000, UNKNOWN_ID)
         link = bytes(directory / "link")
         for slot in (session.start_lstat(path), session.start_stat(link), session.start_fstat(handle)):
@@ -65,7 +65,7 @@ def test_errors_carry_status_and_errno(tmp_path: Path) -> None:
         for slot in (
             session.start_lstat(missing),
             session.start_stat(missing),
-            session.start_open(missing, packets.OPEN_READ),
+            session.start_open(missing, OpenFlags.READ),
             session.start_opendir(missing),
             session.start_remove(missing),
             session.start_readlink(missing),
@@ -86,7 +86,7 @@ def test_write_read_and_end_of_file(tmp_path: Path) -> None:
 
     async def body(session: Session, directory: Path) -> None:
         path = bytes(directory / "file")
-        flags = packets.OPEN_READ | packets.OPEN_WRITE | packets.OPEN_CREATE | packets.OPEN_EXCLUSIVE
+        flags = OpenFlags.READ | OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.EXCLUSIVE
         handle = await session.start_open(path, flags, 0o600).wait()
         size = session.capabilities.limits.write_size
         view = memoryview(content)
@@ -113,11 +113,11 @@ def test_open_flags_and_the_servers_mode(tmp_path: Path) -> None:
 
     async def body(session: Session, directory: Path) -> None:
         path = bytes(directory / "file")
-        handle = await session.start_open(path, packets.OPEN_WRITE | packets.OPEN_APPEND).wait()
+        handle = await session.start_open(path, OpenFlags.WRITE | OpenFlags.APPEND).wait()
         await session.start_write(handle, 0, b"+new").wait()
         await session.start_close(handle).wait()
         assert (directory / "file").read_bytes() == b"old+new"
-        flags = packets.OPEN_WRITE | packets.OPEN_CREATE | packets.OPEN_TRUNCATE
+        flags = OpenFlags.WRITE | OpenFlags.CREATE | OpenFlags.TRUNCATE
         handle = await session.start_open(path, flags).wait()
         await session.start_write(handle, 2, bytearray(b"x")).wait()
         await session.start_close(handle).wait()
@@ -140,7 +140,7 @@ def test_setting_attributes(tmp_path: Path) -> None:
         found = file.stat()
         assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_size) == (0o604, 11, 22, 3)
         assert (found.st_atime, found.st_mtime) == (100, 200)
-        handle = await session.start_open(path, packets.OPEN_WRITE).wait()
+        handle = await session.start_open(path, OpenFlags.WRITE).wait()
         await session.start_fsetstat(handle, AttributeChange(size=9, mode=0o600)).wait()
         await session.start_close(handle).wait()
         assert (file.stat().st_size, stat.S_IMODE(file.stat().st_mode)) == (9, 0o600)
@@ -225,7 +225,7 @@ def test_filesystem_statistics_equal_the_backing_ones(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     async def body(session: Session, directory: Path) -> None:
-        handle = await session.start_open(bytes(directory / "file"), packets.OPEN_READ).wait()
+        handle = await session.start_open(bytes(directory / "file"), OpenFlags.READ).wait()
         for slot in (session.start_statvfs(bytes(directory)), session.start_fstatvfs(handle)):
             found = await slot.wait()
             there = os.statvfs(directory)
@@ -254,8 +254,8 @@ def test_copying_on_the_server(tmp_path: Path) -> None:
     (tmp_path / "from").write_bytes(b"0123456789")
 
     async def body(session: Session, directory: Path) -> None:
-        source = await session.start_open(bytes(directory / "from"), packets.OPEN_READ).wait()
-        flags = packets.OPEN_WRITE | packets.OPEN_CREATE
+        source = await session.start_open(bytes(directory / "from"), OpenFlags.READ).wait()
+        flags = OpenFlags.WRITE | OpenFlags.CREATE
         destination = await session.start_open(bytes(directory / "to"), flags, 0o600).wait()
         await session.start_copy_data(source, 2, 5, destination, 1).wait()
         assert (directory / "to").read_bytes() == b"\0" + b"23456"

@@ -16,8 +16,8 @@ import trio
 
 from sftpfs.aio import ByteStream
 from sftpfs.errors import SessionLostError
-from sftpfs.sftp import packets
 from sftpfs.sftp.session import Session
+from sftpfs.types import OpenFlags
 from tests.contract.openssh_server import LIMIT, SFTP_SERVER, against_server, serving
 
 
@@ -44,11 +44,11 @@ def test_more_than_the_socket_takes_is_queued_and_sent(tmp_path: Path) -> None:
     blocks = [bytes([number]) * size for number in range(count)]
 
     async def body(session: Session, directory: Path) -> None:
-        flags = packets.OPEN_READ | packets.OPEN_WRITE | packets.OPEN_CREATE
+        flags = OpenFlags.READ | OpenFlags.WRITE | OpenFlags.CREATE
         handle = await session.start_open(bytes(directory / "file"), flags, 0o600).wait()
         slots = [session.start_write(handle, at * size, block) for at, block in enumerate(blocks)]
         # All of it was handed over without a chance for the socket to drain.
-        assert session.queued_bytes > size
+        assert session.writer.queued_bytes > size
         for slot in slots:
             await slot.wait()
         assert (directory / "file").read_bytes() == b"".join(blocks)
@@ -91,7 +91,7 @@ def test_closing_fails_what_is_outstanding_and_all_that_comes_later(tmp_path: Pa
                     with pytest.raises(SessionLostError, match="enough") as caught:
                         slot.result()
                     assert caught.value.errno == errno.ENOTCONN
-                assert (session.outstanding, session.queued_bytes) == (0, 0)
+                assert (session.outstanding, session.writer.queued_bytes) == (0, 0)
 
     trio.run(main)
 
@@ -109,7 +109,7 @@ def test_the_death_of_the_server_fails_what_is_outstanding(tmp_path: Path) -> No
             try:
                 await session.start()
                 # Opening a fifo without a writer does not return: the server hangs in it.
-                slot = session.start_open(bytes(tmp_path / "fifo"), packets.OPEN_READ)
+                slot = session.start_open(bytes(tmp_path / "fifo"), OpenFlags.READ)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(session.run)
                     server.kill()

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sftpfs.remote.listing import ENTRY_BYTES, LARGEST_WINDOW, MOST_BARREN_REPLIES, MOST_BYTES
+from sftpfs.remote.requests.read_directory import ENTRY_BYTES, LARGEST_WINDOW, MOST_BARREN_REPLIES, MOST_BYTES
 from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
 from tests.harness.mounts import Mount, in_time

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sftpfs import store
 from sftpfs.errors import Failure
-from sftpfs.process import DATA_LOST_STATUS, exit_status
-from sftpfs.store import Saved
+from sftpfs.host.daemon import DATA_LOST_STATUS, exit_status
+from sftpfs.mount import salvage_store
+from sftpfs.mount.salvage_store import Saved
 from tests.conftest import MakeMount
 from tests.harness.command import Output, say
 from tests.harness.counting import CountingProxy
@@ -64,7 +64,7 @@ class Full:
 
     def saved(self) -> list[Saved]:
         """What is in the store."""
-        return store.all_saved(str(self.lost))
+        return salvage_store.all_saved(str(self.lost))
 
     def restore(self, *words: str | Path) -> Output:
         """``sftpfs restore``."""
@@ -243,7 +243,7 @@ def test_a_server_whose_clock_is_ahead(full: Full) -> None:
     (one,) = full.saved()
     eventually(lambda: full.saved()[0].left is not None, 20, "what it was left as")
     (one,) = full.saved()
-    store.describe(one._replace(since=one.since - 600, until=one.until - 600))
+    salvage_store.describe(one._replace(since=one.since - 600, until=one.until - 600))
     full.room()
     done = full.restore("all")
     assert (done.status, done.stderr) == (0, "")
@@ -284,7 +284,7 @@ def test_a_file_that_changed_is_left_alone(full: Full) -> None:
     (full.disk / "gone").unlink()
     refused = full.restore("all")
     assert refused.status == NOT_RESTORED
-    assert "changed after the loss" in refused.stderr and "not there any more" in refused.stderr
+    assert "changed after the loss" in refused.stderr and "no longer exists" in refused.stderr
     assert (full.disk / "changed").read_bytes() == b"theirs, and longer" and len(full.saved()) == 2
     assert full.restore("--force", "all").status == 0
     assert (full.disk / "changed").read_bytes() == b"oursrs, and longer"
@@ -312,7 +312,7 @@ def test_into_a_file_that_is_named(full: Full, tmp_path: Path) -> None:
     full.loses("more", b"another")
     full.mount.close(clean=False)
     refused = full.restore("all")
-    assert refused.status == NOT_RESTORED and "in no mount of yours" in refused.stderr
+    assert refused.status == NOT_RESTORED and "none of your mounts" in refused.stderr
     there = tmp_path / "rescued"
     there.touch()
     os.utime(there, (0, 0))  # before the loss

@@ -21,7 +21,7 @@ SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 READ_SIZE = 1 << 18
 
 FOLLOWS_WITHIN = 0.5
-"""Seconds in which what was sent with a WRITE is here; who waits for the answer waits as long."""
+"""Seconds in which what was sent with a request is here; who waits for the answer waits as long."""
 
 ANNOUNCED = wire.version(3, (b"posix-rename@openssh.com", b"1"), (b"hardlink@openssh.com", b"1"))
 """Neither OpenSSH's nor any one's: nothing is known of such a server."""
@@ -84,8 +84,9 @@ class Respect:
     """One in which a server differs: this one in none."""
 
     announced = ANNOUNCED
-    looks_before_it_writes = False
-    """An FSTAT that is there as a WRITE before it is carried out goes first; answers come in order."""
+    last, first = "", ""
+    """What is there of the ``first`` kind as one of the ``last`` kind is to be carried out goes before that;
+    answers come in order."""
 
     def request(self, _session: Session, _asked: Asked) -> bytes | Answer | None:
         """What the server gets in place of the request; None: the request itself."""
@@ -100,7 +101,14 @@ class LooksBeforeItWrites(Respect):
     """Says that it is OpenSSH's, and carries requests out in another order than they came in."""
 
     announced = wire.version(3, (b"limits@openssh.com", b"1"), (b"posix-rename@openssh.com", b"1"))
-    looks_before_it_writes = True
+    last, first = "WRITE", "FSTAT"
+
+
+class EndsBeforeItSets(Respect):
+    """What was sent behind an FSETSTAT is carried out before it."""
+
+    def __init__(self, first: str, last: str = "FSETSTAT") -> None:
+        self.last, self.first = last, first
 
 
 class OpensWhatIsToBeNew(Respect):
@@ -216,6 +224,15 @@ class LosesAsItCloses(Respect):
     def reply(self, session: Session, asked: Asked, _reply: Packet) -> bytes | None:
         if asked.name == "CLOSE" and session.handles[asked.what].flags & CREATE_FLAG:
             os.unlink(session.handles[asked.what].path)
+        return None
+
+
+class DatesAsItCloses(Respect):
+    """A file that was written has the time of its CLOSE: a gateway's upload."""
+
+    def reply(self, session: Session, asked: Asked, _reply: Packet) -> bytes | None:
+        if asked.name == "CLOSE" and asked.what in session.written:
+            os.utime(session.handles[asked.what].path)
         return None
 
 
@@ -560,6 +577,10 @@ RESPECTS: dict[str, Respect] = {
     "follows links": FollowsLinks(),
     "tells directories with a slash": TellsDirectoriesWithASlash(),
     "tells no owners": TellsNoOwners(),
+    "closes before it sets": EndsBeforeItSets("CLOSE"),
+    "looks before it sets": EndsBeforeItSets("LSTAT"),
+    "looks before it sets by path": EndsBeforeItSets("LSTAT", "SETSTAT"),
+    "dates as it closes": DatesAsItCloses(),
     "loses as it closes": LosesAsItCloses(),
     "finds no file by a handle": RefusesKinds(NO_SUCH_FILE, "FSTAT"),
     "says of a full directory that it exists": RefusesKinds(FILE_ALREADY_EXISTS, "RMDIR"),
@@ -606,10 +627,14 @@ class Server:
         try:
             while data := await reader.read(READ_SIZE):
                 together = list(framer.feed(data))
-                if self.respect.looks_before_it_writes and together[-1:] and together[-1].name == "WRITE":
+                if any(packet.name == self.respect.last for packet in together):
                     with suppress(TimeoutError):
-                        more = await asyncio.wait_for(reader.read(READ_SIZE), FOLLOWS_WITHIN)
-                        together += framer.feed(more)
+                        async with asyncio.timeout(FOLLOWS_WITHIN):
+                            while all(packet.name != self.respect.first for packet in together):
+                                more = await reader.read(READ_SIZE)
+                                if not more:
+                                    break
+                                together += framer.feed(more)
                 answers = {}
                 for packet in self._in_turn(together):
                     answers[packet.identifier] = await self._answered(session, packet, child.stdin, replies)
@@ -623,9 +648,9 @@ class Server:
             writer.close()
 
     def _in_turn(self, packets: list[Packet]) -> list[Packet]:
-        if not self.respect.looks_before_it_writes:
+        if not self.respect.last:
             return packets
-        return sorted(packets, key=lambda packet: packet.name != "FSTAT")
+        return sorted(packets, key=lambda packet: packet.name != self.respect.first)
 
     async def _answered(
         self, session: Session, packet: Packet, server: asyncio.StreamWriter, replies: Any

@@ -43,6 +43,31 @@ def utimensat(
     _check(_libc.utimensat(AT_FDCWD, os.fsencode(path), times, flags), path)
 
 
+class FileHandle(ctypes.Structure):
+    """struct file_handle, with room for any."""
+
+    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("handle", ctypes.c_ubyte * 128)]
+
+
+def name_to_handle_at(path: os.PathLike[str] | str) -> FileHandle:
+    """name_to_handle_at(2)."""
+    handle = FileHandle(128, 0)
+    _check(
+        _libc.name_to_handle_at(
+            AT_FDCWD, os.fsencode(path), ctypes.byref(handle), ctypes.byref(ctypes.c_int()), 0
+        ),
+        path,
+    )
+    return handle
+
+
+def open_by_handle_at(mount: int, handle: FileHandle, flags: int = os.O_RDONLY) -> int:
+    """open_by_handle_at(2) on the file system of descriptor ``mount``: a descriptor."""
+    fd = _libc.open_by_handle_at(mount, ctypes.byref(handle), flags)
+    _check(min(fd, 0), None)
+    return int(fd)
+
+
 @contextmanager
 def fails_with(*numbers: int) -> Iterator[None]:
     """The body must raise OSError with one of ``numbers``."""

@@ -2,7 +2,7 @@
 
 ``mount -a``, ``umount -a`` and links in /sbin touch what is everybody's; here they touch
 nothing outside. /mnt is a fresh directory that every user may enter, /sbin this
-machine's with links of ours, /etc/fstab a file of the test. The machine's files are seen
+machine's with links of ours, /etc a copy, /etc/fstab a file of the test. The machine's files are seen
 from outside by ``outside``.
 """
 
@@ -38,6 +38,7 @@ mount --bind /usr/sbin /mnt/.sbin
 for f in /mnt/.sbin/*; do ln -s "$f" /mnt/.links/; done
 mount --bind /mnt/.links /usr/sbin
 mknod -m 666 /mnt/.fuse c 10 229 && mount --bind /mnt/.fuse /dev/fuse
+cp -a /etc /mnt/.etc && rm -f /mnt/.etc/updatedb.conf && mount --bind /mnt/.etc /etc
 touch /mnt/fstab && mount --bind /mnt/fstab /etc/fstab
 echo ready && exec sleep infinity
 """

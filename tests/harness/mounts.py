@@ -1,4 +1,8 @@
-"""Real mounts, each in a process of its own: sftpfs, and sshfs to compare with."""
+"""Real mounts, each in a process of its own: sftpfs, and sshfs to compare with.
+
+In the foreground, with the process at hand: tests kill it, read its log, and compare it with other
+programs'. What needs none of that mounts by ``sftpfs.mounted``, as users do.
+"""
 
 from __future__ import annotations
 

@@ -289,3 +289,52 @@ def test_files_of_sys_end_where_their_bytes_do(make_mount: MakeMount) -> None:
     for name in ("enabled", "hpage_pmd_size"):
         assert os.stat(mount.path / name).st_size in (4096, 16384, 65536)
         assert (mount.path / name).read_bytes() == (directory / name).read_bytes()
+
+
+def test_a_name_made_on_the_server_just_after_the_mount(make_mount: MakeMount, backing: Path) -> None:
+    mount = make_mount(backing=backing)
+    (backing / "new").touch()
+    assert os.path.exists(mount.path / "new")
+
+
+def test_a_name_made_on_the_server_after_a_listing_that_nobody_asked_for(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    """Names looked up one by one have the directory listed, and by that the name is missing. So many of them
+    that it is not listed as it is looked up."""
+    names = [f"old{number}" for number in range(600)]
+    (backing / "d").mkdir()
+    for name in names:
+        (backing / "d" / name).touch()
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    here = mount.path / "d"
+    assert os.path.isdir(here)
+    counting_proxy.reset()
+    assert all(os.path.exists(here / name) for name in names[:3])
+    eventually(lambda: "CLOSE" in counting_proxy.read().requests, what="the directory to be listed")
+    (backing / "d" / "new").touch()
+    assert os.path.exists(here / "new")
+
+
+def test_names_made_on_the_server_one_after_the_other(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    """The first has the directory listed anew, before the next is made."""
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    for number in range(3):
+        counting_proxy.reset()
+        (backing / f"new{number}").touch()
+        assert os.path.exists(mount.path / f"new{number}")
+        eventually(lambda: "CLOSE" in counting_proxy.read().requests, what="the directory to be listed")
+
+
+def test_what_a_listing_made_ahead_does_not_name_is_asked_for_once(
+    make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    os.utime(backing, (1_000_000_000, 1_000_000_000))  # long ago, so that it proves the listing still true
+    mount = make_mount("max_conns=1", port=counting_proxy.port, backing=backing)
+    counting_proxy.reset()
+    assert not os.path.exists(mount.path / "missing")
+    assert counting_proxy.read().waits == 1
+    assert not os.path.exists(mount.path / "another")
+    assert counting_proxy.read().waits == 1

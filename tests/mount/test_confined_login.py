@@ -126,7 +126,7 @@ def test_who_cannot_be_told_is_nobody_and_a_line_says_so(
     """Nothing that is seen is the login's."""
     os.chown(cage / "cage" / "upload", 2, 2)
     said = mount(machine, confined, "/", "allow_other")
-    assert "the server does not tell which files are the login's own" in said
+    assert "the server does not show which files are the login's own" in said
     assert owners(machine, ".", "upload") == {".": 0, "upload": 2}
 
 

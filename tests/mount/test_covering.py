@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sftpfs import beneath
-from sftpfs.beneath import Held
 from sftpfs.errors import Failure
-from sftpfs.process import exit_status
+from sftpfs.host import covered_files
+from sftpfs.host.covered_files import Held
+from sftpfs.host.daemon import exit_status
 from tests.harness.command import Foreground, run, say
 from tests.harness.link import FaultyLink
 from tests.harness.mounts import in_time
@@ -104,47 +104,47 @@ def covered(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "real/home"
     (path / "in").mkdir(parents=True)
     (path / "in/file").write_text("beneath")
-    before = beneath.held()
-    beneath.hold(Held(str(path), os.open(path, os.O_PATH)))
-    held = beneath.held()
+    before = covered_files.held()
+    covered_files.hold(Held(str(path), os.open(path, os.O_PATH)))
+    held = covered_files.held()
     assert held is not None
     yield path
     os.close(held.fd)
-    beneath._held = before
+    covered_files._held = before
 
 
 def test_the_way_past_a_mount(covered: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real/./home")
     (covered / "absolute").symlink_to(tmp_path / "link/in")
     (covered / "loop").symlink_to(covered / "loop")
-    held = beneath.held()
+    held = covered_files.held()
     assert held == Held(str(covered), held.fd if held else -1)
     moved = covered.rename(tmp_path / "moved")  # what is reached by the descriptor, not by the name
     covered.mkdir()
     for name in ("in/file", "../home/in/file", "absolute/file", "in/../in/file"):
         for way in (covered, tmp_path / "link"):
-            assert Path(beneath.reach(f"{way}/{name}")).read_text() == "beneath"
-    beneath.reach(f"{covered}/loop")
+            assert Path(covered_files.reach(f"{way}/{name}")).read_text() == "beneath"
+    covered_files.reach(f"{covered}/loop")
     for name in (f"{tmp_path}/real/other", f"{covered}beside", "/etc/passwd", "relative", "/"):
-        assert beneath.reach(name) == name
+        assert covered_files.reach(name) == name
     moved.rename(tmp_path / "back")
 
 
 def test_no_socket_below_the_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mount over the directory of the sockets would be asked for them by itself."""
-    from sftpfs.control import location
+    from sftpfs.control import socket_location
 
     directory = tmp_path / "run/sftpfs"
     directory.parent.mkdir()
-    monkeypatch.setattr(location, "directories", lambda uid: [str(directory)])
-    assert location.make_directory() == str(directory)
-    before = beneath.held()
-    beneath.hold(Held(str(tmp_path / "run"), os.open(tmp_path / "run", os.O_PATH)))
-    held = beneath.held()
+    monkeypatch.setattr(socket_location, "directories", lambda uid: [str(directory)])
+    assert socket_location.make_directory() == str(directory)
+    before = covered_files.held()
+    covered_files.hold(Held(str(tmp_path / "run"), os.open(tmp_path / "run", os.O_PATH)))
+    held = covered_files.held()
     assert held is not None
     try:
         with pytest.raises(OSError):
-            location.make_directory()
+            socket_location.make_directory()
     finally:
         os.close(held.fd)
-        beneath._held = before
+        covered_files._held = before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sftpfs.vfs.leases import ABSENCE_LEASE
+from sftpfs.vfs.tree.leases import ABSENCE_LEASE
 from tests.conftest import MakeMount
 from tests.harness.command import Output, ended, say, started
 from tests.harness.counting import CountingProxy
@@ -354,6 +355,25 @@ def test_deeper_than_any_stack_or_path(tmp_path: Path) -> None:
         ]
     finally:
         subprocess.run(["rm", "-rf", top, tmp_path / "copy"], check=True)
+
+
+def test_descriptors_may_be_closed_as_soon_as_they_are_not_in_use(tmp_path: Path) -> None:
+    """Other threads may need them at any moment: their number is another directory's then."""
+    for name in ("a", "b"):
+        (tmp_path / "s" / name / "below").mkdir(parents=True)
+        (tmp_path / "s" / name / "below" / "f").write_text(name)
+    program = (
+        "import sys; from sftpfs.cli.copy import directories; directories.MOST_OPEN = 0; "
+        "from sftpfs.cli.main import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "cp", "-r", tmp_path / "s", tmp_path / "t"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [(tmp_path / "t" / name / "below" / "f").read_text() for name in ("a", "b")] == ["a", "b"]
 
 
 # -- the command line ------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sftpfs.process import DATA_LOST_STATUS
+from sftpfs.host.daemon import DATA_LOST_STATUS
 from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
 from tests.harness.mounts import Mount, in_time

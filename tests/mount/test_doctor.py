@@ -144,7 +144,7 @@ def test_a_denied_request(tmp_path: Path, backing: Path) -> None:
     with Sshd(tmp_path / "sshd", subsystem=f"{SFTP_SERVER} -P write") as server:
         status, said = doctor(server, backing)
     assert status == 0
-    assert "note files can be made there, and not be written or read" in said
+    assert "note files can be made there, but not written or read" in said
     assert list(backing.iterdir()) == []
 
 
@@ -274,7 +274,8 @@ def test_openssh_is_tried_out(sshd: Sshd, backing: Path) -> None:
     ("denied", "parts"),
     [
         ("setstat", ["does not set permissions", "does not set times", "does not set sizes", "chmod fails"]),
-        ("fsetstat,fstat", ["does not set attributes of an open file", "does not tell attributes of an"]),
+        ("fsetstat,fstat", ["does not set attributes of an open file", "does not report attributes of an"]),
+        ("stat", ["does not report attributes of what a link leads to", "links are shown as links"]),
     ],
 )
 def test_what_a_server_does_not_do_is_found(

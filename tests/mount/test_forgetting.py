@@ -6,6 +6,7 @@ way is tried on any.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Flavour, _close_all, _maker
+from tests.conftest import Flavour, MakeMount, _close_all, _maker
 from tests.harness.command import say
+from tests.harness.kernel import fails_with, name_to_handle_at, open_by_handle_at, opened
 from tests.harness.mounts import Mount
 from tests.harness.waiting import eventually
 from tests.sshd import Sshd
@@ -28,11 +30,11 @@ MOST = 1000
 
 PROGRAM = """
 import sys
-from sftpfs.fuse import forgetting
-from sftpfs.vfs import eviction
-from sftpfs.vfs.inventory import BYTES_OF_A_FILE
+from sftpfs.fuse import cache_pruning
+from sftpfs.vfs.tree import eviction
+from sftpfs.vfs.tree.inode_table import BYTES_OF_A_FILE
 eviction.MOST_HELD = {most} * BYTES_OF_A_FILE
-forgetting.NOTIFY_PRUNE = {code}
+cache_pruning.NOTIFY_PRUNE = {code}
 from sftpfs.cli.main import main
 sys.exit(main())
 """
@@ -71,6 +73,36 @@ def working_in(directory: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def by_handle_as_by_name(mount: Mount) -> None:
+    """Handles are taken of more than the kernel may hold, so of some it has forgotten as they are opened."""
+    paths = [mount.path / f"d{number:02}" for number in range(2 * MOST // FILES)]
+    paths += [path / f"f{number:03}" for path in paths for number in range(FILES)]
+    handles = [(os.stat(path).st_ino, name_to_handle_at(path)) for path in paths]
+    assert len(handles) > 1.5 * MOST
+    eventually(lambda: held(mount) < 1.2 * MOST, 30, "some of them forgotten")
+    with opened(mount.path, os.O_RDONLY) as here:
+        for number, handle in handles:
+            fd = open_by_handle_at(here, handle)
+            try:
+                assert os.fstat(fd).st_ino == number
+            finally:
+                os.close(fd)
+        os.unlink(paths[-1])
+        with fails_with(errno.ESTALE):
+            open_by_handle_at(here, handles[-1][1])
+
+
+def test_a_handle_of_another_mount_is_stale(make_mount: MakeMount, backing: Path) -> None:
+    (backing / "one").touch()
+    (backing / "other").touch()
+    first, second = make_mount(backing=backing), make_mount(backing=backing)
+    handle = name_to_handle_at(first.path / "one")
+    number = os.stat(first.path / "one").st_ino
+    assert number in {os.stat(second.path / name).st_ino for name in ("one", "other")}
+    with opened(second.path, os.O_RDONLY) as here, fails_with(errno.ESTALE):
+        open_by_handle_at(here, handle)
+
+
 @pytest.mark.parametrize("code", [9, UNKNOWN_CODE], ids=["together", "one by one"])
 def test_who_uses_a_name_does_not_notice_that_others_are_forgotten(
     sshd: Sshd, tmp_path: Path, backing: Path, code: int
@@ -91,6 +123,7 @@ def test_who_uses_a_name_does_not_notice_that_others_are_forgotten(
                 eventually(lambda: held(mount) < 1.2 * MOST, 30, "most of it forgotten")
             assert kept.read() == "kept open"
             assert os.readlink(f"/proc/self/fd/{kept.fileno()}") == str(mount.path / "kept")
+            by_handle_as_by_name(mount)
             told, _ = inside.communicate("\n", timeout=30)
             assert told == f"{mount.path / 'here' / 'below'} []\n"
         assert os.stat(mount.path / "d00" / "f000").st_size == 0

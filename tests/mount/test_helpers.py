@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sftpfs.process import DATA_LOST_STATUS
+from sftpfs.host.daemon import DATA_LOST_STATUS
 from tests.harness import processes
 from tests.harness.machine import NOBODY, Machine, identity
 from tests.harness.waiting import eventually
@@ -106,8 +106,6 @@ def test_mount_by_type(machine: Machine, exported: Exported, kind: str) -> None:
 
 
 FAILURES = [
-    (["-o", "remount,ro"], 1, "option remount is not supported: unmount and mount again"),
-    (["-o", "remount,rw"], 1, "option remount is not supported: unmount and mount again"),
     (["-o", "reconect"], 1, "unknown option reconect (did you mean reconnect?)"),
     (["-o", "port=1"], 32, "refused the connection"),
 ]

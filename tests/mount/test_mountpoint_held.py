@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sftpfs.errors import Failure
-from sftpfs.process import exit_status
+from sftpfs.host.daemon import exit_status
 from tests.conftest import MakeMount
 from tests.harness import processes
 from tests.harness.command import Foreground, ended, say, started

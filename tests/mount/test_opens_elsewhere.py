@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sftpfs.mount import salvage_store
 from tests.conftest import MakeMount
 from tests.harness.counting import CountingProxy
 from tests.harness.foreign import ForeignServer
@@ -127,7 +128,7 @@ def test_what_the_first_new_file_shows_saves_the_look_before_the_others(
     assert ("LSTAT" not in sent[: sent.index("OPEN")]) is honoured, sent
     assert [(there.there / name).read_text() for name in ("first", "second")] == ["first", "second"]
     if respect == "opens what is to be new":
-        contradicted(there, "opens a file that was to be new and is there")
+        contradicted(there, "opens an existing file although it was to be new")
 
 
 def test_what_a_server_decides_as_it_is_closed_is_asked_about_once(make_there: MakeThere) -> None:
@@ -232,14 +233,16 @@ def test_a_file_that_is_emptied_is_empty_here_before_it_is_there(make_there: Mak
 @pytest.mark.parametrize(
     ("respect", "number"), [("refuses as it closes", errno.EDQUOT), ("cuts as it closes", errno.EIO)]
 )
-def test_what_is_refused_as_it_is_closed_is_told(
-    make_there: MakeThere, tmp_path: Path, respect: str, number: int
+def test_what_is_refused_as_it_is_closed_is_told_and_saved(
+    make_there: MakeThere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, respect: str, number: int
 ) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     there = make_there(respect)
     there.mount.expect("inode .* refused what was written as the file was closed|saved in")
     (there.here / "little").write_bytes(bytes(1000))
+    much = os.urandom(5000)
     with pytest.raises(OSError) as caught:
-        (there.here / "much").write_bytes(bytes(5000))
+        (there.here / "much").write_bytes(much)
     assert caught.value.errno == number
     assert (there.here / "much").stat().st_size == 1000
     copied = subprocess.run(
@@ -247,6 +250,11 @@ def test_what_is_refused_as_it_is_closed_is_told(
     )
     assert copied.returncode == 1 and os.strerror(number) in copied.stderr
     assert there.mount.log().count("refused what was written as the file was closed") == 2
+    there.mount.close()
+    saved = salvage_store.all_saved(str(tmp_path / "state/sftpfs/lost"))
+    found = {os.path.basename(one.path): Path(one.base).read_bytes() for one in saved}
+    assert found == {b"much": much, b"copied": Path("/etc/passwd").read_bytes()}
+    assert {one.errno for one in saved} == {number}
 
 
 def test_an_open_that_may_not_be_is_refused_once(make_there: MakeThere) -> None:
@@ -426,12 +434,16 @@ def test_one_writer_at_a_time_where_whole_files_are_taken(make_there: MakeThere)
     assert (there.there / "file").read_bytes() == b"first and more"
     with opened(there.here / "both", os.O_CREAT | os.O_RDWR) as descriptor:
         os.write(descriptor, b"written")
-        assert os.pread(descriptor, 100, 0) == b"written"  # which ends it there
+        assert os.pread(descriptor, 100, 0) == b"written"  # of what has not been sent yet
+        os.write(descriptor, b" and more")
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        assert os.pread(descriptor, 100, 0) == b"written and more"  # of the server, which ends it there
         with pytest.raises(OSError) as caught:
             os.write(descriptor, b" once more")
         assert caught.value.errno == errno.EOPNOTSUPP
         os.fsync(descriptor)
-    assert (there.there / "both").read_bytes() == b"written"
+    assert (there.there / "both").read_bytes() == b"written and more"
     (there.here / "file").write_bytes(b"another")
     assert (there.there / "file").read_bytes() == b"another"
 

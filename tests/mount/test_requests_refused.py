@@ -74,10 +74,13 @@ def test_who_asks_for_times_hears_that_they_are_not_set(refusing: Mount) -> None
         os.utime(refusing.path / "f", (1, 1))
 
 
-def test_a_server_without_realpath_is_mounted(tmp_path: Path, backing: Path) -> None:
+@pytest.mark.parametrize("request_name", ["realpath", "stat"])
+def test_a_server_without_what_asks_for_the_root_is_mounted(
+    request_name: str, tmp_path: Path, backing: Path
+) -> None:
     """By an absolute directory, and where the login starts."""
     (backing / "file").write_text("content")
-    subsystem = f"{SFTP_SERVER} -P realpath -d {backing}"
+    subsystem = f"{SFTP_SERVER} -P {request_name} -d {backing}"
     with Sshd(tmp_path / "sshd", subsystem=subsystem) as sshd:
         for number, where in enumerate((str(backing), "")):
             spec = f"{sshd.user}@127.0.0.1:{where}"

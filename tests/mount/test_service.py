@@ -26,13 +26,13 @@ class Manager:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
         self.socket.settimeout(LIMIT)
-        self.told: list[str] = []
+        self.messages: list[str] = []
 
     def until(self, part: str) -> str:
         """The next message with ``part`` in it."""
         while True:
             message = self.socket.recv(4096).decode()
-            self.told.append(message)
+            self.messages.append(message)
             if part in message:
                 return message
 
@@ -77,7 +77,7 @@ def test_ready_status_watchdog_stopping(sshd: Sshd, tmp_path: Path, abstract: bo
                 unmount_lazily(str(path))
     assert service.returncode == 0
     assert "unmounted" in errors
-    assert all("Traceback" not in message for message in manager.told)
+    assert all("Traceback" not in message for message in manager.messages)
 
 
 def test_the_state_of_the_connection_is_told(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 AHEAD = 7
 
+PAGE = 4096
+WRITES = 64
+
 LIMIT = 30.0
 """Seconds a look has that is to wait for no answer; requests have ``timeout=100``."""
 
@@ -88,6 +91,40 @@ def test_a_look_at_what_was_written_asks_what_close_would_have(
         count.requests.pop("CLOSE", None)  # waited for by nobody
         counts.append((count.waits, count.requests))
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [lambda fd: os.pread(fd, 1, 0), lambda fd: os.lseek(fd, 0, os.SEEK_END)],
+    ids=["read", "seek"],
+)
+def test_who_reads_between_writes_waits_for_no_time_and_is_told_it_later(
+    mount: Mount, counting_proxy: CountingProxy, backing: Path, look: Callable[[int], object]
+) -> None:
+    path = mount.path / "old"
+    (backing / "old").write_bytes(bytes(PAGE * WRITES))
+    with opened(path, os.O_RDWR) as fd:
+        os.pread(fd, PAGE * WRITES, 0)
+        os.pwrite(fd, b"x", 0)
+        counting_proxy.reset()
+        for number in range(WRITES):
+            os.pwrite(fd, b"x", PAGE * number)
+            look(fd)
+        # None is sent for a look: what is written goes after a second, and is looked at then.
+        assert counting_proxy.read().requests.get("FSTAT", 0) < WRITES // 2
+        assert os.fstat(fd).st_mtime_ns == of_server(backing / "old")
+    assert os.stat(path).st_mtime_ns == of_server(backing / "old")
+
+
+def test_preallocating_what_is_there_waits_for_no_answer(
+    mount: Mount, counting_proxy: CountingProxy, backing: Path
+) -> None:
+    (backing / "old").write_bytes(bytes(PAGE * WRITES))
+    with opened(mount.path / "old", os.O_RDWR) as fd:
+        counting_proxy.reset()
+        os.posix_fallocate(fd, 0, PAGE * WRITES)
+        assert counting_proxy.read().requests.get("FSTAT", 0) < WRITES // 2
+    assert (backing / "old").read_bytes() == bytes(PAGE * WRITES)
 
 
 WRITER = """

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +36,7 @@ def test_modes_of_new_files(place: Place, mode: int) -> None:
         assert stat.S_IMODE(os.stat(side / "d").st_mode) == mode & ~(stat.S_ISUID | stat.S_ISGID)
 
 
-@states("A3", "`chown` of one id leaves the other, and clears set-ID bits where the server does.")
+@states("A3", "`chown` of one id leaves the other, and clears set-ID bits if the server does.")
 def test_chown_of_a_set_id_file(place: Place) -> None:
     for side, name in ((place.here, "f"), (place.there, "g")):
         (side / name).touch()
@@ -47,7 +50,8 @@ def test_chown_of_a_set_id_file(place: Place) -> None:
 
 @states(
     "A4",
-    "Times are whole seconds from 1970 to 2106; others are clamped to that range, and fractions are cut off.",
+    "Times on the server are whole seconds from 1970 to 2106; others are clamped to that range, and "
+    "fractions are cut off.",
 )
 @pytest.mark.parametrize(
     ("asked", "shown"),
@@ -59,7 +63,6 @@ def test_chown_of_a_set_id_file(place: Place) -> None:
         (2**32 - 1, 2**32 - 1),
         (2**32, 2**32 - 1),
         (2**33 + 5, 2**32 - 1),
-        (1_500_000_000.75, 1_500_000_000),
     ],
 )
 def test_the_range_of_times(place: Place, asked: float, shown: int) -> None:
@@ -68,6 +71,62 @@ def test_the_range_of_times(place: Place, asked: float, shown: int) -> None:
     for side in (place.here, place.there):
         seen = os.stat(side / "f")
         assert (seen.st_atime_ns, seen.st_mtime_ns) == (shown * 10**9, shown * 10**9)
+
+
+@states(
+    "A19",
+    "If a time is set here on a file that was made or written here, this mount shows its fraction "
+    "for as long as the server reports that second and the file keeps its inode number (`A13`).",
+)
+def test_fractions_that_were_set(place: Place) -> None:
+    path = place.here / "f"
+    path.write_bytes(b"made here")
+    os.utime(path, ns=(1_500_000_000_250_000_001, 1_500_000_000_750_000_003))
+    os.rename(path, place.here / "g")
+    seen, there = os.stat(place.here / "g"), os.stat(place.there / "g")
+    assert (seen.st_atime_ns, seen.st_mtime_ns) == (1_500_000_000_250_000_001, 1_500_000_000_750_000_003)
+    assert there.st_mtime_ns == 1_500_000_000_000_000_000
+    utimensat(place.here / "g", (7, 5), (0, UTIME_OMIT))
+    seen = os.stat(place.here / "g")
+    assert (seen.st_atime_ns, seen.st_mtime_ns) == (7_000_000_005, 1_500_000_000_750_000_003)
+    (place.here / "g").write_bytes(b"written")
+    assert os.stat(place.here / "g").st_mtime_ns % 10**9 == 0
+
+
+@states(
+    "A20",
+    "A time within the server's present second, or in the future, is shown as whole seconds: what is"
+    " written next is dated by the second, and would look older.",
+)
+def test_a_fraction_of_the_present(place: Place) -> None:
+    path = place.here / "f"
+    path.touch()
+    for time_ns in (time.time_ns(), time.time_ns() + 10**13 + 5):
+        os.utime(path, ns=(time_ns, time_ns))
+        assert os.stat(path).st_mtime_ns == time_ns // 10**9 * 10**9
+    os.utime(path)
+    assert os.stat(path).st_mtime_ns % 10**9 == 0
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_copying_what_is_newer_copies_once(place: Place, tmp_path: Path, known: bool) -> None:
+    """Also onto files that an earlier mount copied, which have whole seconds, also of ctime after chmod:
+    of those coreutils tries how fine their times are, of an even second by two of them."""
+    source, target = tmp_path / "source", place.here / "target"
+    source.mkdir()
+    for number in range(6):
+        (source / f"{number}").write_bytes(b"x")
+        time_ns = (1_500_000_000 + number) * 10**9 + 123_456_789
+        os.utime(source / f"{number}", ns=(time_ns, time_ns))
+    copy = ["cp", "-a", "-u", "-v", "-T", source, place.there / "target" if known else target]
+    subprocess.run(copy, check=True, stdout=subprocess.DEVNULL)
+    if known:
+        for number in range(6):
+            os.utime(place.there / "target" / f"{number}", (1_500_000_000 + number,) * 2)
+            os.chmod(target / f"{number}", 0o600)
+    for _ in range(2):
+        again = subprocess.run([*copy[:-1], target], check=True, capture_output=True, text=True)
+        assert not again.stdout
 
 
 @states("A8", "`chmod`, `chown` and `utimens` on a symbolic link never touch its target:")
@@ -124,6 +183,30 @@ def test_ctime(place: Place) -> None:
     directory = os.stat(place.here).st_ctime_ns
     os.unlink(path)
     assert os.stat(place.here).st_ctime_ns > directory
+
+
+def test_ctime_moves_for_who_does_not_write_too(place: Place) -> None:
+    """While the writer has it open, and nothing was sent: a backup compares by ctime."""
+    path = place.here / "f"
+    (place.there / "f").write_bytes(b"as it was")
+    os.utime(place.there / "f", (1_000_000_000, 1_000_000_000))
+    before = os.stat(path)
+    program = (
+        "import os, sys; fd = os.open(sys.argv[1], os.O_WRONLY); os.write(fd, b'changed!!'); "
+        "os.write(1, b'.'); sys.stdin.read()"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with writer:
+        assert writer.stdout is not None
+        assert writer.stdout.read(1) == b"."
+        assert path.read_bytes() == b"changed!!"
+        seen = os.stat(path)
+        writer.communicate(timeout=30)
+    assert seen.st_ctime_ns > before.st_ctime_ns
+    assert seen.st_ctime_ns >= seen.st_mtime_ns
+    assert os.stat(path).st_ctime_ns >= seen.st_ctime_ns
 
 
 def test_ctime_moves_where_another_client_sets_the_time_back(place: Place) -> None:
@@ -200,8 +283,8 @@ def test_inode_numbers(place: Place) -> None:
 
 @states(
     "A15",
-    "Two names that were linked on the server show two inode numbers: SFTP does not tell that they are one "
-    "file.",
+    "Two names that were linked on the server show two inode numbers: SFTP does not say that they "
+    "are one file.",
 )
 def test_names_linked_on_the_server(place: Place) -> None:
     (place.there / "a").write_text("first")

@@ -67,7 +67,10 @@ def test_every_name_is_shown_once_and_leads_to_its_file(named: tuple[Mount, dict
         assert (directory / shown).read_bytes() == name
 
 
-@states("I2", "What is done here by a name is done to that one there, and ASCII is the same on both sides.")
+@states(
+    "I2",
+    "What is done here by a name is done to its name on the server, and ASCII is the same on both sides.",
+)
 def test_names_are_made_renamed_linked_and_removed_as_there(named: tuple[Mount, dict[bytes, str]]) -> None:
     mount, names = named
     before = kept(mount)
@@ -114,7 +117,9 @@ def test_what_cannot_be_converted_is_shown_and_used(make_mount: MakeMount, backi
     assert sorted(os.listdir(path)) == [b"100%25%FF", b"caf\xe9%FE", b"plain"]
 
 
-@states("I4", "A name that would read as an escape is escaped itself, so that it is another one's never.")
+@states(
+    "I4", "A name that would read as an escape is escaped itself, so that it cannot be taken for another."
+)
 def test_a_name_that_reads_as_an_escape(make_mount: MakeMount, backing: Path) -> None:
     root = os.fsencode(backing)
     for name in (b"caf\xe9", b"caf%E9", b"caf%25E9", b"a%20b"):
@@ -128,9 +133,7 @@ def test_a_name_that_reads_as_an_escape(make_mount: MakeMount, backing: Path) ->
     assert os.listdir(root) == []
 
 
-@states(
-    "I5", "A name that cannot be on the server is `ENOENT` where it is looked for, `EILSEQ` where it is made."
-)
+@states("I5", "A name that cannot be on the server is `ENOENT` when looked for, and `EILSEQ` when made.")
 def test_names_that_cannot_be_there(make_mount: MakeMount, backing: Path) -> None:
     (backing / "file").touch()
     mount = make_mount("modules=iconv,from_code=latin1,to_code=UTF-8", backing=backing)
@@ -153,7 +156,9 @@ def test_names_that_cannot_be_there(make_mount: MakeMount, backing: Path) -> Non
 
 
 @states(
-    "I6", "The target of a symbolic link is converted name by name, so that it leads where it leads there."
+    "I6",
+    "The target of a symbolic link is converted name by name, so that it leads to the same file here"
+    " as there.",
 )
 def test_links_lead_where_they_do_on_the_server(named: tuple[Mount, dict[bytes, str]]) -> None:
     mount, names = named
@@ -170,7 +175,7 @@ def test_links_lead_where_they_do_on_the_server(named: tuple[Mount, dict[bytes, 
         assert os.readlink(os.path.join(root, name, b"made")) == b"../" + name + b"/" + name
 
 
-@states("I7", "Where the locale names none but ASCII, UTF-8 is taken.")
+@states("I7", "If the locale names none but ASCII, UTF-8 is taken.")
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_without_to_code_the_locale_tells(make_mount: MakeMount, backing: Path, locale: str) -> None:
     Path(os.fsdecode(os.path.join(os.fsencode(backing), b"\xe9"))).touch()
@@ -257,7 +262,7 @@ def test_programs_work_in_it(make_mount: MakeMount, backing: Path) -> None:
 
 
 def test_it_costs_no_request(make_mount: MakeMount, counting_proxy: CountingProxy, backing: Path) -> None:
-    """The same requests with the option as without it."""
+    """Names and content take as many requests with the option as without it, and no other kind of request."""
     counting_proxy.set_latency(0)
     counts = []
     for number, options in enumerate([(), ("modules=iconv,from_code=latin1,to_code=UTF-8",)]):
@@ -273,4 +278,7 @@ def test_it_costs_no_request(make_mount: MakeMount, counting_proxy: CountingProx
         os.unlink(mount.path / "dir" / "ü")
         counts.append(dict(counting_proxy.read().requests))
         mount.close()
-    assert counts[0] == counts[1]
+    # How often attributes and listings are asked for depends on how much time passes between two steps.
+    assert counts[0].keys() ^ counts[1].keys() <= {"OPENDIR", "READDIR"}
+    for kind in ("MKDIR", "OPEN", "WRITE", "posix-rename@openssh.com", "READ", "REMOVE"):
+        assert counts[0][kind] == counts[1][kind], (kind, counts)

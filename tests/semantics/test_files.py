@@ -34,7 +34,8 @@ def test_truncating_open_of_an_open_file(place: Place) -> None:
 
 @states(
     "F6",
-    "`posix_fallocate` makes the file as long as asked, by writing zeros; it reserves no room on the server.",
+    "`posix_fallocate` makes the file as long as asked, by a zero in each 4 KiB and nothing between; "
+    "it reserves no room.",
 )
 def test_posix_fallocate(place: Place) -> None:
     with opened(place.here / "f", os.O_CREAT | os.O_RDWR) as fd:
@@ -42,6 +43,11 @@ def test_posix_fallocate(place: Place) -> None:
         os.posix_fallocate(fd, 0, 20_000)
         assert os.fstat(fd).st_size == 20_000
     assert (place.there / "f").read_bytes() == b"begin".ljust(20_000, b"\0")
+    with opened(place.here / "g", os.O_CREAT | os.O_WRONLY) as fd:
+        with opened(place.there / "g", os.O_WRONLY) as theirs:
+            os.pwrite(theirs, b"theirs", 9000)
+        os.posix_fallocate(fd, 0, 40_000)
+    assert (place.there / "g").read_bytes() == (bytes(9000) + b"theirs").ljust(40_000, b"\0")
 
 
 @states("F7", "`fallocate` is `EOPNOTSUPP`; `SEEK_DATA` and `SEEK_HOLE` take the whole file for data.")
@@ -60,8 +66,8 @@ def test_fallocate_and_seek_hole(place: Place) -> None:
 
 @states(
     "F8",
-    "`O_DIRECT` bypasses our cache: a write is on the server when it returns, a read is what the "
-    "server has now.",
+    "`O_DIRECT` bypasses our cache: a write is on the server when it returns, and a read returns "
+    "what the server has now.",
 )
 def test_direct_handles(place: Place) -> None:
     (place.there / "f").write_bytes(b"1" * 4096)
@@ -115,7 +121,7 @@ def test_sizes_the_server_refuses(place: Place) -> None:
     assert os.stat(place.there / "f").st_size == 0
 
 
-@states("F11", "Programs run from the mount, and one that runs is not written to (`ETXTBSY`).")
+@states("F11", "Programs run from the mount, and a program that runs cannot be written to (`ETXTBSY`).")
 def test_a_running_program(place: Place) -> None:
     shutil.copy(shutil.which("sleep") or "/bin/sleep", place.here / "program")
     with subprocess.Popen([place.here / "program", "60"]) as process:
@@ -129,8 +135,8 @@ def test_a_running_program(place: Place) -> None:
 
 @states(
     "F12",
-    "A file replaced on the server keeps its old content for who has it open here; the name gets another "
-    "inode with the next `open` or the end of the lease.",
+    "A file replaced on the server keeps its old content for a program that has it open here; the "
+    "name gets another inode with the next `open` or the end of the lease.",
 )
 @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR | os.O_TRUNC])
 def test_a_file_replaced_on_the_server(place: Place, flags: int) -> None:
@@ -152,8 +158,8 @@ def test_a_file_replaced_on_the_server(place: Place, flags: int) -> None:
 
 @states(
     "F13",
-    "A file removed on the server keeps its content for who has it open here, as long as the connection "
-    "lives.",
+    "A file removed on the server keeps its content for a program that has it open here, as long as "
+    "the connection lives.",
 )
 def test_a_file_removed_on_the_server(place: Place) -> None:
     data = os.urandom(3 << 20)

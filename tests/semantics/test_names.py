@@ -73,8 +73,8 @@ def fill(directory: Path, count: int = 2000) -> set[str]:
 
 @states(
     "N14",
-    "A listing is a snapshot: nothing in it is told twice, nothing that stays is missed, what is removed "
-    "after it was taken is left out, and what is made after it shows in the next one.",
+    "A listing is a snapshot: it has no entry twice, it misses nothing that stays, it leaves out "
+    "what is removed after it was taken, and what is made after it shows in the next one.",
 )
 def test_an_open_listing_while_names_come_and_go(place: Place) -> None:
     names = fill(place.there)
@@ -138,8 +138,8 @@ def test_rename_over_a_directory(place: Place) -> None:
 
 @states(
     "N8",
-    "A rename that changes only the case of a name is a rename like any other, "
-    "where the server keeps cases apart.",
+    "A rename that changes only the case of a name is a rename like any other, if the server keeps "
+    "cases apart.",
 )
 def test_rename_of_case_only(place: Place) -> None:
     (place.here / "Readme").write_text("text")

@@ -21,8 +21,8 @@ def as_somebody(*command: object) -> int:
 
 @states(
     "O5",
-    "A file created by another local user (with `allow_other`) belongs to that user where the login is root, "
-    "otherwise to the login.",
+    "A file created by another local user (with `allow_other`) belongs to that user if the login is "
+    "root, otherwise to the login.",
 )
 def test_files_of_another_local_user(make_mount: MakeMount, backing: Path, tmp_path: Path) -> None:
     os.chmod(backing, 0o777)

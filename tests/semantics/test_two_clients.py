@@ -34,7 +34,7 @@ def test_a_name_that_was_missing(clients: Clients) -> None:
     eventually(lambda: os.path.exists(clients.a / "done"), ABSENCE_LIMIT)
 
 
-@states("C7", "That a name does not exist is believed for two seconds at first.")
+@states("C7", "sftpfs believes for two seconds at first that a name does not exist.")
 def test_absence_is_believed_for_a_while_and_no_longer(clients: Clients) -> None:
     for number in range(3):
         assert not os.path.exists(clients.a / f"n{number}")
@@ -90,7 +90,7 @@ def test_a_log_to_which_both_append_is_read_as_it_is(clients: Clients) -> None:
 
 @states(
     "C10",
-    "An `open` beside a program here that never stops writing the file sees what others changed as well.",
+    "An `open` of a file that a program here never stops writing sees what others changed as well.",
 )
 def test_an_open_beside_a_writer_sees_what_others_changed(clients: Clients) -> None:
     data = bytearray(os.urandom(300_000))
@@ -141,7 +141,7 @@ def test_exclusive_creates_of_two_clients(clients: Clients) -> None:
             assert sorted(attempt.result(30) for attempt in tries) == [False, True]
 
 
-@states("D6", "Data nobody closes or syncs is sent within two seconds or so.")
+@states("D6", "Data that nobody closes or syncs is sent within two seconds or so.")
 def test_data_nobody_syncs_arrives(clients: Clients) -> None:
     with opened(clients.a / "f", os.O_CREAT | os.O_WRONLY) as fd:
         os.write(fd, b"some bytes")

@@ -23,7 +23,7 @@ from typing import Any  # noqa: E402
 import trio  # noqa: E402
 
 import sftpfs  # noqa: E402
-from sftpfs.fuse.mount import FuseMount  # noqa: E402
+from sftpfs.fuse.kernel_mount import FuseMount  # noqa: E402
 from tests.simulation import world  # noqa: E402
 from tests.simulation.disk import Node  # noqa: E402
 from tests.simulation.scenario import Scenario, Step, World  # noqa: E402

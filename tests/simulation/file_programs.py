@@ -65,7 +65,7 @@ class FileProgram(Program):
         cut = any(self.oracle.track(node).cut_since(notes.low) for node in notes.nodes)
         if call.verb == "read" and problem.errno == errno.EIO and (cut or notes.sure is None):
             return  # shorter than it was told, or another: the kernel would fill it up with zeros (F14)
-        notes.told = True
+        notes.reported = True
         notes.owed = False
         forgotten = any(self.oracle.track(node).forgotten for node in notes.nodes)
         before = any(self.oracle.track(node).lossy for node in notes.nodes)
@@ -73,7 +73,7 @@ class FileProgram(Program):
             self.oracle.track(node).lose()
         if before:
             return  # who opens a file of which something was lost may hear of it (errseq)
-        if problem.errno == errno.ESTALE and (self._may_be_stale(notes) or self._told_of_others(notes)):
+        if problem.errno == errno.ESTALE and (self._may_be_stale(notes) or self._others_reported(notes)):
             return
         if self.oracle.refused_with(notes.opened) or self.oracle.troubled_since(notes.opened):
             return
@@ -96,7 +96,7 @@ class FileProgram(Program):
                 return True
         return len(notes.nodes) != 1 or self.oracle.names_changed_since(notes)
 
-    def _told_of_others(self, notes: FileNotes) -> bool:
+    def _others_reported(self, notes: FileNotes) -> bool:
         """Whether what another descriptor of the file wrote meanwhile may have failed, which a reset found to
         be of another file: every one that is open for writing is told (P3)."""
         return notes.flags & os.O_ACCMODE != os.O_RDONLY and any(
@@ -159,12 +159,12 @@ class FileProgram(Program):
 
     async def _close(self, file: KFile, notes: FileNotes, child: bool = False) -> None:
         """close(2); ``child``: of a descriptor another process inherited, which looks at no result."""
-        told, moment = notes.told, self.oracle.history.moment
+        reported, moment = notes.reported, self.oracle.history.moment
         if not child:
             self.opened.pop(file, None)
         _, problem = await self._on_file("close", notes, self.kernel.close(file))
         if child:
-            notes.told = told
+            notes.reported = reported
         elif problem is None:
             self._acknowledged(notes, "close", moment)
 
@@ -180,15 +180,15 @@ class FileProgram(Program):
     def _acknowledged(self, notes: FileNotes, what: str, moment: int) -> None:
         """P2: what was written before is on the server, or an error was told."""
         node = notes.sure
-        if node is None or notes.told or (what == "close" and notes.flags & os.O_ACCMODE == os.O_RDONLY):
+        if node is None or notes.reported or (what == "close" and notes.flags & os.O_ACCMODE == os.O_RDONLY):
             return
         track = self.oracle.track(node)
         if not track.views or not track.exact or track.busy(self.oracle):
             return
         if track.views[-1].acknowledged >= moment:
             return  # written meanwhile: that may still be on its way
-        if what == "close" and not track.written_since(notes.opened) and self.oracle.may_have_lost(node):
-            return  # before it was opened: who wrote it is told, and who asks by fsync (P3, P6)
+        if what == "close" and self.oracle.may_have_lost(node) and track.holds_since(notes.opened):
+            return  # written before it was opened: who wrote it is told, and who asks by fsync (P3, P6)
         names = self.oracle._names(node)
         if node.content != track.view:
             raise Lie(f"{what} of {names} returned 0: {_lacking(node.content, track.view)} (P2)")

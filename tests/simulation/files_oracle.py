@@ -265,6 +265,19 @@ class Track:
     def written_since(self, start: float) -> bool:
         return any(own.at >= start for own in self.writes)
 
+    def holds_since(self, start: float) -> bool:
+        """Whether the server has, of each byte that was written since then, what is to be seen there."""
+        content, view = self.node.content, self.view
+        for own in self.writes:
+            if own.at < start:
+                continue
+            if own.offset is None:
+                return False
+            end = own.offset + len(own.data)
+            if content[own.offset : end] != view[own.offset : end]:
+                return False
+        return True
+
     def cut_since(self, start: float) -> bool:
         """Whether it became shorter since then."""
         sizes = [version.size for version in self.history.versions(self.node, start)]
@@ -300,7 +313,7 @@ class FileNotes:
         self.opened = opened
         self.low = low
         self.from_memory = flags & (os.O_ACCMODE | os.O_TRUNC) == 0
-        self.told = any(oracle.track(node).lossy for node in nodes)
+        self.reported = any(oracle.track(node).lossy for node in nodes)
         """An error was told since the last write through this file."""
         self.owed = False
         """The server forgot what was written, and fsync is to tell."""

@@ -27,7 +27,7 @@ class History:
     """See the module. ``floors`` holds, by (directory, name), changes of ours: when (by ``moment``) each was
     acknowledged, and its number.
 
-    ``kernel_told``: whether the kernel has been told of every name that it was to be told of.
+    ``kernel_notified``: whether the kernel has been told of every name that it was to be told of.
 
     ``late``: seconds a lease began after its answer left the server.
 
@@ -40,7 +40,7 @@ class History:
         self.late = late if lease else 0.0
         self.floors: dict[tuple[Node, bytes], list[tuple[int, int]]] = {}
         self._doubtful: list[tuple[float, Node, bytes, int]] = []
-        self.kernel_told: Callable[[], bool] = lambda: True
+        self.kernel_notified: Callable[[], bool] = lambda: True
         self.moment = 0
         """Counts the beginnings and ends of calls."""
         self.ended: dict[int, int] = {}
@@ -73,7 +73,7 @@ class History:
         """A call begins."""
         now = self.disk.now()
         for doubtful in list(self._doubtful):
-            if now > doubtful[0] + SOON and self.kernel_told():
+            if now > doubtful[0] + SOON and self.kernel_notified():
                 self._doubtful.remove(doubtful)
                 self.acknowledged(*doubtful[1:])
         self.moment += 1

@@ -124,7 +124,7 @@ class KernelCore:
         self.under_way = 0
         self.rename_lock = RwSem()
         self.forgotten: list[tuple[int, int]] = []
-        self.outdating = 0
+        self.invalidating = 0
         """Threads of the mount's that tell it what is outdated."""
         self.root = KInode(ROOT, stat.S_IFDIR | 0o755)
         self.root.lookups = 1
@@ -395,9 +395,9 @@ class KernelCore:
             raise failure(errno.ENOENT)
         self.invalidate(dentry)
 
-    async def outdate(self, entries: list[tuple[int, bytes]], inodes: list[int]) -> None:
+    async def invalidate_all(self, entries: list[tuple[int, bytes]], inodes: list[int]) -> None:
         """Both, as a thread of the mount's asks for them: a name goes under the lock of its directory."""
-        self.outdating += 1
+        self.invalidating += 1
         try:
             for parent, name in entries:
                 directory = self.inodes.get(parent)
@@ -406,7 +406,7 @@ class KernelCore:
                         with suppress(FileNotFoundError):
                             self.invalidate_entry(parent, name)
         finally:
-            self.outdating -= 1
+            self.invalidating -= 1
         for number in inodes:
             with suppress(FileNotFoundError):
                 self.invalidate_inode(number)

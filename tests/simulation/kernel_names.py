@@ -6,6 +6,7 @@ import errno
 import stat
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from copy import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,12 +45,12 @@ class Token:
 
 
 def readdir_reply(token: Token, name: bytes, attributes: Any, next_id: int) -> bool:
-    """As pyfuse3.readdir_reply."""
+    """As pyfuse3.readdir_reply: the caller may set other attributes in the same object next."""
     size = ENTRY_OVERHEAD + (len(name) + 7) // 8 * 8
     if size > token.room:
         return False
     token.room -= size
-    token.entries.append((name, attributes, next_id))
+    token.entries.append((name, copy(attributes), next_id))
     return True
 
 

@@ -61,9 +61,9 @@ class Network:
         self.refusals: list[Refusal] = []
         self.requests = 0
         self.trace: Callable[..., None] | None = None
-        self.told_cut: Callable[[float, float], None] = lambda begin, end: None
+        self.on_cut: Callable[[float, float], None] = lambda begin, end: None
         """Told of each cut: when, and until when nobody is let in."""
-        self.told_refusal: Callable[[str, int, Node | None], None] = lambda kind, number, node: None
+        self.on_refusal: Callable[[str, int, Node | None], None] = lambda kind, number, node: None
         self.at = clock.at
 
     def delay(self) -> float:
@@ -101,7 +101,7 @@ class Network:
                 refusal.count -= 1
                 if refusal.count <= 0:
                     self.refusals.remove(refusal)
-                self.told_refusal(kind, refusal.number, node)
+                self.on_refusal(kind, refusal.number, node)
                 return refusal.number
         return None
 

@@ -69,6 +69,7 @@ class Oracle:
         self.disk = disk
         self.history = History(disk, lease, late)
         self.timeout = timeout
+        self.slack = self.SLACK
         self.answer = 0.0
         """Seconds an answer takes at most, once the server has done what it was asked for."""
         self.calls: list[Call] = []
@@ -114,9 +115,9 @@ class Oracle:
         if problem is not None:
             self.unknown.append(call)
             if call.verb in ("link", "unlink", "rename"):
-                self._names_told_apart(call)
+                self._names_distinguished(call)
 
-    def _names_told_apart(self, call: Call) -> None:
+    def _names_distinguished(self, call: Call) -> None:
         """Names of one file are two files to the mount once it is not known whether a change of one was done
         (SEMANTICS, Hard links): what is written by one is seen by the other as another client's change is."""
         for index in range(len(call.paths)):
@@ -141,7 +142,7 @@ class Oracle:
     def answered(self, request: str, seconds: float) -> None:
         """A request of the kernel's was answered. A system call may make several, and wait for locks between
         them."""
-        if seconds > self.timeout + self.SLACK:
+        if seconds > self.timeout + self.slack:
             raise Lie(f"{request} took {seconds:.1f} s (P4: every operation ends)")
 
     def reach(self, call: Call, index: int = 0, *, parent: bool = False, asks: bool = False) -> set[Any]:
@@ -438,13 +439,13 @@ class Oracle:
         return any(
             sum(change.at >= call.start for change in directory.logs.get(name, ()))
             + self._doubted_before(call, directory, name)
-            + self._told_apart(call)
+            + self._distinguished(call)
             > 1
             for directory in self.reach(call, parent=True)
             if isinstance(directory, Node)
         )
 
-    def _told_apart(self, call: Call) -> bool:
+    def _distinguished(self, call: Call) -> bool:
         """Whether another client changed a file of several names or one of these, or what is open, and a
         connection was lost:
         its handle cannot be had again. What has the name is another file then as well as if it had been

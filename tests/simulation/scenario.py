@@ -5,6 +5,7 @@ Made from a seed alone, before anything runs, so that steps may be left out and 
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,6 +47,8 @@ class World:
     listed: int = 100
     """Names that the server tells in one READDIR: of fewer a small directory takes as many round trips as
     else one of thousands."""
+    bandwidth: float = math.inf
+    """Bytes of content a second, each way (``bwlimit=``)."""
     proc: bool = False
     """The server has a /proc, which tells what its clock shows."""
 

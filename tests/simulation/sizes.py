@@ -8,26 +8,29 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from sftpfs.data import chunks, content, extents, incoming, read_ahead, reader, settling, writer
-from sftpfs.remote import bulk, connection, file, growth
+from sftpfs.data import file_content, reader, reads_in_flight
+from sftpfs.data.buffers import chunk_cache, dirty_extents, read_ahead
+from sftpfs.data.writing import settle, writer
+from sftpfs.remote.files import pooled_file
+from sftpfs.remote.pool import bulk_connections, connection, growth_policy
 from tests.simulation import kernel_files
 
 _SIZES: tuple[tuple[ModuleType, str], ...] = (
-    (file, "BULK_BYTES"),
-    (bulk, "BULK_BYTES_PER_CONNECTION"),
+    (pooled_file, "BULK_BYTES"),
+    (bulk_connections, "BULK_BYTES_PER_CONNECTION"),
     (connection, "NEAR_BYTES"),
     (connection, "FAR_BYTES"),
-    (growth, "WINDOW_BYTES"),
-    (extents, "EXTENT_BYTES"),
-    (extents, "WHOLE_WRITE_BYTES"),
+    (growth_policy, "WINDOW_BYTES"),
+    (dirty_extents, "EXTENT_BYTES"),
+    (dirty_extents, "WHOLE_WRITE_BYTES"),
     (writer, "UNSENT_BYTES"),
-    (chunks, "CHUNK_BYTES"),
+    (chunk_cache, "CHUNK_BYTES"),
     (reader, "CHUNK_BYTES"),
     (read_ahead, "CHUNK_BYTES"),
     (kernel_files, "READ_AHEAD"),
 )
-_SHIFTED = (chunks, reader, incoming, settling, content)
-_SHIFT = chunks.CHUNK_SHIFT
+_SHIFTED = (chunk_cache, reader, reads_in_flight, settle, file_content)
+_SHIFT = chunk_cache.CHUNK_SHIFT
 _WHOLE = [getattr(module, name) for module, name in _SIZES]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.simulation.scenario import Maker, World
 from tests.simulation.themes_data import SHORT, beside, bulk, dated, direct, entered, linked, logs
-from tests.simulation.themes_outages import holes, power, signals, sleep
+from tests.simulation.themes_outages import holes, limited, power, signals, sleep
 
 
 def listings(make: Maker, count: int) -> World:
@@ -415,6 +415,7 @@ THEMES: dict[str, Callable[[Maker, int], World]] = {
     "entered": entered,
     "symlinks": symlinks,
     "holes": holes,
+    "limited": limited,
     "power": power,
     "signals": signals,
     "sleep": sleep,

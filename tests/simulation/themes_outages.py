@@ -20,6 +20,27 @@ def holes(make: Maker, count: int) -> World:
     return World(one_way=make.pick(0.0, 0.0005, 0.02), connections=make.pick(1, 3), timeout=10.0)
 
 
+def limited(make: Maker, count: int) -> World:
+    """Content keeps to a limit by which a file takes longer than the deadline; others work beside it, and
+    connections end."""
+    _files(make)
+    make.before("put", "k", "sk", 100_000)
+    for _ in range(count):
+        who = make.pick("A", "B")
+        match make.rng.randrange(12):
+            case 0 | 1:
+                make.step(who, "read", "k")
+            case 2:
+                how, sync = make.pick("w", "r+", "a"), make.pick(True, False)
+                make.step(who, "write", "k", how, make.tag(), 60_000, sync)
+            case 3:
+                make.step("N", "cut", make.pick(0.3, 1.0))
+            case _:
+                _work(make)
+    rate, connections = make.pick(8e3, 30e3, 200e3), make.pick(1, 3)
+    return World(one_way=make.pick(0.0005, 0.02), connections=connections, timeout=3.0, bandwidth=rate)
+
+
 def power(make: Maker, count: int) -> World:
     """The server's machine loses its power: what was not synced may be gone, partly; it is back after a
     while."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,13 @@ class MemoryStream:
     def __init__(self, channel: Channel) -> None:
         self.read_fd = self.write_fd = channel
         self.closed = False
+
+    async def serve(self, read: Callable[[], object]) -> None:
+        """As ``ByteStream.serve``, by trio's public means."""
+        while not self.closed:
+            await self.read_fd.wait_readable()
+            read()
+        raise trio.ClosedResourceError
 
     def close(self) -> None:
         """As ``ByteStream.close``."""
@@ -75,7 +83,7 @@ class MemoryTransport:
         """The connection breaks now; nobody is let in for ``refused`` seconds."""
         if refused:
             self.network.refused_until = max(self.network.refused_until, trio.current_time() + refused)
-        self.network.told_cut(trio.current_time(), max(trio.current_time(), self.network.refused_until))
+        self.network.on_cut(trio.current_time(), max(trio.current_time(), self.network.refused_until))
         self.dead = True
         self.reason = "cut"
         self.network.at(trio.current_time(), self._noticed)
@@ -98,7 +106,7 @@ class MemoryTransport:
     def close(self) -> None:
         """As ``Transport.close``."""
         if self.quiet_until > trio.current_time() or (self.dead and not self.closed.is_set()):
-            self.network.told_cut(trio.current_time(), trio.current_time())  # given up as silent
+            self.network.on_cut(trio.current_time(), trio.current_time())  # given up as silent
         self.reason = self.reason or "closed"
         self.dead = True
         self.closed.set()
@@ -163,12 +171,13 @@ class _Trio:
 
 def install() -> None:
     """Give ``sftpfs.sftp`` channels for descriptors."""
-    from sftpfs.sftp import session, table
+    from sftpfs.sftp import handshake
+    from sftpfs.sftp.table import packet_writer, request_table
 
     os_functions = SimpleNamespace(
         writev=lambda channel, buffers: channel.writev(buffers),
         readv=lambda channel, spaces: channel.readv(spaces),
     )
     shim = _Trio()
-    table.os = os_functions  # type: ignore[assignment]
-    table.trio = session.trio = shim  # type: ignore[assignment]
+    request_table.os = packet_writer.os = os_functions  # type: ignore[assignment]
+    request_table.trio = packet_writer.trio = handshake.trio = shim  # type: ignore[assignment]

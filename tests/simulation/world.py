@@ -1,10 +1,10 @@
-"""One run: the product from ``Pool`` to ``FuseMount`` in a simulated world, and the scenario's actors in
-it."""
+"""One run: the product from ``ConnectionPool`` to ``FuseMount`` in a simulated world, and its actors."""
 
 from __future__ import annotations
 
 import errno
 import logging
+import math
 import random
 import signal
 from collections.abc import Callable
@@ -15,14 +15,16 @@ import pyfuse3
 import trio
 
 from sftpfs.config import CacheConfig, Endpoint, MountConfig, PoolConfig
-from sftpfs.fuse.mount import FuseMount
-from sftpfs.fuse.operations import outdate_all
-from sftpfs.place import Place
-from sftpfs.remote import growth
-from sftpfs.remote.pool import Pool
-from sftpfs.remote.server import Server
-from sftpfs.root import find_root
-from sftpfs.vfs import eviction, leases
+from sftpfs.fuse import requester
+from sftpfs.fuse.invalidation import invalidate_all
+from sftpfs.fuse.kernel_mount import FuseMount
+from sftpfs.host.mount_directory import Place
+from sftpfs.mount.remote_root import find_root
+from sftpfs.remote.client import SftpRemote
+from sftpfs.remote.pool import growth_policy
+from sftpfs.remote.pool.pool import ConnectionPool
+from sftpfs.types import Bandwidth
+from sftpfs.vfs.tree import eviction, leases
 from tests.simulation import kernel_names, sizes, transport, virtual
 from tests.simulation.checks import check_tree, compare
 from tests.simulation.disk import Disk, Node
@@ -49,12 +51,16 @@ PROCESSOR_LIMIT = 20.0
 NAT = 60.0
 """Seconds after which something on the way says that it does not know the connection."""
 
+LIMITED_SLACK = 600.0
+"""Seconds beyond the deadline that a request may take where content is limited, with what is before it."""
+
 SETTLING = 50.0
 """Seconds after the last step: every lease is over then."""
 
 transport.install()
 pyfuse3.readdir_reply = kernel_names.readdir_reply
-growth.idle_seconds = lambda: 0.0
+growth_policy.idle_seconds = lambda: 0.0
+requester.READING = frozenset()  # what a process of this machine does is none of a run's business
 
 
 class Nowhere:
@@ -96,12 +102,12 @@ class Losses:
     def __call__(self, path: bytes, lost: Any) -> None:
         self.paths.append(path)
 
-    keep = __call__
+    record_loss = __call__
 
-    def remains(self, incident: int, ranges: list[tuple[int, int]]) -> None:
+    def narrow_loss(self, incident: int, ranges: list[tuple[int, int]]) -> None:
         """Nothing is written back."""
 
-    def left(self, incidents: list[int], version: tuple[int, int] | None) -> None:
+    def note_version(self, incidents: list[int], version: tuple[int, int] | None) -> None:
         """The same."""
 
     def acknowledged(self, path: bytes) -> bool:
@@ -110,7 +116,7 @@ class Losses:
     def files(self, path: bytes) -> list[str]:
         return []
 
-    def settle(self) -> None:
+    def wait_saved(self) -> None:
         """Nothing is saved."""
 
 
@@ -155,6 +161,8 @@ class Simulation:
         late = 2 * world.one_way * (1 + world.jitter)  # a round trip
         self.oracle = Oracle(self.disk, world.lease, world.timeout, late)
         self.oracle.answer = late / 2
+        if world.bandwidth < math.inf:
+            self.oracle.slack = LIMITED_SLACK
         self.unwritten: list[Any] = []
 
     def run(self) -> Result:
@@ -208,8 +216,8 @@ class Simulation:
         self.network.listed = world.listed
         self.network.proc = world.proc
         sizes.divide(world.divide)
-        self.network.told_cut = lambda begin, end: self.oracle.cut(self._booted(begin), self._booted(end))
-        self.network.told_refusal = self.oracle.refusal
+        self.network.on_cut = lambda begin, end: self.oracle.cut(self._booted(begin), self._booted(end))
+        self.network.on_refusal = self.oracle.refusal
         if self.verbose:
             self.network.trace = lambda channel, kind, packet, reply: self.say(
                 f"    c{channel.transport.number} {kind} {packet[5:70]!r} → {reply[4]} {reply[9:17]!r}"
@@ -217,14 +225,18 @@ class Simulation:
         config = MountConfig(
             Endpoint("host", ROOT),
             "/simulated",
-            pool=PoolConfig(max_connections=world.connections, timeout=world.timeout),
+            pool=PoolConfig(
+                max_connections=world.connections,
+                timeout=world.timeout,
+                bandwidth=Bandwidth(world.bandwidth, world.bandwidth),
+            ),
             cache=_cache(world),
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.network.run)
-            pool = Pool(MemoryConnector(self.network), config.pool, nursery)
+            pool = ConnectionPool(MemoryConnector(self.network), config.pool, nursery)
             await pool.start(interactive=False)
-            remote = Server(pool)
+            remote = SftpRemote(pool)
             found = await find_root(remote, config)
             mount = FuseMount(config, cast(Place, Nowhere()), remote, found.path, found.attributes, Losses())
             self._attach(mount)
@@ -244,7 +256,7 @@ class Simulation:
 
         def init(operations: Any, mountpoint: str, options: set[str]) -> None:
             self.kernel = Kernel(operations, self.rng)
-            self.oracle.history.kernel_told = lambda: not self.kernel.outdating
+            self.oracle.history.kernel_notified = lambda: not self.kernel.invalidating
             self.kernel.answered = self.oracle.answered
             if self.verbose:
                 self.kernel.trace = self.say
@@ -276,8 +288,8 @@ class Simulation:
     async def _in_no_thread(self, work: Callable[..., T], *arguments: Any, **_: Any) -> T | None:
         """``trio.to_thread.run_sync``: in virtual time nothing may take as long as a real thread does."""
         await trio.lowlevel.checkpoint()
-        if work is outdate_all:
-            await self.kernel.outdate(*arguments)
+        if work is invalidate_all:
+            await self.kernel.invalidate_all(*arguments)
             return None
         return work(*arguments)
 
@@ -362,7 +374,7 @@ class Simulation:
         """The server's machine loses its power, and is back ``down`` seconds later; ``silent``: nothing says
         so until then."""
         now = trio.current_time()
-        self.network.told_cut(now, now + down)
+        self.network.on_cut(now, now + down)
         for connection in self.network.alive():
             connection.lose(now + down if silent else now)
         if silent:

@@ -13,7 +13,7 @@ import sftpfs
 from sftpfs import clock
 from sftpfs.config import CacheConfig
 from sftpfs.types import Attributes
-from sftpfs.vfs.tree import Tree
+from sftpfs.vfs.tree.tree import Tree
 from tests.harness.server_time import known_clock
 
 ROOT = Path(sftpfs.__file__).parent
@@ -22,33 +22,37 @@ DIRECTORY = Attributes(stat.S_IFDIR | 0o755, 4096, 0, 0, 1, 1)
 FREE = ("cli", "doctor")
 """Programs of a moment: nothing in them outlives a sleep or a step of the clock."""
 
-OTHERS_CLOCKS = {"clock.py": "the seam", "transport/outlet.py": "asyncssh's, with which it is compared"}
+OTHERS_CLOCKS = {
+    "clock.py": "the seam",
+    "transport/worker/streams/channel_fast_path.py": "asyncssh's, with which it is compared",
+}
 
 ASKING = {"monotonic", "time", "time_ns", "clock_gettime", "perf_counter", "now"}
 
 AGES = {
-    "data/state.py": "when content was fetched, or written",
-    "remote/connection.py": "when the server's clock was looked at",
-    "remote/name_changes.py": "when what was made was asked for",
-    "remote/server.py": "when what was made was asked for",
+    "data/content_state.py": "when content was fetched, or written",
+    "remote/pool/connection.py": "when the server's clock was looked at",
+    "remote/operations/name_changes.py": "when what was made was asked for",
+    "remote/client.py": "when what was made was asked for",
 }
 """Who else counts the time that passes."""
 
-AWAKE = ("data", "process.py", "remote", "sftp", "transport")
+AWAKE = ("data", "host/daemon.py", "remote", "sftp", "transport")
 """What waits, counts the time that this machine is awake; what knows, the time that passes."""
 
 WALL_CLOCK = {
-    "data/content.py": "how long data lingers, as a distance either way",
-    "data/riding.py": "the same",
-    "data/settling.py": "how long ago the server was asked, as a distance either way",
-    "data/writer.py": "the mtime shown while dirty, and how long data lingers, as a distance either way",
+    "data/contents.py": "how long data lingers, as a distance either way",
+    "data/writing/setattr_piggyback.py": "the same",
+    "data/writing/settle.py": "how long ago the server was asked, as a distance either way",
+    "data/writing/writer.py": "the mtime shown while dirty, how long data lingers, as a distance either way",
     "fuse/trace.py": "what people are shown",
-    "mount.py": "what people are shown",
-    "remote/times.py": "whether a server's times are of these days",
-    "salvage.py": "what people are shown",
+    "mount/service.py": "what people are shown",
+    "remote/requests/time_trust.py": "whether a server's times are of these days",
+    "mount/salvage.py": "what people are shown",
     "server_clock.py": "while nothing is known of the server's, for what is older than a day; times shown",
-    "vfs/answers.py": "ctime",
-    "vfs/inventory.py": "ctime",
+    "vfs/tree/server_answers.py": "ctime",
+    "vfs/tree/attribute_leases.py": "ctime",
+    "vfs/tree/inode_table.py": "ctime",
 }
 """Where the time of day is asked for, and what for: it may be set back or forth at any moment."""
 
@@ -93,7 +97,7 @@ def test_a_sleep_ends_leases_and_no_deadline() -> None:
 def test_what_was_known_before_a_sleep_is_asked_anew_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     tree = Tree(b"/srv", DIRECTORY, CacheConfig(), known_clock())
     tree.install(tree.root, b"known", DIRECTORY)
-    tree.missing(tree.root, b"missing")
+    tree.install_absence(tree.root, b"missing")
     assert tree.root.directory is not None
 
     def asks(name: bytes) -> bool:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sftpfs.cli.arguments import explain, parse_arguments
-from sftpfs.cli.build import build_config
+from sftpfs.cli.options.parse import explain, parse_arguments
+from sftpfs.cli.options.to_config import build_config
 from sftpfs.config import MountConfig
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import pytest
 
+from sftpfs.doctor.server_trial import MEANS
 from sftpfs.server_traits import LACKS, OPENSSH, ServerTraits, Traits, first_assumption
 
 COMMON = ["posix-rename@openssh.com", "statvfs@openssh.com", "hardlink@openssh.com"]
@@ -46,7 +47,7 @@ def test_what_was_contradicted_stays_so() -> None:
 
 
 def test_every_trait_has_its_words() -> None:
-    assert set(LACKS) == {field.name for field in fields(Traits)}
+    assert set(LACKS) == set(MEANS) == {field.name for field in fields(Traits)}
 
 
 def test_what_is_granted_is_doubted_until_it_was_seen() -> None:

@@ -1,1 +1,1 @@
-"""What the commands of the table do: a module each, loaded when its command is given."""
+"""The commands of the table, a module each, loaded when its command is given."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from sftpfs.cli import values
-from sftpfs.cli.arguments import parse_arguments, usage_error
-from sftpfs.cli.build import build_config
+from sftpfs.cli.options import value_parsers
+from sftpfs.cli.options.parse import parse_arguments, usage_error
+from sftpfs.cli.options.to_config import build_config
 from sftpfs.cli.run.doctor import NOWHERE
-from sftpfs.interrupts import Interrupts
+from sftpfs.host.interrupts import Interrupts
 
 DEFAULT_SIZE = "64"
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print a row for each measure; 0, or the mount's status. Raises MountError."""
+    """Prints a row for each measure. Returns 0, or the mount's status. Raises MountError."""
     words, size = take_size(given.words)
     arguments = parse_arguments(words)
     if len(arguments.positionals) != 1:
@@ -43,6 +43,6 @@ def take_size(words: list[str]) -> tuple[list[str], int]:
     rest = words[:at] + words[at + (1 if joined else 2) :]
     text = text if joined else "".join(words[at + 1 : at + 2])
     try:
-        return rest, values.integer(1, 65536)(text)
+        return rest, value_parsers.integer(1, 65536)(text)
     except ValueError as error:
         raise usage_error(f"option --size: expected {error}, not {text!r}") from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from sftpfs.cli.arguments import parse_arguments
-from sftpfs.cli.build import build_config
+from sftpfs.cli.options.parse import parse_arguments
+from sftpfs.cli.options.to_config import build_config
 
 TRY = "--try"
 NOWHERE = "/nowhere"
@@ -13,7 +13,8 @@ NOWHERE = "/nowhere"
 
 
 def run(given: argparse.Namespace) -> int:
-    """Print the findings; 0 where a mount is possible, else the status the mount would end with.
+    """Prints the findings. Returns 0 if a mount is possible, otherwise the status that the mount would end
+    with.
 
     Raises MountError for wrong words.
     """

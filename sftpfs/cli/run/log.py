@@ -7,20 +7,24 @@ import time
 from argparse import Namespace
 from typing import Any
 
-from sftpfs.cli.show import latency, several
+from sftpfs.cli.tools.human_format import latency, plural
 from sftpfs.control.client import connect_to
-from sftpfs.logs import printable
-from sftpfs.process import to_stderr
+from sftpfs.host.daemon import to_stderr
+from sftpfs.host.logs import printable
 
 
 def run(given: Namespace) -> int:
-    """Print until interrupted or the mount ends."""
+    """Print until interrupted or the mount ends; with a level, change what is logged and return."""
     client, _ = connect_to(given.mnt)
+    if given.level:
+        with client:
+            client.ask("log_level", level=given.level)
+        return 0
     try:
         with client:
             for message in client.stream("log", trace=given.trace):
                 if message.get("dropped"):
-                    to_stderr(f"{several(message['dropped'], 'line')} left out, they came too fast")
+                    to_stderr(f"{plural(message['dropped'], 'line')} left out, they came too fast")
                 for line in message.get("lines", ()):
                     sys.stdout.write(printable(shown(line)) + "\n")
                 sys.stdout.flush()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from sftpfs.cli.show import ProgressLine, several
+from sftpfs.cli.tools.human_format import ProgressLine, plural
 from sftpfs.control.client import connect
-from sftpfs.control.location import find
 from sftpfs.control.protocol import Values
+from sftpfs.control.socket_location import find
 from sftpfs.errors import Failure
-from sftpfs.logs import printable
-from sftpfs.process import exit_status, to_stderr
+from sftpfs.host.daemon import exit_status, to_stderr
+from sftpfs.host.logs import printable
 
 
 def run(given: Namespace) -> int:
-    """What is seen below each path from now on is what the server has now."""
+    """From now on each path shows what the server has now."""
     line = ProgressLine()
     problems: list[str] = []
     for path in given.path:
@@ -26,7 +26,7 @@ def run(given: Namespace) -> int:
                     if result.get("of"):
                         line.show(
                             f"{path}: {result.get('done', 0)} of "
-                            f"{several(result['of'], 'directory', 'directories')}"
+                            f"{plural(result['of'], 'directory', 'directories')}"
                         )
             finally:
                 line.clear()

@@ -6,9 +6,9 @@ import os
 from argparse import Namespace
 from itertools import groupby
 
-from sftpfs import store
-from sftpfs.cli.everywhere import whoever_answers
-from sftpfs.cli.restoring import (
+from sftpfs.cli.tools.ask_mounts import whoever_answers
+from sftpfs.cli.tools.human_format import clock, plural, size
+from sftpfs.cli.tools.write_back import (
     HIDDEN,
     Problem,
     Target,
@@ -19,32 +19,39 @@ from sftpfs.cli.restoring import (
     target_of,
     write_back,
 )
-from sftpfs.cli.show import clock, several, size
-from sftpfs.control.location import find
 from sftpfs.control.protocol import Values
+from sftpfs.control.socket_location import find
 from sftpfs.errors import Failure, MountError
-from sftpfs.logs import printable
-from sftpfs.process import exit_status, to_stderr
-from sftpfs.store import Saved
+from sftpfs.host.daemon import exit_status, to_stderr
+from sftpfs.host.logs import printable
+from sftpfs.mount import salvage_store
+from sftpfs.mount.salvage_store import Saved
 
 ALL = "all"
 
 
 def run(given: Namespace) -> int:
-    """What was chosen is in its files again, or away, when it returns 0."""
-    directory = store.store_directory()
+    """Returns 0 once what was chosen is in its files again, or removed. Raises MountError."""
+    for word in ("drop", "force", "to"):
+        if getattr(given, word) and not given.what:
+            raise MountError(
+                Failure.USAGE, f"--{word} needs WHAT: all, or a file; sftpfs restore lists what is saved"
+            )
+    directory = salvage_store.store_directory()
     if given.list or not given.what:
         return _work(given, directory)
-    with store.alone(directory, lambda: to_stderr("another sftpfs restore is at work; waiting for it")):
+    with salvage_store.exclusive(
+        directory, lambda: to_stderr("another sftpfs restore is at work; waiting for it")
+    ):
         return _work(given, directory)
 
 
 def _work(given: Namespace, directory: str) -> int:
-    saved = store.all_saved(directory)
+    saved = salvage_store.all_saved(directory)
     mounts = [values for values in whoever_answers("statistics") if "root" in values]
     under = [one for one in mounts if hidden(one) and one["lost"]["directory"] == directory]
     for values in under:
-        several_lost = several(values["lost"]["pieces"], "piece")
+        several_lost = plural(values["lost"]["pieces"], "piece")
         to_stderr(printable(f"{several_lost} of {values['mountpoint']} cannot be reached: {HIDDEN}"))
     status = _do(given, directory, saved, mounts)
     everything = not given.what or ALL in given.what
@@ -75,14 +82,14 @@ def _chosen(saved: list[Saved], words: list[str], mounts: list[Values]) -> list[
             those = _below(saved, word, mounts)
         if not those and word != ALL:
             raise MountError(
-                Failure.COMMAND, f"nothing is saved of {word}; sftpfs restore --list tells what is"
+                Failure.COMMAND, f"nothing of {word} is saved; sftpfs restore --list shows what is"
             )
         chosen.update(one.base for one in those)
     return [one for one in saved if one.base in chosen]
 
 
 def _is_meant(saved: Saved, word: str) -> bool:
-    """By the name of its file, or the path on the server."""
+    """Whether a loss is named by its file in the store, or by its path on the server."""
     name = word.removesuffix(".json")
     return name in (os.path.basename(saved.base), saved.path.decode(errors="surrogateescape")) or (
         os.path.realpath(name) == saved.base
@@ -90,7 +97,7 @@ def _is_meant(saved: Saved, word: str) -> bool:
 
 
 def _below(saved: list[Saved], word: str, mounts: list[Values]) -> list[Saved]:
-    """By a path in a mount: what it, or anything below it, lost."""
+    """The losses of a path in a mount and of everything below it."""
     try:
         mount, inside = find(word)
     except MountError:
@@ -118,7 +125,7 @@ def _restore(chosen: list[Saved], mounts: list[Values], to: str | None, force: b
         try:
             if target is None:
                 raise MountError(
-                    Failure.MOUNTPOINT, "it is in no mount of yours now; mount it, or name a file with --to"
+                    Failure.MOUNTPOINT, "none of your mounts has it now; mount it, or name a file with --to"
                 )
             if force:
                 losses = [one._replace(newer=[]) for one in losses]
@@ -130,7 +137,7 @@ def _restore(chosen: list[Saved], mounts: list[Values], to: str | None, force: b
                 while more is not None:  # its program may be losing more of it meanwhile
                     if more.missing:
                         write_back(target, more, make=force)
-                    more = store.remove(more)
+                    more = salvage_store.remove(more)
                 print(printable(f"restored: {os.fsdecode(target.path)}, {_what(one)}"))
         except Problem as problem:
             to_stderr(f"not restored: {printable(name)}: {printable(reason_of(problem))}")
@@ -150,7 +157,7 @@ def _drop(chosen: list[Saved]) -> int:
     failed = False
     for one in chosen:
         what = f"{os.fsdecode(one.path)}, {_what(one)}"
-        if store.remove(one) is None:
+        if salvage_store.remove(one) is None:
             print(printable(f"dropped: {what}"))
         else:
             to_stderr(printable(f"not dropped: {what}: more of it is being lost; look at it again"))
@@ -161,7 +168,7 @@ def _drop(chosen: list[Saved]) -> int:
 def _what(saved: Saved) -> str:
     if not saved.missing:
         return f"lost {clock(saved.since)}, written again or cut off since"
-    how = "appended" if saved.appended else f"in {several(len(saved.ranges), 'range')}"
+    how = "appended" if saved.appended else f"in {plural(len(saved.ranges), 'range')}"
     return f"{size(saved.size)} {how}, lost {clock(saved.since)}"
 
 

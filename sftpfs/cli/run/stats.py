@@ -6,10 +6,11 @@ import json
 import sys
 from argparse import Namespace
 
-from sftpfs.cli.everywhere import ask
-from sftpfs.cli.prometheus import exposition
 from sftpfs.cli.run.status import summary
-from sftpfs.latency import BOUNDS
+from sftpfs.cli.tools.ask_mounts import ask
+from sftpfs.cli.tools.prometheus import exposition
+from sftpfs.control.protocol import Values
+from sftpfs.histogram import BOUNDS
 
 
 def run(given: Namespace) -> int:
@@ -18,6 +19,11 @@ def run(given: Namespace) -> int:
     if given.prometheus:
         sys.stdout.write(exposition(found))
     else:
-        mounts = [{"summary": summary(values), **values} for values in found]
-        print(json.dumps({"mounts": mounts, "latency_bounds": BOUNDS}, indent=2))
+        print(as_json(found))
     return status
+
+
+def as_json(found: list[Values]) -> str:
+    """The answers of mounts as ``--json`` prints them."""
+    mounts = [{"summary": summary(values), **values} for values in found]
+    return json.dumps({"mounts": mounts, "latency_bounds": BOUNDS}, indent=2)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 
-from sftpfs.cli.everywhere import ask
-from sftpfs.cli.restoring import HIDDEN, hidden
-from sftpfs.cli.show import clock, duration, latency, number, several, share, size
+from sftpfs.cli.tools.ask_mounts import ask
+from sftpfs.cli.tools.human_format import clock, duration, latency, number, plural, share, size
+from sftpfs.cli.tools.write_back import HIDDEN, hidden
 from sftpfs.control.protocol import Values
-from sftpfs.logs import printable
+from sftpfs.host.logs import DEFAULT, printable
 
 
 def run(given: Namespace) -> int:
     """Show one mount, or all."""
     found, status = ask("status", given.mnt)
     if not found and not status:
-        print("no sftpfs is mounted by you")
+        print("you have no mounts of sftpfs")
     if found:
         print("\n\n".join(describe(values) for values in found))
     return status
@@ -32,10 +32,12 @@ def describe(values: Values) -> str:
         *(("this server", f"{lacks}: {seen}") for lacks, seen in values["pool"].get("traits", {}).items()),
         ("connections", _connections(values)),
         ("traffic", _traffic(values)),
+        *([("limit", limit)] if (limit := _limit(values["pool"])) else []),
         ("names", _names(values["mount"])),
         ("content", _content(values["mount"], values["limits"])),
         ("written", _written(values["mount"], lost)),
         *([("lost", _lost(lost, hidden(values)))] if lost else []),
+        *([("log", _log(values))] if values.get("log_level", DEFAULT) != DEFAULT else []),
         ("last problem", _problem(values)),
     ]
     lines = [f"{values['server']} on {values['mountpoint']}"]
@@ -44,7 +46,7 @@ def describe(values: Values) -> str:
 
 
 def summary(values: Values) -> list[str]:
-    """What a person wants to know of a mount's counters, from the counters alone."""
+    """What a person wants to know of a mount, from its counters alone."""
     lost = _anything_lost(values)
     rows = [
         f"{values['server']} on {values['mountpoint']} for {duration(time.time() - values['since'])}",
@@ -82,18 +84,25 @@ def _connections(values: Values) -> str:
     if each:
         text += f": {', '.join(each)}"
     if pool["reconnects"]:
-        text += f"; made again {several(pool['reconnects'], 'time')}"
+        text += f"; made again {plural(pool['reconnects'], 'time')}"
     return text
 
 
 def _traffic(values: Values) -> str:
     total = values["pool"]["total"]
-    requests = several(sum(total["requests"].values()), "request")
+    requests = plural(sum(total["requests"].values()), "request")
     return f"{size(total['bytes_received'])} received, {size(total['bytes_sent'])} sent, {requests}"
 
 
+def _limit(pool: Values) -> str:
+    """The limit of content; empty if none was set."""
+    bandwidth = pool.get("bandwidth", {})  # a mount made before an upgrade has none
+    ways = (("up", "to the server"), ("down", "from it"))
+    return ", ".join(f"{size(bandwidth[way])}/s {text}" for way, text in ways if bandwidth.get(way))
+
+
 def _names(mount: Values) -> str:
-    inodes, listings = several(mount["inodes"], "file"), several(mount["listings"], "listing")
+    inodes, listings = plural(mount["inodes"], "file"), plural(mount["listings"], "listing")
     return f"{inodes} known to the kernel, {listings} kept"
 
 
@@ -108,13 +117,17 @@ def _content(mount: Values, limits: Values) -> str:
 def _written(mount: Values, lost: Values) -> str:
     if not mount["dirty_files"]:
         return "all but what is lost is on the server" if lost else "all is on the server"
-    return f"{size(mount['dirty_bytes'])} in {several(mount['dirty_files'], 'file')} not on the server yet"
+    return f"{size(mount['dirty_bytes'])} in {plural(mount['dirty_files'], 'file')} not on the server yet"
 
 
 def _lost(lost: Values, under: bool) -> str:
-    pieces, files = several(lost["pieces"], "piece"), several(lost["files"], "file")
+    pieces, files = plural(lost["pieces"], "piece"), plural(lost["files"], "file")
     what = f"{pieces} of {files} ({size(lost['bytes'])}) since the mount, in {lost['directory']}"
     return f"{what}; {HIDDEN if under else 'sftpfs restore lists them and writes them back'}"
+
+
+def _log(values: Values) -> str:
+    return f"level {values['log_level']}; as it was mounted again: sftpfs log --level {DEFAULT}"
 
 
 def _problem(values: Values) -> str:

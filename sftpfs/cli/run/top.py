@@ -16,19 +16,19 @@ from contextlib import contextmanager
 from rich.console import Console, Group
 from rich.live import Live
 
-from sftpfs.cli.top import View
+from sftpfs.cli.tools.top_view import View
 from sftpfs.control.client import Client, connect_to
 from sftpfs.control.protocol import Values
 from sftpfs.errors import MountError
 
 PLAIN_SIZE = (100, 40)
-"""Columns and lines where there is no terminal."""
+"""Columns and lines without a terminal."""
 
 QUIT_KEYS = b"qQ\x04"
 
 
 def run(given: Namespace) -> int:
-    """Show until a person quits or the mount ends; without a terminal, once."""
+    """Shows it until a person quits or the mount ends; without a terminal, once."""
     client, _ = connect_to(given.mnt)
     for name in ("COLUMNS", "LINES"):  # rich would believe them, and so not see the terminal resized
         os.environ.pop(name, None)
@@ -47,7 +47,7 @@ def run(given: Namespace) -> int:
 
 
 def _show_once(client: Client, interval: float, view: View) -> int:
-    """Two looks, so that there are rates."""
+    """Uses two messages, so that there are rates."""
     for values, _ in zip(client.stream("top", interval=interval), range(2), strict=False):
         view.update(values)
     print("\n".join(line.plain.rstrip() for line in view.lines(*PLAIN_SIZE)[:-1]).rstrip())
@@ -74,7 +74,7 @@ class Messages:
         os.write(self._signal, b"x")
 
     def take(self) -> Iterator[Values]:
-        """Those that have come. Raises MountError where the mount sends no more."""
+        """The messages that have come. Raises MountError if the mount sends no more."""
         while not self._queue.empty():
             message = self._queue.get()
             if isinstance(message, MountError):

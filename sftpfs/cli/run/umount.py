@@ -6,23 +6,24 @@ import errno
 import os
 from argparse import Namespace
 
-from sftpfs import mountpoint
-from sftpfs.cli.run.flush import flush, tell_failures, tell_kept, what_waits
-from sftpfs.cli.show import ProgressLine, several, size
+from sftpfs.cli.run.flush import flush
+from sftpfs.cli.tools.drain_report import print_failures, print_kept, what_waits
+from sftpfs.cli.tools.human_format import ProgressLine, plural, size
 from sftpfs.control.client import Client, RequestFailedError, connect_for_end
-from sftpfs.control.location import Found, find
 from sftpfs.control.protocol import Values
+from sftpfs.control.socket_location import Found, find
 from sftpfs.errors import Failure, MountError
-from sftpfs.kept import holders, is_elsewhere, some
-from sftpfs.logs import printable
-from sftpfs.mountpoint import MountedAt
-from sftpfs.process import DATA_LOST_STATUS, to_stderr
+from sftpfs.host import mountpoint
+from sftpfs.host.daemon import DATA_LOST_STATUS, to_stderr
+from sftpfs.host.logs import printable
+from sftpfs.host.mount_users import holders, is_elsewhere, some
+from sftpfs.host.mountpoint import MountedAt
 
 
 def run(given: Namespace) -> int:
-    """The mount is gone and everything is on the server when it returns 0; but for copies of others'."""
+    """Returns 0 once the mount is gone and everything is on the server, except for copies of others'."""
     found = find(given.mnt)
-    os.chdir("/")  # called from within the mount, we would be who uses it
+    os.chdir("/")  # otherwise, called from within the mount, we would use it
     try:
         client = connect_for_end(found.mount)
     except MountError:
@@ -58,28 +59,28 @@ def _umount(client: Client, force: bool) -> int:
         for values in client.stream("umount", force=force):
             if "lost" in values:
                 line.clear()
-                lost = _tell_lost(values)
+                lost = _print_lost(values)
             elif "failures" in values:
                 result = values
             elif "files" in values:
                 line.show(what_waits(values) if values["files"] else "unmounting")
     finally:
         line.clear()
-    status = tell_failures(result)
-    tell_kept(client, result)
+    status = print_failures(result)
+    print_kept(client, result)
     if lost:
         return DATA_LOST_STATUS
     if status and not result.get("ended"):
-        _tell_stays(client.mount)
+        _print_stays(client.mount)
     return status
 
 
 def _umount_copy(client: Client, force: bool) -> int:
-    """Here is a copy; the mount's process would take off the one of its own mount namespace."""
+    """Unmounts a copy that is here; the mount's process would take off the one in its own mount namespace."""
     mount = client.mount
     status = 0 if force else flush(client)
     if status:
-        _tell_stays(mount)
+        _print_stays(mount)
         return status
     mountpoint.unmount(mount.path, mount.path, force)
     left = mountpoint.mounted_at(mount.path)
@@ -89,23 +90,23 @@ def _umount_copy(client: Client, force: bool) -> int:
     return 0
 
 
-def _tell_stays(mount: MountedAt) -> None:
+def _print_stays(mount: MountedAt) -> None:
     to_stderr(
         f"{mount.path} stays mounted; sftpfs restore writes back what is saved, "
         "sftpfs umount --force unmounts all the same"
     )
 
 
-def _tell_lost(values: Values) -> bool:
+def _print_lost(values: Values) -> bool:
     for name, count in values["lost"]:
         to_stderr(f"lost: {printable(str(name))}, {size(count)} that the server does not have")
     more = values.get("lost_files", 0) - len(values["lost"])
     if more > 0:
-        to_stderr(f"and {several(more, 'further file')}")
+        to_stderr(f"and {plural(more, 'further file')}")
     return bool(values["lost"])
 
 
 def _busy(mount: MountedAt) -> str:
     path, users = mount.path, holders(mount)
     by = some(users) if users else "somebody"
-    return f"{path} is in use by {by}; end that, or take it away with: sftpfs umount --force {path}"
+    return f"{path} is in use by {by}; end that, or unmount all the same with: sftpfs umount --force {path}"

@@ -1,0 +1,1 @@
+"""Texts made from the tables: help, manual pages, completion."""

@@ -1,0 +1,1 @@
+"""Options: the one table of them, from argv to a checked ``MountConfig``."""

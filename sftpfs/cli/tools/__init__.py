@@ -1,0 +1,1 @@
+"""What commands share: asking mounts, sizes and times as text, progress."""

@@ -1,0 +1,1 @@
+"""Operations by path: opening, listing, renaming, attributes, copies. Repeated after a lost session."""

@@ -1,0 +1,1 @@
+"""Single requests, worded so that any server takes them: if one way is refused, another is used."""

@@ -1,0 +1,1 @@
+"""The requests of one session that are not answered yet: their kinds, their order, their deadline."""

@@ -1,0 +1,1 @@
+"""How the server's owners, bits and link targets are shown here, and the reverse."""

@@ -1,0 +1,1 @@
+"""The cached tree: inodes, names, leases. Synchronous, and the only one to change an inode."""
