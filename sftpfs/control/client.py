@@ -10,6 +10,7 @@ import math
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from types import TracebackType
 
@@ -18,10 +19,17 @@ from sftpfs.control import answer_shapes, protocol
 from sftpfs.control.protocol import ControlError, Values
 from sftpfs.control.socket_location import Found, directories, find, is_sftpfs, socket_paths
 from sftpfs.errors import Failure, MountError
-from sftpfs.host.mountpoint import MountedAt
+from sftpfs.host.mountpoint import MountedAt, all_mounts
 
 CONNECT_LIMIT = 5.0
 """Seconds for a mount to take a connection: it does so between two requests of the kernel's."""
+
+SOCKET_LIMIT = 5.0
+"""Seconds until a mount that the kernel shows has its socket, on a busy machine. One that could make none is
+waited for as long."""
+
+SOCKET_STEP = 0.02
+"""Seconds between two looks for it."""
 
 SILENCE_LIMIT = 60.0
 """Seconds between two lines of an answer: whatever takes longer reports progress every second."""
@@ -142,8 +150,20 @@ def connect(mount: MountedAt, silence: float = SILENCE_LIMIT, end: float = math.
     """A connection to ``mount``, which may say nothing for at most ``silence`` seconds, and nothing after
     ``end`` (monotonic).
 
-    Raises MountError if nobody answers for it.
+    A mount that is just being made is waited for. Raises MountError if nobody answers for it.
     """
+    limit = clock.awake() + SOCKET_LIMIT
+    while True:
+        connection, refused = _connected(mount)
+        if connection is not None:
+            return Client(connection, mount, silence, end)
+        if refused or clock.awake() > limit or not _may_get_a_socket(mount):
+            raise MountError(Failure.MOUNTPOINT, _why_not(mount, refused))
+        time.sleep(SOCKET_STEP)
+
+
+def _connected(mount: MountedAt) -> tuple[socket.socket | None, bool]:
+    """A connection to the socket of ``mount``, and whether there is one that takes none."""
     refused = False
     for path in socket_paths(mount):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -155,9 +175,15 @@ def connect(mount: MountedAt, silence: float = SILENCE_LIMIT, end: float = math.
             refused = refused or not isinstance(error, FileNotFoundError)
             continue
         if _peer(connection)[1] == mount.user_id:
-            return Client(connection, mount, silence, end)
+            return connection, False
         connection.close()
-    raise MountError(Failure.MOUNTPOINT, _why_not(mount, refused))
+    return None, refused
+
+
+def _may_get_a_socket(mount: MountedAt) -> bool:
+    """Whether ``mount`` is one of ours, still there, and its socket one that we may use."""
+    ours = is_sftpfs(mount) and os.geteuid() in (0, mount.user_id)
+    return ours and any(one.device == mount.device for one in all_mounts())
 
 
 def connect_to(path: str, silence: float = SILENCE_LIMIT) -> tuple[Client, Found]:

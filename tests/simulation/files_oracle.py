@@ -80,6 +80,12 @@ class Track:
     def view(self) -> bytes:
         return self.views[-1].content if self.views else self.node.content
 
+    @property
+    def reach(self) -> int:
+        """The size with all that programs have begun to write."""
+        begun = ((own.offset or 0) + len(own.data) for own in self.under_way)
+        return max(len(self.view), *begun, 0)
+
     def foreign_change(self, now: float, appended: bool) -> None:
         self.log = self.log and appended
         self.exact = False

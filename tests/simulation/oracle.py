@@ -81,7 +81,7 @@ class Oracle:
         self.refused: list[tuple[float, int]] = []
         """When, and with which errno, the server refused something."""
         self.cuts: list[float] = []
-        self.twins = Twins()
+        self.twins = Twins(lambda node: self.track(node).reach)
         self.holes: list[tuple[float, float]] = []
         self.ready = False
         self.begun = math.inf
@@ -264,7 +264,7 @@ class Oracle:
             return False
         if verb == "link":
             there = call.paths[1][-1] == places[0][1] and places[0][0] in self.reach(call, 1, parent=True)
-            return there and node in self.reach(call)
+            return there and node in self.targets(call)
         return all(
             call.paths[index][-1] == name and directory in self.reach(call, index, parent=True)
             for index, (directory, name) in enumerate(places)

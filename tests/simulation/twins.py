@@ -1,9 +1,11 @@
 """Files that SFTP cannot tell apart: one replaced the other under a name, and both have had the same size and
-time at some moment since."""
+time at some moment since. While a write of a program is under way, its file may have any size up to where
+that write ends, and any later time."""
 
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from math import inf
 
 from tests.simulation.nodes import Node, Version, everything
@@ -14,7 +16,9 @@ class Twins:
     size and time alone, which are told in whole seconds (SEMANTICS, Hard links and F12). Told of each
     replacement by another client."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Callable[[Node], int]) -> None:
+        """``reach``: the size a file has with all that programs have begun to write to it."""
+        self._reach = reach
         self._replaced: list[tuple[Node, Node, float]] = []
 
     def replaced(self, root: Node, directory: Node, name: bytes, opened: set[Node]) -> None:
@@ -34,7 +38,7 @@ class Twins:
         """``node``, and what cannot be told from it."""
         found = {node}
         for before, after, at in self._replaced:
-            if node in (before, after) and _alike(before, after, at):
+            if node in (before, after) and _alike(before, after, at, self._reach(before)):
                 found |= {before, after}
         return found
 
@@ -49,10 +53,16 @@ def looked_alike(one: Node, other: Node) -> bool:
     return any((version.size, version.mtime) in told for version in other.versions)
 
 
-def _alike(one: Node, other: Node, since: float) -> bool:
-    """Whether both had the same size and time at one moment from ``since`` on."""
+def _alike(one: Node, other: Node, since: float, reach: int) -> bool:
+    """Whether both had the same size and time at one moment from ``since`` on, or ``other`` may have been
+    what writes make of ``one``, which have it ``reach`` so far."""
     return any(
-        (mine.size, mine.mtime) == (its.size, its.mtime) and begin < stop and start < end
+        begin < stop
+        and start < end
+        and (
+            (mine.size, mine.mtime) == (its.size, its.mtime)
+            or (mine.size <= its.size <= reach and mine.size < reach and mine.mtime <= its.mtime)
+        )
         for mine, begin, end in _spans(one, since)
         for its, start, stop in _spans(other, since)
     )

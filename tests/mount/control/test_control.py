@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from sftpfs.control.socket_location import socket_name
+from sftpfs.control import client
+from sftpfs.control.socket_location import find, socket_name, socket_paths
 from sftpfs.errors import Failure
 from sftpfs.host.daemon import DATA_LOST_STATUS, exit_status
 from sftpfs.host.mountpoint import mounted_at
@@ -438,6 +439,20 @@ def test_all_mounts_while_one_comes_and_goes(make_mount: MakeMount, tmp_path: Pa
     finally:
         over.set()
         other.join()
+
+
+def test_a_mount_that_is_just_being_made_is_waited_for(
+    make_mount: MakeMount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel shows it a moment before it has its socket."""
+    mount = make_mount()
+    found = find(str(mount.path)).mount
+    (path,) = filter(os.path.exists, socket_paths(found))
+    away = f"{path}.away"
+    os.rename(path, away)
+    monkeypatch.setattr(client.time, "sleep", lambda seconds: os.rename(away, path))
+    with client.connect(found) as connection:
+        assert connection.ask("status")["mountpoint"] == str(mount.path)
 
 
 def statistics(mount: Mount) -> dict[str, Any]:
