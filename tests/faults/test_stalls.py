@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,10 @@ def link(sshd: Sshd) -> Iterator[DelayProxy]:
         yield running
 
 
+STATISTICS = re.compile("statistics ({.*})\n")
+"""In a log: the whole line, which is longer than what is written at once."""
+
+
 @pytest.fixture
 def server(sshd: Sshd, link: DelayProxy, tmp_path: Path) -> Linked:
     """The sshd behind the link."""
@@ -54,11 +59,10 @@ def content(size: int) -> bytes:
 
 def statistics(mount: Mount) -> dict[str, Any]:
     """The pool's counters."""
-    seen = mount.log().count("statistics {")
+    seen = len(STATISTICS.findall(mount.log()))
     os.kill(mount.pid, signal.SIGUSR1)
-    eventually(lambda: mount.log().count("statistics {") > seen, what="statistics")
-    line = [line for line in mount.log().splitlines() if "statistics {" in line][-1]
-    pool: dict[str, Any] = json.loads(line[line.index("{") :])["pool"]
+    found = eventually(lambda: STATISTICS.findall(mount.log())[seen:], what="statistics")
+    pool: dict[str, Any] = json.loads(found[-1])["pool"]
     return pool
 
 

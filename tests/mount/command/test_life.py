@@ -168,8 +168,9 @@ def test_log_file_and_statistics(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "log"
     family = site.start("-o", f"log_file={log}", "-v", "-o", "nonempty,x-foo")
     os.kill(daemon_of(site.path), signal.SIGUSR1)
-    line = eventually(lambda: [text for text in log.read_text().splitlines() if "statistics {" in text])[0]
-    statistics = json.loads(line.partition("statistics ")[2])
+    whole = re.compile("statistics ({.*})\n")
+    (line,) = eventually(lambda: whole.findall(log.read_text()))
+    statistics = json.loads(line)
     assert statistics["pool"]["maximum"] == 4
     assert "mount" in statistics
     subprocess.run(["umount", str(site.path)], check=True, timeout=30)
