@@ -23,8 +23,8 @@ from tests.harness.time_limit import time_limit
 from tests.harness.waiting import STEP
 from tests.sshd import Sshd
 
-DEFAULT_LIMIT = 120.0
-"""Seconds for one test, fixtures of its own included; ``@pytest.mark.limit(n)`` for another."""
+DEFAULT_LIMIT = 240.0
+"""Seconds for one test on a busy machine, its fixtures included; ``@pytest.mark.limit(n)`` for another."""
 
 ENDING = 30.0
 """Seconds a process gets to end by itself once its test is over."""

@@ -30,7 +30,7 @@ from tests.model.pair import Pair, data_of, everything, outcome, shown
 
 STEPS = 50
 """Operations of one run, each in a directory of its own."""
-RUNS = 40
+RUNS = 25
 LONG_RUNS = 1000
 
 STEPS_BETWEEN_CUTS = 12

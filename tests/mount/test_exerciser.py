@@ -110,10 +110,10 @@ def exerciser(path: Path, seed: int, handles: int, maps: bool = True) -> Iterato
 
 
 KINDS = {
-    "cached": ((), 1, 40_000),
-    "two-handles": ((), 2, 40_000),
-    "no-cache": (("dir_cache=no",), 2, 25_000),
-    "direct_io": (("direct_io",), 2, 15_000),
+    "cached": ((), 1, 20_000),
+    "two-handles": ((), 2, 20_000),
+    "no-cache": (("dir_cache=no",), 2, 12_000),
+    "direct_io": (("direct_io",), 2, 8_000),
 }
 """Options, handles, operations in the test command: fewer where each waits for the server."""
 
@@ -129,7 +129,7 @@ def exercise(make_mount: MakeMount, kind: str, seed: int, count: int) -> None:
     assert (mount.backing / "f").read_bytes() == one.shadow
 
 
-@pytest.mark.limit(300)
+@pytest.mark.limit(900)
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_use_of_a_file(make_mount: MakeMount, kind: str) -> None:
     exercise(make_mount, kind, 1, KINDS[kind][2])

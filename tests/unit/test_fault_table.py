@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ SEMANTICS = (ROOT / "sftpfs" / "SEMANTICS.md").read_text()
 NAMED = sorted(set(re.findall(r"^\|.*\| `(test_\w+)` \|$", SEMANTICS, re.M)))
 
 
+@cache
 def functions() -> set[str]:
     """Every function of the tests with real parts."""
     found = set()
