@@ -116,6 +116,11 @@ class StalledError(SessionLostError):
     """The session of a request lives but is silent. Requests that only look are sent elsewhere."""
 
 
+class DisturbedListingError(SessionLostError):
+    """A listing under way may lack names, because of what happened to the directory or the handle
+    meanwhile."""
+
+
 class UnexplainedError(SessionLostError):
     """The server refused a request, and the session was lost before the reason could be seen. It was not
     done."""

@@ -9,7 +9,7 @@ import math
 import stat
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 Buffer = bytes | bytearray | memoryview
 
@@ -89,11 +89,39 @@ class DirectoryEntry(NamedTuple):
     attributes: Attributes | None
 
 
+class ListingPart(NamedTuple):
+    """Entries of a directory that were not in an earlier part, and when they were asked for
+    (``clock.now``)."""
+
+    entries: list[DirectoryEntry]
+    asked: float
+
+
+class RestOfListing(Protocol):
+    """What of a listing has not come yet; the server has the directory open for it. Read by one task."""
+
+    @property
+    def steady(self) -> bool:
+        """Whether the server is known to leave out nothing that stays if names are removed meanwhile."""
+
+    async def more(self) -> ListingPart | None:
+        """Waits for further entries; None at the end, after which it is closed.
+
+        Raises SessionLostError if names may be missing, also where the session lives: the directory must be
+        listed anew. Raises OSError with the reason if the server does not let us read on.
+        """
+
+    def close(self) -> None:
+        """Nobody reads on. Does nothing if it is closed."""
+
+
 class Listing(NamedTuple):
-    """A directory's entries, and its own attributes from just before the first was read."""
+    """A directory's entries, and its own attributes from just before the first was read. If there is a
+    ``rest``, whoever gets the listing must read it to its end, or close it."""
 
     attributes: Attributes
     entries: list[DirectoryEntry]
+    rest: RestOfListing | None = None
 
 
 class OwnerNames(NamedTuple):

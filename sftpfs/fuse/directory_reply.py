@@ -13,6 +13,7 @@ from pyfuse3 import FileNameT, ReaddirToken
 from sftpfs.fuse.reads_in_flight import ReadsInFlight
 from sftpfs.fuse.reply import Replies
 from sftpfs.vfs.tree.inode import Inode
+from sftpfs.vfs.tree.pending_listing import Snapshot
 from sftpfs.vfs.tree.tree import Tree
 
 FIRST_CHILD = 2
@@ -27,22 +28,24 @@ GROWTH = 4
 
 
 class OpenDirectory:
-    """One open directory of the kernel's; the snapshot keeps offsets meaning the same name."""
+    """One open directory of the kernel's; the snapshot keeps offsets meaning the same name, also while it
+    grows."""
 
     __slots__ = ("inode", "most", "next", "snapshot")
 
     def __init__(self, inode: Inode) -> None:
         self.inode = inode
-        self.snapshot: list[bytes] | None = None
+        self.snapshot: Snapshot | None = None
         self.next = 0
         """Where in the snapshot a reader goes on that reads one reply after the other."""
         self.most = 0
         """How many places of the snapshot the last reply was to look at."""
 
     def end(self, start: int) -> int:
-        """Where in the snapshot a reply ends that begins at ``start``, if it has room."""
+        """Where in the snapshot, as far as it has come, a reply ends that begins at ``start``, if it has
+        room."""
         assert self.snapshot is not None
-        count = len(self.snapshot)
+        count = len(self.snapshot.names)
         if start == 0:
             self.most = count
         else:
@@ -83,16 +86,21 @@ class DirectoryReplies:
 
     async def add_names(self, opened: OpenDirectory, start: int, token: ReaddirToken) -> None:
         """What the names of the snapshot lead to now. Names that no longer exist are left out, because the
-        kernel would take them for existing ones. Waits only before the first."""
+        kernel would take them for existing ones. Waits only before the first. Raises why further names did
+        not come, if those that came are shown."""
         snapshot, directory = opened.snapshot, opened.inode.directory
         assert snapshot is not None and directory is not None
-        children = directory.children
+        names, children = snapshot.names, directory.children
         entry, reply = self._replies.encoder(), pyfuse3.readdir_reply
         added: list[Inode] = []
         end = opened.end(start)
         index = start
-        while index < end or (not added and index < len(snapshot)):  # an empty reply would be the end
-            name = snapshot[index]
+        while index < end or not added:  # an empty reply would be the end
+            if index >= len(names):
+                if not await snapshot.more_than(index):
+                    break
+                end, entry = opened.end(start), self._replies.encoder()
+            name = names[index]
             inode = children.get(name)
             if inode is None and name in directory.unknown:
                 if added:

@@ -265,8 +265,9 @@ class Remote(Protocol):
     async def lstat_many(self, paths: Sequence[bytes]) -> list[Attributes | OSError]:
         """LSTAT of every path together: for each its attributes or the error. Raises SessionLostError."""
 
-    async def list_directory(self, path: bytes) -> Listing:
-        """All entries except ``.`` and ``..``, names checked (no slash, no NUL, not empty).
+    async def list_directory(self, path: bytes, *, in_parts: bool = False) -> Listing:
+        """All entries except ``.`` and ``..``, names checked (no slash, no NUL, not empty). If ``in_parts``,
+        of a large directory those that come first, and a rest.
 
         One or two round trips if the listing fits what is asked for in parallel (one if the handle can be
         predicted); a longer one is bound by bandwidth. The directory handle is closed without waiting.

@@ -21,6 +21,7 @@ from sftpfs.remote.files.read_write_pair import TwoHandles
 from sftpfs.remote.files.reopen_mode import ACCESS, OwnMode
 from sftpfs.remote.handles.open_files import OpenInode
 from sftpfs.remote.operations.batch_lstat import lstat_batch
+from sftpfs.remote.operations.list_directory import list_directory
 from sftpfs.remote.operations.name_bytes import check_name
 from sftpfs.remote.operations.name_changes import NameChanges
 from sftpfs.remote.operations.open_file import PERMISSIONS, open_file
@@ -34,7 +35,6 @@ from sftpfs.remote.pool.connection import Connection
 from sftpfs.remote.pool.pool import ConnectionPool
 from sftpfs.remote.requests import time_trust
 from sftpfs.remote.requests.owner_names import owner_names
-from sftpfs.remote.requests.read_directory import list_entries
 from sftpfs.remote.requests.setattr_request import surely_sets
 from sftpfs.remote.requests.stat_request import canonical_path, of_directory, start_following
 from sftpfs.remote.requests.whole_file_fetch import fetch_whole
@@ -46,7 +46,6 @@ from sftpfs.types import (
     NAME_MAX,
     AttributeChange,
     Attributes,
-    DirectoryEntry,
     FilesystemStatistics,
     Listing,
     OpenFlags,
@@ -178,28 +177,10 @@ class SftpRemote(NameChanges):
         """As ``Remote.lstat_many``."""
         return await lstat_batch(self._pool, self._look, paths)
 
-    async def list_directory(self, path: bytes) -> Listing:
+    async def list_directory(self, path: bytes, *, in_parts: bool = False) -> Listing:
         """As ``Remote.list_directory``."""
         check_path(path)
-        handle_limit = self._open_files.handle_limit
-
-        async def entries_of(session: Session) -> list[DirectoryEntry]:
-            handle_limit.unowned += 1
-            try:
-                return await list_entries(session, path)
-            finally:
-                handle_limit.unowned -= 1
-
-        async def work(connection: Connection) -> Listing:
-            session = connection.session
-            own = session.start_stat(path)
-            try:
-                entries = await handle_limit.run_with_handle(connection, partial(entries_of, session))
-                return Listing(await own.wait(), entries)
-            except StatusError as failed:
-                raise await errno_probe.listing(session, failed, path) from None
-
-        return await retry_idempotent(self._pool, work, self._pool.looking())
+        return await list_directory(self._pool, self._open_files.handle_limit, path, in_parts=in_parts)
 
     async def _ready(self, inode: OpenInode | None) -> None:
         """As ``OpenFiles.ready``, no longer than the operation may wait."""

@@ -11,6 +11,7 @@ import errno
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -28,7 +29,7 @@ from sftpfs.remote.api import (
     nothing_known,
 )
 from sftpfs.remote.paths import check_link_target
-from sftpfs.remote.wrapper import InFront
+from sftpfs.remote.wrapper import InFront, converted
 from sftpfs.types import (
     LONGEST_NAME,
     AttributeChange,
@@ -124,9 +125,12 @@ class ConvertedRemote(InFront):
         found = iter(await self._remote.lstat_many([path for path in kept if path is not None]))
         return [error(errno.ENOENT) if path is None else next(found) for path in kept]
 
-    async def list_directory(self, path: bytes) -> Listing:
+    async def list_directory(self, path: bytes, *, in_parts: bool = False) -> Listing:
         """As ``Remote.list_directory``."""
-        attributes, entries = await self._remote.list_directory(self._found(path))
+        listing = await self._remote.list_directory(self._found(path), in_parts=in_parts)
+        return await converted(listing, partial(self._shown, path))
+
+    async def _shown(self, path: bytes, entries: list[DirectoryEntry]) -> list[DirectoryEntry]:
         shown: list[DirectoryEntry] = []
         for start in range(0, len(entries), NAMES_AT_ONCE):
             for entry in entries[start : start + NAMES_AT_ONCE]:
@@ -136,7 +140,7 @@ class ConvertedRemote(InFront):
                 else:
                     self._cannot_show(path, len(entry.name))
             await trio.lowlevel.checkpoint()
-        return Listing(attributes, shown)
+        return shown
 
     def _cannot_show(self, directory: bytes, length: int) -> None:
         if not self._warned:

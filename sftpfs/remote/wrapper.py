@@ -6,7 +6,7 @@ It is for objects that change a thing or two of every request (``vfs.mapping.own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sftpfs.remote.api import (
     CurrentPath,
@@ -23,12 +23,59 @@ from sftpfs.server_clock import ServerClock
 from sftpfs.types import (
     AttributeChange,
     Attributes,
+    DirectoryEntry,
     FilesystemStatistics,
     Listing,
+    ListingPart,
     OpenFlags,
     OwnerNames,
+    RestOfListing,
     WholeFile,
 )
+
+Convert = Callable[[list[DirectoryEntry]], Awaitable[list[DirectoryEntry]]]
+
+
+class _ConvertedRest:
+    """A ``RestOfListing`` with other entries."""
+
+    __slots__ = ("_convert", "_rest")
+
+    def __init__(self, rest: RestOfListing, convert: Convert) -> None:
+        self._rest = rest
+        self._convert = convert
+
+    @property
+    def steady(self) -> bool:
+        """As ``RestOfListing.steady``."""
+        return self._rest.steady
+
+    async def more(self) -> ListingPart | None:
+        """As ``RestOfListing.more``."""
+        part = await self._rest.more()
+        if part is None:
+            return None
+        try:
+            return ListingPart(await self._convert(part.entries), part.asked)
+        except BaseException:
+            self._rest.close()
+            raise
+
+    def close(self) -> None:
+        """As ``RestOfListing.close``."""
+        self._rest.close()
+
+
+async def converted(listing: Listing, convert: Convert) -> Listing:
+    """``listing`` with the entries that ``convert`` makes of its own, also of those that come later."""
+    rest = listing.rest
+    try:
+        entries = await convert(listing.entries)
+    except BaseException:
+        if rest is not None:
+            rest.close()
+        raise
+    return Listing(listing.attributes, entries, None if rest is None else _ConvertedRest(rest, convert))
 
 
 class InFront:
@@ -119,9 +166,9 @@ class InFront:
         """As ``Remote.lstat_many``."""
         return await self._remote.lstat_many(paths)
 
-    async def list_directory(self, path: bytes) -> Listing:
+    async def list_directory(self, path: bytes, *, in_parts: bool = False) -> Listing:
         """As ``Remote.list_directory``."""
-        return await self._remote.list_directory(path)
+        return await self._remote.list_directory(path, in_parts=in_parts)
 
     async def owner_names(self, uids: Sequence[int], gids: Sequence[int], near: bytes) -> OwnerNames:
         """As ``Remote.owner_names``."""

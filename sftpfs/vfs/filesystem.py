@@ -37,6 +37,7 @@ from sftpfs.vfs.server_copy import ServerCopier
 from sftpfs.vfs.setattr import SetattrOperations
 from sftpfs.vfs.softreval import SoftRevalidation
 from sftpfs.vfs.tree.inode import NANOSECONDS, Inode, last_path_of
+from sftpfs.vfs.tree.pending_listing import Snapshot
 from sftpfs.vfs.tree.tree import Tree
 
 _new_tuple = tuple.__new__
@@ -110,7 +111,7 @@ class Filesystem:
         self.softreval = SoftRevalidation(
             remote, config.cache.enabled and config.cache.stat_timeout > 0, self.background
         )
-        self.listings = DirectoryReader(self.tree, remote, config.symlinks)
+        self.listings = DirectoryReader(self.tree, remote, config.symlinks, self.background.spawn)
         self.prefetcher = Prefetcher(self.tree, remote, self.contents, self.listings, self.background)
         mountpoint = os.fsencode(os.path.abspath(config.mountpoint))
         identity = FileIdentity(self.tree, remote)
@@ -206,8 +207,9 @@ class Filesystem:
         assert content is not None
         await self.softreval.ask(partial(content.date, inf if patient else PATIENCE), lambda: (None,))
 
-    async def listing(self, inode: Inode) -> list[bytes]:
-        """Every name, for a program that lists. Also starts the listings that it will want next."""
+    async def listing(self, inode: Inode) -> Snapshot:
+        """Every name, for a program that lists; of a large directory those that came first. Also starts the
+        listings that it will want next."""
         self.prefetcher.on_listing(inode)
         listed = await self.softreval.ask(
             partial(self.listings.listing, inode), partial(self.listings.expired, inode)

@@ -131,7 +131,10 @@ class Resolver:
         """Whether a listing is under way that will arrive no later than the answer for one name."""
         assert parent.directory is not None
         believed = self._tree.policy.negative > 0.0  # else it proves no name missing
-        return parent.directory.listing is not None and parent.attributes.size <= LARGEST and believed
+        pending = parent.directory.listing
+        if pending is None or pending.snapshot is not None:
+            return False  # in parts it takes long
+        return parent.attributes.size <= LARGEST and believed
 
     @staticmethod
     async def _listed(directory: Directory) -> None:

@@ -83,10 +83,10 @@ class CountingProxy(HelperProcess):
         """Undo ``pause``; what was sent meanwhile arrives."""
         self.ask("resume")
 
-    def hold_replies(self, name: str = "") -> None:
+    def hold_replies(self, name: str = "", skip: int = 0) -> None:
         """Requests ``name`` (or any) are carried out, and nobody hears of it until ``deliver_replies``,
-        nor on their connections of what comes behind them."""
-        self.ask("hold replies", name=name)
+        nor on their connections of what comes behind them; but of the first ``skip`` of them."""
+        self.ask("hold replies", name=name, skip=skip)
 
     def deliver_replies(self) -> None:
         """Undo ``hold_replies``."""

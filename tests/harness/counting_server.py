@@ -96,6 +96,8 @@ class Proxy:
         self.flowing.set()
         self.delivering = asyncio.Event()
         self.delivering.set()
+        self.passing = 0
+        """So many of these replies pass first."""
         self.holding = ""
         """Requests whose replies wait for ``delivering``; all where it is empty."""
         self.connections: dict[Connection, None] = {}
@@ -144,7 +146,7 @@ class Proxy:
             case "resume":
                 self.flowing.set()
             case "hold replies":
-                self.holding = request["name"]
+                self.holding, self.passing = request["name"], request["skip"]
                 self.delivering.clear()
             case "deliver replies":
                 self.delivering.set()
@@ -292,7 +294,10 @@ class Connection:
             await asyncio.sleep(max(0.0, due - clock()))
             pending = self.pending.get(packet.identifier)
             if pending is not None and self.proxy.holding in ("", pending[1]):
-                await self.proxy.delivering.wait()
+                if self.proxy.passing:
+                    self.proxy.passing -= 1
+                else:
+                    await self.proxy.delivering.wait()
             await self.proxy.flowing.wait()
             await self.flowing.wait()
             pending = self.pending.pop(packet.identifier, None)

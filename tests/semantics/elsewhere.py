@@ -189,6 +189,18 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "`rewinddir` takes a new snapshot.",
         "tests/mount/posix/test_directories.py::test_rewinddir_starts_again",
     ),
+    "N21": (
+        "A directory of more than some 2,000 names is shown while it comes, and its snapshot is taken in "
+        "pieces: what is made, removed or renamed meanwhile may be in it or not, and all else is in it once.",
+        "tests/mount/test_huge_directories.py::test_the_first_names_come_after_one_wait",
+        "tests/mount/test_huge_directories.py::test_changes_while_it_comes_skip_nothing",
+    ),
+    "N22": (
+        "If the rest does not come, or may lack names, `readdir` fails behind what it has shown, and does "
+        "not end.",
+        "tests/mount/test_huge_directories.py::test_an_error_between_two_parts_is_no_end",
+        "tests/mount/test_huge_directories.py::test_a_directory_made_unreadable_between_two_parts",
+    ),
     "N18": (
         "A listing has `.` and `..`, and gives every entry's type and inode number.",
         "tests/mount/posix/test_directories.py::test_a_listing_tells_types_and_inode_numbers",

@@ -47,6 +47,8 @@ class World:
     listed: int = 100
     """Names that the server tells in one READDIR: of fewer a small directory takes as many round trips as
     else one of thousands."""
+    shown: int = 2000
+    """Names of a directory that is shown in one piece: a larger one is shown in parts, as it comes."""
     bandwidth: float = math.inf
     """Bytes of content a second, each way (``bwlimit=``)."""
     proc: bool = False

@@ -12,6 +12,7 @@ from sftpfs.data import file_content, reader, reads_in_flight
 from sftpfs.data.buffers import chunk_cache, dirty_extents, read_ahead
 from sftpfs.data.writing import settle, writer
 from sftpfs.remote.files import pooled_file
+from sftpfs.remote.operations import list_directory
 from sftpfs.remote.pool import bulk_connections, connection, growth_policy
 from tests.simulation import kernel_files
 
@@ -32,6 +33,11 @@ _SIZES: tuple[tuple[ModuleType, str], ...] = (
 _SHIFTED = (chunk_cache, reader, reads_in_flight, settle, file_content)
 _SHIFT = chunk_cache.CHUNK_SHIFT
 _WHOLE = [getattr(module, name) for module, name in _SIZES]
+
+
+def show_together(names: int) -> None:
+    """For the next run: a directory of more ``names`` is shown in parts."""
+    list_directory.SHOWN_TOGETHER = names
 
 
 def divide(by: int) -> None:

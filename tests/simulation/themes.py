@@ -23,9 +23,11 @@ def listings(make: Maker, count: int) -> World:
         who = make.pick("A", "A", "B", "C")
         d = make.pick(*dirs)
         name = f"{d}/{make.pick(f'f{make.rng.randrange(size + 2):03}', 'g1', 'g2', 'sub')}"
-        verb = make.rng.randrange(16)
+        verb = make.rng.randrange(17)
         if verb < 5:
             make.step(who, "list", d, make.pick(*rooms), make.pick(0.0, 0.0, 0.1))
+        elif verb == 16:
+            make.step("N", "trap", "readdir", make.pick("before", "after"), 0.0, make.pick(0, 3, 8))
         elif verb < 7:
             make.step(who, "stat", name)
         elif verb == 7:
@@ -48,8 +50,16 @@ def listings(make: Maker, count: int) -> World:
             make.step(who, "rmdir", f"{d}/sub{make.rng.randrange(3)}")
     one_way, forget = make.pick(0.0, 0.0005, 0.02), make.pick(0.0, 0.02, 0.2)
     lease = make.pick(20.0, *SHORT)
-    listed = make.pick(100, 2)
-    return World(one_way=one_way, bound=bound, forget=forget, chunk_rooms=rooms, lease=lease, listed=listed)
+    listed, shown = make.pick(100, 2), make.pick(2000, 1, 4)
+    return World(
+        one_way=one_way,
+        bound=bound,
+        forget=forget,
+        chunk_rooms=rooms,
+        lease=lease,
+        listed=listed,
+        shown=shown,
+    )
 
 
 NAMES = ("a", "b", "c", "d/a", "d/b")
@@ -147,7 +157,8 @@ def renames(make: Maker, count: int) -> World:
         else:
             make.step("N", "forget", 0.5, pause=pause)
     one_way, lease, listed = make.pick(0.0005, 0.02, 0.1), make.pick(20.0, *SHORT), make.pick(100, 1)
-    return World(one_way=one_way, lease=lease, listed=listed, forget=0.02)
+    shown = make.pick(2000, 1, 4)
+    return World(one_way=one_way, lease=lease, listed=listed, forget=0.02, shown=shown)
 
 
 def resets(make: Maker, count: int) -> World:

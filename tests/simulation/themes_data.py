@@ -58,7 +58,12 @@ def linked(make: Maker, count: int) -> World:
                 make.step(who, "stat", name, pause=pause)
             case _:
                 make.step(who, "same", name, other, pause=pause)
-    return World(one_way=make.pick(0.0005, 0.02), lease=make.pick(*SHORT), listed=make.pick(1, 2))
+    return World(
+        one_way=make.pick(0.0005, 0.02),
+        lease=make.pick(*SHORT),
+        listed=make.pick(1, 2),
+        shown=make.pick(2000, 1),
+    )
 
 
 def bulk(make: Maker, count: int) -> World:
@@ -187,4 +192,5 @@ def entered(make: Maker, count: int) -> World:
         make.step(who, *change, pause=make.pick(0.0, 0.01, 0.03, 0.06))
         make.step(who, make.pick("stat", "read"), new, pause=make.pick(0.03, 0.1, 0.3))
         make.step(who, *make.pick(("stat", name), ("list", d, 4096, 0.0)), pause=make.pick(0.0, 0.1, 0.7))
-    return World(one_way=0.02, lease=make.pick(20.0, *SHORT), listed=1, forget=make.pick(0.0, 0.2, 1.0))
+    lease, forget = make.pick(20.0, *SHORT), make.pick(0.0, 0.2, 1.0)
+    return World(one_way=0.02, lease=lease, listed=1, forget=forget, shown=make.pick(2000, 1, 4))

@@ -216,6 +216,7 @@ class Simulation:
         self.network.listed = world.listed
         self.network.proc = world.proc
         sizes.divide(world.divide)
+        sizes.show_together(world.shown)
         self.network.on_cut = lambda begin, end: self.oracle.cut(self._booted(begin), self._booted(end))
         self.network.on_refusal = self.oracle.refusal
         if self.verbose:

@@ -33,6 +33,7 @@ AGES = {
     "data/content_state.py": "when content was fetched, or written",
     "remote/pool/connection.py": "when the server's clock was looked at",
     "remote/operations/name_changes.py": "when what was made was asked for",
+    "remote/requests/read_directory.py": "when the names of a listing were asked for",
     "remote/client.py": "when what was made was asked for",
 }
 """Who else counts the time that passes."""

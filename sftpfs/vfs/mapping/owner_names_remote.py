@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from sftpfs.aio import in_thread
 from sftpfs.errors import SessionLostError
 from sftpfs.remote.api import CurrentPath, LinkTarget, Remote, RemoteFile
-from sftpfs.remote.wrapper import InFront
-from sftpfs.types import AttributeChange, Attributes, Listing, OpenFlags, OwnerNames, WholeFile
+from sftpfs.remote.wrapper import InFront, converted
+from sftpfs.types import (
+    AttributeChange,
+    Attributes,
+    DirectoryEntry,
+    Listing,
+    OpenFlags,
+    OwnerNames,
+    WholeFile,
+)
 from sftpfs.vfs.mapping.id_map import IdMap, local_ids
 
 IDS_TOGETHER = 1000
@@ -71,12 +80,16 @@ class OwnerNamesRemote(InFront):
             await self.know(attributes, posixpath.dirname(paths[0]))
         return found
 
-    async def list_directory(self, path: bytes) -> Listing:
+    async def list_directory(self, path: bytes, *, in_parts: bool = False) -> Listing:
         """As ``Remote.list_directory``."""
-        listing = await self._remote.list_directory(path)
-        entries = [entry.attributes for entry in listing.entries if entry.attributes is not None]
-        await self.know([listing.attributes, *entries], path)
-        return listing
+        listing = await self._remote.list_directory(path, in_parts=in_parts)
+        return await converted(listing, partial(self._known_entries, path, listing.attributes))
+
+    async def _known_entries(
+        self, path: bytes, own: Attributes, entries: list[DirectoryEntry]
+    ) -> list[DirectoryEntry]:
+        await self.know([own, *(one.attributes for one in entries if one.attributes is not None)], path)
+        return entries
 
     async def open(
         self, path: bytes, flags: OpenFlags, mode: int, current_path: CurrentPath

@@ -72,7 +72,12 @@ class Eviction(KernelReferences):
         evicted."""
         super().directory_closed(inode)
         assert inode.directory is not None
-        if not inode.directory.open_handles and self.unreferenced > self.bound:
+        if not inode.directory.open_handles:
+            self.names_idle()
+
+    def names_idle(self) -> None:
+        """Names of a directory may be evicted from now on."""
+        if self.unreferenced > self.bound:
             self._sweep_at = self.unreferenced
             self.over_limit()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sftpfs.aio import Slot
 from sftpfs.types import Attributes
+from sftpfs.vfs.tree.pending_listing import PendingListing
 
 if TYPE_CHECKING:
     from sftpfs.data import FileContent, FileHandle
@@ -32,25 +33,6 @@ class PendingLookup:
     def __init__(self) -> None:
         self.slot: Slot[Inode | None] = Slot()
         self.stale = False
-
-
-class PendingListing:
-    """A listing under way. ``changed`` holds the names that we changed since it began, ``answered`` those
-    that the server was asked for one by one. ``begun`` is the tree's count of our changes when it began. It
-    is ``speculative`` while no program asked for it: then it proves no name missing."""
-
-    __slots__ = ("answered", "begun", "changed", "slot", "speculative")
-
-    def __init__(self, begun: int = 0, *, speculative: bool = False) -> None:
-        self.speculative = speculative
-        self.slot: Slot[None] = Slot()
-        self.begun = begun
-        self.changed: set[bytes] = set()
-        self.answered: set[bytes] = set()
-
-    def demanded(self) -> None:
-        """A program asks for this listing."""
-        self.speculative = False
 
 
 class PathHold:

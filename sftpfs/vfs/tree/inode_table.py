@@ -187,6 +187,8 @@ class InodeTable(AttributeLeases):
         assert directory is not None
         if directory.complete_until > 0.0 or directory.listing is not None:
             directory.unknown |= {name}
+        if directory.listing is not None:
+            directory.listing.changed.add(name)  # what it brought may be from before
 
     def _add_name(self, parent: Inode, name: bytes, inode: Inode) -> None:
         """``name`` in ``parent`` leads to ``inode``, which has it among its own names or is given it now."""

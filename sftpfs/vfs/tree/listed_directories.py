@@ -9,8 +9,9 @@ from collections.abc import Set
 
 from sftpfs import clock
 from sftpfs.types import UNKNOWN_ID, Attributes, DirectoryEntry, Listing
-from sftpfs.vfs.tree.inode import Directory, Inode, PendingListing
+from sftpfs.vfs.tree.inode import Directory, Inode
 from sftpfs.vfs.tree.leases import proves_unchanged
+from sftpfs.vfs.tree.pending_listing import PendingListing
 from sftpfs.vfs.tree.server_answers import ServerAnswers, leads_to
 
 
@@ -20,14 +21,24 @@ class ListedDirectories(ServerAnswers):
     def begin_listing(self, parent: Inode, *, speculative: bool) -> PendingListing:
         """``parent`` is about to be listed: until ``end_listing`` our changes of its names are recorded.
         ``speculative``: no program has asked for it so far."""
-        assert parent.directory is not None
-        pending = parent.directory.listing = PendingListing(self.changes, speculative=speculative)
+        directory = parent.directory
+        assert directory is not None
+        pending = directory.listing = PendingListing(self.changes, clock.now(), speculative=speculative)
+        pending.changed.update(directory.changing)
         return pending
 
     def end_listing(self, parent: Inode) -> None:
         """The listing under way is here, or has failed."""
-        assert parent.directory is not None
-        parent.directory.listing = None
+        directory = parent.directory
+        assert directory is not None and directory.listing is not None
+        in_parts = directory.listing.snapshot is not None
+        directory.listing = None
+        if in_parts and not directory.open_handles:
+            self.names_idle()
+
+    def lease_runs(self, pending: PendingListing) -> bool:
+        """Whether what ``pending`` has brought may be shown to who asks now."""
+        return pending.asked + self.policy.directory > clock.now()
 
     def install_listing(
         self,
@@ -52,13 +63,75 @@ class ListedDirectories(ServerAnswers):
         """
         directory = parent.directory
         assert directory is not None
-        was_complete = directory.complete_until > 0.0
-        changed = changed | directory.changing.keys()
+        judged = (changed | directory.changing.keys(), answered)
         begun = self.changes if begun is None else begun
-        foreign = False
+        was_complete = directory.complete_until > 0.0
+        new = self._install_entries(parent, listing.entries, *judged, begun, since)
+        foreign = new > 0
+        if len(directory.children) > new:
+            seen = {entry[0] for entry in listing.entries}
+            foreign = self._remove_unlisted(parent, seen, *judged) or foreign
+        if directory.unknown:
+            directory.unknown &= judged[0] | answered  # of these the listing was not believed
+        self._listed(parent, listing.attributes, started, bool(judged[0]), foreign, was_complete)
+        self._complete(parent, directory, since or clock.now(), speculative=speculative)
+
+    def install_part(self, parent: Inode, entries: list[DirectoryEntry], since: float) -> list[bytes]:
+        """Some entries of the listing of ``parent`` that is under way, asked for at ``since``; those without
+        attributes were looked up. Returns those of the names that are there, as far as is known, or of which
+        nobody knows it."""
+        directory = parent.directory
+        assert directory is not None and directory.listing is not None
+        pending, directory.listing = directory.listing, None  # it is no answer for a single name
+        changed, answered = pending.changed, pending.answered
+        try:
+            new = self._install_entries(parent, entries, changed, answered, pending.begun, since)
+        finally:
+            directory.listing = pending
+        pending.foreign = pending.foreign or new > 0
+        children, unknown = directory.children, directory.unknown
+        if unknown:
+            unknown = directory.unknown = unknown - children.keys()
+        if new == len(entries):
+            return [entry[0] for entry in entries]
+        return [entry[0] for entry in entries if entry[0] in children or entry[0] in unknown]
+
+    def install_rest(
+        self,
+        parent: Inode,
+        attributes: Attributes,
+        started: float,
+        pending: PendingListing,
+        seen: Set[bytes],
+        doubted: Set[bytes],
+    ) -> None:
+        """All of ``parent`` was installed in parts, and ``pending`` has ended: the names ``seen`` are there,
+        and others are not. ``attributes`` and ``started`` as in ``install_listing``; ``doubted`` are the
+        names that were unknown when it began."""
+        directory = parent.directory
+        assert directory is not None and directory.listing is None
+        was_complete = directory.complete_until > 0.0
+        foreign = self._remove_unlisted(parent, seen, pending.changed, pending.answered) or pending.foreign
+        if directory.unknown:
+            directory.unknown -= doubted - pending.changed - pending.answered
+        self._listed(parent, attributes, started, bool(pending.changed), foreign, was_complete)
+        self._complete(parent, directory, pending.asked, speculative=pending.speculative)
+
+    def _install_entries(
+        self,
+        parent: Inode,
+        entries: list[DirectoryEntry],
+        changed: Set[bytes],
+        answered: Set[bytes],
+        begun: int,
+        since: float,
+    ) -> int:
+        """As ``install_listing``, of some names. Returns how many of them were not known."""
+        directory = parent.directory
+        assert directory is not None
         new: list[DirectoryEntry] = []
         children = directory.children
-        for entry in listing.entries:
+        for entry in entries:
             name, attributes = entry
             if attributes is None or name in changed:
                 continue
@@ -71,26 +144,46 @@ class ListedDirectories(ServerAnswers):
             else:
                 self._install_listed(parent, child, name, attributes, begun, since)
         if new:
-            foreign = True
             self._install_new(parent, new, since)
-        if len(children) > len(new):
-            seen = {entry[0] for entry in listing.entries}
-            seen |= changed | answered
-            for name in [name for name in children if name not in seen]:
-                if children[name].unnamed:
-                    continue
-                foreign = True
-                self.remove_name(parent, name)
-        if directory.unknown:
-            directory.unknown &= changed | answered  # of these the listing was not believed
-        directory.listed = listing.attributes
+        return len(new)
+
+    def _remove_unlisted(
+        self, parent: Inode, seen: Set[bytes], changed: Set[bytes], answered: Set[bytes]
+    ) -> bool:
+        """Names that are not among ``seen`` are not there, unless ``changed`` here or ``answered``. True if
+        one of them was."""
+        assert parent.directory is not None
+        children = parent.directory.children
+        gone = [
+            name
+            for name in children
+            if name not in seen
+            and name not in changed
+            and name not in answered
+            and not children[name].unnamed
+        ]
+        for name in gone:
+            self.remove_name(parent, name)
+        return bool(gone)
+
+    def _listed(
+        self,
+        parent: Inode,
+        attributes: Attributes,
+        started: float,
+        names_changed: bool,
+        foreign: bool,
+        was_complete: bool,
+    ) -> None:
+        directory = parent.directory
+        assert directory is not None
+        directory.listed = attributes
         directory.listed_at = started
-        directory.names_changed = bool(changed)
+        directory.names_changed = names_changed
         directory.lookup_misses = 0
         directory.subdirectories = None
         lease = directory.absence_lease if was_complete else 0.0
         directory.absence_lease = self.policy.absence_lease(lease, foreign)
-        self._complete(parent, directory, since or clock.now(), speculative=speculative)
 
     def listing_used(self, parent: Inode) -> None:
         """A program is shown the listing of ``parent``, which must be complete: what it does not name is

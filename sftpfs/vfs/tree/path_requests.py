@@ -113,6 +113,12 @@ async def mutate_open(tree: Tree, inode: Inode, send: Callable[[], Awaitable[T]]
         _release(tree, held)
 
 
+def place(tree: Tree, inode: Inode) -> tuple[bytes, int] | None:
+    """Where ``inode`` is. As long as it is the same, and not None, the path of a ``query`` answered just
+    before still leads there, as far as our own changes go."""
+    return tree.location(inode)
+
+
 def below(path: bytes, name: bytes) -> bytes:
     """The path of ``name`` in the directory at ``path``."""
     return path + name if path.endswith(b"/") else path + b"/" + name

@@ -18,6 +18,7 @@ from sftpfs.types import Attributes, Listing
 from sftpfs.vfs.filesystem import Appearance, Filesystem
 from sftpfs.vfs.mapping.id_map import IdMap
 from sftpfs.vfs.tree.inode import Inode
+from sftpfs.vfs.tree.pending_listing import Snapshot
 from sftpfs.vfs.tree.tree import Tree
 from tests.harness.invariants import check_invariants
 from tests.harness.server_time import known_clock
@@ -80,7 +81,7 @@ def opened(names: Names, count: int) -> OpenDirectory:
     names.tree.install_listing(names.tree.root, Listing(DIRECTORY, files(count)), 100.0, set())
     directory = OpenDirectory(names.tree.root)
     assert names.tree.root.directory is not None
-    directory.snapshot = list(names.tree.root.directory.children)
+    directory.snapshot = Snapshot(list(names.tree.root.directory.children))
     return directory
 
 
@@ -175,7 +176,7 @@ def test_what_one_name_shows_is_not_the_next_ones(monkeypatch: pytest.MonkeyPatc
     tree.install(tree.root, b"last", plain)
     directory = OpenDirectory(tree.root)
     assert tree.root.directory is not None
-    directory.snapshot = list(tree.root.directory.children)
+    directory.snapshot = Snapshot(list(tree.root.directory.children))
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now)
     shown: list[Any] = []
@@ -183,7 +184,7 @@ def test_what_one_name_shows_is_not_the_next_ones(monkeypatch: pytest.MonkeyPatc
         pyfuse3, "readdir_reply", lambda token, name, entry, offset: not shown.append(entry.__getstate__())
     )
     add_names(served, directory, 0)
-    alone = [served._replies.entry(child(names, name)).__getstate__() for name in directory.snapshot]
+    alone = [served._replies.entry(child(names, name)).__getstate__() for name in directory.snapshot.names]
     assert shown == alone
     assert shown[4]["entry_timeout"] == 0.0 < shown[4]["attr_timeout"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import trio.testing
 from sftpfs.aio import Slot
 from sftpfs.errors import SessionLostError, Status, StatusError
 from sftpfs.remote.requests import read_directory
-from sftpfs.remote.requests.read_directory import ENTRY_BYTES, LARGEST_WINDOW, list_entries
+from sftpfs.remote.requests.read_directory import ENTRY_BYTES, LARGEST_WINDOW, begin_reading, list_entries
 from sftpfs.server_traits import ServerTraits
 from sftpfs.sftp.handle_prediction import HandlePredictor
 from sftpfs.types import DirectoryEntry
@@ -121,3 +122,41 @@ def test_a_handle_nobody_waits_for_any_more_is_closed(late: bool) -> None:
 
     trio.run(body)
     assert session.closed == 1
+
+
+def test_the_first_names_come_before_the_rest() -> None:
+    """Names that come again are no new ones; the handle is closed at the end."""
+    session = ScriptedSession(lambda n: entries(b"a", b"%d" % n) if n < 30 else None)
+
+    async def body() -> list[list[bytes]]:
+        first, reading = await begin_reading(session, b"/", lambda: 1)  # type: ignore[arg-type]
+        assert reading is not None and session.closed == 0
+        found, ended = [first], False
+        while not ended:
+            ended = await reading.read(lambda: 1)
+            found.append(reading.take())
+        return [[entry.name for entry in part] for part in found]
+
+    found = trio.run(body)
+    assert len(found) > 2
+    assert list(chain(*found)) == [b"a", *(b"%d" % n for n in range(1, 30))]
+    assert session.closed == 1
+
+
+def test_names_that_were_taken_count_for_the_memory_of_a_listing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(read_directory, "MOST_BYTES", 1000 * ENTRY_BYTES)
+    session = ScriptedSession(lambda n: entries(*(b"%d-%d" % (n, m) for m in range(10))))
+
+    async def body() -> None:
+        _, reading = await begin_reading(session, b"/huge", lambda: 1)  # type: ignore[arg-type]
+        assert reading is not None
+        with pytest.raises(OSError) as raised:
+            while not await reading.read(lambda: 1):
+                reading.take()
+        assert raised.value.errno == errno.EIO
+
+    trio.run(body)
+    assert session.closed == 1
+    assert "listing b'/huge' was given up" in caplog.text

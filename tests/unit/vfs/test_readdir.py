@@ -31,7 +31,7 @@ class Server:
         self._meanwhile = meanwhile
         self._answers = answers
 
-    async def list_directory(self, path: bytes) -> Listing:
+    async def list_directory(self, path: bytes, *, in_parts: bool = False) -> Listing:
         """The next answer; None is ENOENT."""
         self._meanwhile(len(self.paths))
         answer = self._answers[min(len(self.paths), len(self._answers) - 1)]
@@ -46,7 +46,7 @@ def listed(tree: Tree, directory: Inode, server: Server) -> list[bytes]:
 
     async def ask() -> list[bytes]:
         listings = DirectoryReader(tree, server, SymlinkPolicy.CONTAIN)  # type: ignore[arg-type]
-        return await listings.listing(directory)
+        return (await listings.listing(directory)).names
 
     return trio.run(ask)
 
@@ -82,7 +82,7 @@ def test_a_listing_that_a_rename_is_under_way_at_the_end_of_is_not_believed() ->
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end)
             listings = DirectoryReader(tree, server, SymlinkPolicy.CONTAIN)  # type: ignore[arg-type]
-            return await listings.listing(inode)
+            return (await listings.listing(inode)).names
 
     async def end() -> None:
         await trio.testing.wait_all_tasks_blocked()  # the listing waits for the rename before it asks again
@@ -101,10 +101,10 @@ def test_a_loop_of_renames_lets_a_listing_end() -> None:
     renamed = 0
 
     class Slow(Server):
-        async def list_directory(self, path: bytes) -> Listing:
+        async def list_directory(self, path: bytes, *, in_parts: bool = False) -> Listing:
             for _ in range(20):
                 await trio.lowlevel.checkpoint()
-            return await super().list_directory(path)
+            return await super().list_directory(path, in_parts=in_parts)
 
     server = Slow(lambda _count: None, [WHOLE])
 
@@ -124,7 +124,7 @@ def test_a_loop_of_renames_lets_a_listing_end() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_renaming)
             listings = DirectoryReader(tree, server, SymlinkPolicy.CONTAIN)  # type: ignore[arg-type]
-            assert await listings.listing(inode) == [b"inner"]
+            assert (await listings.listing(inode)).names == [b"inner"]
             nursery.cancel_scope.cancel()
 
     trio.run(ask)
@@ -165,15 +165,15 @@ def test_two_readers_that_waited_for_one_change_both_list() -> None:
     asked = trio.Event()
 
     class Slow(Server):
-        async def list_directory(self, path: bytes) -> Listing:
+        async def list_directory(self, path: bytes, *, in_parts: bool = False) -> Listing:
             await asked.wait()
-            return await super().list_directory(path)
+            return await super().list_directory(path, in_parts=in_parts)
 
     server = Slow(lambda count: None, [WHOLE])
     found: list[list[bytes]] = []
 
     async def read(listings: DirectoryReader) -> None:
-        found.append(await listings.listing(inode))
+        found.append((await listings.listing(inode)).names)
 
     async def test() -> None:
         listings = DirectoryReader(tree, server, SymlinkPolicy.CONTAIN)  # type: ignore[arg-type]

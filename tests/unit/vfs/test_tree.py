@@ -13,8 +13,9 @@ from sftpfs.aio import Slot
 from sftpfs.config import CacheConfig
 from sftpfs.data import FileContent, FileHandle
 from sftpfs.types import Attributes, DirectoryEntry, Listing
-from sftpfs.vfs.tree.inode import Inode, PendingListing, PendingLookup
+from sftpfs.vfs.tree.inode import Inode, PendingLookup
 from sftpfs.vfs.tree.inode_table import ROOT_NUMBER
+from sftpfs.vfs.tree.pending_listing import PendingListing
 from sftpfs.vfs.tree.server_answers import leads_to
 from sftpfs.vfs.tree.tree import Tree
 from tests.harness.invariants import check_invariants
