@@ -124,6 +124,17 @@ class Listing(NamedTuple):
     rest: RestOfListing | None = None
 
 
+class PartialListing(NamedTuple):
+    """Some of a directory's entries."""
+
+    attributes: Attributes
+    """What had the path just before the first was read, links not followed."""
+    entries: list[DirectoryEntry]
+    """Without attributes where the server reports none."""
+    complete: bool
+    """These are all that were asked for."""
+
+
 class OwnerNames(NamedTuple):
     """The server's names of ids; one it has no name for, or does not tell, is missing."""
 

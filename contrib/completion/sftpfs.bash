@@ -37,7 +37,7 @@ _sftpfs() {
         -p) return ;;
     esac
     if [[ $COMP_CWORD -eq 1 && $current != -* ]]; then
-        COMPREPLY=($(compgen -W "status stats flush top log bwlimit umount restore refresh warm cp doctor report bench install-helpers" -- "$current"))
+        COMPREPLY=($(compgen -W "status stats flush top log bwlimit umount restore refresh warm cp rm doctor report bench install-helpers" -- "$current"))
         declare -F _known_hosts_real >/dev/null && _known_hosts_real -c -a -- "$current"
         return
     fi
@@ -53,6 +53,7 @@ _sftpfs() {
         refresh) words="--help"; kind=-f ;;
         warm) words="--help"; kind=-f ;;
         cp) words="-r -R --recursive -p --preserve -d --no-dereference -a --archive -f --force -v --verbose --help"; kind=-f ;;
+        rm) words="-r -R --recursive -f --force -d --dir -v --verbose --help"; kind=-f ;;
         doctor) words="--try -o --help" ;;
         report) words="--to --help"; _sftpfs_mounts "$current" ;;
         bench) words="--size -o --help" ;;

@@ -164,6 +164,13 @@ SHAPES: dict[str, Shape] = {
     "flush": {**WAITING, **FAILURES},
     "refresh": {"done?": count, "of?": count, "inodes?": count, "changed?": count, "problems?": [text]},
     "copy": {"bytes?": count, "size?": count},
+    "remove": {
+        "count": count,
+        "failures": count,
+        "failed?": [(count, text, count, text)],
+        "went?": [(count, text, flag)],
+        "stopped?": text,
+    },
     "umount": ENDED,
     "farewell": ENDED,
     "log": LINES,

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import trio
 
-from sftpfs.control import live_watch, status_report
+from sftpfs.control import live_watch, removal_request, status_report
 from sftpfs.control.mount_view import MountView
 from sftpfs.control.protocol import ControlError, Values
 from sftpfs.control.server import Handler, Send
@@ -47,6 +47,7 @@ class Requests:
             "flush": self.flush,
             "refresh": self.refresh,
             "copy": self.copy,
+            "remove": partial(removal_request.remove, self._mounted),
             "umount": self.umount,
             "farewell": self.farewell,
             "log": partial(live_watch.follow_log, self._mounted),

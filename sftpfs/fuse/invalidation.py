@@ -63,3 +63,15 @@ def invalidate_all(entries: Sequence[tuple[int, bytes]], inodes: Sequence[int]) 
     for inode in inodes:
         with suppress(FileNotFoundError):
             pyfuse3.invalidate_inode(InodeT(inode))
+
+
+def drop_removed(gone: Sequence[tuple[int, bytes, int]]) -> None:
+    """As ``invalidate_all``, of names (directory, name, file or 0) that are gone, as an unlink of the
+    kernel's own leaves them: whoever watches is notified, and a file whose last name went shows that it has
+    none.
+
+    What the kernel has under such a name instead of the file, or still uses, only has its name looked up
+    anew."""
+    for directory, name, file in gone:
+        with suppress(OSError):
+            pyfuse3.invalidate_entry(InodeT(directory), FileNameT(name), InodeT(file))

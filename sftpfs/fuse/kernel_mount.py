@@ -19,7 +19,7 @@ from sftpfs.config import MountConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.fuse import device_turns
 from sftpfs.fuse.cache_pruning import CachePruning
-from sftpfs.fuse.invalidation import invalidate_all
+from sftpfs.fuse.invalidation import drop_removed, invalidate_all
 from sftpfs.fuse.operations import Operations
 from sftpfs.fuse.reply import Replies
 from sftpfs.fuse.trace import Tracer
@@ -91,6 +91,7 @@ class FuseMount:
         self.filesystem.attributes_changed = self._operations.invalidation.attributes_changed
         self.filesystem.memory.forget = CachePruning().forget
         self.filesystem.forget_names = self.forget
+        self.filesystem.remover.names_gone = self._drop_names
 
     @property
     def device(self) -> str:
@@ -187,6 +188,12 @@ class FuseMount:
             numbers = list(inodes)
             self._operations.invalidation.expected(numbers)
             await in_thread(invalidate_all, list(entries), numbers, limiter=self._invalidating)
+
+    async def _drop_names(self, gone: list[tuple[int, bytes, int]]) -> None:
+        """As ``forget``, of names (directory's inode number, name, the file's number or 0) that were
+        removed."""
+        if self._mounted:
+            await in_thread(drop_removed, gone, limiter=self._invalidating)
 
     def terminate(self) -> None:
         """Makes ``run`` return although the mount may be busy. Does nothing once it is closed."""

@@ -10,7 +10,7 @@ Each coroutine costs one dependent wait (one round trip) unless it says otherwis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
@@ -24,6 +24,7 @@ from sftpfs.types import (
     Listing,
     OpenFlags,
     OwnerNames,
+    PartialListing,
     WholeFile,
 )
 
@@ -271,6 +272,11 @@ class Remote(Protocol):
 
         One or two round trips if the listing fits what is asked for in parallel (one if the handle can be
         predicted); a longer one is bound by bandwidth. The directory handle is closed without waiting.
+        """
+
+    async def list_part(self, path: bytes, most: int, leave_out: Collection[bytes] = ()) -> PartialListing:
+        """Entries of a directory but those in ``leave_out``: after about ``most`` of them no more are asked
+        for. None if ``path`` itself is no directory, but a link to one say. Names as in ``list_directory``.
         """
 
     async def open(

@@ -9,7 +9,7 @@ carries out its requests in order, so the LSTAT sent behind a change sees the ch
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from sftpfs import clock, operation
@@ -22,6 +22,7 @@ from sftpfs.remote.files.reopen_mode import ACCESS, OwnMode
 from sftpfs.remote.handles.open_files import OpenInode
 from sftpfs.remote.operations.batch_lstat import lstat_batch
 from sftpfs.remote.operations.list_directory import list_directory
+from sftpfs.remote.operations.list_part import list_part
 from sftpfs.remote.operations.name_bytes import check_name
 from sftpfs.remote.operations.name_changes import NameChanges
 from sftpfs.remote.operations.open_file import PERMISSIONS, open_file
@@ -50,6 +51,7 @@ from sftpfs.types import (
     Listing,
     OpenFlags,
     OwnerNames,
+    PartialListing,
     WholeFile,
 )
 
@@ -181,6 +183,10 @@ class SftpRemote(NameChanges):
         """As ``Remote.list_directory``."""
         check_path(path)
         return await list_directory(self._pool, self._open_files.handle_limit, path, in_parts=in_parts)
+
+    async def list_part(self, path: bytes, most: int, leave_out: Collection[bytes] = ()) -> PartialListing:
+        """As ``Remote.list_part``."""
+        return await list_part(self._pool, self._open_files.handle_limit, path, most, leave_out)
 
     async def _ready(self, inode: OpenInode | None) -> None:
         """As ``OpenFiles.ready``, no longer than the operation may wait."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,6 +39,7 @@ from sftpfs.types import (
     Listing,
     OpenFlags,
     OwnerNames,
+    PartialListing,
     WholeFile,
 )
 
@@ -129,6 +130,12 @@ class ConvertedRemote(InFront):
         """As ``Remote.list_directory``."""
         listing = await self._remote.list_directory(self._found(path), in_parts=in_parts)
         return await converted(listing, partial(self._shown, path))
+
+    async def list_part(self, path: bytes, most: int, leave_out: Collection[bytes] = ()) -> PartialListing:
+        """As ``Remote.list_part``."""
+        kept = {name for shown in leave_out if (name := self._names.kept_path(shown)) is not None}
+        part = await self._remote.list_part(self._found(path), most, kept)
+        return part._replace(entries=await self._shown(path, part.entries))
 
     async def _shown(self, path: bytes, entries: list[DirectoryEntry]) -> list[DirectoryEntry]:
         shown: list[DirectoryEntry] = []

@@ -6,7 +6,7 @@ It is for objects that change a thing or two of every request (``vfs.mapping.own
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from sftpfs.remote.api import (
     CurrentPath,
@@ -29,6 +29,7 @@ from sftpfs.types import (
     ListingPart,
     OpenFlags,
     OwnerNames,
+    PartialListing,
     RestOfListing,
     WholeFile,
 )
@@ -169,6 +170,10 @@ class InFront:
     async def list_directory(self, path: bytes, *, in_parts: bool = False) -> Listing:
         """As ``Remote.list_directory``."""
         return await self._remote.list_directory(path, in_parts=in_parts)
+
+    async def list_part(self, path: bytes, most: int, leave_out: Collection[bytes] = ()) -> PartialListing:
+        """As ``Remote.list_part``."""
+        return await self._remote.list_part(path, most, leave_out)
 
     async def owner_names(self, uids: Sequence[int], gids: Sequence[int], near: bytes) -> OwnerNames:
         """As ``Remote.owner_names``."""

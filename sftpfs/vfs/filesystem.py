@@ -39,6 +39,7 @@ from sftpfs.vfs.softreval import SoftRevalidation
 from sftpfs.vfs.tree.inode import NANOSECONDS, Inode, last_path_of
 from sftpfs.vfs.tree.pending_listing import Snapshot
 from sftpfs.vfs.tree.tree import Tree
+from sftpfs.vfs.tree_remove.remover import TreeRemover
 
 _new_tuple = tuple.__new__
 
@@ -142,6 +143,14 @@ class Filesystem:
         self._login = LoginIds(self.tree, remote, self.owners, config)
         self.refresher = Refresher(self.tree, self.listings, self.resolver)
         self.copier = ServerCopier(self.tree, remote, identity, config.pool.reconnect)
+        self.remover = TreeRemover(
+            self.tree,
+            remote,
+            self.namespace,
+            self.resolver,
+            self.background,
+            lambda inode: self.attributes_changed(inode),
+        )
         self.attributes = SetattrOperations(self.tree, remote, self.resolver, identity, self.owners, naming)
         self.attributes_changed: Callable[[Inode], None] = _no_kernel_yet
         """Makes the kernel ask for the attributes of an inode again; set by ``fuse``."""

@@ -1,7 +1,8 @@
 """Changes of names: mkdir, mknod, symlink, link, unlink, rmdir, rename.
 
 Each is sent to the server, waited for, and then entered in ``vfs.tree.tree``: what was cached stays,
-corrected. The kernel serialises changes of one directory.
+corrected. The kernel serialises its own changes of one directory; a removal that begins in the mount
+(``vfs.tree_remove``) has to serialise itself.
 """
 
 from __future__ import annotations
@@ -33,6 +34,14 @@ class Caller:
 
     uid: int
     gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A name that we removed: as its directory knew it, and what it led to as far as that was known."""
+
+    name: bytes
+    inode: Inode | None
 
 
 class Namespace:
@@ -150,15 +159,41 @@ class Namespace:
 
     async def unlink(self, parent: Inode, name: bytes) -> None:
         """Removes a name. Open handles go on working, because the server keeps the file for them."""
-        name = self._known_name(parent, name)
-        await self._remove(
-            parent, name, lambda path, look: self._remote.remove(path, self._known(parent, name), look=look)
-        )
+        await self._unlink(parent, self._known_name(parent, name), None)
 
     async def rmdir(self, parent: Inode, name: bytes) -> None:
         """Removes an empty directory; ENOTEMPTY otherwise."""
         name = self._known_name(parent, name)
         await self._remove(parent, name, lambda path, _: self._remote.rmdir(path))
+
+    async def unlink_beside(self, parent: Inode, name: bytes, listed: Attributes | None) -> Removed:
+        """As ``unlink``, not for the kernel, which therefore may ask for changes of the directory or the file
+        meanwhile: they follow one another. ``listed``: what the server just said of a name that nothing is
+        known of."""
+        name = self._known_name(parent, name)
+        child = self._child(parent, name)
+        await self._unlink(
+            parent, name, listed, removed=child if child is not None and child.lookups else None
+        )
+        return Removed(name, child)
+
+    async def rmdir_beside(self, parent: Inode, name: bytes) -> Removed:
+        """As ``rmdir``, not for the kernel, which may ask for changes in the directory meanwhile: those that
+        came before are waited for, and later ones find it gone."""
+        name = self._known_name(parent, name)
+        child = self._child(parent, name)
+        await self._remove(parent, name, lambda path, _: self._remote.rmdir(path), moved=child)
+        return Removed(name, child)
+
+    async def _unlink(
+        self, parent: Inode, name: bytes, listed: Attributes | None, *, removed: Inode | None = None
+    ) -> None:
+        await self._remove(
+            parent,
+            name,
+            lambda path, look: self._remote.remove(path, self._known(parent, name, listed), look=look),
+            removed=removed,
+        )
 
     async def rename(
         self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes, replace: bool
@@ -229,9 +264,16 @@ class Namespace:
             raise
 
     async def _remove(
-        self, parent: Inode, name: bytes, request: Callable[[bytes, bool], Awaitable[Attributes | None]]
+        self,
+        parent: Inode,
+        name: bytes,
+        request: Callable[[bytes, bool], Awaitable[Attributes | None]],
+        *,
+        moved: Inode | None = None,
+        removed: Inode | None = None,
     ) -> None:
-        """``request`` is told whether it must also look at what it removes."""
+        """``request`` is told whether it must also look at what it removes. ``moved`` and ``removed`` as
+        ``path_requests.mutate`` has them."""
 
         async def remove(path: bytes) -> None:
             several = self._hard_linked(parent, name)
@@ -247,19 +289,24 @@ class Namespace:
             self._part(parent, name, several, seen)
             self._tree.removed(parent, name)
 
-        await path_requests.mutate(self._tree, remove, (parent, name))
+        await path_requests.mutate(self._tree, remove, (parent, name), moved=moved, removed=removed)
 
     @staticmethod
-    def _refuse_unnamed(parent: Inode, name: bytes) -> None:
+    def _child(parent: Inode, name: bytes) -> Inode | None:
+        """What ``name`` leads to, as far as known."""
+        return parent.directory.children.get(name) if parent.directory is not None else None
+
+    @classmethod
+    def _refuse_unnamed(cls, parent: Inode, name: bytes) -> None:
         """Raises EBUSY if the server gives the open file its name ``name`` only when it is closed."""
-        child = parent.directory.children.get(name) if parent.directory is not None else None
+        child = cls._child(parent, name)
         if child is not None and child.unnamed:
             raise error(errno.EBUSY, "the server gives the file its name only when it is closed")
 
-    @staticmethod
-    def _hard_linked(parent: Inode, name: bytes) -> Inode | None:
+    @classmethod
+    def _hard_linked(cls, parent: Inode, name: bytes) -> Inode | None:
         """What ``name`` leads to, if that has other names."""
-        child = parent.directory.children.get(name) if parent.directory is not None else None
+        child = cls._child(parent, name)
         return child if child is not None and child.aliases else None
 
     def _part(self, parent: Inode, name: bytes, inode: Inode | None, seen: Attributes | None) -> None:
@@ -276,12 +323,13 @@ class Namespace:
         """``name`` as it is known here, if the server takes names that differ only in case for one."""
         return self._cases.known_name(parent.directory, name)
 
-    def _known(self, parent: Inode, name: bytes) -> Known:
-        """A callable for what the server last reported of what ``name`` leads to now. It returns None if the
-        server did not, or if we have changed the file since, may have, or are about to."""
-        child = parent.directory.children.get(name) if parent.directory is not None else None
+    def _known(self, parent: Inode, name: bytes, listed: Attributes | None = None) -> Known:
+        """A callable for what the server last reported of what ``name`` leads to now: ``listed`` if nothing
+        is known of it. It returns None if the server did not, or if we have changed the file since, may have,
+        or are about to."""
+        child = self._child(parent, name)
         if child is None:
-            return nothing_known
+            return nothing_known if listed is None else lambda: listed
         mark = child.change_mark
 
         def known() -> Attributes | None:
@@ -297,7 +345,7 @@ class Namespace:
     def _over(self, parent: Inode, name: bytes) -> Over:
         """The same for the new name of a rename, with what we asked for by it since: an open that empties the
         file, sent again, may reach the file that has the name by then."""
-        child = parent.directory.children.get(name) if parent.directory is not None else None
+        child = self._child(parent, name)
         if child is None:
             return nothing_known
         known, epoch, doubted = self._known(parent, name), child.epoch, child.expires == 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -26,7 +27,7 @@ from sftpfs.vfs.softreval import SECOND_PATIENCE, RecentLookupTimeouts, SoftReva
 from sftpfs.vfs.tree import path_requests
 from sftpfs.vfs.tree.inode import Directory, Inode, PendingLookup
 from sftpfs.vfs.tree.miss_counts import MissCounts
-from sftpfs.vfs.tree.server_answers import Asked
+from sftpfs.vfs.tree.server_answers import Asked, leads_to
 from sftpfs.vfs.tree.tree import Tree
 
 INSTALL_ATTEMPTS = 4
@@ -89,6 +90,33 @@ class Resolver:
         return await self._softreval.ask(
             partial(self._find, parent, name), partial(self._tree.expired_child, parent, name)
         )
+
+    async def lookup_with(
+        self, parent: Inode, name: bytes, request: Callable[[], Awaitable[Attributes]]
+    ) -> Inode | None:
+        """As ``lookup``, by the answer to a ``request`` that is made anyway and says what has the name, and
+        without asking for anything ahead. Raises what ``request`` raises."""
+        directory = parent.directory
+        assert directory is not None
+        if name in directory.pending or name in directory.changing:
+            await request()
+            return await self.lookup(parent, name)
+        pending = directory.pending[name] = PendingLookup()
+        asked = self._tree.asked(parent, self._cases.known_name(directory, name))
+        try:
+            attributes = await request()
+        except BaseException:
+            del directory.pending[name]
+            pending.slot.fail(error(errno.EINTR))  # whoever joined asks itself
+            raise
+        del directory.pending[name]
+        if pending.stale or self._tree.is_stale(asked):
+            pending.slot.fail(error(errno.EINTR))
+            return await self.lookup(parent, name)
+        same = leads_to(asked.inode, attributes) if asked.inode is not None else False
+        found = self._tree.install_answer(asked, attributes, same)
+        pending.slot.set(found)
+        return found
 
     def missing_until(self, parent: Inode, name: bytes) -> float:
         """When the lease on the absence of ``name`` ends (``clock.now``). None if it may be made by another

@@ -19,7 +19,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.bench import report
+from tests.bench import own_commands, report
 from tests.bench.contestants import FILE_SYSTEMS, Server, mount
 from tests.bench.dataset import CPU, FULL, QUICK, Dataset, drop_caches
 from tests.bench.report import Series
@@ -99,6 +99,10 @@ class Bench:
         data, out = self.data, self.directory / "out"
         if name in TOOLS and workload.name not in TOOLS[name]:
             return None
+        if name == own_commands.NAME:
+            if workload.name not in own_commands.WORKLOADS:
+                return None
+            workload = replace(workload, run=own_commands.WORKLOADS[workload.name])
         self.steps += 1
         here = self.directory / "mounts" / f"{name}-{workload.name}-{self.steps}"
         place = Place(here, data.backing, out, data)
@@ -116,7 +120,7 @@ class Bench:
         return self._mounted(name, workload, place, count)
 
     def _mounted(self, name: str, workload: Workload, place: Place, count: bool) -> Outcome:
-        options = self.options.option if name == OURS else ()
+        options = self.options.option if name in (OURS, own_commands.NAME) else ()
         begin = time.perf_counter()
         try:
             one = mount(name, self.server, self.data.backing, place.here, options)

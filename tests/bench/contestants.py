@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import own_commands
 from tests.harness.mounts import Flavour, Mount, sftpfs_command, sshfs_command
 from tests.sshd import Sshd
 
@@ -74,6 +75,7 @@ TUNED = ("Ciphers=aes128-gcm@openssh.com", "cache_timeout=600", "max_conns=4", "
 
 FILE_SYSTEMS = {
     "sftpfs": FileSystem(lambda _server: sftpfs_command),
+    own_commands.NAME: FileSystem(lambda _server: sftpfs_command),
     "sshfs": FileSystem(lambda _server: sshfs_command),
     "sshfs-tuned": FileSystem(lambda _server: sshfs_command, TUNED),
     "rclone": FileSystem(rclone_command),

@@ -108,10 +108,19 @@ def rsync_in(server: Server, place: Place) -> Measured:
     return _copied([*_rsync(server), place.data.local / "tree", target], place, place.written / "tree")
 
 
+def remove(server: Server, place: Place) -> Measured:
+    """``ssh rm -rf``."""
+    with Stopwatch() as watch:
+        run_command(_ssh(server, f"rm -rf {_quoted(place.written / 'tree')}"))
+    assert not (place.written / "tree").exists(), "the tree is still there"
+    return Measured(watch.seconds)
+
+
 TOOLS: dict[str, dict[str, Tool]] = {
     "ssh-cat": {"read": cat_out, "write": cat_in},
     "tar-ssh": {"cp-out": tar_out, "untar": tar_in},
     "rsync": {"cp-out": rsync_out, "cp-in": rsync_in},
+    "ssh-rm": {"rm": remove},
     "scp": {"cp-out": scp_out, "cp-in": scp_in},
 }
 """By tool and workload."""

@@ -179,6 +179,40 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/mount/posix/test_files.py::test_a_removed_file_is_opened_again",
         "tests/mount/posix/test_files.py::test_the_file_that_was_replaced_is_opened_again",
     ),
+    "N31": (
+        "`sftpfs rm` ends with 0 once the server has removed everything. Otherwise it names each path that "
+        "stays and why, goes on with the others, and ends with 1.",
+        "tests/mount/control/test_rm.py::test_the_same_words_and_status",
+        "tests/mount/control/test_rm.py::test_what_the_server_refuses",
+        "tests/mount/control/test_rm.py::test_lost_replies",
+    ),
+    "N32": (
+        "Programs on the mount no longer see the names once it has returned; what they have open goes on, as "
+        "after an unlink of their own (`N11`).",
+        "tests/mount/control/test_rm.py::test_names_vanish_and_what_is_open_stays",
+        "tests/mount/control/test_rm.py::test_beside_programs_that_change_the_same_names",
+    ),
+    "N33": (
+        "It follows no symbolic link, and leaves alone what is not in the mount or is mounted below a path "
+        "(`EBUSY`), with the directories above it.",
+        "tests/mount/control/test_rm.py::test_a_link_is_not_followed",
+        "tests/mount/control/test_rm.py::test_what_is_in_no_mount_or_mounted_on_stays",
+    ),
+    "N34": (
+        "It removes what it listed, as rm does. What another client makes in a directory after it was listed "
+        "stays, and the directory is `ENOTEMPTY`.",
+        "tests/mount/control/test_rm.py::test_what_others_change_meanwhile",
+        "tests/mount/control/test_rm.py::test_a_directory_that_others_fill_is_not_empty",
+    ),
+    "N35": (
+        "If the server is out of reach for longer than the deadline, it names what was under way, says that "
+        "the rest was not tried, and ends with 1.",
+        "tests/mount/control/test_rm.py::test_a_server_out_of_reach",
+    ),
+    "N36": (
+        "After Ctrl-C it ends at once; what was under way is removed or not, and the mount shows which.",
+        "tests/mount/control/test_rm.py::test_ctrl_c",
+    ),
     "N12": (
         "Making a pipe, a socket or a device is `EPERM`; those on the server are shown.",
         "tests/mount/posix/test_special.py::test_mknod_of_a_special_file_is_refused",

@@ -95,6 +95,7 @@ ALLOWED: dict[str, set[str]] = {
     "vfs.tree": {"data"},
     "vfs.mapping": API | {"vfs.tree"},
     "vfs.prefetch": API | {"data", "vfs.tree", "vfs.readdir"},
+    "vfs.tree_remove": API | {"vfs.namespace", "vfs.prefetch.background", "vfs.resolver", "vfs.tree"},
     "fuse": API | {"data", "vfs", "host"},
     "control": API | {"host", "vfs"},
     "mount": {

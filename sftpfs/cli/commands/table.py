@@ -260,6 +260,25 @@ COMMANDS: tuple[Command, ...] = (
             Switch(("-v", "--verbose"), "print what is copied, and to where"),
         ),
     ),
+    Command(
+        "rm",
+        "remove files and trees in a mount, many at once",
+        "Removes as rm(1) does, but from within the mount and with many requests under way at once: "
+        "over a distance rm itself waits for each file. Ends with 0 once the server has removed "
+        "everything. Otherwise it names what it could not remove and why, goes on, and ends with 1. "
+        "It never asks, not even about a write-protected file, and has no -i.\n\n"
+        "A symbolic link is removed, and what it leads to is not. The command refuses /, . and .., "
+        "mountpoints, and what is in no sftpfs mount; what is mounted below a path stays. What "
+        "another client makes in a directory after it was listed stays as well, and so does the "
+        "directory. After Ctrl-C what was under way may be removed or not.",
+        (Argument("PATH", "files, with -r also directories, in mounts", Word.PATH, Count.SOME),),
+        (
+            Switch(("-r", "-R", "--recursive"), "remove directories with everything in them"),
+            Switch(("-f", "--force"), "what is not there is no failure"),
+            Switch(("-d", "--dir"), "remove empty directories, also without -r"),
+            Switch(("-v", "--verbose"), "print what is removed"),
+        ),
+    ),
     DOCTOR,
     Command(
         "report",

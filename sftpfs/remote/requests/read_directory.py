@@ -222,3 +222,12 @@ async def list_entries(session: Session, path: bytes) -> list[DirectoryEntry]:
     """All entries of a directory, as ``begin_reading``."""
     entries, _ = await begin_reading(session, path, lambda: math.inf)
     return entries
+
+
+async def list_some(session: Session, path: bytes, most: int) -> tuple[list[DirectoryEntry], bool]:
+    """As ``list_entries``, but no further than ``most`` of them and what was here by then; and whether these
+    are all."""
+    entries, reading = await begin_reading(session, path, lambda: most)
+    if reading is not None:
+        reading.close()
+    return entries, reading is None

@@ -22,6 +22,7 @@ from sftpfs.types import (
     Listing,
     OpenFlags,
     OwnerNames,
+    PartialListing,
     WholeFile,
 )
 from sftpfs.vfs.mapping.id_map import IdMap, local_ids
@@ -90,6 +91,12 @@ class OwnerNamesRemote(InFront):
     ) -> list[DirectoryEntry]:
         await self.know([own, *(one.attributes for one in entries if one.attributes is not None)], path)
         return entries
+
+    async def list_part(self, path: bytes, most: int, leave_out: Collection[bytes] = ()) -> PartialListing:
+        """As ``Remote.list_part``; of who owns the entries nothing is shown."""
+        part = await self._remote.list_part(path, most, leave_out)
+        await self.know([part.attributes], path)
+        return part
 
     async def open(
         self, path: bytes, flags: OpenFlags, mode: int, current_path: CurrentPath

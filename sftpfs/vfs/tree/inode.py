@@ -38,15 +38,17 @@ class PendingLookup:
 class PathHold:
     """A request by path for which renames above its ``anchors`` wait (``vfs.tree.path_requests``). ``moved``
     is what it renames itself, ``changed`` are inodes of which it makes another version, and ``looked_at`` is
-    one of which no change is made until it ends."""
+    one of which no change is made until it ends. ``removed`` is what it takes a name from, if changes of that
+    may come beside it."""
 
-    __slots__ = ("anchors", "changed", "ended", "looked_at", "moved")
+    __slots__ = ("anchors", "changed", "ended", "looked_at", "moved", "removed")
 
     def __init__(self, anchors: list[Inode], moved: Inode | None) -> None:
         self.anchors = anchors
         self.moved = moved
         self.changed: list[Inode] = []
         self.looked_at: Inode | None = None
+        self.removed: Inode | None = None
         self.ended: Slot[None] = Slot()
 
 

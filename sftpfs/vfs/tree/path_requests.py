@@ -7,10 +7,10 @@ name).
 Renames are fair to what is below them. A request waits for the renames above it that are under way. A request
 that had to wait for a rename, or met one, is *held* until it ends; so is every change. A later rename waits
 for what is held. A change waits for a rename that came before it and is not sent yet, for a change of the
-same inode, and for whoever looks at the inode ``exclusively``. So a change can be explained where it was
-made, no loop of renames keeps a request from ending, and what is not held never delays a rename. Whoever is
-held waits for those held before it and for what is under way, which waits for nobody but the server: there is
-no circle.
+same inode or of the same name, and for whoever looks at the inode ``exclusively``. So a change can be
+explained where it was made, no loop of renames keeps a request from ending, and what is not held never delays
+a rename. Whoever is held waits for those held before it and for what is under way, which waits for nobody but
+the server: there is no circle.
 """
 
 from __future__ import annotations
@@ -70,18 +70,27 @@ async def query(
 
 
 async def mutate(
-    tree: Tree, send: Callable[..., Awaitable[T]], *targets: Target, moved: Inode | None = None
+    tree: Tree,
+    send: Callable[..., Awaitable[T]],
+    *targets: Target,
+    moved: Inode | None = None,
+    removed: Inode | None = None,
 ) -> T:
     """The result of ``send``, called with the paths of ``targets``; it changes the tree, too. Never sent
     twice.
 
     The names among ``targets`` are in ``Tree.pending_change`` until then, and no rename above them is sent.
-    ``moved``: what this change gives another name. If nobody knows the outcome, the tree does not either.
+    ``moved``: what this change gives another name, or takes one from with all that is below. ``removed``:
+    what it takes a name from, if other changes of that may come beside it, which the kernel allows for none
+    of its own. If nobody knows the outcome, the tree does not either.
     """
     held = _hold(tree, targets, moved)
+    held.removed = removed
     held.changed = [target for target in targets if isinstance(target, Inode)]
     try:
-        while (other := _before(tree, held) or _under_way(tree, targets)) is not None:
+        while (
+            other := _before(tree, held) or _under_way(tree, targets) or _of_same_name(targets)
+        ) is not None:
             await other.wait()
         paths = _paths(tree, targets)
         names = [target for target in targets if isinstance(target, tuple)]
@@ -147,6 +156,18 @@ def _under_way(tree: Tree, targets: tuple[Target, ...]) -> Slot[None] | None:
     return None
 
 
+def _of_same_name(targets: tuple[Target, ...]) -> Slot[None] | None:
+    """Filled when a change of ours under way of one of these names is done. The kernel makes no two of one
+    name at once, but a removal that begins in the mount may meet one of the kernel's."""
+    for target in targets:
+        if isinstance(target, tuple):
+            directory = target[0].directory
+            changing = directory.changing.get(target[1]) if directory is not None else None
+            if changing is not None:
+                return changing
+    return None
+
+
 def _places(tree: Tree, targets: tuple[Target, ...]) -> list[tuple[bytes, int] | None]:
     return [tree.location(_anchor(target)) for target in targets]
 
@@ -184,11 +205,20 @@ def _before(tree: Tree, held: PathHold) -> Slot[None] | None:
     for other in tree.path_holds:
         if other is held:
             return None
-        if _stands_on(other, held.moved) or _stands_on(held, other.moved):
+        if other.moved is not None and _stands_on(held, other.moved):
             return other.ended
-        if any(inode in other.changed or inode is other.looked_at for inode in held.changed):
+        if held.moved is not None and _stands_on(other, held.moved):
+            return other.ended
+        if held.removed is not None and (held.removed is other.looked_at or held.removed in other.changed):
+            return other.ended
+        if held.changed and _concerns(other, held.changed):
             return other.ended
     return None
+
+
+def _concerns(held: PathHold, changed: list[Inode]) -> bool:
+    """Whether ``held`` changes one of ``changed``, looks at it exclusively, or takes a name from it."""
+    return any(inode in held.changed or inode is held.looked_at or inode is held.removed for inode in changed)
 
 
 def mutation_under_way(tree: Tree, inode: Inode) -> Slot[None] | None:
@@ -222,10 +252,8 @@ def was_mutated(tree: Tree, inode: Inode, mark: tuple[int, int]) -> bool:
     return not inode.handles and inode.change_mark != mark
 
 
-def _stands_on(held: PathHold, moved: Inode | None) -> bool:
+def _stands_on(held: PathHold, moved: Inode) -> bool:
     """Whether the path of what is ``held`` leads over ``moved``."""
-    if moved is None:
-        return False
     for anchor in held.anchors:
         node: Inode | None = anchor
         while node is not None:

@@ -269,3 +269,87 @@ def test_names_are_unknown_after_a_change_with_an_unknown_outcome(failure: OSErr
         assert room.file.linked
 
     run(test)
+
+
+def test_changes_of_one_name_follow_one_another() -> None:
+    """The kernel sees to that for its own; a removal that begins in the mount comes beside them."""
+
+    async def test(room: Room, nursery: trio.Nursery) -> None:
+        removing = room.hold(b"/r/above/d/f")
+
+        async def change() -> None:
+            await path_requests.mutate(room.tree, room.request, (room.directory, b"f"))
+
+        nursery.start_soon(change)
+        await blocked()
+        nursery.start_soon(change)
+        nursery.start_soon(room.rename, room.directory, b"f", b"g")
+        await blocked()
+        assert room.asked == [b"/r/above/d/f"]
+        assert list(room.directory.directory.changing) == [b"f"]  # type: ignore[union-attr]
+        removing.set()
+        await trio.sleep(1)
+        assert sorted(room.asked[1:]) == [b"/r/above/d/f", b"/r/above/d/f /r/above/d/g"]
+        assert not room.directory.directory.changing  # type: ignore[union-attr]
+
+    run(test)
+
+
+def test_a_removal_beside_the_kernel_and_changes_of_the_file_follow_one_another() -> None:
+    async def test(room: Room, nursery: trio.Nursery) -> None:
+        changing = room.hold(b"/r/above/d/f")
+
+        async def change() -> None:
+            await path_requests.mutate(room.tree, room.request, room.file)
+
+        async def remove() -> None:
+            await path_requests.mutate(room.tree, room.request, (room.directory, b"f"), removed=room.file)
+
+        nursery.start_soon(change)
+        await blocked()
+        nursery.start_soon(remove)
+        await blocked()
+        nursery.start_soon(change)
+        await blocked()
+        assert len(room.asked) == 1
+        changing.set()
+        del room.held[b"/r/above/d/f"]
+        await trio.sleep(1)
+        assert len(room.asked) == 3
+
+    run(test)
+
+
+def test_a_directory_that_is_removed_beside_the_kernel_waits_for_what_is_made_in_it() -> None:
+    """What is asked later waits, and then finds that it is gone."""
+
+    async def test(room: Room, nursery: trio.Nursery) -> None:
+        making = room.hold(b"/r/above/d/new")
+        failures: list[int | None] = []
+
+        async def make(name: bytes) -> None:
+            try:
+                await path_requests.mutate(room.tree, room.request, (room.directory, name))
+            except OSError as problem:
+                failures.append(problem.errno)
+
+        async def remove() -> None:
+            async def sent(path: bytes) -> None:
+                await room.request(path)
+                room.tree.removed(room.above, b"d")
+
+            await path_requests.mutate(room.tree, sent, (room.above, b"d"), moved=room.directory)
+
+        nursery.start_soon(make, b"new")
+        await blocked()
+        nursery.start_soon(remove)
+        await blocked()
+        nursery.start_soon(make, b"later")
+        await blocked()
+        assert room.asked == [b"/r/above/d/new"]
+        making.set()
+        await trio.sleep(1)
+        assert room.asked == [b"/r/above/d/new", b"/r/above/d"]
+        assert failures == [errno.ENOENT]
+
+    run(test)
