@@ -1,7 +1,7 @@
 """Small parts for waiting: a slot for one result, a gate for bytes, a byte stream, work in a thread.
 
 Owns what the hot path needs of trio. Holds no policy. Every room of the front process may import it; it
-imports nothing else of sftpfs but ``aio.readiness``.
+imports nothing else of sftpfs but ``aio.readiness`` and ``types``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import logging
 import math
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import trio
 
 from sftpfs.aio import readiness
+from sftpfs.types import Buffer
 
 T = TypeVar("T")
 
@@ -206,15 +207,29 @@ class ByteStream:
     INVARIANT: once ``closed`` both descriptors are -1, because their numbers may be another file's by then.
     """
 
-    __slots__ = ("_serving", "closed", "read_fd", "write_fd")
+    __slots__ = ("_read", "_serving", "closed", "read_fd", "write_fd")
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.read_fd = read_fd
         self.write_fd = write_fd
         self.closed = False
         self._serving: Slot[None] | None = None
+        self._read: Callable[[], object] | None = None
         os.set_blocking(read_fd, False)
         os.set_blocking(write_fd, False)
+
+    def read_into(self, space: memoryview) -> int:
+        """Read once; how many bytes came, 0 at the end of the stream. Raises BlockingIOError where nothing
+        has come, and OSError."""
+        return os.readv(self.read_fd, (space,))
+
+    def write(self, buffers: Sequence[Buffer]) -> int:
+        """Write once; how many bytes were taken. Raises BlockingIOError where none are, and OSError."""
+        return os.writev(self.write_fd, buffers)
+
+    async def writable(self) -> None:
+        """Wait until ``write`` takes something, or nearly so. Raises trio.ClosedResourceError."""
+        await trio.lowlevel.wait_writable(self.write_fd)
 
     async def serve(self, read: Callable[[], object]) -> None:
         """Calls ``read`` whenever there is something to read, between the steps of tasks (``aio.readiness``).
@@ -230,21 +245,28 @@ class ByteStream:
         if self.closed:
             raise trio.ClosedResourceError
         self._serving = serving = Slot[None]()
-
-        def guarded() -> None:
-            try:
-                read()
-            except BaseException as problem:
-                self._stop_serving(problem)
-
-        poller.add(self.read_fd, guarded)
+        self._read = read
+        self._watch(poller)
         try:
             await serving.wait()
         finally:
             self._stop_serving(trio.ClosedResourceError())
 
+    def _watch(self, poller: readiness.Poller) -> None:
+        """Have ``_turn`` called whenever there is something to read."""
+        poller.add(self.read_fd, self._turn)
+
+    def _turn(self) -> None:
+        """Let the reader read. In no task, so that it raises nothing."""
+        if self._read is not None:
+            try:
+                self._read()
+            except BaseException as problem:
+                self._stop_serving(problem)
+
     def _stop_serving(self, reason: BaseException) -> None:
         serving, self._serving = self._serving, None
+        self._read = None
         if serving is not None:
             poller = readiness.poller()
             assert poller is not None

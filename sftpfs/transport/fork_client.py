@@ -35,9 +35,17 @@ def close_socket(sock: socket.socket) -> None:
         sock.close()
 
 
-def read_pending(sock: socket.socket, handle: Callable[[messages.Message], None]) -> bool:
+Handle = Callable[[messages.Message], None]
+Take = Callable[[messages.Message, int | None], bool]
+
+
+def read_pending(sock: socket.socket, handle: Handle, take: Take | None = None) -> bool:
     """Calls ``handle(message)`` for each that has come, also of a peer that is gone. False once there will be
-    no more: the peer is gone, or a message had ``sock`` closed."""
+    no more: the peer is gone, or a message had ``sock`` closed.
+
+    ``take`` is asked first: if it returns True the message is done with, and the descriptor that came with it
+    is its. Other descriptors are closed.
+    """
     while sock.fileno() >= 0:
         try:
             received = messages.receive(sock)
@@ -48,15 +56,17 @@ def read_pending(sock: socket.socket, handle: Callable[[messages.Message], None]
         if received is None:
             return False
         message, fd = received
+        if take is not None and take(message, fd):
+            continue
         if fd is not None:
             os.close(fd)
         handle(message)
     return False
 
 
-async def read_messages(sock: socket.socket, handle: Callable[[messages.Message], None]) -> None:
-    """Calls ``handle(message)`` for each until the peer is gone or ``sock`` is closed."""
-    while read_pending(sock, handle):
+async def read_messages(sock: socket.socket, handle: Handle, take: Take | None = None) -> None:
+    """As ``read_pending``, until the peer is gone or ``sock`` is closed."""
+    while read_pending(sock, handle, take):
         try:
             await trio.lowlevel.wait_readable(sock)
         except (OSError, trio.ClosedResourceError):

@@ -13,7 +13,12 @@ socketpair), ``answer`` (id, text or null), ``close``. Back: ``prompt`` (id, kin
 text, echo, key, attempt), ``connected`` (with the ``pins`` now), ``opened`` (id), ``ended`` (id, reason),
 ``failed`` (id or absent, failure, message), ``closed`` (reason), ``log`` (text), and of a fault of ours
 ``fault`` (text), which the fork server sends as well.
-"""
+
+About a loan (``transport.loan``), all with the id of the one channel: the worker's ``offer``; the front's
+``borrow``, which writes nothing more until it is answered; the worker's ``keep``, or ``lend`` (with the
+connection's socket, and what ``Loan.message`` has: the only message with a secret in it besides ``answer``);
+the worker's ``recall``; the front's ``return`` (used; if so, with what ``Return.message`` has). ``connect``
+says whether the front ``borrows`` at all."""
 
 from __future__ import annotations
 

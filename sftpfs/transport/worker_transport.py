@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from sftpfs.aio import ByteStream, Slot
+from sftpfs.aio import ByteStream, Slot, readiness
 from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import messages
@@ -24,6 +24,7 @@ from sftpfs.transport.api import Prompter, PromptKind, Transport
 from sftpfs.transport.fork_client import FAULT, ForkServer, close_socket, read_messages, read_pending
 from sftpfs.transport.fork_launch import Launched, search_path
 from sftpfs.transport.keys.pinned_keys import Pins
+from sftpfs.transport.loan.borrower import Borrower, load
 from sftpfs.transport.messages import HostKey
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class WorkerTransport:
         self._owner = owner
         self._connected: Slot[None] = Slot()
         self._channels: dict[int, Slot[None]] = {}
+        self._borrower = Borrower(self._say, lambda task: owner.nursery.start_soon(task))
         self._next_channel = 0
         self._answers: dict[str, str] = {}
         self._passwords: set[str] = set()
@@ -73,6 +75,8 @@ class WorkerTransport:
         self._owner.nursery.start_soon(self._serve)
         try:
             self._send(request)
+            if request["borrows"]:
+                load()  # while the worker logs in
             await self._connected.wait()
         except BaseException as error:
             if isinstance(error, MountError) and error.failure is Failure.AUTHENTICATION:
@@ -99,8 +103,7 @@ class WorkerTransport:
             try:
                 with trio.move_on_after(limit):
                     await slot.wait()
-                    fd = ours.detach()
-                    return ByteStream(fd, fd)
+                    return self._borrower.stream(number, ours.detach())
             finally:
                 self._channels.pop(number, None)
         message = f"the server did not open an SFTP session within {limit:g} s"
@@ -108,6 +111,7 @@ class WorkerTransport:
 
     def close(self) -> None:
         """Lets the worker go: it ends at the end of file."""
+        self._borrower.give_back()
         self._finish("closed")
 
     def _send(self, message: messages.Message, fds: list[int] | None = None) -> None:
@@ -119,16 +123,24 @@ class WorkerTransport:
         if self.closed.is_set():
             raise MountError(Failure.TRANSPORT, self.reason)
 
+    def _say(self, message: messages.Message) -> bool:
+        """Sends ``message``; False if the worker is gone."""
+        try:
+            self._send(message)
+        except MountError:
+            return False
+        return True
+
     def _hear_last_words(self) -> None:
         """The worker is gone. Why, it may have said before, and nobody has read it yet."""
         try:
-            read_pending(self._control, self._handle)
+            read_pending(self._control, self._handle, self._take)
         except _SENSELESS as error:
             self._finish(f"the transport process sent an invalid message: {error!r}")
 
     async def _serve(self) -> None:
         try:
-            await read_messages(self._control, self._handle)
+            await read_messages(self._control, self._handle, self._take)
             if not self.closed.is_set():
                 self._finish(await self._death())
         except _SENSELESS as error:
@@ -159,6 +171,10 @@ class WorkerTransport:
         for slot in (self._connected, *self._channels.values()):
             if not slot.done:
                 slot.fail(error)
+
+    def _take(self, message: messages.Message, fd: int | None) -> bool:
+        """As ``Borrower.take``."""
+        return self._borrower.take(message, fd)
 
     def _handle(self, message: messages.Message) -> None:
         kind = message["type"]
@@ -345,6 +361,7 @@ class AsyncsshConnector:
             "password_stdin": config.password_stdin,
             "keep_taken_keys": config.keep_taken_keys,
             "pins": self.pins.message(),
+            "borrows": readiness.poller() is not None,
             "debug": config.debug,
         }
 

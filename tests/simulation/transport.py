@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -20,6 +19,18 @@ class MemoryStream:
     def __init__(self, channel: Channel) -> None:
         self.read_fd = self.write_fd = channel
         self.closed = False
+
+    def read_into(self, space: memoryview) -> int:
+        """As ``ByteStream.read_into``."""
+        return self.read_fd.readv((space,))
+
+    def write(self, buffers: Sequence[Any]) -> int:
+        """As ``ByteStream.write``."""
+        return self.write_fd.writev(buffers)
+
+    async def writable(self) -> None:
+        """As ``ByteStream.writable``."""
+        await self.write_fd.wait_writable()
 
     async def serve(self, read: Callable[[], object]) -> None:
         """As ``ByteStream.serve``, by trio's public means."""
@@ -154,10 +165,6 @@ class _LowLevel:
             raise trio.ClosedResourceError
         await channel.wait_readable()
 
-    @staticmethod
-    async def wait_writable(channel: Channel) -> None:
-        await channel.wait_writable()
-
     def __getattr__(self, name: str) -> Any:
         return getattr(trio.lowlevel, name)
 
@@ -172,12 +179,5 @@ class _Trio:
 def install() -> None:
     """Give ``sftpfs.sftp`` channels for descriptors."""
     from sftpfs.sftp import handshake
-    from sftpfs.sftp.table import packet_writer, request_table
 
-    os_functions = SimpleNamespace(
-        writev=lambda channel, buffers: channel.writev(buffers),
-        readv=lambda channel, spaces: channel.readv(spaces),
-    )
-    shim = _Trio()
-    request_table.os = packet_writer.os = os_functions  # type: ignore[assignment]
-    request_table.trio = packet_writer.trio = handshake.trio = shim  # type: ignore[assignment]
+    handshake.trio = _Trio()  # type: ignore[assignment]

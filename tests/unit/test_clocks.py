@@ -25,6 +25,7 @@ FREE = ("cli", "doctor")
 OTHERS_CLOCKS = {
     "clock.py": "the seam",
     "transport/worker/streams/channel_fast_path.py": "asyncssh's, with which it is compared",
+    "transport/worker/streams/lender.py": "asyncssh's, with which it is compared",
 }
 
 ASKING = {"monotonic", "time", "time_ns", "clock_gettime", "perf_counter", "now"}

@@ -34,7 +34,7 @@ REMOTE = {"remote.api", "remote.paths", "remote.request_sizes", "remote.slots", 
 """What every room of ``remote`` stands on."""
 
 ALLOWED: dict[str, set[str]] = {
-    "aio": set(),
+    "aio": {"types"},
     "byte_ranges": set(),
     "character_sets": {"types"},
     "clock": set(),
@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "transport": {"host"},
     "transport.api": {"transport.messages"},
     "transport.messages": set(),
+    "transport.loan": {"transport.messages"},
     "transport.connect_errors": {"transport.messages"},
     "transport.openssh_errors": {"transport.messages"},
     "transport.ssh_config": {"host"},
@@ -61,6 +62,7 @@ ALLOWED: dict[str, set[str]] = {
         "host",
         "transport.connect_errors",
         "transport.keys",
+        "transport.loan.state",
         "transport.messages",
         "transport.ssh_config",
     },
@@ -144,7 +146,7 @@ LIBRARIES = {
     "asyncssh": {"transport.worker", "transport.keys"},
     "uvloop": {"transport.worker"},
     "asyncio": {"transport.worker", "library.any_loop"},
-    "cryptography": {"transport.worker"},
+    "cryptography": {"transport.worker", "transport.loan.wire"},
     "cachetools": {"vfs.tree", "data.buffers"},
     "rich": {"cli"},
 }

@@ -6,7 +6,6 @@ the rest. Used by ``sftp.table.request_table`` only.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from itertools import islice
 
@@ -41,7 +40,7 @@ class PacketWriter:
         """Write ``buffers`` now if nothing waits before them; ``run`` sends what is left."""
         if not self._queue and self._failure is None:
             try:
-                sent = os.writev(self._stream.write_fd, buffers)
+                sent = self._stream.write(buffers)
             except BlockingIOError:
                 sent = 0
             except OSError as failure:
@@ -80,7 +79,7 @@ class PacketWriter:
         self.queued_bytes = 0
 
     async def _write_some(self) -> None:
-        await trio.lowlevel.wait_writable(self._stream.write_fd)
+        await self._stream.writable()
         if not self._stream.closed:
             self._write_queued()
 
@@ -89,7 +88,7 @@ class PacketWriter:
         queue = self._queue
         head = list(islice(queue, _BUFFERS_PER_WRITE))
         try:
-            sent = os.writev(self._stream.write_fd, head)
+            sent = self._stream.write(head)
         except BlockingIOError:
             return
         except OSError as failure:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
@@ -272,7 +271,7 @@ class RequestTable:
         if self.closed_error is not None:
             return False
         try:
-            count = os.readv(self._stream.read_fd, (self._decoder.space(),))
+            count = self._stream.read_into(self._decoder.space())
         except BlockingIOError:
             return False
         except OSError as failure:

@@ -78,6 +78,20 @@ class FrontSocket:
         except OSError:
             self._gone()
 
+    def send_with(self, message: Message, fd: int) -> bool:
+        """Send ``message`` and ``fd`` with it; False if the front does not take it at once."""
+        if self._outgoing:
+            return False
+        try:
+            messages.send(self._socket, message, [fd])
+        except OSError:
+            return False
+        return True
+
+    def read(self) -> None:
+        """Take what has come by now."""
+        self._readable()
+
     def _flush(self) -> None:
         try:
             while self._outgoing:

@@ -32,6 +32,7 @@ from sftpfs.transport.worker.keepalive import Keepalive
 from sftpfs.transport.worker.ssh_connect import Attempt, Clock, connect_hop, proxy_words
 from sftpfs.transport.worker.streams.channel_pump import Congestion, Pump
 from sftpfs.transport.worker.streams.connection_fast_path import ConnectionFastPath
+from sftpfs.transport.worker.streams.lender import Lender, is_lendable
 
 WINDOW = 16 << 20
 """Receive window of a channel: bytes per round trip one reader can get (160 MB/s at 100 ms)."""
@@ -59,6 +60,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: list[asyncssh.SSHClientConnection] = []
         self._congestion = Congestion()
+        self._lender: Lender | None = None
         self._attempt: Attempt | None = None
         self._clock: Clock | None = None
         self._settings: Settings | None = None
@@ -94,6 +96,10 @@ class Worker:
             self._spawn(self._open(message["id"], socket.socket(fileno=fd)))
         elif kind == "answer":
             self._front.answered(message)
+        elif kind == "borrow" and self._lender is not None:
+            self._lender.borrow(message["id"])
+        elif kind == "return" and self._lender is not None:
+            self._lender.returned(message)
         elif kind == "close":
             self._finish("closed")
 
@@ -182,6 +188,10 @@ class Worker:
         connection.resume_writing = self._congestion.resume_writing  # type: ignore[method-assign]
         if connection.is_closed():
             raise MountError(Failure.TRANSPORT, f"{settings} closed the connection after login")
+        direct = len(hops) == 1 and not settings.proxy_command
+        if message["borrows"] and direct and is_lendable(connection):
+            front = self._front
+            self._lender = Lender(connection, front.send, front.send_with, front.read, self._spawn)
         self._front.send(
             {
                 "type": "connected",
@@ -268,9 +278,13 @@ class Worker:
 
         def ended(reason: str) -> None:
             self._front.send({"type": "ended", "id": request, "reason": reason})
+            if self._lender is not None:
+                self._lender.ended(request)
 
         pump = Pump(front, self._connections[-1], self._congestion, ended)
         try:
+            if self._lender is not None:
+                await self._lender.here()
             await self._create_session(pump)
         except asyncssh.ChannelOpenError as error:
             front.close()
@@ -280,6 +294,8 @@ class Worker:
             self._front.fail(MountError(Failure.TRANSPORT, f"cannot open a channel: {words(error)}"), request)
         else:
             self._front.send({"type": "opened", "id": request})
+            if self._lender is not None:
+                self._lender.opened(request, pump)
 
     async def _create_session(self, pump: Pump) -> None:
         settings = self._settings

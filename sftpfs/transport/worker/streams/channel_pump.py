@@ -8,7 +8,10 @@ data, the pump does not read the front's socket.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import struct
+import termios
 from collections import deque
 from collections.abc import Callable
 
@@ -21,6 +24,11 @@ RECEIVE_SIZE = 256 * 1024
 """Bytes taken from the front's socket at once."""
 STDERR_LIMIT = 4096
 """Bytes kept of what the server's sftp program says on stderr."""
+
+
+def bytes_waiting(fd: int) -> int:
+    """Bytes that can be read of a socket."""
+    return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0])
 
 
 class Congestion:
@@ -51,7 +59,7 @@ class Pump(asyncssh.SSHClientSession[bytes]):
     """One channel and one socket.
 
     INVARIANT: while ``_pending`` is not empty the channel is paused and the socket is
-    watched for room; a reader is registered exactly while ``_reading``.
+    watched for room; a reader is registered exactly while ``_reading``, or during a loan.
     """
 
     def __init__(
@@ -78,6 +86,75 @@ class Pump(asyncssh.SSHClientSession[bytes]):
         self._front_eof = False
         self._server_eof = False
         self._closed = False
+        self._lent: Callable[[], None] | None = None
+        self._owed = 0
+        self._brought = bytearray()
+        self._bring: Callable[[bytes], None] | None = None
+
+    # --- a loan of the connection, which ``lender`` decides on
+
+    @property
+    def channel(self) -> asyncssh.SSHClientChannel[bytes] | None:
+        """The channel, while it is open and nothing of it is here."""
+        waiting = self._pending or not self._started or self._closed or bytes_waiting(self._fd)
+        return None if waiting else self._chan
+
+    def lend(self, ended: Callable[[], None]) -> None:
+        """The front has the connection: leave its socket alone. ``ended`` is called once it is closed."""
+        self._lent = ended
+        self.update_reading()
+        self._loop.add_reader(self._fd, self._read_while_lent)
+
+    def _read_while_lent(self) -> None:
+        """What goes back with a loan waits for the message that says how much it is. Anything else is the
+        end."""
+        try:
+            ended = not self._front.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            ended = True
+        self._loop.remove_reader(self._fd)
+        if ended and self._lent is not None:
+            self._lent()
+
+    def bring(self, size: int, brought: Callable[[bytes], None]) -> None:
+        """Call ``brought`` with the next ``size`` bytes of the front's socket."""
+        if self._closed:
+            return
+        self._loop.remove_reader(self._fd)
+        self._owed, self._bring = size, brought
+        self._brought = bytearray()
+        self._read_owed()
+        if self._bring is not None and not self._closed:
+            self._loop.add_reader(self._fd, self._read_owed)
+
+    def _read_owed(self) -> None:
+        try:
+            while len(self._brought) < self._owed:
+                data = self._front.recv(self._owed - len(self._brought))
+                if not data:
+                    raise ConnectionResetError
+                self._brought += data
+        except BlockingIOError:
+            return
+        except OSError:
+            self._loop.remove_reader(self._fd)
+            if self._lent is not None:
+                self._lent()
+            return
+        self._loop.remove_reader(self._fd)
+        brought, self._bring = self._bring, None
+        if brought is not None:
+            brought(bytes(self._brought))
+
+    def take_up(self) -> None:
+        """The loan is over: go on."""
+        if self._closed:
+            return
+        self._loop.remove_reader(self._fd)
+        self._lent = None
+        self.update_reading()
 
     # --- the channel's side
 
@@ -177,6 +254,7 @@ class Pump(asyncssh.SSHClientSession[bytes]):
         wanted = not (
             self._closed
             or not self._started
+            or self._lent is not None
             or self._front_eof
             or self._send_paused
             or self._congestion.congested
@@ -222,7 +300,7 @@ class Pump(asyncssh.SSHClientSession[bytes]):
         self._closed = True
         self._pending.clear()
         self._congestion.pumps.discard(self)
-        if self._reading:
+        if self._reading or self._lent is not None:
             self._reading = False
             self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
