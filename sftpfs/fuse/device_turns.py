@@ -92,9 +92,14 @@ class Turn:
         self._read = False
 
     async def wait_readable(self, fd: int) -> None:
-        """Wait for a request; called with the turn held."""
+        """Wait for a request; called with the turn held.
+
+        The kernel takes a request back if its program is killed, and a read would then hold up the whole
+        mount: what was seen a while ago is looked at once more.
+        """
         if self._found:
             self._unbroken = 0
+            await self._still_there(fd)
             self._read = True
             return
         if self._dense and self._unbroken < UNBROKEN:
@@ -108,11 +113,17 @@ class Turn:
         before = clock.awake()
         await self._wait(fd)
         self._dense = clock.awake() - before < SOON
-        self._read = True
         if not self._registered:
             self._registered = True
             self.device = fd
             self._device.register(fd, select.POLLIN)
+        await self._still_there(fd)
+        self._read = True
+
+    async def _still_there(self, fd: int) -> None:
+        while not self._device.poll(0):
+            self._found = False
+            await self._wait(fd)
 
     async def _wait(self, fd: int) -> None:
         if self._poller is None:
