@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sftpfs.control.protocol import LONGEST_TEXT, ControlError, Values
+from sftpfs.control.tree_records import OUTCOMES
 from sftpfs.histogram import BUCKETS
 
 MOST_KINDS = 256
@@ -171,6 +172,7 @@ SHAPES: dict[str, Shape] = {
         "went?": [(count, text, flag)],
         "stopped?": text,
     },
+    "write_tree": {"made?": [(count, count, lambda value: value in OUTCOMES)]},
     "umount": ENDED,
     "farewell": ENDED,
     "log": LINES,

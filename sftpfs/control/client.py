@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 
 from sftpfs import clock
@@ -105,6 +106,22 @@ class Client:
             raise MountError(
                 Failure.COMMAND, f"the mount on {self.mount.path} ended meanwhile ({error.strerror})"
             ) from None
+
+    def send(self, data: bytes) -> None:
+        """Sends what comes behind a request that ``stream`` has sent, while another thread takes its answer;
+        one sender at a time. Waits as long as the mount does not take it: ``stream`` ends if it says nothing.
+        Raises OSError when the connection is over, or ``no_more`` was called."""
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[self._connection.send(left) :]
+            except TimeoutError:
+                pass
+
+    def no_more(self) -> None:
+        """Nothing more is sent; the answer goes on. Idempotent, from any thread."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
 
     def _replies(self, name: str) -> Iterator[Values]:
         lines = protocol.Lines(protocol.MAX_REPLY)

@@ -14,9 +14,11 @@ import trio
 from sftpfs.control import live_watch, removal_request, status_report
 from sftpfs.control.mount_view import MountView
 from sftpfs.control.protocol import ControlError, Values
-from sftpfs.control.server import Handler, Send
+from sftpfs.control.server import Handler, Peer, Receive, Send, StreamHandler
+from sftpfs.control.tree_request import Room, TreeRequest
 from sftpfs.host import logs
 from sftpfs.types import Bandwidth
+from sftpfs.vfs.namespace import Caller
 
 T = TypeVar("T")
 
@@ -35,6 +37,7 @@ class Requests:
 
     def __init__(self, mounted: MountView) -> None:
         self._mounted = mounted
+        self._room: Room | None = None
 
     def handlers(self) -> dict[str, Handler]:
         """By the name a client asks with."""
@@ -53,6 +56,10 @@ class Requests:
             "log": partial(live_watch.follow_log, self._mounted),
             "top": partial(live_watch.top, self._mounted),
         }
+
+    def streams(self) -> dict[str, StreamHandler]:
+        """As ``handlers``, of requests of which more comes behind their line."""
+        return {"write_tree": self.write_tree}
 
     async def status(self, arguments: Values, send: Send) -> Values:
         """See ``status_report.status``."""
@@ -149,6 +156,13 @@ class Requests:
         finally:
             with trio.CancelScope(shield=True):
                 await self._mounted.forget((), outdated)
+
+    async def write_tree(self, arguments: Values, peer: Peer, receive: Receive, send: Send) -> Values:
+        """Makes the files, directories and links that the client sends. See ``control.tree_request``."""
+        if self._room is None:
+            self._room = Room(self._mounted.remote)
+        caller = Caller(peer.uid, peer.gid)
+        return await TreeRequest(self._mounted, self._room, caller, receive, send).run()
 
     async def umount(self, arguments: Values, send: Send) -> Values:
         """Brings everything to the server, then takes the mount out of the tree. Answers when the mount has

@@ -1,6 +1,7 @@
 """The mount's side of its control socket: takes connections, checks who asks, runs handlers.
 
-Owns the socket and its file. A handler does what a request wants. Whatever a client sends or fails to send,
+Owns the socket and its file. A handler does what a request wants; a
+stream handler also reads what the client sends behind it. Whatever a client sends or fails to send,
 it disturbs neither the mount nor another client.
 """
 
@@ -12,6 +13,7 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 import trio
 
@@ -42,6 +44,21 @@ connection.
 Fails with OSError, MountError or ControlError, whose text the client is shown.
 """
 
+Receive = Callable[[], Awaitable[bytes]]
+"""The next bytes of the client; empty when it sends no more."""
+
+
+class Peer(NamedTuple):
+    """Who is at the other end (SO_PEERCRED, unix(7))."""
+
+    uid: int
+    gid: int
+
+
+StreamHandler = Callable[[Values, Peer, Receive, Send], Awaitable[Values]]
+"""As ``Handler``, for a request of which more comes behind its line. It ends by itself when the client
+does."""
+
 
 class ControlServer:
     """Serves ``handlers`` by name on the socket of the mount with ``device``.
@@ -49,8 +66,11 @@ class ControlServer:
     INVARIANT: the socket's file is there from ``listen`` to ``withdraw`` (or ``close``).
     """
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler], streams: Mapping[str, StreamHandler] | None = None
+    ) -> None:
         self._handlers = handlers
+        self._streams = streams or {}
         self._listener: trio.SocketListener | None = None
         self._scope = trio.CancelScope()
         self._path = ""
@@ -129,6 +149,9 @@ class ControlServer:
             return
         if request is None:
             return
+        if request.name in self._streams:
+            await _send(stream, await self._answer(request, stream))
+            return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch, stream, nursery.cancel_scope)
             await _send(stream, await self._answer(request, stream))
@@ -136,8 +159,8 @@ class ControlServer:
 
     async def _answer(self, request: Request, stream: trio.SocketStream) -> bytes:
         """The last line of the answer."""
-        handler = self._handlers.get(request.name)
-        if handler is None:
+        handler, streamed = self._handlers.get(request.name), self._streams.get(request.name)
+        if handler is None and streamed is None:
             return protocol.failed_line(
                 f"the mount knows no request {request.name[:40]!r}: is it an older sftpfs?"
             )
@@ -146,7 +169,12 @@ class ControlServer:
             await _send(stream, protocol.progress_line(values))
 
         try:
-            return protocol.done_line(await handler(request.arguments, send))
+            if handler is not None:
+                return protocol.done_line(await handler(request.arguments, send))
+            assert streamed is not None
+            return protocol.done_line(
+                await streamed(request.arguments, _peer(stream), stream.receive_some, send)
+            )
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ExceptionGroup):
             raise
         except OSError as error:
@@ -190,7 +218,11 @@ async def _send(stream: trio.SocketStream, line: bytes) -> None:
 
 def _may_ask(stream: trio.SocketStream) -> bool:
     """True for the mount's owner, and for root, who may become the owner anyway (SO_PEERCRED, unix(7))."""
+    return _peer(stream).uid in (0, os.geteuid())
+
+
+def _peer(stream: trio.SocketStream) -> Peer:
     size = struct.calcsize("3i")
     credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    _, uid, _ = struct.unpack("3i", credentials)
-    return uid in (0, os.geteuid())
+    _, uid, gid = struct.unpack("3i", credentials)
+    return Peer(uid, gid)

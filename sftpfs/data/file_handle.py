@@ -204,6 +204,15 @@ class FileHandle(HandleState):
         elif expected:
             await writer.flush(self)  # its last name went meanwhile: nothing is decided any more
 
+    async def finish(self) -> None:
+        """As the ``flush`` of the last copy of a descriptor, and CLOSE is sent and answered as well, whatever
+        the server. Raises the first failure."""
+        writer = self.content.writer
+        await writer.flush(self, handed_over=_always)
+        _raise(self.error)
+        await writer.hand_over(self)
+        _raise(self.error)
+
     @property
     def undecided(self) -> bool:
         """The server may still refuse what was written, as it is closed."""

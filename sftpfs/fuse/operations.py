@@ -120,7 +120,9 @@ class Operations(pyfuse3.Operations):
             if became_longer(inode):
                 await self._reads.wait_until_quiet(inode)
             return self._entry(parent, name, inode, ctx)
-        return self._replies.missing(self._filesystem.resolver.missing_until(parent, name))
+        until = self._filesystem.resolver.missing_until(parent, name)
+        self._tree.absence_shown(parent, until)
+        return self._replies.missing(until)
 
     async def _look_up(self, parent: Inode, name: bytes) -> Inode | None:
         """What ``name`` leads to now. A caller that shares another's question may get the answer after it was

@@ -244,7 +244,8 @@ class _Service:
             fuse_mount.tracer,
             clock.wall(),
         )
-        control = ControlServer(Requests(view).handlers())
+        requests = Requests(view)
+        control = ControlServer(requests.handlers(), requests.streams())
         try:
             control.listen(make_directory(), fuse_mount.device)
         except OSError as error:

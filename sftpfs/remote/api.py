@@ -213,6 +213,10 @@ class Remote(Protocol):
         the limit that was set, without a wait."""
 
     @property
+    def opens_together(self) -> int:
+        """Files open at once for which the server has room, as far as it tells: at least 1."""
+
+    @property
     def clock(self) -> ServerClock:
         """What is known of the server's clock."""
 

@@ -55,6 +55,9 @@ from sftpfs.types import (
     WholeFile,
 )
 
+MANY_HANDLES = 1000
+"""Handles that a server has room for if it does not tell: most take all that a process may have open."""
+
 
 class SftpRemote(NameChanges):
     """See the module. One object a mount.
@@ -86,6 +89,13 @@ class SftpRemote(NameChanges):
     def affords(self, size: int) -> bool:
         """As ``Remote.affords``."""
         return size <= self.affordable and size <= self._pool.link.down.spare(clock.awake())
+
+    @property
+    def opens_together(self) -> int:
+        """As ``Remote.opens_together``."""
+        if self._pool.traits.known.one_at_a_time:
+            return 1
+        return max(1, self._pool.capabilities.limits.open_handles or MANY_HANDLES)
 
     @property
     def process_ids(self) -> tuple[int, int] | None:

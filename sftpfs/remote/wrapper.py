@@ -107,6 +107,11 @@ class InFront:
         return self._remote.affords(size)
 
     @property
+    def opens_together(self) -> int:
+        """As ``Remote.opens_together``."""
+        return self._remote.opens_together
+
+    @property
     def clock(self) -> ServerClock:
         """As ``Remote.clock``."""
         return self._remote.clock

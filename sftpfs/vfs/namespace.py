@@ -1,8 +1,9 @@
 """Changes of names: mkdir, mknod, symlink, link, unlink, rmdir, rename.
 
 Each is sent to the server, waited for, and then entered in ``vfs.tree.tree``: what was cached stays,
-corrected. The kernel serialises its own changes of one directory; a removal that begins in the mount
-(``vfs.tree_remove``) has to serialise itself.
+corrected. The kernel serialises its own changes of one directory; those that begin in the mount
+(``vfs.tree_remove``, ``vfs.tree_write``) come beside them, and follow each other where they must
+(``vfs.tree.path_requests``).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.bench.steps import Measured, Place, Stopwatch, run_command
+from tests.bench.trees import check_tree
 from tests.harness.command import COMMAND
 
 NAME = "sftpfs-own"
@@ -20,5 +21,13 @@ def remove(place: Place) -> Measured:
     return Measured(watch.seconds)
 
 
-WORKLOADS: dict[str, Callable[[Place], Measured]] = {"rm": remove}
+def copy_in(place: Place) -> Measured:
+    """``sftpfs cp -r`` to the server, modes and times too."""
+    with Stopwatch() as watch:
+        run_command([*COMMAND, "cp", "-r", place.data.local / "tree", place.work / "tree"])
+    check_tree(place, place.written / "tree", exact=True)
+    return Measured(watch.seconds)
+
+
+WORKLOADS: dict[str, Callable[[Place], Measured]] = {"rm": remove, "cp-in": copy_in}
 """By the workload it takes the place of."""

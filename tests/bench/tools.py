@@ -118,7 +118,7 @@ def remove(server: Server, place: Place) -> Measured:
 
 TOOLS: dict[str, dict[str, Tool]] = {
     "ssh-cat": {"read": cat_out, "write": cat_in},
-    "tar-ssh": {"cp-out": tar_out, "untar": tar_in},
+    "tar-ssh": {"cp-out": tar_out, "untar": tar_in, "cp-in": tar_in},
     "rsync": {"cp-out": rsync_out, "cp-in": rsync_in},
     "ssh-rm": {"rm": remove},
     "scp": {"cp-out": scp_out, "cp-in": scp_in},

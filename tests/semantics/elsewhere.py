@@ -472,4 +472,33 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/mount/test_cp_careful.py::test_a_file_that_changes_all_the_time_is_told_and_does_not_look_current",
         "tests/mount/test_cp_careful.py::test_a_file_that_changed_once_is_copied_again",
     ),
+    "Y11": (
+        "A file counts as copied once the server has acknowledged its bytes, its mode and times, and has "
+        "closed it without an error.",
+        "tests/mount/control/test_cp_tree.py::test_what_the_server_refuses_as_it_is_closed",
+        "tests/mount/control/test_cp_tree.py::test_each_failure_is_its_own",
+        "tests/mount/control/test_cp_tree.py::test_a_full_disk_leaves_whole_files",
+        "tests/mount/control/test_cp_tree.py::test_a_lost_connection_is_survived",
+    ),
+    "Y12": (
+        "A name is made by one only, also if a program makes it here at the same moment.",
+        "tests/mount/control/test_cp_tree.py::test_a_program_works_in_what_is_being_made",
+        "tests/unit/vfs/test_path_requests.py::test_two_changes_of_one_name_follow_each_other",
+    ),
+    "Y13": (
+        "A name that was missing for a program is there for it once the command has ended; a file that it "
+        "opened meanwhile then shows all of its content.",
+        "tests/mount/control/test_cp_tree.py::test_everything_is_as_it_was_and_seen_at_once",
+        "tests/mount/control/test_cp_tree.py::test_a_program_works_in_what_is_being_made",
+    ),
+    "Y14": (
+        "If the command is interrupted, killed too, the mount begins nothing more, and removes what is "
+        "not whole.",
+        "tests/mount/control/test_cp_tree.py::test_an_interrupted_copy_leaves_whole_files",
+    ),
+    "Y15": (
+        "If the server is away for as long as `timeout=` says, the command ends: it names what was under "
+        "way, and says that the rest was not copied.",
+        "tests/mount/control/test_cp_tree.py::test_a_server_that_is_gone_ends_it",
+    ),
 }

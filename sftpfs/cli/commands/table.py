@@ -237,11 +237,12 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "cp",
         "copy files, on the server where both are in one mount",
-        "Copies as cp(1) does: SRC to DST, or each SRC into the directory DST. Mode and times are "
-        "kept. Within one mount the server itself copies (copy-data), and the data does not travel."
-        " If the server cannot do that, and between a mount and anything else, the data is read and"
-        " written here. An existing file gets the new content. Without -r links are followed; with "
-        "-r they are copied as links. Hard links become files of their own.\n\n"
+        "Copies as cp(1) does: SRC to DST, or each SRC into the directory DST. Mode and times are kept. "
+        "Within one mount the server itself copies (copy-data), and the data does not travel. If the "
+        "server cannot do that, and between a mount and anything else, the data is read and written here;"
+        " with -r, what is new in a mount is made many files at once. An existing file gets the new "
+        "content. Without -r links are followed; with -r they are copied as links. Hard links become "
+        "files of their own.\n\n"
         "A file that could not be copied to its end, or is being copied at Ctrl-C, is removed. A "
         "file that changes while it is copied is copied again, once. Ends with 1 if anything was "
         "not copied, changed all the time, or was not kept as asked with -p.",

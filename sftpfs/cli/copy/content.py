@@ -55,6 +55,16 @@ class CopyResult(NamedTuple):
         return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
 
 
+class SmallFile(NamedTuple):
+    """A file that was read whole."""
+
+    content: bytes
+    before: os.stat_result
+    """The source's attributes before any of it was read."""
+    changed: bool
+    """It never stood still."""
+
+
 class ContentCopier:
     """Copies regular files."""
 
@@ -79,17 +89,8 @@ class ContentCopier:
         return self._copy(file, pair, counted)
 
     def _copy(self, file: File, pair: DirectoryPair, counted: ByteCounter) -> str:
-        flags = os.O_PATH | os.O_CLOEXEC | (0 if file.follow else os.O_NOFOLLOW)
+        origin, found = _origin(file, pair)
         try:
-            origin = os.open(
-                file.source, flags, dir_fd=pair.source
-            )  # opened to read it would look like a reader
-        except OSError as problem:
-            raise CopyError(problem, f"cannot stat '{file.source_path}'") from None
-        try:
-            found = os.fstat(origin)
-            if not stat.S_ISREG(found.st_mode):
-                raise CopyError(errno.ESTALE, f"'{file.source_path}' was replaced while it was copied")
             with self._targets.open(file, pair, found) as target:
                 return self._write(file, pair, origin, target, counted)
         finally:
@@ -192,6 +193,52 @@ class ContentCopier:
             counted.advance(done)
             size = size or os.fstat(source).st_size  # files in /proc show 0, whatever is in them
         return done
+
+
+def read_small(file: File, pair: DirectoryPair, largest: int) -> SmallFile | None:
+    """All of ``file``; None if it has more than ``largest`` bytes. Raises CopyError and OSError."""
+    origin, _ = _origin(file, pair)
+    try:
+        small = None
+        for _ in range(ATTEMPTS):
+            small = _read_once(file, origin, largest)
+            if small is None or not small.changed:
+                break
+        return small
+    finally:
+        os.close(origin)
+
+
+def _read_once(file: File, origin: int, largest: int) -> SmallFile | None:
+    source = _opened_to_read(file, origin)
+    try:
+        before = os.fstat(source)
+        parts: list[bytes] = []
+        left = largest + 1
+        try:
+            while left and (part := os.read(source, min(left, max(ONE_READ, before.st_size + 1)))):
+                parts.append(part)
+                left -= len(part)
+        except OSError as problem:
+            raise CopyError(problem, f"error reading '{file.source_path}'") from None
+        result = CopyResult(largest + 1 - left, before, os.fstat(source))
+        return SmallFile(b"".join(parts), before, result.changed) if left else None
+    finally:
+        os.close(source)
+
+
+def _origin(file: File, pair: DirectoryPair) -> tuple[int, os.stat_result]:
+    """The source, held without an open that would look like a reader's, and what it is."""
+    flags = os.O_PATH | os.O_CLOEXEC | (0 if file.follow else os.O_NOFOLLOW)
+    try:
+        origin = os.open(file.source, flags, dir_fd=pair.source)
+    except OSError as problem:
+        raise CopyError(problem, f"cannot stat '{file.source_path}'") from None
+    found = os.fstat(origin)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(origin)
+        raise CopyError(errno.ESTALE, f"'{file.source_path}' was replaced while it was copied")
+    return origin, found
 
 
 def _opened_to_read(file: File, origin: int) -> int:

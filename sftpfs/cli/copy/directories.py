@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from sftpfs.cli.copy.tree_stream import TreeStream
+
 MOST_OPEN = 64
 """Pairs kept open beside those in use. A process may have 1024 descriptors, and copying files takes some."""
 
@@ -38,6 +40,13 @@ class DirectoryPair(NamedTuple):
         os.close(self.target)
 
 
+class Taker(NamedTuple):
+    """Takes what is new in one directory: the mount that it is in, and its inode number there."""
+
+    stream: TreeStream
+    number: int
+
+
 class Directory:
     """One directory of the walk: ``source`` and ``target`` are its names in those of ``parent``.
 
@@ -48,7 +57,18 @@ class Directory:
     its files, its directories.
     """
 
-    __slots__ = ("entered", "found", "linked", "made", "parent", "root", "source", "target", "unfinished")
+    __slots__ = (
+        "entered",
+        "found",
+        "linked",
+        "made",
+        "parent",
+        "root",
+        "source",
+        "taker",
+        "target",
+        "unfinished",
+    )
 
     def __init__(
         self, parent: Directory | None, source: str, target: str, found: os.stat_result | None = None
@@ -66,6 +86,8 @@ class Directory:
         """It was not there before."""
         self.linked: frozenset[str] = frozenset()
         """Names in the destination that share their file with others, which inode numbers may not tell."""
+        self.taker: Taker | None = None
+        """Who takes what is new in it; None if that goes through the kernel."""
         self.unfinished = 1
 
     def source_path(self, name: str = "") -> str:

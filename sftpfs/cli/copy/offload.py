@@ -52,7 +52,7 @@ class CopyOffload:
         Raises OSError and StoppedError.
         """
         origin, target = os.fstat(source), os.fstat(destination)
-        mount = self._mount(origin.st_dev) if origin.st_dev == target.st_dev else None
+        mount = self.mount(origin.st_dev) if origin.st_dev == target.st_dev else None
         if mount is None:
             return None
         try:
@@ -72,7 +72,7 @@ class CopyOffload:
 
     def serves(self, device: int) -> bool:
         """Whether files of ``device`` are those of a mount of ours."""
-        return self._mount(device) is not None
+        return self.mount(device) is not None
 
     def refresh(self, path: str) -> None:
         """Makes the mount that ``path`` is in end its leases there, so that it shows what the server has.
@@ -113,7 +113,7 @@ class CopyOffload:
                     progress(size, on_server=True)
             return size
 
-    def _mount(self, device: int) -> MountedAt | None:
+    def mount(self, device: int) -> MountedAt | None:
         """The mount with device number ``device``, where it is ours to ask."""
         with self._lock:
             if device not in self._mounts:

@@ -7,6 +7,7 @@ the destination is held open. Owns the threads and the counts; shows nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -17,12 +18,16 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import zip_longest
 
-from sftpfs.cli.copy.content import ContentCopier
+from sftpfs.cli.copy import way
+from sftpfs.cli.copy.content import ContentCopier, SmallFile, read_small
 from sftpfs.cli.copy.directories import Directory, DirectoryCache, DirectoryPair
-from sftpfs.cli.copy.metadata import keep_of_link
+from sftpfs.cli.copy.hand_over import HandOver, check, goes_again, opened
+from sftpfs.cli.copy.metadata import keep, keep_of_link
 from sftpfs.cli.copy.offload import CopyOffload, StoppedError
 from sftpfs.cli.copy.target import CopyError, File
+from sftpfs.cli.copy.tree_stream import Answer, Answered
 from sftpfs.cli.copy.walk import NamedSource, Options, Walk
+from sftpfs.control.tree_records import LARGEST_CONTENT
 
 THREADS = 12
 """Files copied at once: far fewer than the clients that a mount serves, and enough for round trips to
@@ -61,9 +66,13 @@ class TreeCopy:
         self._server = CopyOffload(self._stopped, self._report)
         self._contents = ContentCopier(self._server, self._stopped, options.kept)
         self._places = DirectoryCache()
-        self._walk = Walk(options, self._server, self._places, self)
+        self._mounts = HandOver(self._server, options.kept, recursive=options.recursive)
+        self._walk = Walk(options, self._server, self._places, self._mounts, self)
         self._gathered: dict[Directory, list[File]] = {}
         self._count = 0
+        self._begun = 0
+        self._quiet = threading.Condition(self._lock)
+        """All that was begun is done."""
         self._walker = threading.Thread(target=self._run)
         self._named: list[NamedSource] = []
 
@@ -75,6 +84,7 @@ class TreeCopy:
     def stop(self) -> None:
         """Ends soon, finished or not, and waits for the threads. What was being copied is then removed."""
         self._stopped.set()
+        self._mounts.withdraw()
         if self._walker.ident is not None:
             self._walker.join()
 
@@ -100,10 +110,13 @@ class TreeCopy:
             self.problems.append(f"not copied: '{path()}': internal error, please report it: {problem!r}")
 
     def met(self, file: File) -> None:
-        """Collects ``file``, and begins when there are enough."""
+        """Collects ``file``, and begins when there are enough; at once if the mount makes its names."""
         with self._lock:
             self.files_found += 1
             self.bytes_found += _size(file.found)
+        if file.directory.taker is not None:
+            self._submit(file)
+            return
         self._gathered.setdefault(file.directory, []).append(file)
         self._count += 1
         if self._count == GATHERED:
@@ -129,6 +142,9 @@ class TreeCopy:
             self.listed = True
             self._begin()
         finally:
+            with self._quiet:
+                self._quiet.wait_for(lambda: self.files_done == self._begun)
+            self._mounts.finish()
             self._pool.shutdown()
             self._walk.close()
             self.finished.set()
@@ -138,22 +154,109 @@ class TreeCopy:
         for row in zip_longest(*self._gathered.values()):
             for each in row:
                 if each is not None:
-                    self._room.acquire()
-                    self._pool.submit(self._one, each)
+                    self._submit(each)
         self._gathered.clear()
         self._count = 0
 
+    def _submit(self, file: File) -> None:
+        self._room.acquire()
+        self._begun += 1
+        self._pool.submit(self._one, file)
+
     def _one(self, file: File) -> None:
         """A file or a link, in a thread of the pool."""
+        handed_over = False
         try:
             if not self.stopped:
                 with self.guarded(lambda: file.source_path), self._places.opened(file.directory) as pair:
-                    self._copy(file, pair)
+                    handed_over = self._hand_over(file, pair)
+                    if not handed_over:
+                        self._copy(file, pair)
         finally:
-            self._room.release()
-            with self._lock:
-                self.files_done += 1
-            self._walk.finish(file.directory)
+            if not handed_over:
+                self._done(file)
+
+    def _done(self, file: File) -> None:
+        """Nothing of ``file`` is left to do, and so perhaps of its directory."""
+        self._room.release()
+        self._walk.finish(file.directory)
+        with self._quiet:
+            self.files_done += 1
+            if self.files_done == self._begun:
+                self._quiet.notify_all()
+
+    def _hand_over(self, file: File, pair: DirectoryPair) -> bool:
+        """Gives ``file`` to the mount that it goes to, which answers some time. False if it must be copied
+        here."""
+        taker = file.directory.taker
+        if taker is None or file.directory.root is not None or not way.hands_over(file.found):
+            return False
+        if stat.S_ISLNK(file.found.st_mode):
+            leads = _leads(file, pair)
+            self._mounts.link(file, taker, leads, self._answers(file, None))
+            return True
+        small = read_small(file, pair, LARGEST_CONTENT)
+        if small is None:
+            return False
+        self._mounts.file(file, taker, small, self._answers(file, small))
+        return True
+
+    def _answers(self, file: File, small: SmallFile | None) -> Answered:
+        """Takes the answer to what was handed over; the rest is done in a thread of the pool."""
+
+        def answered(answer: Answer | None) -> None:
+            self._pool.submit(self._answered, file, small, answer)
+
+        return answered
+
+    def _answered(self, file: File, small: SmallFile | None, answer: Answer | None) -> None:
+        try:
+            with self.guarded(lambda: file.source_path):
+                if answer is None or goes_again(answer):
+                    if not self.stopped:
+                        with self._places.opened(file.directory) as pair:
+                            self._copy(file, pair)
+                else:
+                    self._conclude(file, small, answer)
+        finally:
+            self._done(file)
+
+    def _conclude(self, file: File, small: SmallFile | None, answer: Answer) -> None:
+        """The mount has made the copy, or could not."""
+        if answer.errno == errno.ETIMEDOUT:
+            self._server_is_gone()
+        lost = ""
+        if check(file, answer):
+            with self._places.opened(file.directory) as pair:
+                lost = self._keep(file, pair, small)
+        if small is not None:
+            counted = _FileCounter(self, file.found.st_size)
+            counted.complete()
+            if small.changed:
+                self.problems.append(f"changed while it was copied: '{file.source_path}'")
+        if lost:
+            self.problems.append(f"copied, but {lost}: '{file.target_path}'")
+        self.say(file.source_path, file.target_path)
+
+    def _keep(self, file: File, pair: DirectoryPair, small: SmallFile | None) -> str:
+        """Gives the copy what the mount could not. Returns what could not be kept, in words."""
+        owners = self._options.kept.owners
+        if small is None:
+            keep_of_link(pair.target, file.target, file.found, owners=owners)
+            return ""
+        copy = opened(file, pair)
+        try:
+            return keep(copy, small.before, owners=owners, asked=owners)
+        finally:
+            os.close(copy)
+
+    def _server_is_gone(self) -> None:
+        """It was away for as long as a mount waits: every further file would take that long once more."""
+        with self._lock:
+            first = not self._stopped.is_set()
+            self._stopped.set()
+        if first:
+            self.problems.append("the server is away: what was not begun is not copied")
 
     def _copy(self, file: File, pair: DirectoryPair) -> None:
         if stat.S_ISLNK(file.found.st_mode):
@@ -169,10 +272,7 @@ class TreeCopy:
         self.say(file.source_path, file.target_path)
 
     def _link(self, file: File, pair: DirectoryPair) -> None:
-        try:
-            leads = os.readlink(file.source, dir_fd=pair.source)
-        except OSError as problem:
-            raise CopyError(problem, f"cannot read symbolic link '{file.source_path}'") from None
+        leads = _leads(file, pair)
         try:
             _make_way(file, pair)
             try:
@@ -220,6 +320,13 @@ class _FileCounter:
         with self._run._lock:
             self._run.bytes_done += self._expected - self._counted
         self._counted = self._expected
+
+
+def _leads(file: File, pair: DirectoryPair) -> str:
+    try:
+        return os.readlink(file.source, dir_fd=pair.source)
+    except OSError as problem:
+        raise CopyError(problem, f"cannot read symbolic link '{file.source_path}'") from None
 
 
 def _make_way(file: File, pair: DirectoryPair) -> None:

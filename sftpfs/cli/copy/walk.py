@@ -17,9 +17,14 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from sftpfs.cli.copy.directories import DIRECTORY, Directory, DirectoryCache, DirectoryPair, open_target
+from sftpfs.cli.copy.hand_over import HandOver
 from sftpfs.cli.copy.metadata import keep
 from sftpfs.cli.copy.offload import CopyOffload
 from sftpfs.cli.copy.target import CopyError, File, Preserve
+
+MADE_TOGETHER = 64
+"""Directories made side by side, if a mount makes them: a tree takes some round trips for its depth, and not
+one for each directory. So many of the walk's are known at once, and of a wide tree far more wait anyway."""
 
 
 class NamedSource(NamedTuple):
@@ -65,9 +70,12 @@ class Walk:
     INVARIANT: a directory gets its mode and times once, after everything in it is done.
     """
 
-    def __init__(self, options: Options, server: CopyOffload, places: DirectoryCache, run: Run) -> None:
+    def __init__(
+        self, options: Options, server: CopyOffload, places: DirectoryCache, mounts: HandOver, run: Run
+    ) -> None:
         self._options = options
         self._server = server
+        self._mounts = mounts
         self._places = places
         self._run = run
         self._lock = threading.Lock()
@@ -90,6 +98,8 @@ class Walk:
         elif self._options.recursive:
             _refuse_into_itself(root, named, found)
             self._server.refresh(root.target_path(named.name))
+            assert root.root is not None
+            root.taker = self._mounts.taker(found, root.root.target)
             self._tree(Directory(root, named.source, named.name, found))
         else:
             raise CopyError(0, f"-r not specified; omitting directory '{named.source}'")
@@ -136,14 +146,20 @@ class Walk:
         """Walks everything in ``top``, without recursion: directories may be nested deeper than any stack."""
         waiting = [top]
         while waiting and not self._run.stopped:
-            directory = waiting.pop()
-            with self._run.guarded(directory.source_path):
-                self._enter(directory)
-                self._list(directory, waiting)
-            self.finish(directory)
+            together = waiting[-MADE_TOGETHER:]
+            del waiting[-MADE_TOGETHER:]
+            made = self._mounts.directories(together)
+            for directory in together:
+                if self._run.stopped:
+                    return
+                with self._run.guarded(directory.source_path):
+                    self._enter(directory, made.get(directory))
+                    self._list(directory, waiting)
+                self.finish(directory)
 
-    def _enter(self, directory: Directory) -> None:
-        """Makes it in the destination, and opens it on both sides."""
+    def _enter(self, directory: Directory, made: bool | OSError | None) -> None:
+        """Makes it in the destination, and opens it on both sides. ``made``: what came of making it, if that
+        was tried."""
         assert directory.parent is not None
         with self._places.opened(directory.parent) as above:
             try:
@@ -152,12 +168,14 @@ class Walk:
                 raise CopyError(problem, f"cannot access '{directory.source_path()}'") from None
             try:
                 self._check_source(directory, os.fstat(source))
-                directory.made = self._make(directory, above)
+                directory.made = self._make(directory, above) if made is None else _made(directory, made)
                 target = _open_made(directory, above)
             except BaseException:
                 os.close(source)
                 raise
-        there = os.fstat(target)  # once added, others that need descriptors may close it
+        # Once added, others that need descriptors may close them
+        there = os.fstat(target)
+        directory.taker = self._mounts.taker(os.fstat(source), target)
         self._places.add(directory, DirectoryPair(source, target))
         self._check_target(directory, there)
         directory.entered = True
@@ -257,6 +275,12 @@ class Walk:
             lost = keep(pair.target, directory.found, owners=owners, asked=owners)
         if lost:
             self._run.problems.append(f"copied, but {lost}: '{directory.target_path()}'")
+
+
+def _made(directory: Directory, made: bool | OSError) -> bool:
+    if isinstance(made, OSError):
+        raise CopyError(made, f"cannot create directory '{directory.target_path()}'")
+    return made
 
 
 def _open_made(directory: Directory, above: DirectoryPair) -> int:

@@ -69,6 +69,7 @@ class Directory:
     answer for them, nor does their absence from ``children``.
     ``speculative`` while the listing answers for no missing name: it was made before a program asked.
     ``permitted_from``: when we last changed whom it lets in, or moved it.
+    Until ``absences_shown_until`` the kernel may hold that a name is missing in it.
     ``unreferenced`` counts the names that lead to inodes the kernel does not hold.
 
     INVARIANT: while ``absent_until`` lies ahead, a name in neither ``children`` nor ``unknown`` is missing.
@@ -84,6 +85,7 @@ class Directory:
 
     __slots__ = (
         "absence_lease",
+        "absences_shown_until",
         "absent_until",
         "changing",
         "children",
@@ -112,6 +114,7 @@ class Directory:
         self.complete_until = 0.0
         self.absent_until = 0.0
         self.absence_lease = 0.0
+        self.absences_shown_until = 0.0
         self.listed: Attributes | None = None
         self.listed_at = 0.0
         self.listed_until = 0.0

@@ -31,13 +31,18 @@ class KernelReferences(InodeTable):
 
     def count_lookup(self, inode: Inode) -> None:
         """The kernel was told of ``inode`` once more, with its attributes."""
+        self.hold(inode)
+        inode.kernel_attributes = inode.attributes
+
+    def hold(self, inode: Inode) -> None:
+        """``inode`` is found by its number, until as many calls of ``forget`` as of this and
+        ``count_lookup``."""
         if inode.lookups == 0:
             self._by_number[inode.number] = inode
             self._account(bytes_of(inode))
             for parent, _ in inode.names():
                 self._uncount_unreferenced(parent)
         inode.lookups += 1
-        inode.kernel_attributes = inode.attributes
 
     def count_listed(self, parent: Inode, inodes: list[Inode]) -> None:
         """As ``count_lookup``, of each of ``inodes``, which names in ``parent`` lead to."""
@@ -58,6 +63,13 @@ class KernelReferences(InodeTable):
     def attributes_sent(self, inode: Inode) -> None:
         """The kernel was told the attributes of ``inode``, which it holds."""
         inode.kernel_attributes = inode.attributes
+
+    def absence_shown(self, parent: Inode, until: float) -> None:
+        """The kernel was shown that a name in ``parent`` is missing, and believes it until ``until``
+        (``clock.now``)."""
+        directory = parent.directory
+        if directory is not None and until > directory.absences_shown_until:
+            directory.absences_shown_until = until
 
     def kernel_resized(self, inode: Inode, size: int) -> None:
         """The kernel takes ``inode`` to be of ``size`` bytes because of what was done to it: a read that

@@ -158,7 +158,7 @@ def _under_way(tree: Tree, targets: tuple[Target, ...]) -> Slot[None] | None:
 
 def _of_same_name(targets: tuple[Target, ...]) -> Slot[None] | None:
     """Filled when a change of ours under way of one of these names is done. The kernel makes no two of one
-    name at once, but a removal that begins in the mount may meet one of the kernel's."""
+    name at once, but what begins in the mount may meet one of the kernel's."""
     for target in targets:
         if isinstance(target, tuple):
             directory = target[0].directory

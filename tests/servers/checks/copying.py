@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+from tests.harness.command import COMMAND
+from tests.harness.mounts import REPOSITORY
 from tests.servers.checks.names import tree
 from tests.servers.checks.registry import check, content
 from tests.servers.place import Place
@@ -148,6 +150,15 @@ def cp_without_attributes(place: Place) -> None:
     bring_tree(place)
     place.run("cp", "-r", place.scratch / "tree", place.here)
     place.run("diff", "-r", place.scratch / "tree", place.there / "tree")
+
+
+@check
+def sftpfs_cp_a_tree_in(place: Place) -> None:
+    """The mount makes what is new many at once, whatever the server keeps of times and modes."""
+    bring_tree(place)
+    place.run(*COMMAND, "cp", "-r", place.scratch / "tree", place.here, at=REPOSITORY)
+    place.run("diff", "-r", place.scratch / "tree", place.there / "tree")
+    place.run("diff", "-r", place.scratch / "tree", place.here / "tree")
 
 
 @check

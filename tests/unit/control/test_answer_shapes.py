@@ -156,6 +156,7 @@ def test_each_request_has_a_shape() -> None:
     """What a command of ours asks for is in the table: nothing goes past it."""
     from sftpfs.control.requests import Requests
 
-    assert set(Requests(None).handlers()) == set(answer_shapes.SHAPES)  # type: ignore[arg-type]
+    requests = Requests(None)  # type: ignore[arg-type]
+    assert {*requests.handlers(), *requests.streams()} == set(answer_shapes.SHAPES)
     with pytest.raises(ControlError):
         protocol.parse_reply(b'{"failed": "' + b"x" * protocol.LONGEST_TEXT + b'x"}')

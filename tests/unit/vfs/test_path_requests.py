@@ -353,3 +353,23 @@ def test_a_directory_that_is_removed_beside_the_kernel_waits_for_what_is_made_in
         assert failures == [errno.ENOENT]
 
     run(test)
+
+
+def test_two_changes_of_one_name_follow_each_other() -> None:
+    """The kernel sends only one at a time; what the mount makes by itself comes beside them. Another name
+    does not wait."""
+
+    async def test(room: Room, nursery: trio.Nursery) -> None:
+        first = room.hold(b"/r/above/d/g")
+        nursery.start_soon(path_requests.mutate, room.tree, room.request, (room.directory, b"g"))
+        await blocked()
+        nursery.start_soon(path_requests.mutate, room.tree, room.request, (room.directory, b"g"))
+        nursery.start_soon(path_requests.mutate, room.tree, room.request, (room.directory, b"h"))
+        await blocked()
+        assert room.asked == [b"/r/above/d/g", b"/r/above/d/h"]
+        first.set()
+        await trio.sleep(1)
+        assert room.asked[2:] == [b"/r/above/d/g"]
+        assert room.directory.directory is not None and not room.directory.directory.changing
+
+    run(test)

@@ -1,0 +1,1 @@
+"""Makes the directories, files and links of a tree that the mount itself is handed, many at once."""
