@@ -18,10 +18,9 @@ from sftpfs.host.daemon import INTERNAL_STATUS, guarded, to_stderr
 from sftpfs.host.interrupts import Interrupts
 from sftpfs.mount.service import MountPrompter
 from sftpfs.mount.start import run
-from sftpfs.transport.answer_memory import LASTING
+from sftpfs.transport.answer_memory import LASTING, read_line
 from sftpfs.transport.api import PromptKind
 from sftpfs.transport.prompter import make_prompter
-from sftpfs.transport.worker_transport import read_line
 
 
 class ReplayingPrompter:

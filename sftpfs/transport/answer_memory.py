@@ -1,8 +1,12 @@
-"""Answers that a person gave, kept for further connections: only in memory, and only those that worked."""
+"""Answers that a person gave, kept for further connections: only in memory, and only those that worked.
+And the password that standard input has."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+
+import trio
 
 from sftpfs.transport.api import PromptKind
 
@@ -40,3 +44,34 @@ class AnswerMemory:
 
     def __repr__(self) -> str:
         return f"<{len(self._answers)} remembered answers>"
+
+
+class StdinPassword:
+    """The first line of stdin, read once (``password_stdin``)."""
+
+    def __init__(self) -> None:
+        self._password: str | None = None
+        self._taken = False
+
+    async def read(self) -> str | None:
+        """The password; None if stdin had none, or once it is ``spent``."""
+        if not self._taken:
+            self._taken = True
+            line = await trio.to_thread.run_sync(read_line, abandon_on_cancel=True)
+            self._password = line.rstrip("\r\n") if line else None
+        return self._password
+
+    def spent(self) -> None:
+        """It is not to be given again from here: what is lies in the memory."""
+        self._password = None
+
+
+def read_line() -> str:
+    """One line of stdin, and not a byte further: the rest is not ours."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode(errors="surrogateescape")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import signal
 import socket
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from sftpfs.aio import ByteStream, Slot, readiness
 from sftpfs.config import Endpoint, TransportConfig
 from sftpfs.errors import Failure, MountError
 from sftpfs.transport import messages
-from sftpfs.transport.answer_memory import LASTING, AnswerMemory
+from sftpfs.transport.answer_memory import LASTING, AnswerMemory, StdinPassword
 from sftpfs.transport.api import Prompter, PromptKind, Transport
 from sftpfs.transport.fork_client import FAULT, ForkServer, close_socket, read_messages, read_pending
 from sftpfs.transport.fork_launch import Launched, search_path
@@ -286,8 +285,7 @@ class AsyncsshConnector:
         self._server = None if launched is None else ForkServer(nursery, launched)
         self._last_way: list[Any] | None = None
         """That of the last connection; see ``WorkerTransport.way``."""
-        self._password: str | None = None
-        self._password_read = False
+        self._stdin = StdinPassword()
         self._warned: set[str] = set()
         search_path()  # while no mount can be in the way
 
@@ -341,7 +339,7 @@ class AsyncsshConnector:
         """The server let nobody in who gave the passwords of these keys."""
         self.memory.refused(passwords)
         if passwords:
-            self._password = None  # what is to be given again is in the memory
+            self._stdin.spent()
 
     def _request(self, interactive: bool) -> messages.Message:
         config = self.config
@@ -385,27 +383,8 @@ class AsyncsshConnector:
         if remembered is not None:
             return remembered
         if self.config.password_stdin and kind is PromptKind.PASSWORD and target:
-            return await self._stdin_password() if attempt == 0 and not given else None
+            return await self._stdin.read() if attempt == 0 and not given else None
         if not interactive:
             return None
         async with self._asking:
             return await self._prompter.ask(kind, text, echo)
-
-    async def _stdin_password(self) -> str | None:
-        """The first line of stdin, read once (``password_stdin``)."""
-        if not self._password_read:
-            self._password_read = True
-            line = await trio.to_thread.run_sync(read_line, abandon_on_cancel=True)
-            self._password = line.rstrip("\r\n") if line else None
-        return self._password
-
-
-def read_line() -> str:
-    """One line of stdin, and not a byte further: the rest is not ours."""
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        byte = os.read(0, 1)
-        if not byte:
-            break
-        line += byte
-    return line.decode(errors="surrogateescape")
