@@ -243,7 +243,10 @@ def test_a_full_disk_leaves_whole_files(
     found = say("cp", "-r", source, mount.path / "copy")
     assert found.status == 1
     lines = found.stderr.splitlines()
-    assert lines and all(line.endswith(": No space left on device") for line in lines)
+    reasons = {line.rpartition(": ")[2] for line in lines}
+    assert "No space left on device" in reasons, reasons
+    # What one gave back may be there again when it is looked why the next was refused.
+    assert reasons <= {"No space left on device", "Input/output error"}, reasons
     made = whole_or_missing(small_disk / "copy", source)
     assert made == 8 - len(lines) and made >= 1
     assert sorted(os.listdir(mount.path / "copy")) == sorted(os.listdir(small_disk / "copy"))

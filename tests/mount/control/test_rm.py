@@ -226,7 +226,8 @@ def test_a_tree_takes_a_request_a_name_and_few_waits(
     removed("-r", mount.path / "tree")
     count = counting_proxy.read()
     assert count.requests["REMOVE"] == 201
-    assert count.requests["RMDIR"] == count.requests["OPENDIR"] == count.requests["CLOSE"] == 21
+    assert count.requests["RMDIR"] == 21
+    assert {count.requests["OPENDIR"], count.requests["CLOSE"]} <= {21, 22}  # the root is listed unasked
     assert count.requests["LSTAT"] <= 21 + 1, count.requests
     assert count.requests["READDIR"] <= 21 * 6, count.requests
     assert set(count.requests) <= {"REMOVE", "RMDIR", "OPENDIR", "CLOSE", "LSTAT", "READDIR"}, count.requests
