@@ -133,11 +133,12 @@ class LendableStream(ByteStream):
         stays the worker's."""
         from sftpfs.transport.loan.lent_connection import LentConnection
 
-        asked, self._asked = self._asked, False
+        asked = self._asked
         try:
             loan = Loan.of(message)
             while asked and self._serving is not None and _waiting(self.read_fd):
                 ByteStream._turn(self)
+            self._asked = False  # not before: what is read may have something written at once
             if not asked or fd is None or self._serving is None:
                 self._say({"type": "return", "used": False})
                 self._make_room()

@@ -164,6 +164,38 @@ def test_there_and_back_nothing_is_lost_and_nothing_overtakes() -> None:
     run(check)
 
 
+def test_what_is_written_as_the_last_of_the_worker_is_read_goes_with_the_loan() -> None:
+    """A reply that is read between ``lend`` and the loan has a request sent at once: the worker reads its
+    socket no more."""
+
+    async def check() -> None:
+        async with front() as made:
+            read = made.read
+            refused: list[bool] = []
+
+            def read_and_ask() -> None:
+                read()
+                try:
+                    made.stream.write((b"asked meanwhile,",))
+                except BlockingIOError:
+                    refused.append(True)
+
+            made.stream._read = read_and_ask
+            made.stream.offer()
+            made.worker.send(b"reply")
+            made.lend()
+            assert made.data == b"reply"
+            assert made.brought() == b""
+            assert refused
+            made.stream._read = read
+            await made.write(b"later")
+            assert made.peer is not None
+            made.peer.read()
+            assert made.peer.content.endswith(b"later")
+
+    run(check)
+
+
 def test_an_offer_before_anybody_reads_is_taken_then() -> None:
     async def check() -> None:
         async with front(serving=False) as made, trio.open_nursery() as nursery:
