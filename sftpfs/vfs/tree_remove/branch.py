@@ -13,7 +13,7 @@ class Branch:
     branch without one above: it stays.
 
     ``waiting`` counts what the present round named and is not settled, and its listing; ``gone`` how much of
-    it is gone. ``exhausted`` is True in the last round: there is no more than it named. ``shrank`` is True
+    it is gone. ``missing`` holds the names that were found to be gone already. ``exhausted`` is True in the last round: there is no more than it named. ``shrank`` is True
     once names went. ``failed`` holds the names that could not be removed; ``problem`` says why the directory
     could not be listed.
 
@@ -26,6 +26,8 @@ class Branch:
         "failed",
         "gone",
         "inode",
+        "missed_before",
+        "missing",
         "name",
         "part",
         "problem",
@@ -45,6 +47,9 @@ class Branch:
         self.waiting = 1
         self.exhausted = False
         self.gone = 0
+        self.missing: set[bytes] = set()
+        self.missed_before: set[bytes] = set()
+        """As ``missing``, of the round before."""
         self.shrank = False
         self.failed: set[bytes] = set()
 

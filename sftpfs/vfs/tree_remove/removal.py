@@ -241,6 +241,7 @@ class Removal:
 
     def _take(self, branch: Branch, inode: Inode, part: PartialListing) -> None:
         branch.gone = 0
+        branch.missed_before, branch.missing = branch.missing, set()
         branch.exhausted = part.complete
         branch.waiting += len(part.entries)
         directories: list[Branch] = []
@@ -290,6 +291,9 @@ class Removal:
     def _failed(self, branch: Branch, name: bytes, problem: OSError) -> None:
         """``name`` in ``branch`` could not be removed."""
         if problem.errno == errno.ENOENT and self._order.ignore_missing:
+            if name not in branch.missed_before:  # else the server lists what it cannot find
+                branch.gone += 1  # somebody else removes here, too
+                branch.missing.add(name)
             self._settled(branch)
             return
         if isinstance(problem, SessionLostError) and self._news.stopped is None:

@@ -11,6 +11,7 @@ import trio.testing
 
 from sftpfs.config import CacheConfig
 from sftpfs.errors import SessionLostError, error
+from sftpfs.types import DirectoryEntry, PartialListing
 from sftpfs.vfs.namespace import Removed
 from sftpfs.vfs.tree.tree import Tree
 from sftpfs.vfs.tree_remove import news as news_module
@@ -73,6 +74,24 @@ def test_a_directory_is_listed_again_until_nothing_of_it_goes() -> None:
     assert not one._branches
     failed, _ = news.take()
     assert "2 names in it cannot be removed" in str(failed[-1].problem)
+
+
+def test_a_directory_is_listed_again_after_others_removed_what_was_listed() -> None:
+    """With -f, unless the server names again what it cannot find."""
+    news = News(verbose=False)
+    tree = Tree(b"/r", DIRECTORY, CacheConfig(), known_clock())
+    branch = Branch(Branch(None, b"", 0, tree.root), b"d", 0)
+    one = removal(news, ignore_missing=True)
+    again = []
+    for name in (b"f", b"g", b"g"):
+        branch.waiting = 1
+        one._take(branch, tree.root, PartialListing(DIRECTORY, [DirectoryEntry(name, None)], False))
+        one._settled(branch)
+        one._failed(branch, name, error(errno.ENOENT))
+        again.append(one._branches == [branch])
+        one._branches.clear()
+    assert again == [True, True, False]
+    assert news.failures == 1
 
 
 def test_a_directory_with_too_many_failures_is_given_up() -> None:
