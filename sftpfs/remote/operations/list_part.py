@@ -7,9 +7,10 @@ not followed: whoever changes what is in a directory must not be led elsewhere."
 from __future__ import annotations
 
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
+from sftpfs.aio import Slot
 from sftpfs.errors import StatusError
 from sftpfs.remote.handles.handle_limit import HandleLimit
 from sftpfs.remote.operations.batch_lstat import lstat_batch
@@ -28,30 +29,38 @@ from sftpfs.types import Attributes, DirectoryEntry, PartialListing
 async def list_part(
     pool: ConnectionPool, handle_limit: HandleLimit, path: bytes, most: int, leave_out: Collection[bytes]
 ) -> PartialListing:
-    """LSTAT and a listing of ``path`` together; no entry if it is no directory itself. See
-    ``Remote.list_part``."""
+    """LSTAT and a listing of ``path`` together, each OPENDIR right behind an LSTAT; no entry if it is no
+    directory itself. See ``Remote.list_part``."""
     check_path(path)
 
-    async def listed(session: Session) -> tuple[list[DirectoryEntry], bool]:
+    async def listed(session: Session, look: Callable[[], None]) -> tuple[list[DirectoryEntry], bool]:
         handle_limit.unowned += 1
         try:
             # Those left out may be the first that come, and are only left out at most.
-            return await list_some(session, path, most + len(leave_out))
+            return await list_some(session, path, most + len(leave_out), look)
         finally:
             handle_limit.unowned -= 1
 
     async def work(connection: Connection) -> PartialListing:
         session = connection.session
-        own = session.start_lstat(path)
-        # A server that does not answer LSTAT is asked by STAT, which follows links.
-        link = None if session.traits.known.answers_lstat else session.start_readlink(path)
+        own: Slot[Attributes] | None = None
+        link: Slot[bytes] | None = None
+
+        def look() -> None:
+            nonlocal own, link
+            own = session.start_lstat(path)
+            # A server that does not answer LSTAT is asked by STAT, which follows links.
+            link = None if session.traits.known.answers_lstat else session.start_readlink(path)
+
         problem: StatusError | None = None
         entries: list[DirectoryEntry] = []
         complete = True
         try:
-            entries, complete = await handle_limit.run_with_handle(connection, partial(listed, session))
+            # A server without room for the handle is asked again, after any time.
+            entries, complete = await handle_limit.run_with_handle(connection, partial(listed, session, look))
         except StatusError as failed:
             problem = failed
+        assert own is not None
         seen = await own.wait()
         target = await value_or_none(link)
         if target is not None:

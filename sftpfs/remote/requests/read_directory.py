@@ -201,15 +201,20 @@ class DirectoryReading:
             self._handle = b""
 
 
+def _nothing() -> None:
+    pass
+
+
 async def begin_reading(
-    session: Session, path: bytes, enough: Callable[[], float]
+    session: Session, path: bytes, enough: Callable[[], float], before: Callable[[], None] = _nothing
 ) -> tuple[list[DirectoryEntry], DirectoryReading | None]:
     """The first entries of a directory except ``.`` and ``..``, at least as many as is ``enough``, and what
     reads on; or all of them, and None. Raises StatusError, SessionLostError, EIO.
 
-    It begins again if it was misled.
+    It begins again if it was misled. ``before`` is called just before each OPENDIR is sent.
     """
     while True:
+        before()
         reading = DirectoryReading(session, path)
         ended = await reading.read(enough)
         if reading.misled:
@@ -224,10 +229,12 @@ async def list_entries(session: Session, path: bytes) -> list[DirectoryEntry]:
     return entries
 
 
-async def list_some(session: Session, path: bytes, most: int) -> tuple[list[DirectoryEntry], bool]:
+async def list_some(
+    session: Session, path: bytes, most: int, before: Callable[[], None]
+) -> tuple[list[DirectoryEntry], bool]:
     """As ``list_entries``, but no further than ``most`` of them and what was here by then; and whether these
-    are all."""
-    entries, reading = await begin_reading(session, path, lambda: most)
+    are all. ``before`` is called just before each OPENDIR is sent."""
+    entries, reading = await begin_reading(session, path, lambda: most, before)
     if reading is not None:
         reading.close()
     return entries, reading is None

@@ -13,9 +13,9 @@ class Branch:
     branch without one above: it stays.
 
     ``waiting`` counts what the present round named and is not settled, and its listing; ``gone`` how much of
-    it is gone. ``missing`` holds the names that were found to be gone already. ``exhausted`` is True in the last round: there is no more than it named. ``shrank`` is True
-    once names went. ``failed`` holds the names that could not be removed; ``problem`` says why the directory
-    could not be listed.
+    it is gone. ``missing`` holds what of it was found to be gone already. ``exhausted`` is True in the last
+    round: there is no more than it named. ``shrank`` is True once names went. ``failed`` holds the names that
+    could not be removed; ``problem`` says why the directory could not be listed.
 
     INVARIANT: what is above a branch with ``failed`` names stays, too, and nobody tries to remove it.
     """

@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import resource
+import stat
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 
 from sftpfs.remote.api import RemoteFile
 from sftpfs.remote.client import SftpRemote
+from sftpfs.remote.handles.handle_limit import HandleLimit
+from sftpfs.remote.pool.connection import Connection
 from sftpfs.remote.request_sizes import LOSSES, SAFE
 from sftpfs.types import OpenFlags
 from tests.component.sftp_servers import ServerConnector, encoded, run, serving
@@ -66,6 +69,39 @@ def test_more_files_are_open_than_there_are_handles(tmp_path: Path, told: bool) 
     run(test)
     for number, path in enumerate(paths):
         assert path.read_bytes() == (b"CONTENT" if number % 2 else b"content") + b" of %d" % number
+
+
+def test_a_link_put_in_the_place_of_a_directory_that_waits_for_room_is_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By who removes what it lists: the look that shows a directory goes with each attempt to list it."""
+    connector = ServerConnector()
+    for number in range(MANY):
+        (tmp_path / f"{number}").write_bytes(b"")
+    outside, directory = tmp_path / "outside", tmp_path / "directory"
+    outside.mkdir()
+    (outside / "precious").write_bytes(b"")
+    directory.mkdir()
+    make = HandleLimit._make
+
+    def replaced(limit: HandleLimit, connection: Connection) -> bool:
+        if not directory.is_symlink():
+            directory.rmdir()
+            directory.symlink_to(outside)
+        return make(limit, connection)
+
+    async def test() -> None:
+        async with serving(connector, max_connections=1) as (server, _):
+            resource.prlimit(connector.processes[0].pid, resource.RLIMIT_NOFILE, (FEW, FEW))
+            for number in range(MANY):
+                await opened(server, tmp_path / f"{number}")
+            monkeypatch.setattr(HandleLimit, "_make", replaced)
+            part = await server.list_part(encoded(directory), 100, ())
+            assert directory.is_symlink(), "there was room"
+            assert part.entries == []
+            assert stat.S_ISLNK(part.attributes.mode)
+
+    run(test)
 
 
 def test_a_file_that_changed_while_it_had_no_handle_is_stale(tmp_path: Path) -> None:
