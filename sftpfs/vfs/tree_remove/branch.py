@@ -13,21 +13,22 @@ class Branch:
     branch without one above: it stays.
 
     ``waiting`` counts what the present round named and is not settled, and its listing; ``gone`` how much of
-    it is gone. ``missing`` holds what of it was found to be gone already. ``exhausted`` is True in the last
-    round: there is no more than it named. ``shrank`` is True once names went. ``failed`` holds the names that
-    could not be removed; ``problem`` says why the directory could not be listed.
+    it we removed; ``missed`` is True if others removed some of it. ``barren`` counts the rounds, one after
+    the other, in which nothing was left for us. ``exhausted`` is True in the last round: there is no more
+    than it named. ``shrank`` is True once names went. ``failed`` holds the names that could not be removed;
+    ``problem`` says why the directory could not be listed.
 
     INVARIANT: what is above a branch with ``failed`` names stays, too, and nobody tries to remove it.
     """
 
     __slots__ = (
         "above",
+        "barren",
         "exhausted",
         "failed",
         "gone",
         "inode",
-        "missed_before",
-        "missing",
+        "missed",
         "name",
         "part",
         "problem",
@@ -47,9 +48,8 @@ class Branch:
         self.waiting = 1
         self.exhausted = False
         self.gone = 0
-        self.missing: set[bytes] = set()
-        self.missed_before: set[bytes] = set()
-        """As ``missing``, of the round before."""
+        self.missed = False
+        self.barren = 0
         self.shrank = False
         self.failed: set[bytes] = set()
 

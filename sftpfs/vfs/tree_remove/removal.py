@@ -50,6 +50,10 @@ MOST_FAILED = 100_000
 """Names in one directory that could not be removed, at which it is given up: they are remembered, and listed
 again in each further round."""
 
+MOST_BARREN = 4
+"""Rounds of a directory, one after the other, of which others removed everything before it was done here. A
+server that always lists what it cannot find has no end."""
+
 MEANINGLESS = frozenset({errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EIO})
 """Errors of RMDIR of a directory that could not be listed, where the reason for that says more. (EIO: whether
 it is empty could not be seen either.)"""
@@ -241,7 +245,7 @@ class Removal:
 
     def _take(self, branch: Branch, inode: Inode, part: PartialListing) -> None:
         branch.gone = 0
-        branch.missed_before, branch.missing = branch.missing, set()
+        branch.missed = False
         branch.exhausted = part.complete
         branch.waiting += len(part.entries)
         directories: list[Branch] = []
@@ -290,10 +294,10 @@ class Removal:
 
     def _failed(self, branch: Branch, name: bytes, problem: OSError) -> None:
         """``name`` in ``branch`` could not be removed."""
+        if problem.errno == errno.ENOENT and branch.inode is not None:
+            self._vanished.add(branch.inode, Removed(name, None))  # others removed it: the kernel may hold it
         if problem.errno == errno.ENOENT and self._order.ignore_missing:
-            if name not in branch.missed_before:  # else the server lists what it cannot find
-                branch.gone += 1  # somebody else removes here, too
-                branch.missing.add(name)
+            branch.missed = True  # somebody else removes here, too
             self._settled(branch)
             return
         if isinstance(problem, SessionLostError) and self._news.stopped is None:
@@ -322,7 +326,9 @@ class Removal:
             self._jobs.appendleft(Job(branch, b"", None, emptied=True))
             return None
         complete = branch.exhausted or branch.above is None
-        if not complete and branch.gone and len(branch.failed) < MOST_FAILED:
+        branch.barren = 0 if branch.gone else branch.barren + 1
+        goes_on = branch.gone or (branch.missed and branch.barren <= MOST_BARREN)
+        if not complete and goes_on and len(branch.failed) < MOST_FAILED:
             branch.waiting = 1
             self._branches.append(branch)
             return None

@@ -371,6 +371,25 @@ def test_what_others_change_meanwhile(mount: Mount, proxy: CountingProxy, tmp_pa
     assert len(list(outside.rglob("*"))) == 16
 
 
+def test_what_others_removed_is_gone_for_programs(mount: Mount) -> None:
+    """Also where the server says so to the removal: a program must not find what ``rm -f`` left behind."""
+    top, here = tree(mount.backing / "removed"), mount.path / "removed"
+    shown = [here / "file", here / "d0" / "f0", here / "d1", here]
+    for path in shown:
+        os.stat(path)
+    (top / "file").unlink()
+    removed("-rf", here / "file")
+    assert not (here / "file").exists()
+    (top / "d0" / "f0").unlink()
+    assert say("rm", here / "d0" / "f0").status == 1
+    assert not (here / "d0" / "f0").exists()
+    shutil.rmtree(top)
+    removed("-rf", here / "d1", here)
+    assert not any(path.exists() for path in shown)
+    here.mkdir()
+    removed("-r", here)
+
+
 def test_a_directory_that_others_fill_is_not_empty(mount: Mount, proxy: CountingProxy) -> None:
     top = tree(mount.backing / "filled", 1, 1)
     (top / "file").unlink()

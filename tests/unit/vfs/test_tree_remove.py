@@ -17,7 +17,7 @@ from sftpfs.vfs.tree.tree import Tree
 from sftpfs.vfs.tree_remove import news as news_module
 from sftpfs.vfs.tree_remove.branch import Branch
 from sftpfs.vfs.tree_remove.news import News
-from sftpfs.vfs.tree_remove.removal import MOST_FAILED, Order, Removal
+from sftpfs.vfs.tree_remove.removal import MOST_BARREN, MOST_FAILED, Order, Removal
 from sftpfs.vfs.tree_remove.vanished import Gone, Vanished
 from tests.harness.server_time import known_clock
 from tests.unit.vfs.test_tree import DIRECTORY, REGULAR
@@ -77,20 +77,21 @@ def test_a_directory_is_listed_again_until_nothing_of_it_goes() -> None:
 
 
 def test_a_directory_is_listed_again_after_others_removed_what_was_listed() -> None:
-    """With -f, unless the server names again what it cannot find."""
+    """With -f, unless the server goes on naming what it cannot find."""
     news = News(verbose=False)
     tree = Tree(b"/r", DIRECTORY, CacheConfig(), known_clock())
     branch = Branch(Branch(None, b"", 0, tree.root), b"d", 0)
     one = removal(news, ignore_missing=True)
+    one._vanished = Vanished(cast(Any, None))
     again = []
-    for name in (b"f", b"g", b"g"):
+    for _ in range(MOST_BARREN + 1):
         branch.waiting = 1
-        one._take(branch, tree.root, PartialListing(DIRECTORY, [DirectoryEntry(name, None)], False))
+        one._take(branch, tree.root, PartialListing(DIRECTORY, [DirectoryEntry(b"f", None)], False))
         one._settled(branch)
-        one._failed(branch, name, error(errno.ENOENT))
+        one._failed(branch, b"f", error(errno.ENOENT))
         again.append(one._branches == [branch])
         one._branches.clear()
-    assert again == [True, True, False]
+    assert again == [True] * MOST_BARREN + [False]
     assert news.failures == 1
 
 
