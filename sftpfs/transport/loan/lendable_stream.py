@@ -14,7 +14,6 @@ import os
 import struct
 import termios
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -202,11 +201,14 @@ class LendableStream(ByteStream):
         if loan is None:
             return
         try:
-            with suppress(trio.ClosedResourceError, OSError):
-                while loan is self._loan and loan.unsent and not loan.over:
-                    await trio.lowlevel.wait_writable(loan.fd)
-                    if loan is self._loan:
-                        loan.flush()
+            while loan is self._loan and loan.unsent and not loan.over:
+                await trio.lowlevel.wait_writable(loan.fd)
+                if loan is self._loan:
+                    loan.flush()
+        except trio.ClosedResourceError:
+            pass  # given back meanwhile
+        except OSError as problem:
+            loan.over = loan.over or f"its socket cannot be waited for: {problem.strerror}"
         finally:
             loan.flushing = False
         if loan is self._loan:
