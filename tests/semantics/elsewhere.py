@@ -187,8 +187,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/mount/control/test_rm.py::test_lost_replies",
     ),
     "N32": (
-        "Programs on the mount no longer see the names once it has returned; what they have open goes on, as "
-        "after an unlink of their own (`N11`).",
+        "Programs on the mount no longer see the names once it has returned, nor those that it found gone; "
+        "what they have open goes on, as after an unlink of their own (`N11`).",
         "tests/mount/control/test_rm.py::test_names_vanish_and_what_is_open_stays",
         "tests/mount/control/test_rm.py::test_beside_programs_that_change_the_same_names",
     ),
@@ -492,8 +492,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/mount/control/test_cp_tree.py::test_a_program_works_in_what_is_being_made",
     ),
     "Y14": (
-        "If the command is interrupted, killed too, the mount begins nothing more, and removes what is "
-        "not whole.",
+        "If the command is interrupted, killed too, the mount makes at most what it was handed by then (some "
+        "hundred small files), each whole, and removes what is not whole.",
         "tests/mount/control/test_cp_tree.py::test_an_interrupted_copy_leaves_whole_files",
     ),
     "Y15": (
