@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tests.simulation import masks
 from tests.simulation.dates import Dates
 from tests.simulation.disk import Node
 from tests.simulation.history import History
@@ -291,18 +292,18 @@ class Track:
 
     def _mixture(self, offset: int, size: int, data: bytes, contents: list[bytes]) -> str | None:
         """Each byte from some moment allowed, or written here."""
-        for index, byte in enumerate(data):
-            position = offset + index
-            if any(position < len(content) and content[position] == byte for content in contents):
-                continue
-            if byte == 0 and any(position >= len(content) for content in contents) and self.writes:
-                continue  # before what was written beyond the end
-            if any(
-                own.offset is None or (own.offset <= position < own.offset + len(own.data))
-                for own in self.writes
-            ):
-                continue
-            return _difference(data, contents[-1][offset : offset + size], "any moment allowed (P1, C2)")
+        if all(own.offset is not None for own in self.writes):  # an append may be anywhere
+            allowed = 0
+            for content in contents:
+                allowed |= masks.agreeing(data, offset, content)
+            for own in self.writes:
+                assert own.offset is not None
+                allowed |= masks.within(offset, len(data), own.offset, own.offset + len(own.data))
+            if self.writes:  # zeros before what was written beyond the end
+                end = max(offset, min(map(len, contents)))
+                allowed |= masks.agreeing(data, offset, bytes(max(0, offset + len(data) - end)), end)
+            if allowed != masks.everything(len(data)):
+                return _difference(data, contents[-1][offset : offset + size], "any moment allowed (P1, C2)")
         ends = [min(len(content), offset + size) - offset for content in contents]
         if len(data) < min(max(0, end) for end in ends):
             return f"{len(data)} bytes, never fewer than {min(ends)} on the server (P1)"
@@ -366,20 +367,14 @@ def _over(view: bytes, offset: int, data: bytes) -> bytes:
 def _without(written: list[Own], offset: int, data: bytes, content: bytes) -> bytes:
     """``data``, read at ``offset``, with what ``content`` has in place of each byte that was ``written``; it
     ends where ``content`` does if all that follows was written."""
-    found = bytearray(data)
-    foreign = False
-    for index, byte in enumerate(data):
-        position = offset + index
-        if not any(
-            own.offset is not None
-            and own.offset <= position < own.offset + len(own.data)
-            and own.data[position - own.offset] == byte
-            for own in written
-        ):
-            foreign = foreign or position >= len(content)
-        elif position < len(content):
-            found[index] = content[position]
-    return bytes(found if foreign else found[: max(0, len(content) - offset)])
+    ours = 0
+    for own in written:
+        if own.offset is not None:
+            ours |= masks.agreeing(data, offset, own.data, own.offset)
+    there = content[offset : offset + len(data)]
+    beyond = masks.within(offset, len(data), offset + len(there), offset + len(data))
+    found = masks.replaced(data, ours & ~beyond, there.ljust(len(data), b"\0"))
+    return found[: len(there)] if ours & beyond == beyond else found
 
 
 def _of_several(offset: int, size: int, data: bytes, views: list[bytes]) -> bool:
@@ -388,10 +383,12 @@ def _of_several(offset: int, size: int, data: bytes, views: list[bytes]) -> bool
     ends = {max(0, min(len(view) - offset, size)) for view in views}
     cut = any(len(after) < len(before) for before, after in itertools.pairwise(views))
     paged = cut and (offset + len(data)) % PAGE == 0 and min(ends) < len(data) < max(ends)
-    return (paged or len(data) in ends) and all(
-        any(offset + index < len(view) and view[offset + index] == byte for view in views)
-        for index, byte in enumerate(data)
-    )
+    if not paged and len(data) not in ends:
+        return False
+    seen = 0
+    for view in views:
+        seen |= masks.agreeing(data, offset, view)
+    return seen == masks.everything(len(data))
 
 
 def first_difference(one: bytes, other: bytes) -> int:
