@@ -18,7 +18,6 @@ from sftpfs.control.server import Handler, Peer, Receive, Send, StreamHandler
 from sftpfs.control.tree_request import Room, TreeRequest
 from sftpfs.host import logs
 from sftpfs.types import Bandwidth
-from sftpfs.vfs.namespace import Caller
 
 T = TypeVar("T")
 
@@ -161,8 +160,7 @@ class Requests:
         """Makes the files, directories and links that the client sends. See ``control.tree_request``."""
         if self._room is None:
             self._room = Room(self._mounted.remote)
-        caller = Caller(peer.uid, peer.gid)
-        return await TreeRequest(self._mounted, self._room, caller, receive, send).run()
+        return await TreeRequest(self._mounted, self._room, peer, receive, send).run()
 
     async def umount(self, arguments: Values, send: Send) -> Values:
         """Brings everything to the server, then takes the mount out of the tree. Answers when the mount has

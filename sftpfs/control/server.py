@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
@@ -49,10 +50,12 @@ Receive = Callable[[], Awaitable[bytes]]
 
 
 class Peer(NamedTuple):
-    """Who is at the other end (SO_PEERCRED, unix(7))."""
+    """Who is at the other end (SO_PEERCRED, unix(7)). ``left`` says whether it has ended its side, also while
+    there is more of it to receive."""
 
     uid: int
     gid: int
+    left: Callable[[], bool]
 
 
 StreamHandler = Callable[[Values, Peer, Receive, Send], Awaitable[Values]]
@@ -225,4 +228,6 @@ def _peer(stream: trio.SocketStream) -> Peer:
     size = struct.calcsize("3i")
     credentials = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     _, uid, gid = struct.unpack("3i", credentials)
-    return Peer(uid, gid)
+    end = select.poll()
+    end.register(stream.socket.fileno(), select.POLLRDHUP)
+    return Peer(uid, gid, lambda: bool(end.poll(0)))

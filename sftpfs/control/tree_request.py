@@ -20,7 +20,7 @@ from sftpfs.aio import ByteGate
 from sftpfs.control import tree_records
 from sftpfs.control.mount_view import MountView
 from sftpfs.control.protocol import ControlError, Values
-from sftpfs.control.server import Receive, Send
+from sftpfs.control.server import Peer, Receive, Send
 from sftpfs.control.tree_records import DIRECTORY, END, FILE, Record, Records
 from sftpfs.remote.api import Remote
 from sftpfs.vfs.namespace import Caller
@@ -87,15 +87,16 @@ class Room:
 class TreeRequest:
     """One client's."""
 
-    def __init__(self, mounted: MountView, room: Room, caller: Caller, receive: Receive, send: Send) -> None:
+    def __init__(self, mounted: MountView, room: Room, peer: Peer, receive: Receive, send: Send) -> None:
         self._mounted = mounted
+        self._peer = peer
         self._receive = receive
         self._send = send
         self._withdrawn = False
         self._refused: ControlError | None = None
         self._overdue: OSError | None = None
         """The server was away for the whole deadline: what follows fails at once."""
-        self._writer = TreeWriter(mounted.filesystem, caller, self._given_up)
+        self._writer = TreeWriter(mounted.filesystem, Caller(peer.uid, peer.gid), self._given_up)
         self._room = room
         self._answers: list[list[object]] = []
         self._entries: list[tuple[int, bytes]] = []
@@ -121,6 +122,8 @@ class TreeRequest:
         return {}
 
     def _given_up(self) -> bool:
+        """Looks by itself: before the end of what a client sent comes all that it sent before."""
+        self._withdrawn = self._withdrawn or self._peer.left()
         return self._withdrawn
 
     def _give_up(self) -> None:

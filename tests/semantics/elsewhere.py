@@ -492,8 +492,8 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "tests/mount/control/test_cp_tree.py::test_a_program_works_in_what_is_being_made",
     ),
     "Y14": (
-        "If the command is interrupted, killed too, the mount makes at most what it was handed by then (some "
-        "hundred small files), each whole, and removes what is not whole.",
+        "If the command is interrupted, killed too, the mount begins nothing more, and removes what is "
+        "not whole.",
         "tests/mount/control/test_cp_tree.py::test_an_interrupted_copy_leaves_whole_files",
     ),
     "Y15": (

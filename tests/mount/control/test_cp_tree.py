@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sftpfs.control.tree_request import TOGETHER
 from tests.conftest import MakeMount
 from tests.harness.command import ended, say, started
 from tests.harness.counting import CountingProxy
@@ -314,7 +315,7 @@ def test_an_interrupted_copy_leaves_whole_files(
         counting_proxy.reset()
         counting_proxy.hold_replies(name)
         process = started("cp", "-r", source, counted.path / name)
-        eventually(lambda: name in counting_proxy.read().requests, what="files under way")  # noqa: B023
+        eventually(lambda: under_way(counting_proxy, name), what="all under way that may be")  # noqa: B023
         process.send_signal(number)
         if number == signal.SIGKILL:
             process.wait(30)
@@ -322,12 +323,19 @@ def test_an_interrupted_copy_leaves_whole_files(
         assert ended(process).status == (130 if number == signal.SIGINT else -signal.SIGKILL)
         if number == signal.SIGKILL:  # nobody waits for the mount
             eventually(lambda: not halves(copy, source), what="only whole files")  # noqa: B023
+            assert counting_proxy.read().requests["OPEN"] == TOGETHER, "none was begun since"
         assert not halves(copy, source)
         files = [path for path in copy.rglob("f*") if path.is_file()]
         assert len(files) < 160
         counting_proxy.reset()
         shutil.rmtree(counted.path / name)
         assert not copy.exists()
+
+
+def under_way(proxy: CountingProxy, name: str) -> bool:
+    """Whether ``TOGETHER`` files were opened, and some came to request ``name``."""
+    requests = proxy.read().requests
+    return name in requests and requests.get("OPEN") == TOGETHER
 
 
 def halves(copy: Path, source: Path) -> list[Path]:
